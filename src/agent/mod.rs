@@ -1,0 +1,226 @@
+//! Agents: how each is started, and what its output means.
+//!
+//! Sans-IO: bytes in, [`Action`]s out. An adapter reads no clock, draws no random number and touches no process, so the
+//! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
+
+use crate::domain::{
+    Agent, BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, LogLevel, SessionError, Usage,
+};
+
+pub mod claude;
+mod lines;
+pub mod scripted;
+
+/// What a session wants of its agent.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Path of the program.
+    pub program: String,
+    /// Model to use; empty: the agent's default.
+    pub model: String,
+    /// A fresh id of the agent's own session, a UUID, for agents that want to be told one.
+    pub fresh_session: String,
+    /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
+    pub memory: Option<String>,
+}
+
+/// How to start the agent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Fixed environment of this agent; credentials come from elsewhere.
+    pub env: Vec<(String, String)>,
+    /// Names of the server's environment variables that this agent may see.
+    pub pass_env: &'static [&'static str],
+    /// Reads what the program prints.
+    pub parser: Parser,
+}
+
+/// Something the agent's output asks for. The session stamps sequence, time and turn on it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Record this.
+    Emit(Draft),
+    /// Give these bytes to the program, once the actions before this one are recorded.
+    Write(Vec<u8>),
+    /// The agent took up the message of this block, or began unasked.
+    TurnStarted {
+        /// The user's block; `None`: the agent went on by itself.
+        block_id: Option<BlockId>,
+    },
+    /// The agent is done with what it was doing.
+    TurnEnded(TurnEnd),
+}
+
+/// What an agent can say about a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Draft {
+    /// A block appears and may grow.
+    Start {
+        /// Where.
+        conversation_id: ConversationId,
+        /// Its id.
+        block_id: BlockId,
+        /// What is known of it.
+        content: Content,
+    },
+    /// A block that was started grows.
+    Delta {
+        /// Which.
+        block_id: BlockId,
+        /// Whole characters.
+        text: String,
+    },
+    /// A block that was started is patched.
+    Update {
+        /// Which.
+        block_id: BlockId,
+        /// How.
+        patch: BlockPatch,
+    },
+    /// A block is final. One that was not started appears complete.
+    Complete {
+        /// Where.
+        conversation_id: ConversationId,
+        /// Its id.
+        block_id: BlockId,
+        /// The whole of it; `None`: as it stands.
+        content: Option<Content>,
+    },
+    /// A tool call that was started ends with this status; everything else of its block stays.
+    CompleteTool {
+        /// Which.
+        block_id: BlockId,
+        /// How it ended.
+        status: ExecutionStatus,
+    },
+    /// A conversation used tokens or changed its model.
+    Used {
+        /// Which.
+        conversation_id: ConversationId,
+        /// Added to its totals, and to the session's.
+        usage: Usage,
+        /// Model in use; empty: unchanged.
+        model: String,
+    },
+    /// Something failed, and it is no turn.
+    Error(SessionError),
+    /// A line for people who look after the runtime.
+    Log(LogLevel, String),
+    /// Output that is none of the agent's protocol.
+    Unparsed {
+        /// The first 64 KiB.
+        raw: Vec<u8>,
+        /// Bytes left out.
+        truncated_bytes: i64,
+    },
+}
+
+/// How what the agent did ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnEnd {
+    /// In which way.
+    pub outcome: Outcome,
+    /// What it used, subagents included.
+    pub usage: Usage,
+}
+
+/// The ways an agent ends what it does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It finished.
+    Completed,
+    /// It was interrupted, as it was told.
+    Interrupted,
+    /// It, or its model, failed.
+    Failed(SessionError),
+}
+
+/// Where a parser stands: enough to go on from there in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Of the state's format. A parser refuses a version it does not know.
+    pub version: i32,
+    /// Bytes of output up to the end of the last whole line.
+    pub offset: u64,
+    /// What the rest of the output cannot tell, as JSON. No text of open blocks: the fold has that.
+    pub state: String,
+}
+
+/// A checkpoint that this build cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the parser checkpoint of {agent} has version {version}, or is damaged; this build cannot go on from it")]
+pub struct UnknownCheckpoint {
+    /// Whose.
+    pub agent: Agent,
+    /// Its version.
+    pub version: i32,
+}
+
+/// Reads what an agent prints.
+#[derive(Clone, Debug)]
+pub enum Parser {
+    /// Of Claude Code.
+    Claude(claude::Parser),
+    /// Of the scripted agent.
+    Scripted(scripted::Parser),
+}
+
+/// How to start an agent.
+///
+/// # Errors
+/// [`UnknownCheckpoint`] when what its last process left behind cannot be read.
+pub fn plan(agent: Agent, setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
+    match agent {
+        Agent::ClaudeCode => claude::plan(setup),
+        Agent::Scripted => Ok(scripted::plan(setup)),
+    }
+}
+
+/// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
+#[must_use]
+pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
+    match agent {
+        Agent::ClaudeCode => claude::prompt(block_id, text),
+        Agent::Scripted => scripted::prompt(block_id, text),
+    }
+}
+
+impl Parser {
+    /// Takes the next bytes of output and says what they ask for.
+    pub fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
+        match self {
+            Self::Claude(parser) => parser.feed(bytes, actions),
+            Self::Scripted(parser) => parser.feed(bytes, actions),
+        }
+    }
+
+    /// The output is over: what is left of it is read as it is.
+    pub fn finish(&mut self, actions: &mut Vec<Action>) {
+        match self {
+            Self::Claude(parser) => parser.finish(actions),
+            Self::Scripted(parser) => parser.finish(actions),
+        }
+    }
+
+    /// Where the parser stands.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        match self {
+            Self::Claude(parser) => parser.checkpoint(),
+            Self::Scripted(parser) => parser.checkpoint(),
+        }
+    }
+
+    /// A parser that goes on where another one stood; it is fed from [`Checkpoint::offset`] on.
+    ///
+    /// # Errors
+    /// [`UnknownCheckpoint`].
+    pub fn restore(agent: Agent, checkpoint: &Checkpoint) -> Result<Self, UnknownCheckpoint> {
+        match agent {
+            Agent::ClaudeCode => claude::Parser::restore(checkpoint).map(Self::Claude),
+            Agent::Scripted => scripted::Parser::restore(checkpoint).map(Self::Scripted),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a session is: ids, blocks, turns, events, and the fold that makes a state out of events.
+//!
+//! A leaf: it knows no wire, no database, no process and no clock but [`Timestamp::now`]. Every type mirrors the message
+//! of the same name in the contract, where its fields are explained; here stands what the contract cannot say.
+
+mod block;
+mod error;
+mod event;
+mod fold;
+mod ids;
+mod permission;
+mod principal;
+mod profile;
+mod sandbox;
+mod session;
+mod state;
+mod time;
+mod turn;
+mod usage;
+mod workspace;
+
+pub use block::{
+    Blob, Block, BlockPatch, BlockState, Content, ContentPart, ExecutionStatus, NoticeKind, SubagentCall, ToolOutput,
+    ToolResult, ToolUse, UserMessage,
+};
+pub use error::{Failure, Reason, SessionError, Violation};
+pub use event::{Event, Kind, LogLevel, SessionUpdate};
+pub use fold::Change;
+pub use ids::{BlockId, ConversationId, ExecId, LogUid, ProfileId, SandboxId, SessionId, SessionKey, TenantId, TurnId};
+pub use permission::{
+    InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
+    PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+};
+pub use principal::{Caller, Principal, PrincipalKind, Scope};
+pub use profile::Profile;
+pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
+pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};
+pub use state::SessionState;
+pub use time::Timestamp;
+pub use turn::{Command, Effect, Turn, TurnOrigin, TurnStatus};
+pub use usage::Usage;
+pub use workspace::{FileChange, FileChangeKind, FileChangeOrigin, FileType, WorkspaceFile};

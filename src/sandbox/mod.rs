@@ -1,0 +1,221 @@
+//! Sandboxes: where agents run. Programs in them are driven by offset, so that whoever drives them can be replaced:
+//! any byte of output can be read again, and a byte of input written twice counts once.
+//!
+//! A room of its own: it knows the domain's ids and nothing of agents, sessions or storage. Every implementation passes
+//! [`conformance`](../../tests/sandbox.rs) unchanged.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::domain::{ExecId, Isolation, SandboxId, SessionKey};
+
+pub mod local;
+
+/// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i64);
+
+/// Makes sandboxes, and finds those that are there.
+#[async_trait]
+pub trait Provider: fmt::Debug + Send + Sync {
+    /// As `SandboxSpec.provider` names it.
+    fn name(&self) -> &'static str;
+
+    /// How well its sandboxes are walled off.
+    fn isolation(&self) -> Isolation;
+
+    /// Makes a sandbox under an id that the caller minted and recorded before; making it again returns the same one,
+    /// with the files it holds.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it cannot be made now.
+    async fn create(&self, id: &SandboxId, session: &SessionKey, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
+
+    /// Removes a sandbox and all its files; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the provider does not answer; try again.
+    async fn destroy(&self, id: &SandboxId) -> Result<(), Error>;
+
+    /// Ends what earlier owners left running and nobody can drive any more. Called once, before anything is created.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the provider does not answer.
+    async fn reap(&self) -> Result<(), Error>;
+}
+
+/// One sandbox.
+#[async_trait]
+pub trait Sandbox: fmt::Debug + Send + Sync {
+    /// Which one.
+    fn id(&self) -> &SandboxId;
+
+    /// How well this one is walled off.
+    fn isolation(&self) -> Isolation;
+
+    /// Where things lie, as programs inside see it.
+    fn paths(&self) -> &Paths;
+
+    /// Starts a program. Starting the same `exec_id` again changes nothing and is no error.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::Gone`], [`Error::Start`] when the program cannot be run.
+    async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error>;
+
+    /// Reads output from `offset` on, and what follows as it comes; ends when the program closed the stream and all was
+    /// read. May be called again and again, at any offset that was not released and is not beyond the end.
+    ///
+    /// # Errors
+    /// [`Error::UnknownExec`], [`Error::Offset`].
+    async fn read(&self, exec: &ExecId, fd: Output, offset: u64) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
+
+    /// Gives the program input that stands at `offset` of all it is given, then, with `eof`, closes its input. Bytes it
+    /// has already must be the same ones. Returns how many bytes it has.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it would leave a hole, [`Error::StdinConflict`]
+    /// when it says otherwise than what was given before.
+    async fn write_stdin(&self, epoch: Epoch, exec: &ExecId, offset: u64, data: &[u8], eof: bool) -> Result<u64, Error>;
+
+    /// How much input the program was given.
+    ///
+    /// # Errors
+    /// [`Error::UnknownExec`].
+    async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error>;
+
+    /// Waits for the end of the program; returns at once when it ended before.
+    ///
+    /// # Errors
+    /// [`Error::UnknownExec`], [`Error::Gone`].
+    async fn wait(&self, exec: &ExecId) -> Result<Exit, Error>;
+
+    /// Sends a signal to the program and everything it started. A program that ended is no error.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::UnknownExec`].
+    async fn signal(&self, epoch: Epoch, exec: &ExecId, signal: Signal) -> Result<(), Error>;
+
+    /// Output before `offset` is not needed again.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::UnknownExec`].
+    async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error>;
+
+    /// Ends every program and keeps the files. Doing it again is no error.
+    ///
+    /// # Errors
+    /// [`Error::Stale`].
+    async fn terminate(&self, epoch: Epoch) -> Result<(), Error>;
+}
+
+/// Where things lie inside a sandbox, as absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The agent's working directory.
+    pub workspace: String,
+    /// `HOME` of the agent: its own settings and transcripts.
+    pub home: String,
+}
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// Minted and recorded by the caller before the start.
+    pub exec_id: ExecId,
+    /// The program, an absolute path, and its arguments. Prompts and secrets never stand here.
+    pub argv: Vec<String>,
+    /// Its whole environment beside `PATH`, `HOME`, `TMPDIR`, `LANG`, `TERM` and `TZ`, which the sandbox sets.
+    pub env: Vec<(String, String)>,
+    /// Directories of the host that it must be able to read, for example where its program lies.
+    pub readable: Vec<std::path::PathBuf>,
+}
+
+/// A stream that a program writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// File descriptor 1.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// What a program was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StdinStatus {
+    /// Bytes accepted; they reach the program even if the caller dies now.
+    pub accepted: u64,
+    /// Its input is closed.
+    pub closed: bool,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What can be sent to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What goes wrong with sandboxes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A newer owner has taken over.
+    #[error("epoch {given} is stale: the sandbox has seen {seen}")]
+    Stale {
+        /// Epoch of the command.
+        given: i64,
+        /// Highest epoch seen.
+        seen: i64,
+    },
+    /// No such program was started here.
+    #[error("there is no exec {0} in this sandbox")]
+    UnknownExec(ExecId),
+    /// The offset is beyond the end, or was released.
+    #[error("offset {offset} is outside {from}..={to}")]
+    Offset {
+        /// Asked for.
+        offset: u64,
+        /// First that can be had.
+        from: u64,
+        /// Last that can be had.
+        to: u64,
+    },
+    /// Other bytes were given for the same place before.
+    #[error("the program was given other input at offset {offset}")]
+    StdinConflict {
+        /// First byte that differs.
+        offset: u64,
+    },
+    /// The program cannot be run.
+    #[error("{program} cannot be started: {cause}")]
+    Start {
+        /// Which one.
+        program: String,
+        /// Why.
+        cause: String,
+    },
+    /// The sandbox is not there any more.
+    #[error("the sandbox is gone: {0}")]
+    Gone(String),
+    /// The provider does not answer.
+    #[error("the sandbox provider does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// How long programs get between a request to end and being killed.
+pub const GRACE: Duration = Duration::from_secs(3);

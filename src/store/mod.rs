@@ -1,0 +1,309 @@
+//! Storage: what is kept of sessions, and in what form. SQL lives here and nowhere else.
+//!
+//! A room of its own: it knows the domain. It does not know how sequences are given out (`log`) or who owns a session.
+//! What it returns is always committed: snapshots, lists and pages are read from here, never from memory.
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    Block, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
+    Question, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
+    WorkspaceFile,
+};
+
+mod codec;
+mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+/// A database of sessions. Every implementation passes the suite in `tests/store.rs` unchanged.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Stores a session with its first events. The head must be 0, the epoch of the batch 0.
+    ///
+    /// # Errors
+    /// [`Error::ExternalIdInUse`], [`Error::Unavailable`].
+    async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error>;
+
+    /// Makes the caller the owner of a session: raises its epoch, so that earlier owners can append no more, and returns
+    /// what the new one has to know. `None`: there is no such session, or it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, Error>;
+
+    /// Appends batches of several sessions in one transaction: all that can be are stored, and the answer says for each
+    /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`] and does not hinder
+    /// the others.
+    ///
+    /// # Errors
+    /// The outer one when nothing was stored. After [`Error::Unavailable`] it is not known whether the transaction took
+    /// effect; sending the same batches again settles it, because a batch that was stored is a conflict then, with the
+    /// head it left.
+    async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
+
+    /// Events after a sequence, oldest first, at most `limit` and about 1 MiB of them, and the head as of the same moment.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for deleted sessions' keys that were purged, [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn events(&self, key: &SessionKey, after: i64, limit: usize) -> Result<EventPage, Error>;
+
+    /// Everything there is to show of a session, as of its head. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn snapshot(&self, key: &SessionKey) -> Result<Option<SessionState>, Error>;
+
+    /// The record of a session and the turns that are not over. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, Error>;
+
+    /// A page of a tenant's sessions, newest first by creation; deleted ones are left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Error>;
+
+    /// A page of a conversation's blocks, and the head it is true at. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error>;
+
+    /// Sessions that have a turn that is not over: what a server looks after when it starts.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn unfinished(&self) -> Result<Vec<SessionKey>, Error>;
+
+    /// Number of a tenant's sessions whose sandbox runs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Error>;
+
+    /// Removes all that is stored of sessions deleted before `before`, but for the tombstones that keep their ids from
+    /// being used again. Returns the sandboxes they had.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error>;
+
+    /// Stores a revision of a profile; the one before must be there, or be none.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when that revision is there already, [`Error::Unavailable`].
+    async fn put_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<(), Error>;
+
+    /// A revision of a profile; 0: the newest.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error>;
+
+    /// Newest revisions of a tenant's profiles, by name and id, after the one given.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn profiles(
+        &self,
+        tenant: &TenantId,
+        after: Option<&(String, ProfileId)>,
+        limit: usize,
+    ) -> Result<Vec<Profile>, Error>;
+
+    /// Finishes what is under way and closes the database.
+    async fn close(&self);
+}
+
+/// What one owner appends to one session at once: stored as a whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// To which session.
+    pub key: SessionKey,
+    /// Of the owner.
+    pub epoch: i64,
+    /// Sequence of the newest event before these.
+    pub head: i64,
+    /// Dense, from `head + 1` on.
+    pub events: Vec<Event>,
+    /// The record, where more of it changed than sequence and time.
+    pub record: Option<Session>,
+    /// The parts of the state that these events changed, each as it is after them.
+    pub parts: Vec<Part>,
+    /// Where reading the agent's output stands.
+    pub exec: Option<ExecMark>,
+    /// Bytes to give to the agent, because of these events.
+    pub stdin: Vec<StdinRow>,
+    /// This batch deletes the session: nothing but [`Store::events`] finds it afterwards.
+    pub deletes: bool,
+}
+
+/// One part of the state. For lists the place is the order in which the parts were first put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A turn.
+    Turn(Turn),
+    /// A block. Deltas alone put none: the events have them.
+    Block(Block),
+    /// A conversation.
+    Conversation(Conversation),
+    /// A permission request.
+    Permission(PermissionRequest),
+    /// A question.
+    Question(Question),
+    /// All standing answers.
+    PermissionRules(Vec<PermissionRule>),
+    /// A file; `None`: it is gone.
+    File(String, Option<WorkspaceFile>),
+}
+
+/// Where reading the output of one program stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecMark {
+    /// Which program.
+    pub exec_id: ExecId,
+    /// Where it runs.
+    pub sandbox_id: SandboxId,
+    /// Of that sandbox.
+    pub generation: i32,
+    /// All events of the bytes before it are stored.
+    pub stdout_offset: u64,
+    /// As `stdout_offset`.
+    pub stderr_offset: u64,
+    /// Format of `parser_state`.
+    pub parser_version: i32,
+    /// The parser's checkpoint at `stdout_offset`; `None`: as stored before.
+    pub parser_state: Option<String>,
+    /// It ended.
+    pub ended: bool,
+}
+
+/// Bytes that a program is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StdinRow {
+    /// Which program.
+    pub exec_id: ExecId,
+    /// Where they stand in all it is given.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+/// What a new owner has to know.
+#[derive(Clone, Debug)]
+pub struct Acquired {
+    /// Of the new owner.
+    pub epoch: i64,
+    /// The record, the conversations, the turns that are not over, the blocks that are not final with all their text, and
+    /// the permission requests and questions that are open. Nothing else: what is over is not needed, and may be long.
+    pub open: SessionState,
+    /// The newest program of the session, with its parser's checkpoint (`parser_state` is set).
+    pub exec: Option<ExecMark>,
+    /// What that program is given, by offset.
+    pub stdin: Vec<StdinRow>,
+}
+
+/// A run of events.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// Sequence of the newest event there is.
+    pub head: i64,
+    /// Of the log.
+    pub uid: LogUid,
+    /// The session is deleted: `head` is the last event there will be.
+    pub deleted: bool,
+}
+
+/// A session as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// The record.
+    pub session: Session,
+    /// The turn that is running, awaiting input or parked.
+    pub active_turn: Option<Turn>,
+    /// Next first.
+    pub queued_turns: Vec<Turn>,
+    /// Permission requests that wait, oldest first. Filled by [`Store::session`] only.
+    pub open_permissions: Vec<PermissionRequest>,
+    /// Questions that wait, oldest first. Filled by [`Store::session`] only.
+    pub open_questions: Vec<Question>,
+}
+
+/// Which sessions, and from where on.
+#[derive(Clone, Debug, Default)]
+pub struct SessionQuery {
+    /// With this status.
+    pub status: Option<SessionStatus>,
+    /// Of this profile.
+    pub profile_id: Option<ProfileId>,
+    /// With this key of the caller's.
+    pub external_id: Option<String>,
+    /// All must match.
+    pub labels: BTreeMap<String, String>,
+    /// Creation and id of the last one of the page before.
+    pub before: Option<(Timestamp, SessionId)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which blocks, and from where on.
+#[derive(Clone, Debug)]
+pub struct BlockQuery {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// The other way round.
+    pub newest_first: bool,
+    /// [`BlockPage::next`] of the page before.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+    /// The page ends before it gets larger than this, but has at least one block.
+    pub max_bytes: usize,
+}
+
+/// A page of blocks.
+#[derive(Clone, Debug)]
+pub struct BlockPage {
+    /// In the order asked for.
+    pub blocks: Vec<Block>,
+    /// Place to go on from; `None` on the last page.
+    pub next: Option<i64>,
+    /// Head of the log that the page is true at.
+    pub sequence: i64,
+}
+
+/// What goes wrong with a database. Typed by what the caller can do about it; the text is for logs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The batch does not fit: another owner, or another head.
+    #[error("the session is at epoch {epoch} and head {head}, not at the ones given")]
+    Conflict {
+        /// Now.
+        epoch: i64,
+        /// Now.
+        head: i64,
+    },
+    /// Another session of the tenant has the external id.
+    #[error("session {0} has this external id")]
+    ExternalIdInUse(SessionId),
+    /// There is nothing of that key.
+    #[error("there is no such session")]
+    NotFound,
+    /// Another server owns this database.
+    #[error("another server owns this database{}", .0.as_deref().map(|at| format!(" and serves at {at}")).unwrap_or_default())]
+    Owned(Option<String>),
+    /// The database does not answer, or not in time.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read.
+    #[error("the database holds what this build cannot read: {0}")]
+    Corrupt(String),
+}
+
