@@ -3,4 +3,6 @@
 //! The map of the house stands in `ARCHITECTURE.md`; `tests/layers.rs` holds it to that.
 
 pub mod domain;
+pub mod grpc;
 pub mod proto;
+pub mod store;
