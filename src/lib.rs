@@ -2,4 +2,5 @@
 //!
 //! The map of the house stands in `ARCHITECTURE.md`; `tests/layers.rs` holds it to that.
 
+pub mod agent;
 pub mod domain;
