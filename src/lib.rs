@@ -2,4 +2,8 @@
 //!
 //! The map of the house stands in `ARCHITECTURE.md`; `tests/layers.rs` holds it to that.
 
+pub mod agent;
+pub mod cli;
+pub mod dev;
 pub mod domain;
+pub mod session;
