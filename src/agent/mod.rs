@@ -9,6 +9,7 @@ use crate::domain::{
 
 pub mod claude;
 mod lines;
+pub mod package;
 pub mod scripted;
 
 /// What a session wants of its agent.
