@@ -2,6 +2,25 @@
 
 use std::{env, path::PathBuf};
 
+/// Kinds of event too large to stand inside the event: one delta would take up as much memory as a whole snapshot.
+const LARGE_KINDS: [&str; 15] = [
+    "block_start",
+    "block_update",
+    "block_complete",
+    "turn_updated",
+    "conversation_updated",
+    "turn_queued",
+    "session_created",
+    "session_updated",
+    "status_changed",
+    "sandbox_changed",
+    "permission_requested",
+    "permission_resolved",
+    "question_requested",
+    "question_resolved",
+    "snapshot_chunk",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -15,11 +34,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     std::fs::write(out.join("agentruntime.binpb"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure()
+    let mut config = tonic_prost_build::Config::new();
+    // The codec tells requests from responses by their names.
+    config.enable_type_names();
+    let mut builder = tonic_prost_build::configure();
+    for kind in LARGE_KINDS {
+        builder = builder.boxed(format!(".agentruntime.v1.SessionEvent.kind.{kind}"));
+    }
+    builder
         // Maps in a fixed order: two requests that mean the same are the same bytes.
         .btree_map(".")
         .bytes(".")
+        .boxed(".agentruntime.v1.Session.active_turn")
         .codec_path("crate::proto::Codec")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }
