@@ -2,6 +2,7 @@
 //!
 //! The map of the house stands in `ARCHITECTURE.md`; `tests/layers.rs` holds it to that.
 
+pub mod cli;
 pub mod client;
 pub mod dev;
 pub mod domain;

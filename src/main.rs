@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary: everything it does is in the `cli` room.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent_runtime::cli::main()
+}
