@@ -1,3 +1,122 @@
-//! The commands.
+//! The commands: thin layers over the client, except `serve` and `run`, which can start a server.
+//!
+//! Knows the client, the contract's messages, the server's front door and the development tools. It does not know
+//! stores, sessions or agents: whatever it shows came over the wire.
 
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::dev;
+
+mod agents;
+mod connect;
+mod error;
 pub mod install;
+mod output;
+mod profiles;
+mod render;
+mod replay;
+mod run;
+mod serve;
+mod sessions;
+mod signals;
+mod view;
+mod watch;
+
+use connect::Common;
+use error::Error;
+
+/// Exit code of what a user interrupted, as shells have it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Runs coding agents in sandboxes and streams what they do, durably.
+#[derive(Debug, Parser)]
+#[command(name = "agent-runtime", version, max_term_width = 100)]
+struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop.
+    Serve(serve::Args),
+    /// Give an agent a prompt and watch it work; starts a server of its own when none runs.
+    Run(run::Args),
+    /// Follow a session, across restarts of the server.
+    Watch(watch::Args),
+    /// Create, list, show, stop and delete sessions.
+    #[command(subcommand, visible_alias = "session")]
+    Sessions(sessions::Command),
+    /// List, show and create profiles.
+    #[command(subcommand, visible_alias = "profile")]
+    Profiles(profiles::Command),
+    /// See which agents the server has, and install them.
+    #[command(subcommand, visible_alias = "agent")]
+    Agents(agents::Command),
+    /// Show which events a recording of an agent's output gives.
+    Replay(replay::Args),
+    /// Answer agents from a script, instead of a real model.
+    ModelEndpoint(dev::model::Args),
+    /// Play a script as an agent; the server starts it.
+    #[command(hide = true)]
+    ScriptedAgent,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    if matches!(args.command, Command::ScriptedAgent) {
+        // A plain program of lines in and lines out: it needs nothing of what follows.
+        return dev::scripted_agent::run();
+    }
+    log(if matches!(args.command, Command::Serve(_)) {
+        "agent_runtime=info,warn"
+    } else {
+        "agent_runtime::client=warn"
+    });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error.into()),
+    };
+    let outcome = runtime.block_on(dispatch(args));
+    // Whatever still blocks a thread, such as a read from a terminal, must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome.unwrap_or_else(|error| report(&error))
+}
+
+async fn dispatch(args: Args) -> Result<ExitCode, Error> {
+    let common = &args.common;
+    match args.command {
+        Command::Serve(args) => return serve::run(common, args).await,
+        Command::Run(args) => return run::run(common, args).await,
+        Command::ScriptedAgent => {}
+        Command::Watch(args) => watch::run(common, args).await?,
+        Command::Sessions(command) => sessions::run(common, command).await?,
+        Command::Profiles(command) => profiles::run(common, command).await?,
+        Command::Agents(command) => agents::run(common, command).await?,
+        Command::Replay(args) => replay::run(common, &args)?,
+        Command::ModelEndpoint(args) => {
+            dev::model::run(args).await.map_err(|error| Error::Other(error.to_string()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn report(error: &Error) -> ExitCode {
+    if !error.is_broken_pipe() {
+        let style = render::style::ERROR;
+        anstream::eprintln!("{style}error:{style:#} {error}");
+    }
+    ExitCode::FAILURE
+}

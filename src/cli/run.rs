@@ -1,0 +1,144 @@
+//! `run`: one prompt, one turn, shown as it happens.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use futures::StreamExt as _;
+
+use super::{
+    INTERRUPTED,
+    connect::{Common, Connection},
+    error::Error,
+    output::fresh_id,
+    render::style,
+    signals::Signals,
+    view::View,
+};
+use crate::{
+    client::State,
+    proto::{
+        CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest,
+        Turn, TurnStatus, session_event::Kind,
+    },
+};
+
+/// Longest name given to a session after its prompt, in characters.
+const NAME_LENGTH: usize = 60;
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What the agent is to do.
+    prompt: String,
+    /// Agent of a new session. Else the server's default.
+    #[arg(long, env = "AGENT_RUNTIME_AGENT", conflicts_with = "session")]
+    agent: Option<String>,
+    /// Go on with this session, instead of a new one.
+    #[arg(long, env = "AGENT_RUNTIME_SESSION", value_name = "ID")]
+    session: Option<String>,
+    /// Model of a new session, in the agent's words.
+    #[arg(long, env = "AGENT_RUNTIME_MODEL", conflicts_with = "session")]
+    model: Option<String>,
+    /// Leave the new session's sandbox running for the next prompt.
+    #[arg(long, env = "AGENT_RUNTIME_KEEP", value_parser = clap::builder::FalseyValueParser::new())]
+    keep: bool,
+}
+
+pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> {
+    let mut signals = Signals::listen()?;
+    let connection = common.connect_or_start().await?;
+    // Our own server is shut down in order whatever happens, or it would leave its agents behind.
+    let outcome = run_on(&connection, common, args, &mut signals).await;
+    connection.close().await;
+    outcome
+}
+
+async fn run_on(
+    connection: &Connection,
+    common: &Common,
+    args: Args,
+    signals: &mut Signals,
+) -> Result<ExitCode, Error> {
+    let client = &connection.client;
+    let (session_id, is_new) = match args.session {
+        Some(id) => (id, false),
+        None => (create(connection, args.agent, args.model, &args.prompt).await?, true),
+    };
+    let mut events = client.run_turn(RunTurnRequest {
+        session_id: session_id.clone(),
+        text: args.prompt,
+        request_id: fresh_id(),
+        ..RunTurnRequest::default()
+    });
+    let (mut state, mut view) = (State::default(), View::new(common.json));
+    let mut end = TurnStatus::Unspecified;
+    let mut interrupting = false;
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event.transpose()? else { break };
+                state.apply(&event);
+                view.event(&event, &state)?;
+                end = status_of(&event).unwrap_or(end);
+            }
+            () = signals.next() => {
+                if interrupting {
+                    view.end()?;
+                    return Ok(ExitCode::from(INTERRUPTED));
+                }
+                interrupting = true;
+                let session_id = session_id.clone();
+                client.interrupt_turn(InterruptTurnRequest { session_id, ..InterruptTurnRequest::default() }).await?;
+            }
+        }
+    }
+    view.end()?;
+    if is_new && !args.keep {
+        let request = StopSessionRequest { session_id: session_id.clone(), request_id: fresh_id() };
+        client.stop_session(request).await?;
+    }
+    if !common.json && std::io::stderr().is_terminal() {
+        let dim = style::DIM;
+        anstream::eprintln!("{dim}  go on with: agent-runtime run --session {session_id} \"…\"{dim:#}");
+    }
+    Ok(match end {
+        TurnStatus::Completed => ExitCode::SUCCESS,
+        TurnStatus::Interrupted => ExitCode::from(INTERRUPTED),
+        TurnStatus::Unspecified
+        | TurnStatus::Queued
+        | TurnStatus::Running
+        | TurnStatus::AwaitingInput
+        | TurnStatus::Parked
+        | TurnStatus::Cancelled
+        | TurnStatus::Failed
+        | TurnStatus::BudgetExhausted
+        | TurnStatus::Lost => ExitCode::FAILURE,
+    })
+}
+
+async fn create(
+    connection: &Connection,
+    agent: Option<String>,
+    model: Option<String>,
+    prompt: &str,
+) -> Result<String, Error> {
+    let first_line = prompt.trim().lines().next().unwrap_or_default();
+    let request = CreateSessionRequest {
+        agent: agent.unwrap_or_default(),
+        name: first_line.chars().take(NAME_LENGTH).collect(),
+        options: model.map(|model| SessionOptions { model, ..SessionOptions::default() }),
+        request_id: fresh_id(),
+        ..CreateSessionRequest::default()
+    };
+    let created = connection.client.create_session(request).await?.session;
+    created
+        .map(|session| session.session_id)
+        .ok_or_else(|| Error::Other("the server answered without a session".into()))
+}
+
+/// What became of the turn, where the event says so. A turn's stream brings no other turns.
+fn status_of(event: &SessionEvent) -> Option<TurnStatus> {
+    match &event.kind {
+        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref().map(Turn::status),
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! `serve`: flags to configuration, and the life of the process around the server.
+
+use std::{
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, builder::FalseyValueParser};
+
+use super::{INTERRUPTED, connect::Common, error::Error, signals::Signals};
+use crate::server::{Config, Server};
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "AGENT_RUNTIME_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Ask nobody for a key.
+    #[arg(long, env = "AGENT_RUNTIME_NO_AUTH", value_parser = FalseyValueParser::new())]
+    no_auth: bool,
+    /// Serve other machines without TLS.
+    #[arg(long, env = "AGENT_RUNTIME_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    /// Certificate chain (PEM); turns TLS on.
+    #[arg(long, env = "AGENT_RUNTIME_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate.
+    #[arg(long, env = "AGENT_RUNTIME_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Web page origin that browsers may call from; may be repeated.
+    #[arg(long = "cors-origin", env = "AGENT_RUNTIME_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    cors_origins: Vec<String>,
+    /// The `claude` program, instead of the one that `agents install` put in place.
+    #[arg(long, env = "AGENT_RUNTIME_CLAUDE_CODE", value_name = "PATH")]
+    claude_code: Option<PathBuf>,
+    /// How agents are walled off: by namespaces, as plain processes, or the better of the two that works here.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_SANDBOX",
+        default_value = "auto",
+        value_parser = ["auto", "process", "namespace"],
+        hide_possible_values = true,
+        value_name = "auto|process|namespace"
+    )]
+    sandbox: String,
+    /// How long pieces of streamed text are gathered into one event, in milliseconds.
+    #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
+    delta_window: u64,
+}
+
+impl Args {
+    fn config(self, data: PathBuf) -> Config {
+        let Self { listen, no_auth, insecure, tls_cert, tls_key, cors_origins, claude_code, sandbox, delta_window } =
+            self;
+        Config {
+            listen,
+            data,
+            auth: !no_auth,
+            insecure,
+            tls: tls_cert.zip(tls_key),
+            cors_origins,
+            claude_code,
+            sandbox,
+            delta_window: Duration::from_millis(delta_window),
+        }
+    }
+}
+
+/// The configuration of a server inside another command: what the environment says, for this process alone.
+pub(super) fn embedded(data: PathBuf) -> Result<Config, Error> {
+    #[derive(Parser)]
+    struct FromEnvironment {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    let parsed = FromEnvironment::try_parse_from(["serve"]).map_err(|error| Error::Other(error.to_string()))?;
+    Ok(Config {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        auth: true,
+        insecure: false,
+        tls: None,
+        cors_origins: Vec::new(),
+        ..parsed.args.config(data)
+    })
+}
+
+/// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends at once.
+pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> {
+    let mut signals = Signals::listen()?;
+    let server = Server::start(args.config(common.data()?)).await?;
+    {
+        let mut out = io::stdout().lock();
+        writeln!(out, "listening on {}", server.addr())?;
+        out.flush()?;
+    }
+    signals.next().await;
+    tracing::info!("shutting down; once more ends at once");
+    tokio::select! {
+        () = server.shutdown() => Ok(ExitCode::SUCCESS),
+        () = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
+    }
+}

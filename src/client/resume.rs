@@ -1,0 +1,217 @@
+//! Streams that go on: the one place that knows cursors, ranges, and when to open a stream again.
+
+use std::{collections::VecDeque, time::Duration};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use tokio::time::{sleep, timeout};
+use tonic::{Code, service::interceptor::InterceptedService, transport::Channel};
+
+use super::{Bearer, Error, Events, backoff::Backoff};
+use crate::proto::{
+    RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, Turn, TurnStatus, WatchSessionRequest,
+    WatchSessionResponse, session_event::Kind, session_service_client::SessionServiceClient,
+};
+
+type Sessions = SessionServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// The server's own default; a stream that is silent for three of them is dead.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// See [`super::Client::watch_session`].
+pub(super) fn watch(sessions: Sessions, request: WatchSessionRequest) -> Events {
+    let interval = request.bookmark_interval.and_then(|interval| Duration::try_from(interval).ok());
+    let (cursor, uid) = (request.after_sequence, request.expected_uid.clone());
+    Resumed::new(sessions, Call::Watch(request), cursor, uid, interval.unwrap_or(BOOKMARK_INTERVAL) * 3).events()
+}
+
+/// See [`super::Client::run_turn`].
+pub(super) fn run_turn(sessions: Sessions, mut request: RunTurnRequest) -> Events {
+    if request.request_id.is_empty() {
+        // Without one the message would be sent again.
+        request.request_id = uuid::Uuid::new_v4().to_string();
+    }
+    let cursor = request.after_sequence;
+    let call = Call::Turn { request, turn_id: String::new() };
+    Resumed::new(sessions, call, cursor, String::new(), BOOKMARK_INTERVAL * 3).events()
+}
+
+/// What is asked for, again and again.
+enum Call {
+    Watch(WatchSessionRequest),
+    Turn { request: RunTurnRequest, turn_id: String },
+}
+
+/// A response of either call.
+struct Frame {
+    events: Vec<SessionEvent>,
+    uid: String,
+    accepted: Option<(Turn, i64)>,
+}
+
+struct Resumed {
+    sessions: Sessions,
+    call: Call,
+    /// Everything up to here was delivered; `None`: nothing yet, or a snapshot is on its way.
+    cursor: Option<i64>,
+    uid: String,
+    silence: Duration,
+    backoff: Backoff,
+    open: Option<BoxStream<'static, Result<Frame, Error>>>,
+    pending: VecDeque<SessionEvent>,
+    done: bool,
+}
+
+impl Resumed {
+    fn new(sessions: Sessions, call: Call, cursor: Option<i64>, uid: String, silence: Duration) -> Self {
+        Self {
+            sessions,
+            call,
+            cursor,
+            uid,
+            silence,
+            backoff: Backoff::default(),
+            open: None,
+            pending: VecDeque::new(),
+            done: false,
+        }
+    }
+
+    fn events(self) -> Events {
+        stream::unfold(self, |mut this| async move { this.next().await.map(|item| (item, this)) }).boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<SessionEvent, Error>> {
+        while !self.done {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(self.accept(&event).map(|()| event));
+            }
+            let wait = match self.read().await {
+                Ok(Some(frame)) => {
+                    self.take(frame);
+                    continue;
+                }
+                // It ended without its last event: the server drains.
+                Ok(None) => self.backoff.next(None),
+                Err(error) if error.wants_snapshot() && matches!(self.call, Call::Watch(_)) => {
+                    tracing::info!(%error, "starting over with a snapshot");
+                    (self.cursor, self.uid) = (None, String::new());
+                    self.backoff.next(error.retry_after)
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, cursor = self.cursor, "the stream was cut; opening it again");
+                    self.backoff.next(error.retry_after)
+                }
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            };
+            self.open = None;
+            sleep(wait).await;
+        }
+        None
+    }
+
+    async fn read(&mut self) -> Result<Option<Frame>, Error> {
+        let silent = |_| Error::local(Code::DeadlineExceeded, "the server has been silent for too long");
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => timeout(self.silence, self.connect()).await.map_err(silent)??,
+        };
+        let frame = timeout(self.silence, open.next()).await.map_err(silent)?.transpose()?;
+        self.open = Some(open);
+        Ok(frame)
+    }
+
+    async fn connect(&mut self) -> Result<BoxStream<'static, Result<Frame, Error>>, Error> {
+        let mut sessions = self.sessions.clone();
+        match &self.call {
+            Call::Watch(request) => {
+                let mut request = request.clone();
+                request.after_sequence = self.cursor;
+                request.expected_uid = if self.cursor.is_some() { self.uid.clone() } else { String::new() };
+                let responses = sessions.watch_session(request).await?.into_inner();
+                Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
+            }
+            Call::Turn { request, .. } => {
+                let request = RunTurnRequest { after_sequence: self.cursor, ..request.clone() };
+                let responses = sessions.run_turn(request).await?.into_inner();
+                Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame) {
+        self.backoff.reset();
+        if !frame.uid.is_empty() {
+            self.uid = frame.uid;
+        }
+        if let (Call::Turn { turn_id, .. }, Some((turn, sequence))) = (&mut self.call, frame.accepted) {
+            *turn_id = turn.turn_id;
+            self.cursor.get_or_insert(sequence);
+        }
+        self.pending.extend(frame.events);
+    }
+
+    /// Moves the cursor over the event, by the one rule of ranges.
+    fn accept(&mut self, event: &SessionEvent) -> Result<(), Error> {
+        match &event.kind {
+            Some(Kind::SnapshotStart(_)) => self.cursor = None,
+            Some(Kind::SnapshotChunk(_)) => {}
+            Some(Kind::SnapshotComplete(_)) => self.cursor = Some(event.sequence),
+            kind => {
+                let first = if event.first_sequence == 0 { event.sequence } else { event.first_sequence };
+                let empty = i64::from(matches!(kind, Some(Kind::Bookmark(_))));
+                if self.cursor.is_none_or(|cursor| first != cursor + 1) || event.sequence < first - empty {
+                    self.done = true;
+                    let (cursor, last) = (self.cursor, event.sequence);
+                    let what = format!("the server broke the range rule: {first} to {last} came after {cursor:?}");
+                    return Err(Error::local(Code::DataLoss, what));
+                }
+                self.cursor = Some(event.sequence);
+                self.done = self.is_last(kind.as_ref());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_last(&self, kind: Option<&Kind>) -> bool {
+        match (&self.call, kind) {
+            (Call::Watch(_), Some(Kind::StatusChanged(changed))) => changed.status() == SessionStatus::Deleted,
+            (Call::Turn { turn_id, .. }, Some(Kind::TurnUpdated(updated))) => {
+                updated.turn.as_ref().is_some_and(|turn| turn.turn_id == *turn_id && is_final(turn.status()))
+            }
+            (Call::Watch(_) | Call::Turn { .. }, _) => false,
+        }
+    }
+}
+
+impl From<WatchSessionResponse> for Frame {
+    fn from(response: WatchSessionResponse) -> Self {
+        Self { events: response.events, uid: response.uid, accepted: None }
+    }
+}
+
+impl From<RunTurnResponse> for Frame {
+    fn from(response: RunTurnResponse) -> Self {
+        let accepted = response.turn.map(|turn| (turn, response.sequence));
+        Self { events: response.events, uid: String::new(), accepted }
+    }
+}
+
+/// Whether a turn of that status is over.
+fn is_final(status: TurnStatus) -> bool {
+    match status {
+        TurnStatus::Completed
+        | TurnStatus::Interrupted
+        | TurnStatus::Cancelled
+        | TurnStatus::Failed
+        | TurnStatus::BudgetExhausted
+        | TurnStatus::Lost => true,
+        TurnStatus::Unspecified
+        | TurnStatus::Queued
+        | TurnStatus::Running
+        | TurnStatus::AwaitingInput
+        | TurnStatus::Parked => false,
+    }
+}
