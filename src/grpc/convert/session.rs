@@ -4,6 +4,7 @@ use super::{duration, list, metadata, number, text, timestamp};
 use crate::{
     domain::{Budget, Conversation, Session, SessionOptions, SessionState, SessionStatus, Turn, TurnStatus},
     proto,
+    session::Created,
     store::SessionView,
 };
 
@@ -78,6 +79,13 @@ impl From<SessionView> for proto::Session {
     fn from(view: SessionView) -> Self {
         let SessionView { session: record, active_turn, queued_turns, open_permissions: _, open_questions: _ } = view;
         session(record, active_turn, queued_turns)
+    }
+}
+
+impl From<Created> for proto::CreateSessionResponse {
+    fn from(created: Created) -> Self {
+        let Created { view, turn, sequence } = created;
+        Self { session: Some(view.into()), turn: turn.map(Into::into), sequence }
     }
 }
 

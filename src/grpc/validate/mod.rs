@@ -14,10 +14,9 @@ mod watch;
 
 pub use blocks::{ListBlocks, list_blocks};
 pub use message::{SendMessage, run_turn, send_message};
-pub use profile::{CreateProfile, GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
+pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
-    CreateSession, DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions,
-    stop_session,
+    DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions, stop_session,
 };
 pub use watch::{Watch, watch_session};
 

@@ -2,21 +2,11 @@
 
 use super::{MAX_DESCRIPTION, check::Check};
 use crate::{
-    domain::{Agent, Failure, Profile, ProfileId},
+    domain::{Failure, Profile, ProfileId},
     grpc::page,
     proto,
+    session::NewProfile,
 };
-
-/// A profile to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateProfile {
-    /// For people, never empty.
-    pub name: String,
-    /// For people; may be empty.
-    pub description: String,
-    /// `None`: the server's default.
-    pub agent: Option<Agent>,
-}
 
 /// A revision of a profile to return.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +59,13 @@ fn summary(profile: proto::AgentProfile) -> proto::AgentProfile {
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`] with all fields at fault.
-pub fn create_profile(request: proto::CreateProfileRequest) -> Result<CreateProfile, Failure> {
+pub fn create_profile(request: proto::CreateProfileRequest) -> Result<NewProfile, Failure> {
     let proto::CreateProfileRequest { profile, request_id } = request;
     let mut check = Check::default();
     check.not_applied("request_id", !request_id.is_empty());
     let Some(profile) = profile else {
         check.refuse("profile", "required");
-        return check.finish(CreateProfile { name: String::new(), description: String::new(), agent: None });
+        return check.finish(NewProfile { name: String::new(), description: String::new(), agent: None });
     };
     let proto::AgentProfile {
         profile_id,
@@ -127,7 +117,7 @@ pub fn create_profile(request: proto::CreateProfileRequest) -> Result<CreateProf
     if name.is_empty() {
         check.refuse("profile.name", "required");
     }
-    let profile = CreateProfile {
+    let profile = NewProfile {
         name: check.name("profile.name", name),
         description: check.text("profile.description", description, MAX_DESCRIPTION),
         agent: check.agent("profile.agent", &agent),

@@ -1,40 +1,13 @@
 //! Sessions: create, find, list, stop, delete.
 
-use std::collections::BTreeMap;
-
 use super::{MAX_ID, check::Check, message, metadata};
 use crate::{
-    domain::{
-        Agent, ContentPart, Failure, Isolation, Metadata, ProfileId, SandboxSpec, SessionId, SessionOptions,
-        SessionStatus, Timestamp,
-    },
+    domain::{Failure, Isolation, ProfileId, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp},
     grpc::page,
     proto,
+    session::NewSession,
     store::{SessionQuery, SessionView},
 };
-
-/// A session to create.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CreateSession {
-    /// `None`: the default profile.
-    pub profile_id: Option<ProfileId>,
-    /// `None`: the profile's.
-    pub agent: Option<Agent>,
-    /// The caller's own key; may be empty.
-    pub external_id: String,
-    /// For people; may be empty.
-    pub name: String,
-    /// What the caller sets of them.
-    pub options: SessionOptions,
-    /// For filters.
-    pub labels: BTreeMap<String, String>,
-    /// The caller's own data.
-    pub metadata: Option<Metadata>,
-    /// Which sandbox to use.
-    pub sandbox: SandboxSpec,
-    /// Sent as the first message.
-    pub message: Option<Vec<ContentPart>>,
-}
 
 /// A session to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +46,7 @@ impl ListSessions {
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`].
-pub fn create_session(request: proto::CreateSessionRequest) -> Result<CreateSession, Failure> {
+pub fn create_session(request: proto::CreateSessionRequest) -> Result<NewSession, Failure> {
     let proto::CreateSessionRequest {
         profile_id,
         agent,
@@ -94,7 +67,7 @@ pub fn create_session(request: proto::CreateSessionRequest) -> Result<CreateSess
     check.not_applied("workspace_files", !workspace_files.is_empty());
     check.not_applied("start_sandbox", start_sandbox);
     check.not_applied("request_id", !request_id.is_empty());
-    let session = CreateSession {
+    let session = NewSession {
         profile_id: Some(check.text("profile_id", profile_id, MAX_ID)).filter(|id| !id.is_empty()).map(ProfileId::new),
         agent: check.agent("agent", &agent),
         external_id: check.external_id(external_id),
