@@ -3,3 +3,4 @@
 //! The map of the house stands in `ARCHITECTURE.md`; `tests/layers.rs` holds it to that.
 
 pub mod domain;
+pub mod store;
