@@ -1,5 +1,6 @@
 //! The contract, held to what it says of itself and to what the code does with it.
 
+mod codec;
 mod convert;
 mod fields;
 mod fold;
