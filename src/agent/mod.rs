@@ -9,7 +9,11 @@ use crate::domain::{
 
 pub mod claude;
 mod lines;
+pub mod package;
 pub mod scripted;
+mod stderr;
+
+pub use stderr::Stderr;
 
 /// What a session wants of its agent.
 #[derive(Clone, Debug, Default)]

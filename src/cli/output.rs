@@ -16,11 +16,6 @@ pub(super) fn print_json<M: Message>(name: &str, message: &M) -> io::Result<()> 
     writeln!(io::stdout().lock(), "{}", json(name, message))
 }
 
-/// A request id that nobody used before.
-pub(super) fn fresh_id() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
 /// Prints rows in columns as wide as they need; the first row is the head.
 pub(super) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

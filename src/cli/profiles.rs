@@ -5,7 +5,7 @@ use std::{fs, io::Read as _};
 use super::{
     connect::Common,
     error::{Error, context},
-    output::{self, fresh_id, json, one_line, print_json},
+    output::{self, json, one_line, print_json},
 };
 use crate::proto::{self, AgentProfile, CreateProfileRequest, GetProfileRequest, ListProfilesRequest};
 
@@ -46,7 +46,7 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
             let profile: AgentProfile = proto::from_json("agentruntime.v1.AgentProfile", &text)
                 .map_err(|error| Error::Other(format!("{file} is no AgentProfile: {error}")))?;
             let client = common.connect().await?.client;
-            let request = CreateProfileRequest { profile: Some(profile), request_id: fresh_id() };
+            let request = CreateProfileRequest { profile: Some(profile), ..Default::default() };
             let created = client.create_profile(request).await?.profile.unwrap_or_default();
             if common.json {
                 print_json("AgentProfile", &created)?;

@@ -8,7 +8,6 @@ use super::{
     INTERRUPTED,
     connect::{Common, Connection},
     error::Error,
-    output::fresh_id,
     render::style,
     signals::Signals,
     view::View,
@@ -16,8 +15,8 @@ use super::{
 use crate::{
     client::State,
     proto::{
-        CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest,
-        Turn, TurnStatus, session_event::Kind,
+        CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn, TurnStatus,
+        session_event::Kind,
     },
 };
 
@@ -66,7 +65,6 @@ async fn run_on(
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
         text: args.prompt,
-        request_id: fresh_id(),
         ..RunTurnRequest::default()
     });
     let (mut state, mut view) = (State::default(), View::new(common.json));
@@ -87,13 +85,13 @@ async fn run_on(
                 }
                 interrupting = true;
                 let session_id = session_id.clone();
-                client.interrupt_turn(InterruptTurnRequest { session_id, ..InterruptTurnRequest::default() }).await?;
+                client.stop_session(StopSessionRequest { session_id, ..Default::default() }).await?;
             }
         }
     }
     view.end()?;
     if is_new && !args.keep {
-        let request = StopSessionRequest { session_id: session_id.clone(), request_id: fresh_id() };
+        let request = StopSessionRequest { session_id: session_id.clone(), ..Default::default() };
         client.stop_session(request).await?;
     }
     if !common.json && std::io::stderr().is_terminal() {
@@ -126,7 +124,6 @@ async fn create(
         agent: agent.unwrap_or_default(),
         name: first_line.chars().take(NAME_LENGTH).collect(),
         options: model.map(|model| SessionOptions { model, ..SessionOptions::default() }),
-        request_id: fresh_id(),
         ..CreateSessionRequest::default()
     };
     let created = connection.client.create_session(request).await?.session;

@@ -3,7 +3,7 @@
 use super::{
     connect::Common,
     error::Error,
-    output::{self, fresh_id, one_line, print_json, word},
+    output::{self, one_line, print_json, word},
 };
 use crate::{
     client::Client,
@@ -56,7 +56,6 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
                     agent: agent.unwrap_or_default(),
                     options: model.map(|model| SessionOptions { model, ..SessionOptions::default() }),
                     name,
-                    request_id: fresh_id(),
                     ..CreateSessionRequest::default()
                 })
                 .await?;
@@ -73,17 +72,13 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
         }
         Command::Stop { id } => {
             let stopped =
-                client.stop_session(StopSessionRequest { session_id: id.clone(), request_id: fresh_id() }).await?;
+                client.stop_session(StopSessionRequest { session_id: id.clone(), ..Default::default() }).await?;
             let stopped = stopped.session.unwrap_or_default();
             if common.json { print_json("Session", &stopped)? } else { anstream::println!("stopped {id}") }
         }
         Command::Delete { id } => {
             client
-                .delete_session(DeleteSessionRequest {
-                    session_id: id.clone(),
-                    request_id: fresh_id(),
-                    ..DeleteSessionRequest::default()
-                })
+                .delete_session(DeleteSessionRequest { session_id: id.clone(), ..DeleteSessionRequest::default() })
                 .await?;
             if !common.json {
                 anstream::println!("deleted {id}");

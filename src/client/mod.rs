@@ -16,11 +16,10 @@ use tonic::{
 use crate::proto::{
     CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest,
     DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse,
-    GetSessionRequest, GetSessionResponse, InterruptTurnRequest, InterruptTurnResponse, ListProfilesRequest,
-    ListProfilesResponse, ListSessionsRequest, ListSessionsResponse, RunTurnRequest, SendMessageRequest,
-    SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest,
-    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
-    session_service_client::SessionServiceClient,
+    GetSessionRequest, GetSessionResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest,
+    ListSessionsResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest,
+    StopSessionResponse, WatchSessionRequest, profile_service_client::ProfileServiceClient,
+    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
 };
 
 mod backoff;
@@ -160,8 +159,6 @@ calls! {
     sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
     sessions.send_message(SendMessageRequest) -> SendMessageResponse;
-    /// Stops the turn that is active; nothing to stop is no error.
-    sessions.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
     /// Stores a profile.
     profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// One revision of a profile.

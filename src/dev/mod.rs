@@ -1,19 +1,6 @@
-//! Local stand-in for the dev room; not to be merged.
-#![allow(missing_docs, clippy::all, clippy::pedantic)]
+//! Stand-ins that are real programs: a model endpoint on loopback, and an agent that plays a script. They serve demos,
+//! UI work, load and tests without an account; nothing else of the house needs them.
 
-pub mod model {
-    //! Stand-in.
-    #[derive(clap::Args, Debug)]
-    pub struct Args {}
-
-    pub async fn run(_args: Args) -> std::io::Result<()> {
-        Err(std::io::Error::other("the dev room is not here yet"))
-    }
-}
-
-pub mod scripted_agent {
-    //! Stand-in.
-    pub fn run() -> std::process::ExitCode {
-        std::process::ExitCode::FAILURE
-    }
-}
+pub mod model;
+mod number;
+pub mod scripted_agent;

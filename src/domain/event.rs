@@ -27,6 +27,37 @@ pub struct Event {
     pub kind: Kind,
 }
 
+impl Event {
+    /// About how many bytes it holds on to: for limits, not for accounts.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const SMALL: usize = 512;
+        match &self.kind {
+            Kind::BlockDelta { delta, .. } => delta.len(),
+            Kind::BlockStart { block } | Kind::BlockComplete { block } => {
+                SMALL + block.content.growing().map_or(0, str::len)
+            }
+            Kind::UnparsedOutput { raw, .. } => raw.len(),
+            Kind::Log { message, .. } => message.len(),
+            Kind::FilesChanged { changes, .. } => changes.len() * SMALL,
+            Kind::BlockUpdate { .. }
+            | Kind::TurnUpdated { .. }
+            | Kind::TurnQueued { .. }
+            | Kind::ConversationUpdated { .. }
+            | Kind::SessionCreated { .. }
+            | Kind::SessionUpdated(_)
+            | Kind::StatusChanged { .. }
+            | Kind::SandboxChanged { .. }
+            | Kind::PermissionRequested { .. }
+            | Kind::PermissionResolved { .. }
+            | Kind::PermissionRulesChanged { .. }
+            | Kind::QuestionRequested { .. }
+            | Kind::QuestionResolved { .. }
+            | Kind::ErrorOccurred { .. } => SMALL,
+        }
+    }
+}
+
 /// What happened. What each one changes stands in the fold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

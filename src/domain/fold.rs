@@ -59,6 +59,11 @@ impl SessionState {
         change
     }
 
+    /// Folds in the tail that a delta gained before it was submitted.
+    pub fn grow_block(&mut self, block_id: &BlockId, delta: &str, offset: i64) -> bool {
+        self.block_mut(block_id).is_some_and(|block| grow(block, delta, offset))
+    }
+
     fn touch(&mut self, event: &Event) {
         self.session.sequence = event.sequence;
         self.session.last_activity_time = event.time;
@@ -71,7 +76,7 @@ impl SessionState {
                 Change::Block(block.block_id.clone())
             }
             Kind::BlockDelta { block_id, delta, offset } => {
-                if self.block_mut(block_id).is_some_and(|block| grow(block, delta, *offset)) {
+                if self.grow_block(block_id, delta, *offset) {
                     Change::BlockText(block_id.clone())
                 } else {
                     Change::None

@@ -59,18 +59,24 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
 
-    /// Starts a program. Starting the same `exec_id` again changes nothing and is no error.
+    /// Starts a program; returns when it runs. Starting the same `exec_id` again changes nothing and is no error. When
+    /// the program ends, what it started and left behind is killed.
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::Gone`], [`Error::Start`] when the program cannot be run.
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error>;
 
-    /// Reads output from `offset` on, and what follows as it comes; ends when the program closed the stream and all was
-    /// read. May be called again and again, at any offset that was not released and is not beyond the end.
+    /// Reads output from `offset` on, and what follows as it comes; ends when the program closed the stream or ended, and
+    /// all was read. May be called again and again, at any offset that was not released and is not beyond the end.
     ///
     /// # Errors
     /// [`Error::UnknownExec`], [`Error::Offset`].
-    async fn read(&self, exec: &ExecId, fd: Output, offset: u64) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
+    async fn read(
+        &self,
+        exec: &ExecId,
+        fd: Output,
+        offset: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
 
     /// Gives the program input that stands at `offset` of all it is given, then, with `eof`, closes its input. Bytes it
     /// has already must be the same ones. Returns how many bytes it has.
@@ -78,7 +84,8 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it would leave a hole, [`Error::StdinConflict`]
     /// when it says otherwise than what was given before.
-    async fn write_stdin(&self, epoch: Epoch, exec: &ExecId, offset: u64, data: &[u8], eof: bool) -> Result<u64, Error>;
+    async fn write_stdin(&self, epoch: Epoch, exec: &ExecId, offset: u64, data: &[u8], eof: bool)
+    -> Result<u64, Error>;
 
     /// How much input the program was given.
     ///
@@ -101,10 +108,11 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Output before `offset` is not needed again.
     ///
     /// # Errors
-    /// [`Error::Stale`], [`Error::UnknownExec`].
+    /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it is beyond the end.
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error>;
 
-    /// Ends every program and keeps the files. Doing it again is no error.
+    /// Ends every program and keeps the files; programs may start again after [`Provider::create`]. Doing it again is no
+    /// error.
     ///
     /// # Errors
     /// [`Error::Stale`].
@@ -151,7 +159,8 @@ pub struct StdinStatus {
     pub closed: bool,
 }
 
-/// How a program ended.
+/// How a program ended. Many sandboxes can tell a signal only as shells do, by an exit code above 128; so that the same end
+/// is told the same everywhere, a code of 129 to 159 is always the signal 1 to 31 that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// By itself.

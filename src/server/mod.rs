@@ -1,49 +1,218 @@
-//! Local stand-in for the server room; not to be merged.
-#![allow(missing_docs, clippy::all, clippy::pedantic)]
+//! Assembly: the only place that names concrete backends and tower layers, and the one that knows the order in which a
+//! server starts and stops.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
+mod auth;
+mod config;
+mod key;
+mod oversize;
+mod routes;
+mod tls;
+mod trace;
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::server::TcpIncoming;
+
+pub use config::{Config, StartError};
+
+use crate::{
+    domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, Scope, TenantId, Timestamp},
+    log::EventLog,
+    proto,
+    sandbox::{
+        Provider as _,
+        local::{Local, LocalConfig},
+    },
+    session::{self, Manager, Programs},
+    store::{self, SqliteStore, Store as _},
 };
 
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub listen: SocketAddr,
-    pub data: PathBuf,
-    pub auth: bool,
-    pub insecure: bool,
-    pub tls: Option<(PathBuf, PathBuf)>,
-    pub cors_origins: Vec<String>,
-    pub claude_code: Option<PathBuf>,
-    pub sandbox: String,
-    pub delta_window: Duration,
-}
+/// How long watches and calls get to end when the server stops.
+const CALLS_GRACE: Duration = Duration::from_secs(4);
+/// How long sessions get to record the end of their turns.
+const SESSIONS_GRACE: Duration = Duration::from_secs(20);
+/// Time between a session's deletion and the removal of what is stored of it, so that whoever watches can read its end.
+const PURGE_AFTER: Duration = Duration::from_secs(600);
+/// How often deleted sessions are looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// Agents get no network traffic of their own accord for this long before their sandbox is stopped.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Deltas of a session that nobody watches are gathered for this long.
+const UNWATCHED_DELTA_WINDOW: Duration = Duration::from_millis(250);
 
-#[derive(Debug, thiserror::Error)]
-#[error("the server room is not here yet")]
-pub struct StartError;
-
+/// A server that serves.
 #[derive(Debug)]
-pub struct Server(SocketAddr);
+pub struct Server {
+    addr: SocketAddr,
+    key: String,
+    manager: Manager,
+    provider: Arc<Local>,
+    store: Arc<SqliteStore>,
+    health: tonic_health::server::HealthReporter,
+    drain: CancellationToken,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    tasks: TaskTracker,
+}
 
 impl Server {
+    /// Opens the database, looks after what an earlier server left, and serves.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do about it.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        std::env::var_os("STUB_SERVES").map(|_| Self(config.listen)).ok_or(StartError)
+        config.check()?;
+        std::fs::create_dir_all(&config.data).map_err(|error| StartError::io(&config.data, error))?;
+        let key = key::read_or_create(&config.data)?;
+        let store = Arc::new(SqliteStore::open(&config.database()).await?);
+        let provider = Arc::new(Local::new(LocalConfig {
+            root: config.data.join("sandboxes"),
+            hidden: vec![config.data.clone()],
+            isolation: config.isolation()?,
+        })?);
+        let isolation = provider.isolation();
+        tracing::info!(?isolation, "agents run in local sandboxes");
+
+        let tasks = TaskTracker::new();
+        let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);
+        let manager = Manager::new(log, sessions(&config, Arc::clone(&provider))?, &tasks);
+        default_profile(&*store).await?;
+        manager.recover().await.map_err(StartError::Recover)?;
+
+        let drain = CancellationToken::new();
+        let callers = auth::Keys::new(config.auth.then(|| key.clone()), caller());
+        let (health, routes) = routes::build(&config, &manager, &callers, &drain).await;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| StartError::bind(config.listen, error))?;
+        let addr = listener.local_addr().map_err(|error| StartError::bind(config.listen, error))?;
+        let mut server = tonic::transport::Server::builder()
+            .accept_http1(true)
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .tcp_nodelay(true);
+        if let Some((certificate, private_key)) = &config.tls {
+            server = server.tls_config(tls::identity(certificate, private_key)?)?;
+        }
+        let ends = drain.clone();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving =
+            tasks.spawn(server.add_routes(routes).serve_with_incoming_shutdown(incoming, ends.cancelled_owned()));
+        tasks.spawn(purge(manager.clone(), drain.clone()));
+        store.advertise(&addr.to_string())?;
+        Ok(Self { addr, key, manager, provider, store, health, drain, serving, tasks })
     }
+
+    /// Where it serves.
+    #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.0
+        self.addr
     }
+
+    /// The key that may do everything.
+    #[must_use]
     pub fn key(&self) -> String {
-        String::new()
+        self.key.clone()
     }
-    pub async fn shutdown(self) {}
+
+    /// Stops serving, in this order: health says so, watches end with a last bookmark, calls finish, agents are stopped
+    /// and their turns recorded, the database is closed.
+    pub async fn shutdown(self) {
+        let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
+        for service in routes::SERVICES {
+            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
+        drain.cancel();
+        let (calls, ()) = tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(SESSIONS_GRACE));
+        if calls.is_err() {
+            tracing::warn!("some calls did not end in time");
+            serving.abort();
+        }
+        drop(manager);
+        provider.shutdown().await;
+        tasks.close();
+        if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        store.close().await;
+    }
 }
 
-pub fn running(_data: &Path) -> Option<String> {
-    None
+/// Address of the server that owns the data folder now.
+#[must_use]
+pub fn running(data: &Path) -> Option<String> {
+    store::owner_address(&config::database(data))
 }
 
-pub fn replay(_agent: &str, _input: &[u8]) -> Result<Vec<crate::proto::SessionEvent>, String> {
-    Err("the server room is not here yet".to_owned())
+/// The key that local callers of the server of this data folder use.
+#[must_use]
+pub fn local_key(data: &Path) -> Option<String> {
+    key::read(data)
+}
+
+/// Recorded output of an agent, as the events it gives.
+///
+/// # Errors
+/// In words for people: an unknown agent, or why its adapter cannot be used.
+pub fn replay(agent: &str, output: &[u8]) -> Result<Vec<proto::SessionEvent>, String> {
+    let names = || Agent::ALL.map(Agent::as_str).join(", ");
+    let agent = Agent::parse(agent).ok_or_else(|| format!("there is no agent \"{agent}\"; there are: {}", names()))?;
+    let events = session::replay(agent, output).map_err(|error| error.to_string())?;
+    Ok(events.into_iter().map(proto::SessionEvent::from).collect())
+}
+
+fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, StartError> {
+    let scripted = std::env::current_exe().map_err(|error| StartError::io(Path::new("/proc/self/exe"), error))?;
+    Ok(session::Config {
+        provider,
+        programs: Programs {
+            cache: config.cache(),
+            configured: config.claude_code.iter().map(|path| (Agent::ClaudeCode, path.clone())).collect(),
+            scripted,
+        },
+        default_agent: Agent::ClaudeCode,
+        delta_window: config.delta_window,
+        unwatched_delta_window: UNWATCHED_DELTA_WINDOW.max(config.delta_window),
+        idle_timeout: IDLE_TIMEOUT,
+        environment: std::env::vars().collect(),
+    })
+}
+
+/// Who the key of the data folder speaks for.
+fn caller() -> Caller {
+    let subject = "local".to_owned();
+    Caller {
+        tenant: TenantId::default_tenant(),
+        principal: Principal { subject, display_name: String::new(), kind: PrincipalKind::Service },
+        scopes: Scope::ALL.to_vec(),
+    }
+}
+
+/// "default" always exists.
+async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
+    let (tenant, profile_id) = (TenantId::default_tenant(), ProfileId::new("default"));
+    if store.profile(&tenant, &profile_id, 0).await?.is_some() {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let profile = Profile {
+        profile_id,
+        revision: 1,
+        name: "default".to_owned(),
+        description: "What sessions run with that name no other profile.".to_owned(),
+        agent: None,
+        created_by: Some(Principal::system()),
+        create_time: now,
+        update_time: now,
+        etag: "1".to_owned(),
+    };
+    Ok(store.put_profile(&tenant, &profile).await?)
+}
+
+async fn purge(manager: Manager, drain: CancellationToken) {
+    let micros = i64::try_from(PURGE_AFTER.as_micros()).expect("minutes fit");
+    while drain.run_until_cancelled(tokio::time::sleep(PURGE_EVERY)).await.is_some() {
+        if let Err(failure) = manager.purge(Timestamp(Timestamp::now().0 - micros)).await {
+            tracing::warn!(%failure, "deleted sessions could not be purged; trying again later");
+        }
+    }
 }

@@ -14,9 +14,11 @@ use crate::domain::{
 };
 
 mod codec;
+mod parts;
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use parts::parts_of;
+pub use sqlite::{SqliteStore, owner_address};
 
 /// A database of sessions. Every implementation passes the suite in `tests/store.rs` unchanged.
 #[async_trait]
@@ -306,4 +308,3 @@ pub enum Error {
     #[error("the database holds what this build cannot read: {0}")]
     Corrupt(String),
 }
-

@@ -1,0 +1,150 @@
+//! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
+//!
+//! `wire` knows the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `notices` and `turns` what
+//! the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+
+mod blocks;
+mod digest;
+mod notices;
+mod parser;
+mod state;
+mod tools;
+mod turns;
+mod usage;
+mod wire;
+
+use serde::Serialize;
+
+pub use parser::Parser;
+
+use self::state::{State, VERSION};
+use super::{Plan, Setup, UnknownCheckpoint};
+use crate::domain::BlockId;
+
+/// Fixed environment: no question about running unattended, no traffic but the model's.
+const ENV: [(&str, &str); 5] = [
+    // bypassPermissions is refused to root without it.
+    ("IS_SANDBOX", "1"),
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ("DISABLE_AUTOUPDATER", "1"),
+    ("DISABLE_TELEMETRY", "1"),
+    ("DISABLE_ERROR_REPORTING", "1"),
+];
+
+/// What the CLI reads of credentials, of the model's address, and of the way there.
+const PASS_ENV: &[&str] = &[
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_BETAS",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_MODEL",
+    "ANTHROPIC_SMALL_FAST_MODEL",
+    "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+    "CLAUDE_CODE_MAX_RETRIES",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_SUBAGENT_MODEL",
+    "MAX_THINKING_TOKENS",
+    // Amazon Bedrock.
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_SKIP_BEDROCK_AUTH",
+    "ANTHROPIC_BEDROCK_BASE_URL",
+    "ANTHROPIC_SMALL_FAST_MODEL_AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    // Google Vertex AI.
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_SKIP_VERTEX_AUTH",
+    "ANTHROPIC_VERTEX_BASE_URL",
+    "ANTHROPIC_VERTEX_PROJECT_ID",
+    "CLOUD_ML_REGION",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    // The way there.
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+];
+
+/// How to start the CLI: a new session of its own, or the one its last process left.
+pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
+    let mut state = match &setup.memory {
+        Some(memory) => State::from_json(memory, VERSION)?,
+        None => State::fresh(&setup.fresh_session),
+    };
+    let session = if state.resumable {
+        state.process = state::Process::default();
+        ["--resume".to_owned(), state.session.clone()]
+    } else {
+        // The CLI knows nothing of the last one, and its id may be taken all the same.
+        state = State::fresh(&setup.fresh_session);
+        ["--session-id".to_owned(), state.session.clone()]
+    };
+    let mut argv = vec![setup.program.clone()];
+    argv.extend(
+        [
+            "-p",
+            "--input-format",
+            "stream-json",
+            "--output-format",
+            "stream-json",
+            "--include-partial-messages",
+            "--verbose",
+            "--replay-user-messages",
+            "--permission-mode",
+            "bypassPermissions",
+        ]
+        .map(str::to_owned),
+    );
+    argv.extend(session);
+    if !setup.model.is_empty() {
+        argv.extend(["--model".to_owned(), setup.model.clone()]);
+    }
+    Ok(Plan {
+        argv,
+        env: ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        pass_env: PASS_ENV,
+        parser: super::Parser::Claude(Parser::new(state)),
+    })
+}
+
+/// The line that gives the CLI a message. Its block id is a UUID, for the CLI stores the message under it.
+pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        r#type: &'a str,
+        uuid: &'a str,
+        session_id: &'a str,
+        parent_tool_use_id: Option<&'a str>,
+        message: Message<'a>,
+    }
+    #[derive(Serialize)]
+    struct Message<'a> {
+        role: &'a str,
+        content: [Part<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Part<'a> {
+        r#type: &'a str,
+        text: &'a str,
+    }
+    let line = Line {
+        r#type: "user",
+        uuid: block_id.as_str(),
+        // Required and not looked at: a process has one session.
+        session_id: "",
+        parent_tool_use_id: None,
+        message: Message { role: "user", content: [Part { r#type: "text", text }] },
+    };
+    let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is JSON");
+    bytes.push(b'\n');
+    bytes
+}

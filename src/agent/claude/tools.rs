@@ -1,0 +1,143 @@
+//! Tool results, and the end of the calls they answer.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::{
+    parser::{Reading, Unreadable},
+    wire::{self, Block, BlockKind, MessageLine, ToolOutcome},
+};
+use crate::agent::Draft;
+use crate::domain::{
+    BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
+};
+
+/// How the CLI begins what a local command printed, which it says as if the user had.
+const LOCAL_OUTPUT: [(&str, &str); 2] =
+    [("<local-command-stdout>", "</local-command-stdout>"), ("<local-command-stderr>", "</local-command-stderr>")];
+
+impl Reading<'_> {
+    /// A `user` line: tool results, a message that is taken up, or what the CLI says in the user's name.
+    #[expect(clippy::match_same_arms, reason = "a table: each kind has its own reason to be nothing")]
+    pub(super) fn user(&mut self, line: &MessageLine<'_>, conversation: &ConversationId) -> Result<(), Unreadable> {
+        let blocks = match line.message.content {
+            Some(content) => wire::blocks(content).map_err(|_| Unreadable)?,
+            None => Vec::new(),
+        };
+        if line.is_replay {
+            self.replayed(line, &blocks);
+            return Ok(());
+        }
+        for block in blocks {
+            match BlockKind::parse(&block.kind) {
+                BlockKind::ToolResult
+                | BlockKind::WebSearchToolResult
+                | BlockKind::WebFetchToolResult
+                | BlockKind::McpToolResult => self.tool_result(block, line.tool_use_result, conversation),
+                // Deliberately nothing: the CLI says that the user interrupted, which the end of the turn tells, or
+                // gives a subagent the task that stands in the input of the call that spawned it.
+                BlockKind::Text | BlockKind::Image => {}
+                // Deliberately nothing: blocks of the model, never in a user line.
+                BlockKind::Thinking
+                | BlockKind::RedactedThinking
+                | BlockKind::ToolUse
+                | BlockKind::ServerToolUse
+                | BlockKind::McpToolUse => {}
+                BlockKind::Unknown => self.unknown("user/", &block.kind),
+            }
+        }
+        Ok(())
+    }
+
+    /// One result. It ends its call, if that is open.
+    pub(super) fn tool_result(&mut self, block: Block<'_>, outcome: Option<&RawValue>, conversation: &ConversationId) {
+        let Some(id) = block.tool_use_id.map(String::from) else { return };
+        let is_error = block.is_error.unwrap_or(false);
+        // Each tool has its own shape here, some have a string: what does not fit tells nothing.
+        let outcome: ToolOutcome<'_> =
+            outcome.and_then(|outcome| serde_json::from_str(outcome.get()).ok()).unwrap_or_default();
+        let tool = self.state.process.tools.remove(&id);
+        if tool.is_some() {
+            let status = if is_error { ExecutionStatus::Failed } else { ExecutionStatus::Succeeded };
+            self.emit(Draft::CompleteTool { block_id: BlockId::new(id.as_str()), status });
+        }
+        let subagent = outcome.agent_id.is_some();
+        // What a subagent answers stands in a frame for the model, and without it in the outcome.
+        let answer = if subagent { outcome.content.and_then(output) } else { None };
+        let output = answer.or_else(|| block.content.and_then(output));
+        let shell = tool.is_some_and(|tool| tool.shell);
+        let exit_code = if shell { exit_code(is_error, output.as_ref(), &outcome) } else { None };
+        let content = Content::ToolResult(ToolResult {
+            tool_use_id: id.clone(),
+            is_error,
+            output,
+            duration: outcome.total_duration_ms.or(outcome.duration_ms).and_then(milliseconds),
+            markdown: subagent,
+            exit_code,
+        });
+        self.emit(Draft::Complete {
+            conversation_id: conversation.clone(),
+            block_id: BlockId::new(format!("result:{id}")),
+            content: Some(content),
+        });
+    }
+
+    /// A message is taken up, or a command that the CLI runs itself printed something.
+    fn replayed(&mut self, line: &MessageLine<'_>, blocks: &[Block<'_>]) {
+        let uuid = line.uuid.as_deref();
+        let first = blocks.first().and_then(|block| block.text.as_deref()).unwrap_or_default();
+        for (begin, end) in LOCAL_OUTPUT {
+            if let Some(printed) = first.strip_prefix(begin) {
+                let printed = printed.strip_suffix(end).unwrap_or(printed);
+                return self.notice(uuid, NoticeKind::Status, printed.to_owned(), String::new());
+            }
+        }
+        if let Some(uuid) = uuid {
+            self.taken_up(uuid);
+        }
+    }
+}
+
+/// What the content of a result is: text, parts, or JSON where it is neither.
+fn output(content: &RawValue) -> Option<ToolOutput> {
+    let Ok(blocks) = wire::blocks(content) else { return Some(ToolOutput::Json(content.get().to_owned())) };
+    let mut parts = Vec::with_capacity(blocks.len());
+    for block in &blocks {
+        match (BlockKind::parse(&block.kind), &block.text) {
+            (BlockKind::Text, Some(text)) => parts.push(ContentPart::Text(text.to_string())),
+            (BlockKind::Image, _) => parts.push(image(block)),
+            _ => return Some(ToolOutput::Json(content.get().to_owned())),
+        }
+    }
+    match parts.as_mut_slice() {
+        [] => None,
+        [ContentPart::Text(text)] => Some(ToolOutput::Text(std::mem::take(text))),
+        [..] => Some(ToolOutput::Parts(parts)),
+    }
+}
+
+/// An image by its address, or in its place what it was: its bytes have nowhere to go from here.
+fn image(block: &Block<'_>) -> ContentPart {
+    let source = block.source.as_ref();
+    if let Some(url) = source.and_then(|source| source.url.as_deref()) {
+        return ContentPart::ImageUri(url.to_owned());
+    }
+    let media_type = source.and_then(|source| source.media_type.as_deref()).unwrap_or("image");
+    let bytes = source.and_then(|source| source.data.as_deref()).map_or(0, |data| data.len() / 4 * 3);
+    ContentPart::Text(format!("[{media_type}, about {bytes} bytes, not kept]"))
+}
+
+/// The exit status of a shell command, where the CLI lets it be known.
+fn exit_code(is_error: bool, output: Option<&ToolOutput>, outcome: &ToolOutcome<'_>) -> Option<i32> {
+    if is_error {
+        let code = output?.as_text()?.strip_prefix("Exit code ")?;
+        return code.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    }
+    let ended = outcome.stdout.is_some() && outcome.background_task_id.is_none() && !outcome.interrupted;
+    (ended && outcome.return_code_interpretation.is_none()).then_some(0)
+}
+
+fn milliseconds(ms: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms / 1000.0).ok()
+}

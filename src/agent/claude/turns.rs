@@ -1,0 +1,200 @@
+//! Turns: when the agent takes up a message, goes on unasked, and is done; and with what.
+//!
+//! Starts and ends alternate, whatever the CLI prints.
+
+use std::collections::BTreeMap;
+
+use super::{
+    parser::Reading,
+    state::Turn,
+    usage::{Told, Totals},
+    wire::{CommandLine, CommandState, ResultLine},
+};
+use crate::agent::{Action, Draft, Outcome, TurnEnd};
+use crate::domain::{Agent, BlockId, Content, ConversationId, LogLevel, Reason, SessionError, Usage};
+
+impl Reading<'_> {
+    /// How far a message is.
+    pub(super) fn command(&mut self, line: &CommandLine<'_>) {
+        let uuid = &*line.command_uuid;
+        let is_active = self.state.process.turn == Turn::Prompt(uuid.to_owned());
+        match CommandState::parse(&line.state) {
+            // Deliberately nothing: we know what we sent.
+            CommandState::Queued => {}
+            CommandState::Started => {
+                if !is_active && matches!(self.state.process.turn, Turn::Prompt(_)) {
+                    let error = failed("Claude Code took up another message without ending this one", None);
+                    self.end(Outcome::Failed(error), Totals::default());
+                }
+                self.taken_up(uuid);
+            }
+            // The result came before, and told more. Where there was none, this is the end.
+            CommandState::Completed => {
+                if is_active {
+                    self.end(Outcome::Completed, Totals::default());
+                }
+            }
+            CommandState::Cancelled => {
+                // One that was never taken up has its end, too.
+                if self.state.process.turn == Turn::Idle {
+                    self.taken_up(uuid);
+                }
+                if self.state.process.turn == Turn::Prompt(uuid.to_owned()) {
+                    self.end(Outcome::Interrupted, Totals::default());
+                }
+            }
+            CommandState::Unknown => self.unknown("command_lifecycle/", &line.state),
+        }
+    }
+
+    /// A message is taken up; the first line that says so counts. While another one is active it is none of ours.
+    pub(super) fn taken_up(&mut self, uuid: &str) {
+        if self.state.process.last_prompt.as_deref() == Some(uuid) {
+            return;
+        }
+        match self.state.process.turn {
+            Turn::Idle => {}
+            Turn::Unasked => self.end(Outcome::Completed, Totals::default()),
+            Turn::Prompt(_) => return,
+        }
+        self.state.process.turn = Turn::Prompt(uuid.to_owned());
+        self.state.process.last_prompt = Some(uuid.to_owned());
+        self.actions.push(Action::TurnStarted { block_id: Some(BlockId::new(uuid)) });
+    }
+
+    /// The model said something, in answer to `prompt` where the line names it.
+    pub(super) fn output(&mut self, conversation: &ConversationId, prompt: Option<&str>) {
+        if *conversation == ConversationId::main() {
+            // The CLI stores a message before it asks the model.
+            self.state.resumable = true;
+            self.active(prompt);
+        } else {
+            self.state.process.subagents.insert(conversation.clone());
+        }
+    }
+
+    /// The model's API failed, and the CLI gives up.
+    pub(super) fn failure(&mut self, code: String, message: String, uuid: Option<&str>, conversation: &ConversationId) {
+        self.state.process.failure = Some(code.clone());
+        let Some(uuid) = uuid else { return self.emit(Draft::Log(LogLevel::Warn, message)) };
+        self.emit(Draft::Complete {
+            conversation_id: conversation.clone(),
+            block_id: BlockId::new(uuid),
+            content: Some(Content::Error { code, message }),
+        });
+    }
+
+    /// The agent is done.
+    pub(super) fn result(&mut self, line: &ResultLine<'_>, prompt: Option<&str>) {
+        // After the end of its own turn a result adds what was used, and is no turn.
+        let is_late = self.state.process.turn == Turn::Idle
+            && prompt.is_some_and(|prompt| self.state.process.last_prompt.as_deref() == Some(prompt));
+        if !is_late {
+            self.active(prompt);
+        }
+        let told = Told::read(line, self.state.totals);
+        self.state.totals = told.totals;
+        self.used(told);
+        let outcome = self.outcome(line);
+        if !is_late {
+            self.end(outcome, told.turn);
+        }
+    }
+
+    /// Something happens, so there is a turn.
+    fn active(&mut self, prompt: Option<&str>) {
+        if self.state.process.turn != Turn::Idle {
+            return;
+        }
+        if let Some(prompt) = prompt {
+            self.taken_up(prompt);
+        }
+        if self.state.process.turn == Turn::Idle {
+            self.state.process.turn = Turn::Unasked;
+            self.actions.push(Action::TurnStarted { block_id: None });
+        }
+    }
+
+    fn outcome(&mut self, line: &ResultLine<'_>) -> Outcome {
+        if line.terminal_reason.as_deref().is_some_and(|reason| reason.starts_with("aborted")) {
+            return Outcome::Interrupted;
+        }
+        // The subtype of a failed call of the model's API is "success".
+        if !line.is_error && !line.subtype.starts_with("error") {
+            return Outcome::Completed;
+        }
+        let errors: Vec<String> =
+            line.errors.and_then(|errors| serde_json::from_str(errors.get()).ok()).unwrap_or_default();
+        if errors.iter().any(|error| error.starts_with("No conversation found")) {
+            self.state.resumable = false;
+        }
+        let message = match line.result.as_deref() {
+            Some(result) if !result.is_empty() => result.to_owned(),
+            Some(_) | None if !errors.is_empty() => errors.join("\n"),
+            Some(_) | None => {
+                let why = line.terminal_reason.as_deref().unwrap_or(&line.subtype);
+                format!("Claude Code ended the turn with an error: {why}")
+            }
+        };
+        Outcome::Failed(error(message, line.api_error_status, self.state.process.failure.as_deref()))
+    }
+
+    /// Splits what was used among the conversations. Of subagents the CLI tells only what all of them used: where there
+    /// were several, each is given an equal part, so that conversations and turns add up to the same.
+    fn used(&mut self, told: Told) {
+        let subagents = std::mem::take(&mut self.state.process.subagents);
+        let rest = Totals { nano_usd: 0, ..told.turn.minus(told.main) };
+        let main = if subagents.is_empty() { told.main.plus(rest) } else { told.main };
+        let count = subagents.len();
+        let parts = subagents.into_iter().enumerate().map(|(index, id)| (id, rest.part(index, count)));
+        for (conversation_id, totals) in std::iter::once((ConversationId::main(), main)).chain(parts) {
+            let usage = Usage::from(totals);
+            if usage != Usage::default() {
+                self.emit(Draft::Used { conversation_id, usage, model: String::new() });
+            }
+        }
+    }
+
+    /// The session closes what is open, so nothing more is said of it.
+    fn end(&mut self, outcome: Outcome, used: Totals) {
+        let process = &mut self.state.process;
+        process.turn = Turn::Idle;
+        process.failure = None;
+        process.tools.clear();
+        process.messages.remove(&ConversationId::main());
+        for open in process.messages.values_mut().flat_map(|message| message.blocks.values_mut()) {
+            open.closed = true;
+        }
+        self.actions.push(Action::TurnEnded(TurnEnd { outcome, usage: used.into() }));
+    }
+}
+
+/// Why a turn failed: by the status of the model's API, or by the CLI's code where it tells none.
+fn error(message: String, status: Option<u16>, code: Option<&str>) -> SessionError {
+    match (status, code) {
+        (Some(429 | 529), _) | (None, Some("rate_limit" | "overloaded")) => {
+            let mut error = failed(message, status);
+            error.reason = Reason::ModelProviderLimit;
+            error.metadata.remove("agent");
+            error.metadata.insert("provider".to_owned(), "anthropic".to_owned());
+            error
+        }
+        (Some(401 | 403), _) | (None, Some("authentication_failed" | "oauth_org_not_allowed")) => {
+            SessionError { reason: Reason::AgentUnavailable, retryable: false, ..failed(message, status) }
+        }
+        (status, code) => {
+            // The provider will refuse the same request again, unless the fault was its own.
+            let refused = matches!(status, Some(400..=499)) && !matches!(status, Some(408 | 409));
+            let refused = refused || matches!(code, Some("invalid_request" | "billing_error"));
+            SessionError { retryable: !refused, ..failed(message, status) }
+        }
+    }
+}
+
+fn failed(message: impl Into<String>, status: Option<u16>) -> SessionError {
+    let mut metadata = BTreeMap::from([("agent".to_owned(), Agent::ClaudeCode.as_str().to_owned())]);
+    if let Some(status) = status {
+        metadata.insert("http_status".to_owned(), status.to_string());
+    }
+    SessionError { reason: Reason::AgentFailed, message: message.into(), retryable: true, metadata }
+}

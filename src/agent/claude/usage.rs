@@ -1,0 +1,125 @@
+//! What was used: from the CLI's running totals to what one turn used.
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::{ModelUsage, ResultLine, TurnUsage};
+use crate::domain::Usage;
+
+/// Tokens and money, in all. Money is counted in billionths of a dollar: a floating-point sum is a little off, and it
+/// would change on its way through a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Totals {
+    pub(super) input: i64,
+    pub(super) output: i64,
+    pub(super) cache_read: i64,
+    pub(super) cache_write: i64,
+    pub(super) thinking: i64,
+    pub(super) nano_usd: i64,
+}
+
+/// What a result tells of its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Of the turn, subagents included.
+    pub(super) turn: Totals,
+    /// Of its main conversation.
+    pub(super) main: Totals,
+    /// All of the session, to compare the next result with.
+    pub(super) totals: Totals,
+}
+
+impl Told {
+    /// What `line` tells, when `before` is what the result before it told of all.
+    pub(super) fn read(line: &ResultLine<'_>, before: Totals) -> Self {
+        let main = line.usage.as_ref().map(Totals::from).unwrap_or_default();
+        let mut totals = line.model_usage.as_ref().map_or(before.plus(main), Totals::sum);
+        totals.nano_usd = line.total_cost_usd.map_or(before.nano_usd, nano);
+        let turn = match &line.model_usage_since_last_result {
+            // Right also where the totals began anew unseen: a process that was killed had not stored them.
+            Some(models) => Totals::sum(models),
+            None => totals.since(before),
+        };
+        Self { turn, main: Totals { nano_usd: turn.nano_usd, ..main }, totals }
+    }
+}
+
+impl Totals {
+    fn sum<'a, K: 'a>(models: impl IntoIterator<Item = (&'a K, &'a ModelUsage)>) -> Self {
+        models.into_iter().fold(Self::default(), |sum, (_, model)| {
+            sum.plus(Self {
+                input: model.input_tokens,
+                output: model.output_tokens,
+                cache_read: model.cache_read_input_tokens,
+                cache_write: model.cache_creation_input_tokens,
+                thinking: model.thinking_tokens,
+                nano_usd: nano(model.cost_usd),
+            })
+        })
+    }
+
+    /// The difference, never negative. Where a total fell, a new process began to count anew.
+    fn since(self, before: Self) -> Self {
+        let fell = self.input < before.input || self.output < before.output || self.nano_usd < before.nano_usd;
+        if fell { self } else { self.minus(before) }
+    }
+
+    /// The sum.
+    pub(super) fn plus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
+    }
+
+    /// What is more than in `other`.
+    pub(super) fn minus(self, other: Self) -> Self {
+        self.zip(other, |a, b| a.saturating_sub(b).max(0))
+    }
+
+    /// The part number `index` of `count`; the first one gets what cannot be divided.
+    pub(super) fn part(self, index: usize, count: usize) -> Self {
+        let count = i64::try_from(count.max(1)).unwrap_or(i64::MAX);
+        self.zip(Self::default(), |all, _| all / count + if index == 0 { all % count } else { 0 })
+    }
+
+    fn zip(self, other: Self, f: impl Fn(i64, i64) -> i64) -> Self {
+        Self {
+            input: f(self.input, other.input),
+            output: f(self.output, other.output),
+            cache_read: f(self.cache_read, other.cache_read),
+            cache_write: f(self.cache_write, other.cache_write),
+            thinking: f(self.thinking, other.thinking),
+            nano_usd: f(self.nano_usd, other.nano_usd),
+        }
+    }
+}
+
+impl From<&TurnUsage> for Totals {
+    fn from(usage: &TurnUsage) -> Self {
+        Self {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cache_read: usage.cache_read_input_tokens,
+            cache_write: usage.cache_creation_input_tokens,
+            thinking: usage.output_tokens_details.as_ref().map_or(0, |details| details.thinking_tokens),
+            nano_usd: 0,
+        }
+    }
+}
+
+impl From<Totals> for Usage {
+    fn from(totals: Totals) -> Self {
+        Self {
+            input_tokens: totals.input,
+            output_tokens: totals.output,
+            cache_read_tokens: totals.cache_read,
+            cache_write_tokens: totals.cache_write,
+            thinking_tokens: totals.thinking,
+            // Half up.
+            cost_micro_usd: totals.nano_usd.saturating_add(500) / 1000,
+        }
+    }
+}
+
+/// Dollars as billionths, without the noise of a floating-point sum.
+#[expect(clippy::cast_possible_truncation, reason = "rounded before, and a cast saturates")]
+fn nano(usd: f64) -> i64 {
+    ((usd * 1e9).round() as i64).max(0)
+}

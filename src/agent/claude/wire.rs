@@ -1,0 +1,429 @@
+//! The wire: lines of `--output-format stream-json`, as far as they are read. Everything else in a line is skipped.
+//!
+//! Strings are borrowed from the line where they have no escapes. Knows shapes, never what they mean for a session.
+
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// A string, borrowed from the line where it has no escapes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Text<'_>> for String {
+    fn from(text: Text<'_>) -> Self {
+        text.0.into_owned()
+    }
+}
+
+/// What is read of every line: enough for the lines there are most of, so that they are read once.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) subtype: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) event: Option<Event<'a>>,
+    #[serde(borrow)]
+    pub(super) parent_tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) user_message_uuid: Option<Text<'a>>,
+}
+
+/// The least that makes a line one of the protocol's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Probe<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+}
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($text:literal = $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum $name {
+            $($variant,)*
+            /// None that this build knows.
+            Unknown,
+        }
+
+        impl $name {
+            pub(super) fn parse(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `type` of a line.
+    LineKind {
+        "stream_event" = StreamEvent,
+        "assistant" = Assistant,
+        "user" = User,
+        "system" = System,
+        "result" = Result,
+        "command_lifecycle" = CommandLifecycle,
+        "control_request" = ControlRequest,
+        "control_response" = ControlResponse,
+        "control_cancel_request" = ControlCancelRequest,
+        "auth_status" = AuthStatus,
+        "rate_limit_event" = RateLimitEvent,
+        "tool_progress" = ToolProgress,
+        "tool_use_summary" = ToolUseSummary,
+        "prompt_suggestion" = PromptSuggestion,
+        "keep_alive" = KeepAlive,
+    }
+}
+
+kinds! {
+    /// `subtype` of a `system` line.
+    SystemKind {
+        "init" = Init,
+        "status" = Status,
+        "api_retry" = ApiRetry,
+        "compact_boundary" = CompactBoundary,
+        "hook_started" = HookStarted,
+        "hook_progress" = HookProgress,
+        "hook_response" = HookResponse,
+        "local_command_output" = LocalCommandOutput,
+        "informational" = Informational,
+        "notification" = Notification,
+        "thinking_tokens" = ThinkingTokens,
+        "task_started" = TaskStarted,
+        "task_progress" = TaskProgress,
+        "task_updated" = TaskUpdated,
+        "task_notification" = TaskNotification,
+        "background_tasks_changed" = BackgroundTasksChanged,
+        "session_state_changed" = SessionStateChanged,
+        "commands_changed" = CommandsChanged,
+        "files_persisted" = FilesPersisted,
+        "elicitation_complete" = ElicitationComplete,
+    }
+}
+
+kinds! {
+    /// `event.type` of a `stream_event` line.
+    EventKind {
+        "content_block_delta" = BlockDelta,
+        "content_block_start" = BlockStart,
+        "content_block_stop" = BlockStop,
+        "message_start" = MessageStart,
+        "message_delta" = MessageDelta,
+        "message_stop" = MessageStop,
+        "ping" = Ping,
+        "error" = Error,
+    }
+}
+
+kinds! {
+    /// `type` of a content block.
+    BlockKind {
+        "text" = Text,
+        "thinking" = Thinking,
+        "tool_use" = ToolUse,
+        "server_tool_use" = ServerToolUse,
+        "mcp_tool_use" = McpToolUse,
+        "tool_result" = ToolResult,
+        "web_search_tool_result" = WebSearchToolResult,
+        "web_fetch_tool_result" = WebFetchToolResult,
+        "mcp_tool_result" = McpToolResult,
+        "redacted_thinking" = RedactedThinking,
+        "image" = Image,
+    }
+}
+
+kinds! {
+    /// `delta.type` of a `content_block_delta`.
+    DeltaKind {
+        "text_delta" = Text,
+        "thinking_delta" = Thinking,
+        "input_json_delta" = InputJson,
+        "signature_delta" = Signature,
+        "citations_delta" = Citations,
+    }
+}
+
+kinds! {
+    /// `state` of a `command_lifecycle` line.
+    CommandState {
+        "queued" = Queued,
+        "started" = Started,
+        "completed" = Completed,
+        "cancelled" = Cancelled,
+    }
+}
+
+/// The `event` of a `stream_event` line: one event of the model's API.
+#[derive(Debug, Deserialize)]
+pub(super) struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(default)]
+    pub(super) index: u32,
+    #[serde(borrow)]
+    pub(super) delta: Option<Delta<'a>>,
+    #[serde(borrow)]
+    pub(super) content_block: Option<Block<'a>>,
+    #[serde(borrow)]
+    pub(super) message: Option<Message<'a>>,
+}
+
+/// What a block grows by.
+#[derive(Debug, Deserialize)]
+pub(super) struct Delta<'a> {
+    #[serde(borrow, rename = "type", default)]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) partial_json: Option<Text<'a>>,
+}
+
+/// A content block, whole or as it starts.
+#[derive(Debug, Deserialize)]
+pub(super) struct Block<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) content: Option<&'a RawValue>,
+    pub(super) is_error: Option<bool>,
+    #[serde(borrow)]
+    pub(super) source: Option<Source<'a>>,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Deserialize)]
+pub(super) struct Source<'a> {
+    #[serde(borrow)]
+    pub(super) media_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) url: Option<Text<'a>>,
+}
+
+/// A message of the model's API.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) model: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) content: Option<&'a RawValue>,
+}
+
+/// An `assistant` or a `user` line.
+#[derive(Debug, Deserialize)]
+pub(super) struct MessageLine<'a> {
+    #[serde(borrow)]
+    pub(super) message: Message<'a>,
+    #[serde(borrow)]
+    pub(super) uuid: Option<Text<'a>>,
+    /// Code of a failure of the model's API, of which this line tells.
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
+    #[serde(default)]
+    pub(super) aborted: bool,
+    #[serde(default, rename = "isReplay")]
+    pub(super) is_replay: bool,
+    #[serde(borrow)]
+    pub(super) tool_use_result: Option<&'a RawValue>,
+}
+
+/// What the CLI itself knows of a tool's result; another object for each tool.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ToolOutcome<'a> {
+    /// Of a shell command.
+    #[serde(borrow)]
+    pub(super) stdout: Option<&'a RawValue>,
+    /// Of a shell command that did not end with 0 and is no failure all the same.
+    #[serde(borrow)]
+    pub(super) return_code_interpretation: Option<&'a RawValue>,
+    /// Of a shell command that goes on.
+    #[serde(borrow)]
+    pub(super) background_task_id: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) interrupted: bool,
+    /// Of a subagent.
+    #[serde(borrow)]
+    pub(super) agent_id: Option<&'a RawValue>,
+    /// Of a subagent: its answer.
+    #[serde(borrow)]
+    pub(super) content: Option<&'a RawValue>,
+    pub(super) total_duration_ms: Option<f64>,
+    pub(super) duration_ms: Option<f64>,
+}
+
+/// A `command_lifecycle` line.
+#[derive(Debug, Deserialize)]
+pub(super) struct CommandLine<'a> {
+    #[serde(borrow)]
+    pub(super) command_uuid: Text<'a>,
+    #[serde(borrow)]
+    pub(super) state: Text<'a>,
+}
+
+/// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
+#[derive(Debug, Deserialize)]
+pub(super) struct NoticeLine<'a> {
+    #[serde(borrow)]
+    pub(super) uuid: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) session_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) model: Option<Text<'a>>,
+    #[serde(borrow, rename = "permissionMode")]
+    pub(super) permission_mode: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) claude_code_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) status: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
+    pub(super) attempt: Option<u64>,
+    pub(super) max_retries: Option<u64>,
+    pub(super) retry_delay_ms: Option<f64>,
+    pub(super) error_status: Option<u16>,
+    #[serde(borrow)]
+    pub(super) compact_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) hook_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) hook_event: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) outcome: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) content: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_use_id: Option<Text<'a>>,
+    /// Of `auth_status`: lines for people.
+    #[serde(borrow)]
+    pub(super) output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) rate_limit_info: Option<&'a RawValue>,
+}
+
+/// A `result` line: the agent is done with what it was doing.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultLine<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) is_error: bool,
+    pub(super) api_error_status: Option<u16>,
+    #[serde(borrow)]
+    pub(super) terminal_reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) result: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) errors: Option<&'a RawValue>,
+    /// Of what the process did in all, and perhaps the processes before it.
+    pub(super) total_cost_usd: Option<f64>,
+    /// Of the main conversation since the last result.
+    pub(super) usage: Option<TurnUsage>,
+    /// As `total_cost_usd`, by model; subagents included.
+    #[serde(borrow, rename = "modelUsage")]
+    pub(super) model_usage: Option<BTreeMap<Text<'a>, ModelUsage>>,
+    /// Since the last result, by model; subagents included. Newer versions only.
+    #[serde(borrow)]
+    pub(super) model_usage_since_last_result: Option<BTreeMap<Text<'a>, ModelUsage>>,
+}
+
+/// Tokens as the model's API counts them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TurnUsage {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) input_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) output_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cache_read_input_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cache_creation_input_tokens: i64,
+    pub(super) output_tokens_details: Option<OutputDetails>,
+}
+
+/// Part of [`TurnUsage`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OutputDetails {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) thinking_tokens: i64,
+}
+
+/// Tokens as the CLI adds them up.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ModelUsage {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) input_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) output_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cache_read_input_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cache_creation_input_tokens: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) thinking_tokens: i64,
+    #[serde(rename = "costUSD", deserialize_with = "or_default")]
+    pub(super) cost_usd: f64,
+}
+
+/// The blocks of a message's `content`, which may also be a bare string.
+pub(super) fn blocks(content: &RawValue) -> serde_json::Result<Vec<Block<'_>>> {
+    if !content.get().starts_with('"') {
+        return serde_json::from_str(content.get());
+    }
+    let text: Text<'_> = serde_json::from_str(content.get())?;
+    Ok(vec![Block {
+        kind: Text(Cow::Borrowed("text")),
+        id: None,
+        name: None,
+        input: None,
+        text: Some(text),
+        thinking: None,
+        tool_use_id: None,
+        content: None,
+        is_error: None,
+        source: None,
+    }])
+}
+
+/// `null` where a number or a flag could stand means that there is nothing to say.
+fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}

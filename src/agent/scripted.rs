@@ -1,0 +1,289 @@
+//! The scripted agent: our own child process, in a dialect of its own.
+//!
+//! A line of its output is a JSON object with one key, which names what the line is:
+//!
+//! | line | fields |
+//! |---|---|
+//! | `turn_start` | `id` of the user's block |
+//! | `start` | `id`, `kind` "text" or "thinking" |
+//! | `delta` | `id`, `text` |
+//! | `complete` | `id` |
+//! | `tool` | `id`, `name`, `input` |
+//! | `tool_result` | `id`, `tool`: id of the call, `output`, `is_error`, `duration_ms`, `exit_code` |
+//! | `usage` | `model`, `usage` |
+//! | `result` | `outcome` "completed" or "failed", `message`, `retryable`, `usage` of the turn |
+//!
+//! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
+//! is read. A line of any other form, or about a block that is not open, is recorded as unparsed output.
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Action, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
+    lines::{Line, Lines},
+};
+use crate::domain::{
+    Agent, BlockId, Content, ConversationId, ExecutionStatus, Reason, SessionError, ToolOutput, ToolResult, ToolUse,
+    Usage,
+};
+
+/// Version of [`State`].
+const VERSION: i32 = 1;
+
+/// Bytes of output that is not understood, as recorded.
+const UNPARSED_LIMIT: usize = 64 * 1024;
+
+/// Reads what the scripted agent prints.
+#[derive(Clone, Debug, Default)]
+pub struct Parser {
+    lines: Lines,
+    open: Open,
+}
+
+/// Blocks that may still change; there is rarely more than one.
+#[derive(Clone, Debug, Default)]
+struct Open(Vec<BlockId>);
+
+/// What the rest of the output cannot tell.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    open: Vec<BlockId>,
+}
+
+pub(super) fn plan(setup: &Setup) -> Plan {
+    Plan {
+        argv: vec![setup.program.clone(), "scripted-agent".into()],
+        env: Vec::new(),
+        pass_env: &[],
+        parser: super::Parser::Scripted(Parser::default()),
+    }
+}
+
+pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+    let mut line = serde_json::json!({ "type": "user", "id": block_id, "text": text }).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+impl Parser {
+    pub(super) fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
+        let Self { lines, open } = self;
+        lines.feed(bytes, |line| open.line(line, actions));
+    }
+
+    pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
+        let Self { lines, open } = self;
+        lines.finish(|line| open.line(line, actions));
+    }
+
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let state = State { open: self.open.0.clone() };
+        let state = serde_json::to_string(&state).expect("a list of texts is JSON");
+        Checkpoint { version: VERSION, offset: self.lines.offset(), state }
+    }
+
+    pub(super) fn restore(checkpoint: &Checkpoint) -> Result<Self, UnknownCheckpoint> {
+        let state = serde_json::from_str(&checkpoint.state).ok().filter(|_| checkpoint.version == VERSION);
+        let State { open } = state.ok_or(UnknownCheckpoint { agent: Agent::Scripted, version: checkpoint.version })?;
+        Ok(Self { lines: Lines::at(checkpoint.offset), open: Open(open) })
+    }
+}
+
+/// A line of output. Texts are borrowed from it where they hold no escapes.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Said<'a> {
+    TurnStart {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    },
+    Start {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        kind: Grows,
+    },
+    Delta {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        text: Cow<'a, str>,
+    },
+    Complete {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    },
+    Tool {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        name: String,
+        #[serde(borrow)]
+        input: &'a RawValue,
+    },
+    ToolResult {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        tool: Cow<'a, str>,
+        #[serde(borrow)]
+        output: &'a RawValue,
+        is_error: bool,
+        duration_ms: u64,
+        exit_code: Option<i32>,
+    },
+    Usage {
+        model: String,
+        usage: Usage,
+    },
+    Result {
+        outcome: Ends,
+        message: String,
+        retryable: bool,
+        usage: Usage,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Grows {
+    Text,
+    Thinking,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ends {
+    Completed,
+    Failed,
+}
+
+impl Open {
+    fn line(&mut self, line: Line<'_>, actions: &mut Vec<Action>) {
+        let (bytes, left_out) = match line {
+            // A last line without an end may be whole all the same.
+            Line::Whole(bytes) | Line::Partial(bytes) => (bytes, 0),
+            Line::TooLong { head, left_out } => (head, left_out),
+        };
+        if bytes.trim_ascii().is_empty() && left_out == 0 {
+            return;
+        }
+        let understood = match serde_json::from_slice(bytes) {
+            Ok(said) if left_out == 0 => self.said(said, actions),
+            Ok(_) | Err(_) => None,
+        };
+        if understood.is_none() {
+            actions.push(Action::Emit(unparsed(bytes, left_out)));
+        }
+    }
+
+    /// `None`: it is about a block that it cannot be about, and nothing was done.
+    fn said(&mut self, said: Said<'_>, actions: &mut Vec<Action>) -> Option<()> {
+        match said {
+            Said::Delta { id, text } => {
+                let block_id = self.find(&id)?.clone();
+                if !text.is_empty() {
+                    actions.push(Action::Emit(Draft::Delta { block_id, text: text.into_owned() }));
+                }
+            }
+            Said::TurnStart { id } => {
+                actions.push(Action::TurnStarted { block_id: Some(BlockId::new(&*id)) });
+            }
+            Said::Start { id, kind } => {
+                let text = String::new();
+                let content = match kind {
+                    Grows::Text => Content::AssistantText { text, model: String::new() },
+                    Grows::Thinking => Content::Thinking { text, summary: String::new() },
+                };
+                self.start(&id, content, actions)?;
+            }
+            Said::Complete { id } => {
+                let block_id = self.close(&id)?;
+                let conversation_id = ConversationId::main();
+                actions.push(Action::Emit(Draft::Complete { conversation_id, block_id, content: None }));
+            }
+            Said::Tool { id, name, input } => {
+                let call = ToolUse {
+                    tool_use_id: id.clone().into_owned(),
+                    tool_name: name,
+                    input_json: input.get().to_owned(),
+                    status: ExecutionStatus::Running,
+                    display_name: String::new(),
+                    description: String::new(),
+                };
+                self.start(&id, Content::ToolUse(call), actions)?;
+            }
+            Said::ToolResult { id, tool, output, is_error, duration_ms, exit_code } => {
+                let call = self.close(&tool)?;
+                let status = if is_error { ExecutionStatus::Failed } else { ExecutionStatus::Succeeded };
+                let result = ToolResult {
+                    tool_use_id: tool.into_owned(),
+                    is_error,
+                    output: Some(tool_output(output)),
+                    duration: Some(Duration::from_millis(duration_ms)),
+                    markdown: false,
+                    exit_code,
+                };
+                actions.push(Action::Emit(Draft::CompleteTool { block_id: call, status }));
+                actions.push(Action::Emit(Draft::Complete {
+                    conversation_id: ConversationId::main(),
+                    block_id: BlockId::new(&*id),
+                    content: Some(Content::ToolResult(result)),
+                }));
+            }
+            Said::Usage { model, usage } => {
+                actions.push(Action::Emit(Draft::Used { conversation_id: ConversationId::main(), usage, model }));
+            }
+            Said::Result { outcome, message, retryable, usage } => {
+                // The session closes what a turn leaves open.
+                self.0.clear();
+                let outcome = match outcome {
+                    Ends::Completed => Outcome::Completed,
+                    Ends::Failed => Outcome::Failed(SessionError {
+                        reason: Reason::AgentFailed,
+                        message,
+                        retryable,
+                        metadata: BTreeMap::from([("agent".to_owned(), Agent::Scripted.as_str().to_owned())]),
+                    }),
+                };
+                actions.push(Action::TurnEnded(TurnEnd { outcome, usage }));
+            }
+        }
+        Some(())
+    }
+
+    fn find(&self, id: &str) -> Option<&BlockId> {
+        self.0.iter().rev().find(|open| open.as_str() == id)
+    }
+
+    fn start(&mut self, id: &str, content: Content, actions: &mut Vec<Action>) -> Option<()> {
+        if self.find(id).is_some() {
+            return None;
+        }
+        let block_id = BlockId::new(id);
+        self.0.push(block_id.clone());
+        actions.push(Action::Emit(Draft::Start { conversation_id: ConversationId::main(), block_id, content }));
+        Some(())
+    }
+
+    fn close(&mut self, id: &str) -> Option<BlockId> {
+        let at = self.0.iter().rposition(|open| open.as_str() == id)?;
+        Some(self.0.remove(at))
+    }
+}
+
+/// A JSON text is text; any other value stays JSON.
+fn tool_output(output: &RawValue) -> ToolOutput {
+    match serde_json::from_str(output.get()) {
+        Ok(text) => ToolOutput::Text(text),
+        Err(_) => ToolOutput::Json(output.get().to_owned()),
+    }
+}
+
+fn unparsed(bytes: &[u8], left_out: u64) -> Draft {
+    let raw = &bytes[..bytes.len().min(UNPARSED_LIMIT)];
+    let cut = (bytes.len() - raw.len()) as u64 + left_out;
+    Draft::Unparsed { raw: raw.to_vec(), truncated_bytes: i64::try_from(cut).unwrap_or(i64::MAX) }
+}

@@ -1,0 +1,345 @@
+//! The script of the model endpoint, in no vendor's words: what a model says to which prompt.
+//!
+//! It must know no wire format and no transport. The format is told in the [module above](super).
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// A script that was read and found playable.
+#[derive(Clone, Debug)]
+pub struct Script {
+    sections: Vec<Section>,
+}
+
+/// Steps for the prompts that hold `when`; the first such section answers.
+#[derive(Clone, Debug)]
+struct Section {
+    when: Option<String>,
+    /// One run of calls answers one prompt.
+    runs: Vec<Vec<Call>>,
+}
+
+/// One answered model call, with the refusals that come before it.
+#[derive(Clone, Debug, Default)]
+struct Call {
+    refusals: Vec<Refusal>,
+    answer: Option<Answer>,
+}
+
+/// What the model says in one call.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) parts: Vec<Part>,
+    pub(super) usage: Usage,
+}
+
+/// One block of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
+    Text { text: String, pace: Pace },
+    Thinking { text: String, pace: Pace },
+    Numbers { count: u64, size: usize, pace_us: u64 },
+    Tool { name: String, input: serde_json::Value, pace: Pace },
+}
+
+/// How a text is cut, and the time between two cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    pub(super) chunk: usize,
+    pub(super) pace_us: u64,
+}
+
+/// Token counts that a step states; what it leaves out is made up from the length of the texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Usage {
+    #[serde(rename = "input_tokens")]
+    pub(super) input: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    pub(super) output: Option<u64>,
+    #[serde(rename = "cache_read_tokens", default)]
+    pub(super) cache_read: u64,
+    #[serde(rename = "cache_write_tokens", default)]
+    pub(super) cache_write: u64,
+}
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) message: String,
+    pub(super) retry_after: Option<u64>,
+    /// `None`: every time.
+    times: Option<u64>,
+}
+
+/// What a wire format found out about one model call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// Which conversation asks, as far as the request tells.
+    pub(super) session: String,
+    /// What the user said so far, oldest first.
+    pub(super) prompts: Vec<String>,
+    /// Answers of the model since the last prompt.
+    pub(super) answers: usize,
+    /// The agent's working directory.
+    pub(super) cwd: Option<String>,
+    /// What the newest tool returned.
+    pub(super) result: String,
+}
+
+/// What stands next in the script.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reply {
+    Answer(Answer),
+    Refuse(Refusal),
+}
+
+/// A script that cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("the script {path} cannot be read: {cause}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It is no JSON, or has a field that does not exist.
+    #[error("the script is not of the form {{\"steps\":[…]}}: {0}")]
+    Form(#[from] serde_json::Error),
+    /// A step says too much or too little.
+    #[error("step {step} of the script: {rule}")]
+    Step {
+        /// Counted from 1.
+        step: usize,
+        /// What is wrong.
+        rule: String,
+    },
+}
+
+impl Script {
+    /// Reads a script from its text.
+    ///
+    /// # Errors
+    /// [`Error::Form`], [`Error::Step`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let file: File = serde_json::from_str(text)?;
+        if file.steps.is_empty() {
+            return Err(Error::Step { step: 1, rule: "there is none".into() });
+        }
+        let mut sections = vec![Section { when: None, runs: Vec::new() }];
+        let mut run: Vec<Call> = Vec::new();
+        let mut refusals: Vec<Refusal> = Vec::new();
+        for (at, step) in file.steps.into_iter().enumerate() {
+            let wrong = |rule: &str| Error::Step { step: at + 1, rule: rule.into() };
+            if let Some(when) = &step.when {
+                close(&mut sections, &mut run, &mut refusals);
+                sections.push(Section { when: Some(when.clone()), runs: Vec::new() });
+            }
+            match step.read().map_err(|rule| wrong(&rule))? {
+                Reply::Refuse(refusal) => {
+                    let always = refusal.times.is_none();
+                    refusals.push(refusal);
+                    if always {
+                        close(&mut sections, &mut run, &mut refusals);
+                    }
+                }
+                Reply::Answer(answer) => {
+                    let goes_on = answer.parts.iter().any(|part| matches!(part, Part::Tool { .. }));
+                    run.push(Call { refusals: std::mem::take(&mut refusals), answer: Some(answer) });
+                    if !goes_on {
+                        close(&mut sections, &mut run, &mut refusals);
+                    }
+                }
+            }
+        }
+        close(&mut sections, &mut run, &mut refusals);
+        sections.retain(|section| !section.runs.is_empty());
+        Ok(Self { sections })
+    }
+
+    /// Reads a script from a file.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and [`Error::Read`].
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| Error::Read { path: path.display().to_string(), cause })?;
+        Self::parse(&text)
+    }
+
+    /// What answers this call, when the same call was refused `refused` times before.
+    pub(super) fn reply(&self, ask: &Ask, refused: u64) -> Reply {
+        let nothing = String::new();
+        let prompt = ask.prompts.last().unwrap_or(&nothing);
+        let mine = self
+            .sections
+            .iter()
+            .find(|section| section.when.as_deref().is_some_and(|when| contains(prompt, when)))
+            .or_else(|| self.sections.iter().find(|section| section.when.is_none()));
+        let Some(section) = mine else {
+            return Reply::Answer(Answer::plain(format!("The script has nothing to say to: {prompt}")));
+        };
+        let earlier = ask.prompts.iter().rev().skip(1).filter(|earlier| self.same_section(earlier, section)).count();
+        let run = &section.runs[earlier % section.runs.len()];
+        let Some(call) = run.get(ask.answers) else {
+            return Reply::Answer(Answer::plain("The script has no more steps for this prompt.".to_owned()));
+        };
+        let mut left = refused;
+        for refusal in &call.refusals {
+            match refusal.times {
+                Some(times) if left >= times => left -= times,
+                Some(_) | None => return Reply::Refuse(refusal.clone()),
+            }
+        }
+        match &call.answer {
+            Some(answer) => Reply::Answer(answer.filled_in(ask, prompt)),
+            None => Reply::Answer(Answer::plain("The script ends here.".to_owned())),
+        }
+    }
+
+    fn same_section(&self, prompt: &str, section: &Section) -> bool {
+        let matched =
+            self.sections.iter().find(|other| other.when.as_deref().is_some_and(|when| contains(prompt, when)));
+        match matched {
+            Some(other) => std::ptr::eq(other, section),
+            None => section.when.is_none(),
+        }
+    }
+}
+
+impl Answer {
+    /// One short text.
+    pub(super) fn plain(text: String) -> Self {
+        let pace = Pace { chunk: usize::MAX, pace_us: 0 };
+        Self { parts: vec![Part::Text { text, pace }], usage: Usage::default() }
+    }
+
+    fn filled_in(&self, ask: &Ask, prompt: &str) -> Self {
+        let mut answer = self.clone();
+        let fill = |text: &mut String| {
+            if text.contains("{{") {
+                *text = text
+                    .replace("{{cwd}}", ask.cwd.as_deref().unwrap_or("."))
+                    .replace("{{result}}", ask.result.trim_end())
+                    .replace("{{prompt}}", prompt);
+            }
+        };
+        for part in &mut answer.parts {
+            match part {
+                Part::Text { text, .. } | Part::Thinking { text, .. } => fill(text),
+                Part::Tool { input, .. } => fill_strings(input, &fill),
+                Part::Numbers { .. } => {}
+            }
+        }
+        answer
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    when: Option<String>,
+    answer: Option<Vec<RawPart>>,
+    usage: Option<Usage>,
+    status: Option<u16>,
+    times: Option<u64>,
+    message: Option<String>,
+    retry_after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPart {
+    text: Option<String>,
+    thinking: Option<String>,
+    tool: Option<String>,
+    input: Option<serde_json::Value>,
+    count: Option<u64>,
+    size: Option<usize>,
+    chunk: Option<usize>,
+    pace_ms: Option<u64>,
+    pace_us: Option<u64>,
+}
+
+impl Step {
+    fn read(self) -> Result<Reply, String> {
+        match (self.answer, self.status) {
+            (Some(parts), None) => {
+                if self.times.is_some() || self.message.is_some() || self.retry_after.is_some() {
+                    return Err("\"times\", \"message\" and \"retry_after\" belong to a \"status\"".into());
+                }
+                if parts.is_empty() {
+                    return Err("\"answer\" is empty".into());
+                }
+                let parts = parts.into_iter().map(RawPart::read).collect::<Result<_, _>>()?;
+                Ok(Reply::Answer(Answer { parts, usage: self.usage.unwrap_or_default() }))
+            }
+            (None, Some(status)) if (400..600).contains(&status) => {
+                if self.usage.is_some() {
+                    return Err("\"usage\" belongs to an \"answer\"".into());
+                }
+                let message = self.message.unwrap_or_else(|| format!("the script answers {status}"));
+                Ok(Reply::Refuse(Refusal { status, message, retry_after: self.retry_after, times: self.times }))
+            }
+            (None, Some(status)) => Err(format!("\"status\" is {status}, and must be from 400 to 599")),
+            (Some(_), Some(_)) | (None, None) => Err("it needs either \"answer\" or \"status\"".into()),
+        }
+    }
+}
+
+impl RawPart {
+    fn read(self) -> Result<Part, String> {
+        let pace_us = self.pace_us.unwrap_or(0) + self.pace_ms.unwrap_or(0) * 1000;
+        let pace = Pace { chunk: self.chunk.unwrap_or(24).max(1), pace_us };
+        if self.input.is_some() && self.tool.is_none() {
+            return Err("\"input\" belongs to a \"tool\"".into());
+        }
+        if self.size.is_some() && self.count.is_none() {
+            return Err("\"size\" belongs to a \"count\"".into());
+        }
+        match (self.text, self.thinking, self.tool, self.count) {
+            (Some(text), None, None, None) => Ok(Part::Text { text, pace }),
+            (None, Some(text), None, None) => Ok(Part::Thinking { text, pace }),
+            (None, None, Some(name), None) => {
+                Ok(Part::Tool { name, input: self.input.unwrap_or_else(|| serde_json::json!({})), pace })
+            }
+            (None, None, None, Some(count)) => Ok(Part::Numbers { count, size: self.size.unwrap_or(20), pace_us }),
+            _ => Err("each part of \"answer\" needs exactly one of \"text\", \"thinking\", \"tool\", \"count\"".into()),
+        }
+    }
+}
+
+/// Ends a run; refusals that nothing follows are a run of their own.
+fn close(sections: &mut [Section], run: &mut Vec<Call>, refusals: &mut Vec<Refusal>) {
+    if !refusals.is_empty() {
+        run.push(Call { refusals: std::mem::take(refusals), answer: None });
+    }
+    if !run.is_empty()
+        && let Some(section) = sections.last_mut()
+    {
+        section.runs.push(std::mem::take(run));
+    }
+}
+
+fn contains(prompt: &str, when: &str) -> bool {
+    prompt.to_lowercase().contains(&when.to_lowercase())
+}
+
+fn fill_strings(value: &mut serde_json::Value, fill: &impl Fn(&mut String)) {
+    match value {
+        serde_json::Value::String(text) => fill(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| fill_strings(item, fill)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| fill_strings(field, fill)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}

@@ -1,0 +1,268 @@
+//! Plays one turn: its steps become lines. What the lines mean stands with their reader, the agent room's `scripted`.
+
+use std::{
+    io::{self, BufWriter, Write},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::step::{self, Count, Speech, Step, Tool, Usage};
+use crate::dev::number::Numbers;
+
+/// Why nothing more is played in this process.
+pub(super) enum End {
+    Exit(u8),
+    Io(io::Error),
+}
+
+/// How a step left the turn.
+enum Next {
+    GoOn,
+    Failed { message: String, retryable: bool },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Line<'a> {
+    TurnStart {
+        id: &'a str,
+    },
+    Start {
+        id: &'a str,
+        kind: &'static str,
+    },
+    Delta {
+        id: &'a str,
+        text: &'a str,
+    },
+    Complete {
+        id: &'a str,
+    },
+    Tool {
+        id: &'a str,
+        name: &'a str,
+        input: &'a Value,
+    },
+    ToolResult {
+        id: &'a str,
+        tool: &'a str,
+        output: &'a Value,
+        is_error: bool,
+        duration_ms: u64,
+        exit_code: Option<i32>,
+    },
+    Usage {
+        model: &'a str,
+        usage: Usage,
+    },
+    Result {
+        outcome: &'static str,
+        message: &'a str,
+        retryable: bool,
+        usage: Usage,
+    },
+}
+
+/// The answer to one message.
+pub(super) struct Turn<'a, 'o> {
+    /// The user's block.
+    id: &'a str,
+    out: &'a mut BufWriter<&'o mut dyn Write>,
+    err: &'a mut dyn Write,
+    /// Blocks so far: the next one's id has the next number.
+    blocks: u64,
+    /// The last running number.
+    number: u64,
+    usage: Usage,
+}
+
+impl<'a, 'o> Turn<'a, 'o> {
+    pub(super) fn new(id: &'a str, out: &'a mut BufWriter<&'o mut dyn Write>, err: &'a mut dyn Write) -> Self {
+        Self { id, out, err, blocks: 0, number: 0, usage: Usage::default() }
+    }
+
+    pub(super) fn play(mut self, text: &str) -> Result<(), End> {
+        self.line(&Line::TurnStart { id: self.id })?;
+        let next = if text.trim_start().starts_with(['[', '{']) {
+            match step::parse(text) {
+                Ok(steps) => self.steps(&steps)?,
+                Err(error) => Next::Failed {
+                    message: format!("the message begins like a script and is none: {error}"),
+                    retryable: false,
+                },
+            }
+        } else {
+            self.friendly(text)?
+        };
+        let usage = self.usage;
+        self.line(&match &next {
+            Next::GoOn => Line::Result { outcome: "completed", message: "", retryable: false, usage },
+            Next::Failed { message, retryable } => {
+                Line::Result { outcome: "failed", message, retryable: *retryable, usage }
+            }
+        })?;
+        self.flush()
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<Next, End> {
+        for step in steps {
+            match self.step(step)? {
+                Next::GoOn => {}
+                failed @ Next::Failed { .. } => return Ok(failed),
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<Next, End> {
+        match step {
+            Step::Say(speech) => self.speak("text", speech)?,
+            Step::Think(speech) => self.speak("thinking", speech)?,
+            Step::Count(count) => self.count(count)?,
+            Step::Tool(tool) => self.tool(tool)?,
+            Step::Pause(time) => self.wait_until(Instant::now() + *time)?,
+            Step::Used(used) => {
+                self.usage.add(used.usage);
+                self.line(&Line::Usage { model: &used.model, usage: used.usage })?;
+            }
+            Step::Fail(fail) => {
+                return Ok(Next::Failed { message: fail.message.clone(), retryable: fail.retryable });
+            }
+            Step::Exit(exit) => {
+                self.out.write_all(exit.half_line.as_bytes())?;
+                self.flush()?;
+                return Err(End::Exit(exit.code));
+            }
+            Step::Raw(bytes) => self.out.write_all(bytes)?,
+            Step::LongLine(length) => {
+                io::copy(&mut io::Read::take(io::repeat(b'x'), *length), self.out)?;
+                self.out.write_all(b"\n")?;
+            }
+            Step::Stderr(text) => {
+                // What was said before must not be read after it.
+                self.flush()?;
+                writeln!(self.err, "{text}")?;
+                self.err.flush()?;
+            }
+            Step::Repeat(times, steps) => {
+                for _ in 0..*times {
+                    match self.steps(steps)? {
+                        Next::GoOn => {}
+                        failed @ Next::Failed { .. } => return Ok(failed),
+                    }
+                }
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn friendly(&mut self, text: &str) -> Result<Next, End> {
+        let heard: String = text.chars().take(200).collect();
+        let more = if heard.len() < text.len() { "…" } else { "" };
+        let answer = format!(
+            "You said: \"{heard}{more}\" I am the scripted agent: I play what I am sent, and think nothing of it. \
+             Try [{{\"say\": \"Hello\"}}, {{\"tool\": \"Bash\", \"input\": {{\"command\": \"ls\"}}, \"output\": \"a.txt\"}}]."
+        );
+        let id = self.next_block();
+        let mut due = Instant::now();
+        self.line(&Line::Start { id: &id, kind: "text" })?;
+        for word in answer.split_inclusive(' ') {
+            self.line(&Line::Delta { id: &id, text: word })?;
+            due += Duration::from_millis(20);
+            self.wait_until(due)?;
+        }
+        self.line(&Line::Complete { id: &id })?;
+        Ok(Next::GoOn)
+    }
+
+    fn speak(&mut self, kind: &'static str, speech: &Speech) -> Result<(), End> {
+        let id = self.next_block();
+        self.line(&Line::Start { id: &id, kind })?;
+        let mut due = Instant::now();
+        let mut rest = speech.text.as_str();
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(speech.size()).map_or(rest.len(), |(end, _)| end);
+            self.line(&Line::Delta { id: &id, text: &rest[..end] })?;
+            rest = &rest[end..];
+            due += speech.pace();
+            self.wait_until(due)?;
+        }
+        if !speech.open {
+            self.line(&Line::Complete { id: &id })?;
+        }
+        Ok(())
+    }
+
+    /// The fast one: a line is one copy into the buffer.
+    fn count(&mut self, count: &Count) -> Result<(), End> {
+        let id = self.next_block();
+        self.line(&Line::Start { id: &id, kind: "text" })?;
+        let escaped = serde_json::to_string(&id).expect("a text is JSON");
+        let before = format!("{{\"delta\":{{\"id\":{escaped},\"text\":\"");
+        let mut numbers = Numbers::after(self.number, count.size());
+        let mut due = Instant::now();
+        for _ in 0..count.deltas {
+            self.out.write_all(before.as_bytes())?;
+            self.out.write_all(numbers.next().as_bytes())?;
+            self.out.write_all(b"\"}}\n")?;
+            if !count.pace().is_zero() {
+                due += count.pace();
+                self.wait_until(due)?;
+            }
+        }
+        self.number += count.deltas;
+        if !count.open {
+            self.line(&Line::Complete { id: &id })?;
+        }
+        Ok(())
+    }
+
+    fn tool(&mut self, tool: &Tool) -> Result<(), End> {
+        let call = self.next_block();
+        self.line(&Line::Tool { id: &call, name: &tool.name, input: &tool.input })?;
+        self.wait_until(Instant::now() + Duration::from_millis(tool.duration_ms))?;
+        let id = self.next_block();
+        self.line(&Line::ToolResult {
+            id: &id,
+            tool: &call,
+            output: &tool.output,
+            is_error: tool.is_error,
+            duration_ms: tool.duration_ms,
+            exit_code: tool.exit_code,
+        })
+    }
+
+    fn next_block(&mut self) -> String {
+        self.blocks += 1;
+        format!("{}/{}", self.id, self.blocks)
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), End> {
+        serde_json::to_writer(&mut *self.out, line).map_err(io::Error::from)?;
+        self.out.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// Returns at once when the time is past; else what was said so far is heard meanwhile.
+    fn wait_until(&mut self, due: Instant) -> Result<(), End> {
+        let left = due.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            self.flush()?;
+            sleep(left);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), End> {
+        self.out.flush().map_err(End::Io)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

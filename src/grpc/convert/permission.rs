@@ -1,0 +1,158 @@
+//! What an agent asks, and how it was answered.
+
+use super::{list, number, timestamp};
+use crate::{
+    domain::{
+        InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
+        PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+    },
+    proto,
+};
+
+impl From<PermissionRequest> for proto::PermissionRequest {
+    fn from(request: PermissionRequest) -> Self {
+        let PermissionRequest {
+            permission_id,
+            conversation_id,
+            turn_id,
+            tool_use_id,
+            tool_name,
+            input_json,
+            title,
+            options,
+            create_time,
+            expire_time,
+            resolution,
+        } = request;
+        Self {
+            permission_id,
+            conversation_id: conversation_id.to_string(),
+            turn_id: turn_id.to_string(),
+            tool_use_id,
+            tool_name,
+            input_json,
+            title,
+            options: list(options),
+            create_time: Some(timestamp(create_time)),
+            expire_time: expire_time.map(timestamp),
+            resolution: resolution.map(Into::into),
+        }
+    }
+}
+
+impl From<PermissionOption> for proto::PermissionOption {
+    fn from(option: PermissionOption) -> Self {
+        let PermissionOption { option_id, name, kind } = option;
+        Self { option_id, name, kind: number::<_, proto::PermissionOptionKind>(kind) }
+    }
+}
+
+impl From<PermissionOptionKind> for proto::PermissionOptionKind {
+    fn from(kind: PermissionOptionKind) -> Self {
+        match kind {
+            PermissionOptionKind::AllowOnce => Self::AllowOnce,
+            PermissionOptionKind::AllowAlways => Self::AllowAlways,
+            PermissionOptionKind::RejectOnce => Self::RejectOnce,
+            PermissionOptionKind::RejectAlways => Self::RejectAlways,
+        }
+    }
+}
+
+impl From<InputResolution> for proto::InputResolution {
+    fn from(resolution: InputResolution) -> Self {
+        let InputResolution { outcome, option_id, message, updated_input_json, answers, resolved_by, resolve_time } =
+            resolution;
+        Self {
+            outcome: number::<_, proto::InputOutcome>(outcome),
+            option_id,
+            message,
+            updated_input_json,
+            answers: list(answers),
+            resolved_by: resolved_by.map(Into::into),
+            resolve_time: resolve_time.map(timestamp),
+        }
+    }
+}
+
+impl From<InputOutcome> for proto::InputOutcome {
+    fn from(outcome: InputOutcome) -> Self {
+        match outcome {
+            InputOutcome::Allowed => Self::Allowed,
+            InputOutcome::Rejected => Self::Rejected,
+            InputOutcome::Answered => Self::Answered,
+            InputOutcome::Expired => Self::Expired,
+            InputOutcome::Withdrawn => Self::Withdrawn,
+            InputOutcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<Question> for proto::Question {
+    fn from(question: Question) -> Self {
+        let Question {
+            question_id,
+            conversation_id,
+            turn_id,
+            tool_use_id,
+            items,
+            create_time,
+            expire_time,
+            resolution,
+        } = question;
+        Self {
+            question_id,
+            conversation_id: conversation_id.to_string(),
+            turn_id: turn_id.to_string(),
+            tool_use_id,
+            items: list(items),
+            create_time: Some(timestamp(create_time)),
+            expire_time: expire_time.map(timestamp),
+            resolution: resolution.map(Into::into),
+        }
+    }
+}
+
+impl From<QuestionItem> for proto::QuestionItem {
+    fn from(item: QuestionItem) -> Self {
+        let QuestionItem { header, text, choices, multiple } = item;
+        Self { header, text, choices: list(choices), multiple }
+    }
+}
+
+impl From<QuestionChoice> for proto::QuestionChoice {
+    fn from(choice: QuestionChoice) -> Self {
+        let QuestionChoice { label, description } = choice;
+        Self { label, description }
+    }
+}
+
+impl From<QuestionAnswer> for proto::QuestionAnswer {
+    fn from(answer: QuestionAnswer) -> Self {
+        let QuestionAnswer { choices, text } = answer;
+        Self { choices, text }
+    }
+}
+
+impl From<PermissionRule> for proto::PermissionRule {
+    fn from(rule: PermissionRule) -> Self {
+        let PermissionRule { rule_id, tool_name, pattern, effect, created_by, create_time } = rule;
+        Self {
+            rule_id,
+            tool_name,
+            pattern,
+            effect: number::<_, proto::PermissionEffect>(effect),
+            created_by: created_by.map(Into::into),
+            create_time: create_time.map(timestamp),
+        }
+    }
+}
+
+impl From<PermissionEffect> for proto::PermissionEffect {
+    fn from(effect: PermissionEffect) -> Self {
+        match effect {
+            PermissionEffect::Allow => Self::Allow,
+            PermissionEffect::Ask => Self::Ask,
+            PermissionEffect::Reject => Self::Reject,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What becomes of every field that a request of a built RPC can carry, and which RPCs are not built.
+//!
+//! A table to be read and to be tested: `tests/contract.rs` walks the descriptors and fails for a field that is not here,
+//! for one that is said to have an effect but names no test of it, and for one that is said to be refused but is not.
+//! What lies below a refused field is refused with it.
+
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It takes effect, as the named test shows ("tests/FILE.rs::TEST").
+    Effective(&'static str),
+    /// It is refused by name when set.
+    Refused,
+}
+
+use Use::{Effective, Refused};
+
+/// What becomes of each field of a message.
+pub type Fields = &'static [(&'static str, Use)];
+
+/// RPCs that answer `NOT_IMPLEMENTED` whatever they are asked.
+pub const UNBUILT: &[&str] = &[
+    "SessionService/UpdateSession",
+    "SessionService/SyncSession",
+    "SessionService/GetTurn",
+    "SessionService/ListTurns",
+    "SessionService/InterruptTurn",
+    "SessionService/CancelTurn",
+    "SessionService/ResolvePermission",
+    "SessionService/AnswerQuestion",
+    "SessionService/ListPermissionRules",
+    "SessionService/DeletePermissionRule",
+    "SessionService/WatchSessions",
+    "SessionService/ReadBlockContent",
+    "SessionService/ReadBlob",
+    "SessionService/ExportTranscript",
+    "WorkspaceService/ListFiles",
+    "WorkspaceService/ReadFile",
+    "WorkspaceService/WriteFile",
+    "WorkspaceService/UploadFile",
+    "WorkspaceService/DeleteFile",
+    "ProfileService/UpdateProfile",
+    "ProfileService/DeleteProfile",
+    "RuntimeService/CreateApiKey",
+    "RuntimeService/ListApiKeys",
+    "RuntimeService/RevokeApiKey",
+];
+
+/// Every field of every message that a request of a built RPC consists of, by message.
+pub const FIELDS: &[(&str, Fields)] = &[
+    (
+        "CreateSessionRequest",
+        &[
+            ("profile_id", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("agent", Effective("tests/validate.rs::an_alias_names_its_agent")),
+            ("external_id", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("name", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("options", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("labels", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("metadata", Effective("tests/validate.rs::metadata_keeps_its_values")),
+            ("sandbox", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("workspace_source", Refused),
+            ("workspace_files", Refused),
+            ("start_sandbox", Refused),
+            ("initial_message", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("request_id", Refused),
+        ],
+    ),
+    (
+        "SessionOptions",
+        &[
+            ("model", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("permission_mode", Refused),
+            ("budget", Refused),
+            ("idle_timeout", Refused),
+        ],
+    ),
+    (
+        "SandboxSpec",
+        &[
+            ("provider", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("min_isolation", Effective("tests/validate.rs::a_full_creation_is_taken")),
+            ("strict", Refused),
+            ("modal", Refused),
+        ],
+    ),
+    ("UserMessage", &[("parts", Effective("tests/validate.rs::a_full_creation_is_taken")), ("created_by", Refused)]),
+    (
+        "ContentPart",
+        &[
+            ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("image", Refused),
+            ("attachment", Refused),
+            ("image_uri", Refused),
+            ("file_path", Refused),
+        ],
+    ),
+    ("GetSessionRequest", &[("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are"))]),
+    (
+        "ListSessionsRequest",
+        &[
+            ("page_size", Effective("tests/validate.rs::a_list_of_sessions_is_filtered")),
+            ("page_token", Effective("tests/validate.rs::pages_of_sessions_follow_each_other")),
+            ("status", Effective("tests/validate.rs::a_list_of_sessions_is_filtered")),
+            ("profile_id", Effective("tests/validate.rs::a_list_of_sessions_is_filtered")),
+            ("external_id", Effective("tests/validate.rs::a_list_of_sessions_is_filtered")),
+            ("labels", Effective("tests/validate.rs::a_list_of_sessions_is_filtered")),
+        ],
+    ),
+    (
+        "StopSessionRequest",
+        &[("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")), ("request_id", Refused)],
+    ),
+    (
+        "DeleteSessionRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+            ("etag", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+            ("request_id", Refused),
+        ],
+    ),
+    (
+        "SendMessageRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
+            ("request_id", Refused),
+        ],
+    ),
+    (
+        "RunTurnRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
+            ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
+            ("request_id", Refused),
+            ("after_sequence", Refused),
+            ("omit_deltas", Refused),
+        ],
+    ),
+    (
+        "WatchSessionRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
+            ("after_sequence", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
+            ("expected_uid", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
+            ("snapshot_if_truncated", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
+            ("conversation_ids", Refused),
+            ("omit_deltas", Refused),
+            ("bookmark_interval", Effective("tests/validate.rs::a_watch_is_silent_for_15_seconds_at_most")),
+            ("max_batch_delay", Refused),
+        ],
+    ),
+    (
+        "ListBlocksRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+            ("conversation_id", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+            ("order", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+            ("page_size", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+            ("page_token", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+        ],
+    ),
+    (
+        "CreateProfileRequest",
+        &[("profile", Effective("tests/validate.rs::a_profile_is_taken")), ("request_id", Refused)],
+    ),
+    (
+        "AgentProfile",
+        &[
+            ("profile_id", Refused),
+            ("revision", Refused),
+            ("name", Effective("tests/validate.rs::a_profile_is_taken")),
+            ("description", Effective("tests/validate.rs::a_profile_is_taken")),
+            ("agent", Effective("tests/validate.rs::an_alias_names_its_agent")),
+            ("acp_command", Refused),
+            ("system_prompt", Refused),
+            ("memory_file", Refused),
+            ("tools", Refused),
+            ("skills", Refused),
+            ("subagents", Refused),
+            ("commands", Refused),
+            ("mcp_servers", Refused),
+            ("default_options", Refused),
+            ("permission_policy", Refused),
+            ("sandbox", Refused),
+            ("environment", Refused),
+            ("npm_dependencies", Refused),
+            ("pip_dependencies", Refused),
+            ("default_workspace_files", Refused),
+            ("created_by", Refused),
+            ("create_time", Refused),
+            ("update_time", Refused),
+            ("etag", Refused),
+        ],
+    ),
+    (
+        "GetProfileRequest",
+        &[
+            ("profile_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+            ("revision", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+        ],
+    ),
+    (
+        "ListProfilesRequest",
+        &[
+            ("page_size", Effective("tests/validate.rs::pages_of_profiles_follow_each_other")),
+            ("page_token", Effective("tests/validate.rs::pages_of_profiles_follow_each_other")),
+        ],
+    ),
+    ("GetRuntimeInfoRequest", &[]),
+];

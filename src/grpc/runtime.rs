@@ -1,0 +1,93 @@
+//! `RuntimeService`.
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{MAX_REQUEST_BYTES, caller, convert, page, unbuilt, validate};
+use crate::{
+    domain::{Agent, Timestamp},
+    proto::{self, runtime_service_server::RuntimeService},
+    session::{MAX_INLINE_BLOCK_BYTES, Manager},
+};
+
+/// Tells what the server is.
+#[derive(Debug)]
+pub(super) struct Runtime {
+    manager: Manager,
+    start_time: Timestamp,
+}
+
+impl Runtime {
+    pub(super) fn new(manager: Manager) -> Self {
+        Self { manager, start_time: Timestamp::now() }
+    }
+
+    fn agent(&self, agent: Agent) -> proto::AgentInfo {
+        let programs = &self.manager.config().programs;
+        proto::AgentInfo {
+            agent: agent.to_string(),
+            aliases: agent.aliases().iter().map(ToString::to_string).collect(),
+            version: programs.version(agent).unwrap_or_default(),
+            unavailable_reason: programs.locate(agent).err().map(|failure| failure.message).unwrap_or_default(),
+            permission_modes: Vec::new(),
+        }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl RuntimeService for Runtime {
+    async fn get_runtime_info(
+        &self,
+        request: Request<proto::GetRuntimeInfoRequest>,
+    ) -> Answer<proto::GetRuntimeInfoResponse> {
+        let caller = caller(request.extensions())?;
+        validate::get_runtime_info(request.into_inner())?;
+        let provider = &self.manager.config().provider;
+        let active = self.manager.active_sessions(&caller.tenant).await?;
+        let info = proto::SandboxProviderInfo {
+            provider: provider.name().to_owned(),
+            isolation: proto::Isolation::from(provider.isolation()).into(),
+        };
+        Ok(Response::new(proto::GetRuntimeInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            agents: Agent::ALL.into_iter().map(|agent| self.agent(agent)).collect(),
+            default_sandbox_provider: info.provider.clone(),
+            sandbox_providers: vec![info],
+            start_time: Some(convert::timestamp(self.start_time)),
+            active_sessions: i32::try_from(active).unwrap_or(i32::MAX),
+            limits: Some(limits()),
+            scopes: caller.scopes.iter().map(|scope| proto::Scope::from(*scope).into()).collect(),
+            caller: Some(caller.principal.into()),
+            tenant_id: caller.tenant.to_string(),
+        }))
+    }
+
+    async fn create_api_key(&self, _: Request<proto::CreateApiKeyRequest>) -> Answer<proto::CreateApiKeyResponse> {
+        Err(unbuilt("RuntimeService/CreateApiKey"))
+    }
+
+    async fn list_api_keys(&self, _: Request<proto::ListApiKeysRequest>) -> Answer<proto::ListApiKeysResponse> {
+        Err(unbuilt("RuntimeService/ListApiKeys"))
+    }
+
+    async fn revoke_api_key(&self, _: Request<proto::RevokeApiKeyRequest>) -> Answer<proto::RevokeApiKeyResponse> {
+        Err(unbuilt("RuntimeService/RevokeApiKey"))
+    }
+}
+
+/// What this version takes; 0 where it has nothing that the limit could be of.
+fn limits() -> proto::Limits {
+    let bytes = |bytes: usize| i64::try_from(bytes).expect("limits are small");
+    proto::Limits {
+        max_message_bytes: bytes(MAX_REQUEST_BYTES / 2),
+        max_write_file_bytes: 0,
+        max_upload_bytes: 0,
+        max_inline_block_bytes: bytes(MAX_INLINE_BLOCK_BYTES),
+        max_event_bytes: bytes(2 * MAX_INLINE_BLOCK_BYTES),
+        max_page_size: i32::try_from(page::MAX_SIZE).expect("a page is small"),
+        max_queued_turns: 0,
+        max_watches: 0,
+        request_id_retention: None,
+    }
+}

@@ -1,0 +1,160 @@
+//! What a check of a request has found so far, and the rules that several requests share.
+
+use std::{collections::BTreeMap, fmt::Display};
+
+use super::{MAX_ID, MAX_LABELS, MAX_NAME};
+use crate::{
+    domain::{Agent, Failure, Reason, Violation},
+    grpc::page,
+};
+
+/// Collects what is wrong with a request. Each rule returns a value to go on with, also when it is broken: it is thrown
+/// away at the end.
+#[derive(Debug, Default)]
+pub(super) struct Check {
+    violations: Vec<Violation>,
+    too_large: Option<Failure>,
+}
+
+impl Check {
+    /// The request as a whole: what came of it, or everything that is wrong.
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Failure> {
+        let Some(first) = self.violations.first() else {
+            return self.too_large.map_or(Ok(value), Err);
+        };
+        let mut failure = Failure::invalid(&first.field, &first.rule);
+        let more = self.violations.len() - 1;
+        if more > 0 {
+            failure.message = format!("{} (and {more} more)", failure.message);
+        }
+        failure.violations = self.violations;
+        Err(failure)
+    }
+
+    /// A field that breaks a rule.
+    pub(super) fn refuse(&mut self, field: impl Display, rule: impl Into<String>) {
+        self.violations.push(Violation { field: field.to_string(), rule: rule.into() });
+    }
+
+    /// A field that has a meaning, but no effect in this version.
+    pub(super) fn not_applied(&mut self, field: impl Display, is_set: bool) {
+        if is_set {
+            self.refuse(field, "not applied by this version");
+        }
+    }
+
+    /// A field that only the server sets.
+    pub(super) fn output_only(&mut self, field: impl Display, is_set: bool) {
+        if is_set {
+            self.refuse(field, "output only");
+        }
+    }
+
+    /// A size over its limit. Told only when nothing else is wrong.
+    pub(super) fn too_large(&mut self, field: &str, size: usize, limit: usize) {
+        self.too_large = Some(
+            Failure::new(
+                Reason::MessageTooLarge,
+                format!("{field} has {size} bytes of text, and {limit} is the limit; put long text into a file"),
+            )
+            .with("field", field)
+            .with("size_bytes", size)
+            .with("limit_bytes", limit),
+        );
+    }
+
+    /// What another check of the same request found.
+    pub(super) fn take<T: Default>(&mut self, result: Result<T, Failure>) -> T {
+        result.unwrap_or_else(|failure| {
+            self.violations.extend(failure.violations);
+            T::default()
+        })
+    }
+
+    /// Text of at most so many characters. No text holds U+0000, which not every store can keep.
+    pub(super) fn text(&mut self, field: impl Display, text: String, limit: usize) -> String {
+        if text.chars().count() > limit {
+            self.refuse(&field, format!("at most {limit} characters"));
+        }
+        if text.contains('\0') {
+            self.refuse(field, "must not contain U+0000");
+        }
+        text
+    }
+
+    /// An id of something that is there already.
+    pub(super) fn id(&mut self, field: &str, id: String) -> String {
+        if id.is_empty() {
+            self.refuse(field, "required");
+        }
+        self.text(field, id, MAX_ID)
+    }
+
+    /// A name for people, which may be empty.
+    pub(super) fn name(&mut self, field: &str, name: String) -> String {
+        self.text(field, name, MAX_NAME)
+    }
+
+    /// An agent by name or alias; empty: none.
+    pub(super) fn agent(&mut self, field: &str, name: &str) -> Option<Agent> {
+        if name.is_empty() {
+            return None;
+        }
+        let agent = Agent::parse(name);
+        if agent.is_none() {
+            self.refuse(field, format!("must be one of {}", Agent::ALL.map(Agent::as_str).join(", ")));
+        }
+        agent
+    }
+
+    /// The caller's own key of a session, or empty.
+    pub(super) fn external_id(&mut self, id: String) -> String {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+        if id.len() > 128 || !id.bytes().all(allowed) {
+            self.refuse("external_id", "empty, or 1 to 128 characters of [A-Za-z0-9_.:/-]");
+        }
+        id
+    }
+
+    /// Labels to keep or to filter by.
+    pub(super) fn labels(&mut self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if labels.len() > MAX_LABELS {
+            self.refuse("labels", format!("at most {MAX_LABELS} labels"));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+        for (key, value) in &labels {
+            let field = format!("labels[{key:?}]");
+            if !(1..=63).contains(&key.len()) || !key.bytes().all(allowed) {
+                self.refuse(&field, "keys are 1 to 63 characters of [A-Za-z0-9_./-]");
+            }
+            if value.chars().count() > 256 {
+                self.refuse(&field, "values have at most 256 characters");
+            }
+            if value.contains('\0') {
+                self.refuse(&field, "must not contain U+0000");
+            }
+        }
+        labels
+    }
+
+    /// An enum that this build knows. `named` is what the contract calls it.
+    pub(super) fn known<E: TryFrom<i32>>(&mut self, field: &str, number: i32, named: &str) -> Option<E> {
+        let value = E::try_from(number).ok();
+        if value.is_none() {
+            self.refuse(field, format!("{number} is no {named} known to this server"));
+        }
+        value
+    }
+
+    /// How many a page holds.
+    pub(super) fn page_size(&mut self, size: i32) -> usize {
+        match usize::try_from(size) {
+            Ok(0) => page::DEFAULT_SIZE,
+            Ok(size) if size <= page::MAX_SIZE => size,
+            Ok(_) | Err(_) => {
+                self.refuse("page_size", format!("0 to {}", page::MAX_SIZE));
+                page::DEFAULT_SIZE
+            }
+        }
+    }
+}

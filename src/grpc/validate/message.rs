@@ -1,0 +1,121 @@
+//! Messages to the agent.
+
+use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check};
+use crate::{
+    domain::{ContentPart, Failure, SessionId},
+    proto::{self, BusyPolicy, content_part::Part},
+};
+
+/// A message for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendMessage {
+    /// For which session.
+    pub session_id: SessionId,
+    /// What is said: 1 to 64 parts.
+    pub parts: Vec<ContentPart>,
+}
+
+/// Checks a `SendMessage` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`].
+pub fn send_message(request: proto::SendMessageRequest) -> Result<SendMessage, Failure> {
+    let proto::SendMessageRequest { session_id, text, parts, busy_policy, request_id } = request;
+    let mut check = Check::default();
+    check.not_applied("request_id", !request_id.is_empty());
+    let message = message(&mut check, session_id, text, parts, busy_policy);
+    check.finish(message)
+}
+
+/// Checks a `RunTurn` request, which is a message with an answer.
+///
+/// # Errors
+/// As [`send_message`].
+pub fn run_turn(request: proto::RunTurnRequest) -> Result<SendMessage, Failure> {
+    let proto::RunTurnRequest { session_id, text, parts, busy_policy, request_id, after_sequence, omit_deltas } =
+        request;
+    let mut check = Check::default();
+    check.not_applied("request_id", !request_id.is_empty());
+    check.not_applied("after_sequence", after_sequence.is_some());
+    check.not_applied("omit_deltas", omit_deltas);
+    let message = message(&mut check, session_id, text, parts, busy_policy);
+    check.finish(message)
+}
+
+fn message(
+    check: &mut Check,
+    session_id: String,
+    text: String,
+    parts: Vec<proto::ContentPart>,
+    policy: i32,
+) -> SendMessage {
+    let session_id = SessionId::new(check.id("session_id", session_id));
+    match check.known("busy_policy", policy, "BusyPolicy") {
+        None | Some(BusyPolicy::Unspecified | BusyPolicy::Reject) => {}
+        Some(other @ (BusyPolicy::Queue | BusyPolicy::Interrupt)) => {
+            check.refuse("busy_policy", format!("{} is not applied by this version", other.as_str_name()));
+        }
+    }
+    let parts = if parts.is_empty() {
+        if text.is_empty() {
+            check.refuse("text", "required, unless there are parts");
+        }
+        text_size(check, "text", text.len());
+        vec![ContentPart::Text(check.text("text", text, usize::MAX))]
+    } else {
+        if !text.is_empty() {
+            check.refuse("parts", "either text or parts, not both");
+        }
+        content_parts(check, "parts", parts)
+    };
+    SendMessage { session_id, parts }
+}
+
+/// The first message of a session. Only its parts are the caller's to say.
+pub(super) fn initial(check: &mut Check, message: proto::UserMessage) -> Vec<ContentPart> {
+    let proto::UserMessage { parts, created_by } = message;
+    check.output_only("initial_message.created_by", created_by.is_some());
+    if parts.is_empty() {
+        check.refuse("initial_message.parts", format!("1 to {MAX_PARTS} parts"));
+    }
+    content_parts(check, "initial_message.parts", parts)
+}
+
+fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>) -> Vec<ContentPart> {
+    if parts.len() > MAX_PARTS {
+        check.refuse(field, format!("1 to {MAX_PARTS} parts"));
+    }
+    let mut size = 0;
+    let parts = parts.into_iter().take(MAX_PARTS).enumerate();
+    let texts = parts
+        .filter_map(|(at, proto::ContentPart { part })| {
+            let refused = match part {
+                Some(Part::Text(text)) => {
+                    if text.is_empty() {
+                        check.refuse(format_args!("{field}[{at}].text"), "must not be empty");
+                    }
+                    size += text.len();
+                    return Some(ContentPart::Text(check.text(format_args!("{field}[{at}].text"), text, usize::MAX)));
+                }
+                None => {
+                    check.refuse(format_args!("{field}[{at}]"), "exactly one kind of part must be set");
+                    return None;
+                }
+                Some(Part::Image(_)) => "image",
+                Some(Part::Attachment(_)) => "attachment",
+                Some(Part::ImageUri(_)) => "image_uri",
+                Some(Part::FilePath(_)) => "file_path",
+            };
+            check.not_applied(format_args!("{field}[{at}].{refused}"), true);
+            None
+        })
+        .collect();
+    text_size(check, field, size);
+    texts
+}
+
+fn text_size(check: &mut Check, field: &str, size: usize) {
+    if size > MAX_MESSAGE_TEXT {
+        check.too_large(field, size, MAX_MESSAGE_TEXT);
+    }
+}

@@ -1,0 +1,47 @@
+//! Requests to what the core works with. Every field of a request is taken, refused by name, or does not compile: requests
+//! are taken apart whole. All that is wrong with a request is told at once.
+//!
+//! What is refused only because it is not built yet stands in [`super::fields`], and `tests/contract.rs` holds the two
+//! together.
+
+mod blocks;
+mod check;
+mod message;
+mod metadata;
+mod profile;
+mod session;
+mod watch;
+
+pub use blocks::{ListBlocks, list_blocks};
+pub use message::{SendMessage, run_turn, send_message};
+pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
+pub use session::{
+    DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions, stop_session,
+};
+pub use watch::{Watch, watch_session};
+
+use crate::{domain::Failure, proto};
+
+/// The text of a message, all parts together. As much as a block holds inline, because what a user said is never cut.
+pub const MAX_MESSAGE_TEXT: usize = 256 * 1024;
+/// Parts of one message.
+pub const MAX_PARTS: usize = 64;
+/// Labels of a session.
+pub const MAX_LABELS: usize = 32;
+/// Metadata as JSON, in bytes.
+pub const MAX_METADATA: usize = 64 * 1024;
+/// Names, in characters.
+pub const MAX_NAME: usize = 200;
+/// Ids, in characters.
+pub const MAX_ID: usize = 128;
+/// Description of a profile, in characters.
+pub const MAX_DESCRIPTION: usize = 1000;
+
+/// `GetRuntimeInfo` asks for nothing in particular.
+///
+/// # Errors
+/// None yet: there is no field to refuse.
+pub fn get_runtime_info(request: proto::GetRuntimeInfoRequest) -> Result<(), Failure> {
+    let proto::GetRuntimeInfoRequest {} = request;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Sessions: create, find, list, stop, delete.
+
+use super::{MAX_ID, check::Check, message, metadata};
+use crate::{
+    domain::{Failure, Isolation, ProfileId, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp},
+    grpc::page,
+    proto,
+    session::NewSession,
+    store::{SessionQuery, SessionView},
+};
+
+/// A session to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteSession {
+    /// Which one.
+    pub session_id: SessionId,
+    /// Must match, when there is one.
+    pub etag: Option<String>,
+}
+
+/// A page of sessions to list.
+#[derive(Clone, Debug)]
+pub struct ListSessions {
+    /// What to ask the store for: one more than the page holds, which tells whether another page follows.
+    pub query: SessionQuery,
+    size: usize,
+    page: page::Query,
+}
+
+impl ListSessions {
+    /// The page, of what the store answered to [`Self::query`].
+    #[must_use]
+    pub fn respond(&self, views: Vec<SessionView>) -> proto::ListSessionsResponse {
+        let items = views.into_iter().map(|view| {
+            let position = (view.session.create_time, view.session.session_id.clone());
+            (proto::Session::from(view), position)
+        });
+        let (sessions, last) = page::cut(items.collect(), self.size);
+        let next_page_token = last.map(|position| self.page.token(&position)).unwrap_or_default();
+        // The revision is for WatchSessions, which is not built.
+        proto::ListSessionsResponse { sessions, next_page_token, revision: 0 }
+    }
+}
+
+/// Checks a `CreateSession` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`].
+pub fn create_session(request: proto::CreateSessionRequest) -> Result<NewSession, Failure> {
+    let proto::CreateSessionRequest {
+        profile_id,
+        agent,
+        external_id,
+        name,
+        options,
+        labels,
+        metadata: own,
+        sandbox,
+        workspace_source,
+        workspace_files,
+        start_sandbox,
+        initial_message,
+        request_id,
+    } = request;
+    let mut check = Check::default();
+    check.not_applied("workspace_source", workspace_source.is_some());
+    check.not_applied("workspace_files", !workspace_files.is_empty());
+    check.not_applied("start_sandbox", start_sandbox);
+    check.not_applied("request_id", !request_id.is_empty());
+    let session = NewSession {
+        profile_id: Some(check.text("profile_id", profile_id, MAX_ID)).filter(|id| !id.is_empty()).map(ProfileId::new),
+        agent: check.agent("agent", &agent),
+        external_id: check.external_id(external_id),
+        name: check.name("name", name),
+        options: options.map(|options| session_options(&mut check, options)).unwrap_or_default(),
+        labels: check.labels(labels),
+        metadata: metadata::metadata(&mut check, own),
+        sandbox: sandbox.map(|spec| sandbox_spec(&mut check, spec)).unwrap_or_default(),
+        message: initial_message.map(|message| message::initial(&mut check, message)),
+    };
+    check.finish(session)
+}
+
+fn session_options(check: &mut Check, options: proto::SessionOptions) -> SessionOptions {
+    let proto::SessionOptions { model, permission_mode, budget, idle_timeout } = options;
+    check.not_applied("options.permission_mode", !permission_mode.is_empty());
+    check.not_applied("options.budget", budget.is_some());
+    check.not_applied("options.idle_timeout", idle_timeout.is_some());
+    // It becomes an argument of the agent program, and must not pass for an option of it.
+    if model.starts_with('-') || model.chars().any(char::is_control) {
+        check.refuse("options.model", "must not begin with - or contain control characters");
+    }
+    SessionOptions { model: check.text("options.model", model, 128), ..SessionOptions::default() }
+}
+
+fn sandbox_spec(check: &mut Check, spec: proto::SandboxSpec) -> SandboxSpec {
+    let proto::SandboxSpec { provider, min_isolation, strict, modal } = spec;
+    check.not_applied("sandbox.strict", strict);
+    check.not_applied("sandbox.modal", modal.is_some());
+    let min_isolation = match check.known("sandbox.min_isolation", min_isolation, "Isolation") {
+        None | Some(proto::Isolation::Unspecified) => None,
+        Some(proto::Isolation::Process) => Some(Isolation::Process),
+        Some(proto::Isolation::Namespace) => Some(Isolation::Namespace),
+        Some(proto::Isolation::Remote) => Some(Isolation::Remote),
+    };
+    SandboxSpec { provider: check.text("sandbox.provider", provider, MAX_ID), min_isolation }
+}
+
+/// Checks a `GetSession` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn get_session(request: proto::GetSessionRequest) -> Result<SessionId, Failure> {
+    let proto::GetSessionRequest { session_id } = request;
+    let mut check = Check::default();
+    let session_id = check.id("session_id", session_id);
+    check.finish(SessionId::new(session_id))
+}
+
+/// Checks a `StopSession` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn stop_session(request: proto::StopSessionRequest) -> Result<SessionId, Failure> {
+    let proto::StopSessionRequest { session_id, request_id } = request;
+    let mut check = Check::default();
+    check.not_applied("request_id", !request_id.is_empty());
+    let session_id = check.id("session_id", session_id);
+    check.finish(SessionId::new(session_id))
+}
+
+/// Checks a `DeleteSession` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn delete_session(request: proto::DeleteSessionRequest) -> Result<DeleteSession, Failure> {
+    let proto::DeleteSessionRequest { session_id, etag, request_id } = request;
+    let mut check = Check::default();
+    check.not_applied("request_id", !request_id.is_empty());
+    let session_id = SessionId::new(check.id("session_id", session_id));
+    let etag = Some(check.text("etag", etag, MAX_ID)).filter(|etag| !etag.is_empty());
+    check.finish(DeleteSession { session_id, etag })
+}
+
+/// Checks a `ListSessions` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn list_sessions(request: proto::ListSessionsRequest) -> Result<ListSessions, Failure> {
+    let proto::ListSessionsRequest { page_size, page_token, status, profile_id, external_id, labels } = request;
+    let mut check = Check::default();
+    let size = check.page_size(page_size);
+    let profile_id = check.text("profile_id", profile_id, MAX_ID);
+    let external_id = check.external_id(external_id);
+    let labels = check.labels(labels);
+    let page = page::Query::new("sessions", &(status, &profile_id, &external_id, &labels));
+    let query = SessionQuery {
+        status: session_status(&mut check, status),
+        profile_id: Some(profile_id).filter(|id| !id.is_empty()).map(ProfileId::new),
+        external_id: Some(external_id).filter(|id| !id.is_empty()),
+        labels,
+        before: check.take(page.position::<(Timestamp, SessionId)>(&page_token)),
+        limit: size + 1,
+    };
+    check.finish(ListSessions { query, size, page })
+}
+
+fn session_status(check: &mut Check, number: i32) -> Option<SessionStatus> {
+    match check.known("status", number, "SessionStatus")? {
+        proto::SessionStatus::Unspecified => None,
+        proto::SessionStatus::Idle => Some(SessionStatus::Idle),
+        proto::SessionStatus::Running => Some(SessionStatus::Running),
+        proto::SessionStatus::AwaitingInput => Some(SessionStatus::AwaitingInput),
+        proto::SessionStatus::Stopped => Some(SessionStatus::Stopped),
+        proto::SessionStatus::Failed => Some(SessionStatus::Failed),
+        proto::SessionStatus::Deleted => Some(SessionStatus::Deleted),
+    }
+}

@@ -1,0 +1,73 @@
+//! Watches.
+
+use std::time::Duration;
+
+use super::{MAX_ID, check::Check};
+use crate::{
+    domain::{Failure, LogUid, SessionId},
+    proto,
+};
+
+/// Longest silence of a watch, and what it is when nothing is said.
+const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+/// Shortest silence that can be asked for.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+
+/// A session to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Which session.
+    pub session_id: SessionId,
+    /// Everything after this; `None`: a snapshot first.
+    pub after: Option<i64>,
+    /// The log that `after` belongs to; `None`: not checked.
+    pub expected_uid: Option<LogUid>,
+    /// A snapshot instead of a refusal.
+    pub snapshot_if_truncated: bool,
+    /// Longest silence before a bookmark.
+    pub bookmark_interval: Duration,
+}
+
+/// Checks a `WatchSession` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failure> {
+    let proto::WatchSessionRequest {
+        session_id,
+        after_sequence: after,
+        expected_uid,
+        snapshot_if_truncated,
+        conversation_ids,
+        omit_deltas,
+        bookmark_interval,
+        max_batch_delay,
+    } = request;
+    let mut check = Check::default();
+    check.not_applied("conversation_ids", !conversation_ids.is_empty());
+    check.not_applied("omit_deltas", omit_deltas);
+    check.not_applied("max_batch_delay", max_batch_delay.is_some());
+    if after.is_some_and(|after| after < 0) {
+        check.refuse("after_sequence", "must not be negative");
+    }
+    if after.is_none() && !expected_uid.is_empty() {
+        check.refuse("expected_uid", "only with after_sequence");
+    }
+    let bookmark_interval = bookmark_interval.map_or(LONGEST_SILENCE, |interval| {
+        let interval = Duration::try_from(interval).unwrap_or_default();
+        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&interval) {
+            check.refuse("bookmark_interval", "1 s to 15 s");
+        }
+        interval
+    });
+    let watch = Watch {
+        session_id: SessionId::new(check.id("session_id", session_id)),
+        after,
+        expected_uid: Some(check.text("expected_uid", expected_uid, MAX_ID))
+            .filter(|uid| !uid.is_empty())
+            .map(LogUid::new),
+        snapshot_if_truncated,
+        bookmark_interval,
+    };
+    check.finish(watch)
+}

@@ -1,0 +1,129 @@
+//! The event log: order and fan-out over a store.
+//!
+//! It is the one place that knows "commit, then publish, then acknowledge": an event reaches a watcher, and an append its
+//! caller, only after the store has it. It knows nothing of agents, sandboxes or transport.
+
+mod appender;
+mod hub;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    domain::{Event, Failure, Reason, Session, SessionKey},
+    store::{self, Batch, Store},
+};
+
+pub use watch::{Opened, Start, Watch};
+
+/// Batches that wait for the appender; more and appending waits too.
+const QUEUE: usize = 1024;
+
+/// The log of all sessions.
+#[derive(Clone)]
+pub struct EventLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    queue: mpsc::Sender<appender::Submission>,
+    hubs: hub::Hubs,
+}
+
+/// An event that is stored. Only the log makes one, so whoever holds one may show it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Committed(Event);
+
+impl Committed {
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog").field("store", &self.inner.store).finish_non_exhaustive()
+    }
+}
+
+impl EventLog {
+    /// A log over a store. Its appender runs on `tasks` until the last clone of the log is gone, and finishes what was
+    /// submitted before.
+    #[must_use]
+    pub fn start(store: Arc<dyn Store>, tasks: &TaskTracker) -> Self {
+        let (queue, submissions) = mpsc::channel(QUEUE);
+        let hubs: hub::Hubs = Arc::new(Mutex::new(HashMap::new()));
+        tasks.spawn(appender::run(Arc::clone(&store), submissions, Arc::clone(&hubs)));
+        Self { inner: Arc::new(Inner { store, queue, hubs }) }
+    }
+
+    /// What is committed, to read.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.inner.store
+    }
+
+    /// Stores a new session with its first events.
+    ///
+    /// # Errors
+    /// [`Reason::ExternalIdInUse`], [`Reason::StorageUnavailable`].
+    pub async fn create(&self, session: &Session, batch: &Batch) -> Result<(), Failure> {
+        self.inner.store.create_session(session, batch).await.map_err(|error| failure(error, &batch.key))
+    }
+
+    /// Appends a batch: resolves when it is stored and its watchers can see it.
+    ///
+    /// # Errors
+    /// [`store::Error::Conflict`] when another owner has taken over; [`store::Error::Unavailable`] when the database did
+    /// not answer for long: whether the batch is stored is settled by acquiring the session again.
+    pub async fn append(&self, batch: Batch) -> Result<(), store::Error> {
+        let (done, outcome) = oneshot::channel();
+        let gone = || store::Error::Unavailable("the log is closed".into());
+        self.inner.queue.send(appender::Submission { batch, done }).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+
+    /// Whether anybody watches the session now.
+    #[must_use]
+    pub fn is_watched(&self, key: &SessionKey) -> bool {
+        hub::lock(&self.inner.hubs).contains_key(key)
+    }
+
+    /// Opens a watch.
+    ///
+    /// # Errors
+    /// [`Reason::SessionNotFound`], [`Reason::SequenceAhead`], [`Reason::SessionReplaced`],
+    /// [`Reason::StorageUnavailable`].
+    pub async fn watch(&self, key: &SessionKey, start: Start) -> Result<Opened, Failure> {
+        watch::open(self, key, start).await
+    }
+}
+
+/// What a store's error means to a caller. The details go to the server's log, never to the caller.
+#[must_use]
+pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
+    match error {
+        store::Error::NotFound => Failure::session_not_found(&key.session),
+        store::Error::ExternalIdInUse(session) => {
+            Failure::new(Reason::ExternalIdInUse, format!("session {session} has this external_id; use that session"))
+                .with("session_id", session)
+        }
+        store::Error::Conflict { .. }
+        | store::Error::Owned(_)
+        | store::Error::Unavailable(_)
+        | store::Error::Corrupt(_) => {
+            tracing::error!(%key, %error, "the store failed");
+            Failure::new(Reason::StorageUnavailable, "the database does not answer; try again")
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What the kernel tells about processes in `/proc`, and nothing of what is done with it.
+
+use std::{fs, io, path::PathBuf};
+
+use rustix::process::Pid;
+
+/// When the machine was started, in a form that is good for comparing only.
+pub(super) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// When a process was started, in ticks since boot: with it a pid means one process for ever. `None` when it is gone.
+pub(super) fn start_time(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(of(pid, "stat")).ok()?;
+    // The second field is the name in parentheses and may hold anything; after it come plain numbers from field 3 on.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// The processes that `pid` started and that are its children still.
+pub(super) fn children(pid: Pid) -> Vec<Pid> {
+    let raw = pid.as_raw_nonzero();
+    let text = fs::read_to_string(format!("/proc/{raw}/task/{raw}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
+}
+
+/// Whether this kernel tells about children at all.
+pub(super) fn tells_children() -> bool {
+    fs::read("/proc/thread-self/children").is_ok()
+}
+
+/// The arguments of a process, each ended by a NUL; `None` when it is gone.
+pub(super) fn arguments(pid: Pid) -> Option<Vec<u8>> {
+    fs::read(of(pid, "cmdline")).ok().filter(|arguments| !arguments.is_empty())
+}
+
+/// Every process whose environment, as it was at its start, may be read, with that environment.
+pub(super) fn environments() -> io::Result<impl Iterator<Item = (Pid, Vec<u8>)>> {
+    Ok(fs::read_dir("/proc")?.filter_map(|entry| {
+        let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
+        Some((pid, fs::read(of(pid, "environ")).ok()?))
+    }))
+}
+
+fn of(pid: Pid, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/{file}", pid.as_raw_nonzero()))
+}

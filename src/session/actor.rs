@@ -1,0 +1,592 @@
+//! The actor: one for each session that has something to do. It alone decides what happens in the session, appends it, and
+//! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
+//! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    Command,
+    launch::{self, Prepared},
+    manager::Shared,
+    pending::Pending,
+    running::{Happened, Running, maybe},
+};
+use crate::{
+    agent::{self, Action},
+    domain::{
+        Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxId, SandboxStatus, SessionKey, SessionStatus,
+        TurnStatus, Usage,
+    },
+    sandbox::{self, Epoch, Exit},
+    store::{self, Acquired, Batch, ExecMark, StdinRow, parts_of},
+};
+
+/// Bytes of unsubmitted text above which the agent's output is left unread.
+const BACKLOG: usize = 1 << 20;
+
+/// See the module.
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    key: SessionKey,
+    epoch: Epoch,
+    pending: Pending,
+    commands: mpsc::Receiver<Command>,
+    side: Side,
+    mark: Option<ExecMark>,
+    stored: Option<ExecMark>,
+    stdin: Vec<StdinRow>,
+    deletes: bool,
+    after: Vec<After>,
+    in_flight: Option<InFlight>,
+    halting: Option<BoxFuture<'static, ()>>,
+    last_submit: Option<Instant>,
+    idle_since: Instant,
+    actions: Vec<Action>,
+    over: bool,
+    deserted: bool,
+}
+
+/// The agent's side of the session.
+enum Side {
+    /// Nothing runs.
+    Off,
+    /// The sandbox is being made.
+    Preparing(BoxFuture<'static, Result<Prepared, Failure>>, Vec<u8>),
+    /// The program is being recorded, then started; input waits for it.
+    Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
+    /// The program runs.
+    On(Box<Running>),
+}
+
+/// What is done once the batch that caused it is stored.
+enum After {
+    Reply(Box<dyn FnOnce(Result<(), Failure>) + Send>),
+    Prepare(Vec<u8>),
+    Start(Prepared),
+    Write(StdinRow),
+    Halt(Halt),
+    Leave,
+}
+
+/// Ends what runs in a sandbox.
+struct Halt {
+    sandbox: Option<Arc<dyn sandbox::Sandbox>>,
+    destroy: Option<SandboxId>,
+    reply: Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>,
+}
+
+struct InFlight {
+    outcome: BoxFuture<'static, Result<(), store::Error>>,
+    offset: u64,
+    after: Vec<After>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: SessionKey,
+        commands: mpsc::Receiver<Command>,
+        acquired: Acquired,
+    ) -> Self {
+        Self {
+            shared,
+            key,
+            epoch: Epoch(acquired.epoch),
+            pending: Pending::new(acquired.open),
+            commands,
+            side: Side::Off,
+            stored: acquired.exec.clone(),
+            mark: acquired.exec,
+            stdin: Vec::new(),
+            deletes: false,
+            after: Vec::new(),
+            in_flight: None,
+            halting: None,
+            last_submit: None,
+            idle_since: Instant::now(),
+            actions: Vec::new(),
+            over: false,
+            deserted: false,
+        }
+    }
+
+    /// Runs until there is nothing to do. With `prompt` the active turn was accepted just now and its agent is to be
+    /// started; without, an active turn is one that an earlier owner left and nobody can go on with.
+    pub(super) async fn run(mut self, prompt: Option<Vec<u8>>) -> mpsc::Receiver<Command> {
+        match prompt {
+            Some(prompt) => self.prepare(prompt),
+            None => self.clean_up(),
+        }
+        while !self.is_done() {
+            self.submit_if_due();
+            self.step().await;
+        }
+        self.commands
+    }
+
+    fn is_done(&self) -> bool {
+        let quiet = self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty();
+        let nothing = self.pending.is_empty() && self.stdin.is_empty();
+        quiet && (self.over || (nothing && matches!(self.side, Side::Off) && self.commands.is_empty()))
+    }
+
+    async fn step(&mut self) {
+        let read = self.pending.bytes() < BACKLOG;
+        let flush_at = self.flush_at();
+        let idle_at = self.idle_at();
+        let answering = self.halting.is_none() && !self.over && !self.deserted;
+        let drain = self.shared.drain.clone();
+        tokio::select! {
+            biased;
+            outcome = committed(&mut self.in_flight) => self.committed(outcome),
+            () = maybe(&mut self.halting) => self.halting = None,
+            () = drain.cancelled(), if answering && !matches!(self.side, Side::Off) => self.drain(),
+            command = self.commands.recv(), if answering => match command {
+                Some(command) => self.command(command),
+                None => self.deserted(),
+            },
+            turn = side(&mut self.side, read) => self.side_turned(turn),
+            () = until(flush_at) => self.submit(),
+            () = until(idle_at) => self.stop_idle(),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Send { parts, by, reply } => {
+                let text = super::turn::text(&parts);
+                match self.pending.accept(parts, &by) {
+                    Err(failure) => drop(reply.send(Err(failure))),
+                    Ok(accepted) => {
+                        let agent = self.pending.state().session.agent;
+                        let block_id = accepted.turn.block_id.clone().expect("a caller's turn has a block");
+                        self.give(agent::prompt(agent, &block_id, &text));
+                        let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
+                        self.after.push(After::Reply(Box::new(answer)));
+                    }
+                }
+            }
+            Command::Stop { by, reply } => {
+                let answer = Box::new(move |stored| drop(reply.send(stored)));
+                self.halt("stopped by a call", SessionStatus::Stopped, &by, None, Some(answer));
+            }
+            Command::Delete { etag, by, reply } => {
+                let held = &self.pending.state().session.etag;
+                if let Some(etag) = etag.filter(|etag| etag != held) {
+                    let message = "the session changed since you read it; read it again";
+                    let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
+                    tracing::debug!(key = %self.key, etag, "delete refused");
+                    return drop(reply.send(Err(failure)));
+                }
+                let answer = Box::new(move |stored| drop(reply.send(stored)));
+                let sandbox = self.pending.state().session.sandbox.as_ref();
+                let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
+                self.halt("deleted by a call", SessionStatus::Deleted, &by, destroy, Some(answer));
+                self.deletes = true;
+                self.after.push(After::Leave);
+            }
+        }
+    }
+
+    /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
+    fn give(&mut self, prompt: Vec<u8>) {
+        if let Side::On(running) = &mut self.side {
+            let row = running.input(prompt);
+            self.stdin.push(row.clone());
+            self.after.push(After::Write(row));
+        } else {
+            let sandbox = launch::announce(&self.shared.config, &self.pending.state().session);
+            self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+            self.after.push(After::Prepare(prompt));
+        }
+    }
+
+    fn prepare(&mut self, prompt: Vec<u8>) {
+        let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
+        let config = self.shared.config.clone();
+        let session = self.pending.state().session.clone();
+        let preparing = launch::prepare(config, self.key.clone(), self.epoch, session, memory);
+        self.side = Side::Preparing(Box::pin(preparing), prompt);
+    }
+
+    fn side_turned(&mut self, turn: SideTurn) {
+        match turn {
+            SideTurn::Prepared(Ok(prepared), prompt) => {
+                let sandbox = self.sandbox(SandboxStatus::Ready, "");
+                let mark = prepared.mark(sandbox.generation);
+                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt };
+                self.stdin.push(row.clone());
+                self.mark = Some(mark);
+                self.side = Side::Starting(None, Arc::clone(&prepared.sandbox), vec![row]);
+                self.after.push(After::Start(prepared));
+            }
+            SideTurn::Started(Ok(running), rows) => {
+                let mut running = Box::new(running);
+                for row in rows {
+                    running.write(row);
+                }
+                self.side = Side::On(running);
+            }
+            SideTurn::Prepared(Err(failure), _) | SideTurn::Started(Err(failure), _) => {
+                tracing::warn!(key = %self.key, %failure, "the agent could not be started");
+                self.end_exec();
+                self.sandbox_gone(&failure.message);
+                self.pending.start_failed(failure);
+            }
+            SideTurn::Happened(Happened::Printed(fd, bytes)) => {
+                let mut actions = std::mem::take(&mut self.actions);
+                if let Side::On(running) = &mut self.side {
+                    running.parse(fd, &bytes, &mut actions);
+                }
+                self.act(&mut actions);
+                self.actions = actions;
+            }
+            SideTurn::Happened(Happened::Ended(exit)) => self.ended(exit),
+            SideTurn::Happened(Happened::Failed(error)) => {
+                let failure = Failure::new(Reason::SandboxFailed, error.to_string());
+                self.pending.end_turn(
+                    TurnStatus::Failed,
+                    Some(failure.into_session_error(true)),
+                    Usage::default(),
+                    None,
+                );
+                self.pending.record_status_after_turn();
+                let halt = Halt { sandbox: self.off(), destroy: None, reply: None };
+                self.end_exec();
+                self.sandbox_gone("a command to the sandbox failed");
+                self.after.push(After::Halt(halt));
+            }
+        }
+    }
+
+    fn act(&mut self, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Emit(draft) => self.pending.draft(draft),
+                Action::Write(data) => {
+                    if let Side::On(running) = &mut self.side {
+                        let row = running.input(data);
+                        self.stdin.push(row.clone());
+                        self.after.push(After::Write(row));
+                    }
+                }
+                Action::TurnStarted { block_id } => self.pending.turn_started(block_id.as_ref()),
+                Action::TurnEnded(end) => {
+                    self.pending.turn_ended(end);
+                    self.idle_since = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// The program ended: what it left open ends with it.
+    fn ended(&mut self, exit: Result<Exit, sandbox::Error>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut on = std::mem::replace(&mut self.side, Side::Off);
+        if let Side::On(running) = &mut on {
+            running.finish(&mut actions);
+        }
+        self.act(&mut actions);
+        let agent = self.pending.state().session.agent;
+        let (said, code) = match &exit {
+            Ok(Exit::Code(code)) => (format!("{agent} ended with exit code {code}"), code.to_string()),
+            Ok(Exit::Signal(signal)) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
+            Err(error) => (error.to_string(), "unknown".to_owned()),
+        };
+        let failure = Failure::new(Reason::AgentFailed, format!("{said} before the turn was over"))
+            .with("agent", agent)
+            .with("exit_code", code);
+        let error = failure.into_session_error(true);
+        let cut = self.pending.state().active_turn().is_some();
+        if cut {
+            self.pending.record_session(None, Kind::ErrorOccurred { error: error.clone() });
+        }
+        self.pending.end_turn(TurnStatus::Failed, Some(error), Usage::default(), None);
+        self.pending.record_status_after_turn();
+        if !cut && exit != Ok(Exit::Code(0)) {
+            self.pending.log(LogLevel::Warn, said.clone());
+        }
+        self.end_exec();
+        self.sandbox_gone(&said);
+    }
+
+    /// Ends the active turn and what runs, and says what the session is now.
+    fn halt(
+        &mut self,
+        message: &str,
+        status: SessionStatus,
+        by: &Principal,
+        destroy: Option<SandboxId>,
+        reply: Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>,
+    ) {
+        self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), Some(by));
+        let sandbox = self.off();
+        self.end_exec();
+        self.sandbox_gone(message);
+        self.pending.record_status(status, message, None, Some(by));
+        self.after.push(After::Halt(Halt { sandbox, destroy, reply }));
+    }
+
+    fn stop_idle(&mut self) {
+        let silence = self.shared.config.idle_timeout;
+        let sandbox = self.off();
+        self.end_exec();
+        self.sandbox_gone(&format!("stopped after {} s of silence", silence.as_secs()));
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+    }
+
+    /// The server stops: agents end with it, and their turns with them.
+    fn drain(&mut self) {
+        self.pending
+            .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
+        let sandbox = self.off();
+        self.end_exec();
+        self.sandbox_gone("the server was stopped");
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Leave);
+    }
+
+    /// Nobody is left who could ask for anything.
+    fn deserted(&mut self) {
+        self.deserted = true;
+        self.drain();
+    }
+
+    /// What an earlier owner left: its agent is gone, so its turn is lost and its sandbox not running.
+    fn clean_up(&mut self) {
+        self.pending.lose_turn("server_restarted", "the server that ran this turn is gone; send the message again");
+        self.end_exec();
+        self.sandbox_gone("the server that ran it is gone");
+    }
+
+    /// Takes what runs away from the loop: nothing of it is read again.
+    fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
+        self.idle_since = Instant::now();
+        self.after.retain(|after| match after {
+            After::Prepare(_) | After::Start(_) | After::Write(_) => false,
+            After::Reply(_) | After::Halt(_) | After::Leave => true,
+        });
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(_) | After::Write(_)));
+        }
+        match std::mem::replace(&mut self.side, Side::Off) {
+            Side::Off | Side::Preparing(..) => None,
+            Side::Starting(_, sandbox, _) => Some(sandbox),
+            Side::On(running) => Some(running.sandbox),
+        }
+    }
+
+    /// Records that the program's output is over. What its parser knows stays for the next one.
+    fn end_exec(&mut self) {
+        if let Some(mark) = &mut self.mark {
+            mark.ended = true;
+        }
+    }
+
+    fn sandbox(&self, status: SandboxStatus, message: &str) -> Sandbox {
+        let held = self.pending.state().session.sandbox.clone();
+        let held = held.unwrap_or_else(|| launch::announce(&self.shared.config, &self.pending.state().session));
+        Sandbox { status, status_message: message.to_owned(), ..held }
+    }
+
+    fn sandbox_gone(&mut self, message: &str) {
+        let held = self.pending.state().session.sandbox.as_ref();
+        if held.is_some_and(|sandbox| sandbox.status != SandboxStatus::Terminated) {
+            let sandbox = self.sandbox(SandboxStatus::Terminated, message);
+            self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+        }
+    }
+
+    /// When text that waits must go out, where that is in the future.
+    fn flush_at(&self) -> Option<Instant> {
+        if self.in_flight.is_some() || self.pending.is_empty() {
+            return None;
+        }
+        Some(self.last_submit? + self.window())
+    }
+
+    fn window(&self) -> Duration {
+        let config = &self.shared.config;
+        if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        let idle = matches!(self.side, Side::On(_)) && self.pending.state().active_turn().is_none();
+        idle.then(|| self.idle_since + self.shared.config.idle_timeout)
+    }
+
+    /// Submits what waits, if it may not wait longer: only text does, and only after other text went out just now.
+    fn submit_if_due(&mut self) {
+        let waits = !self.pending.is_empty() || !self.stdin.is_empty() || !self.after.is_empty();
+        if self.in_flight.is_some() || !waits {
+            return;
+        }
+        let pause_over = self.last_submit.is_none_or(|at| at.elapsed() >= self.window());
+        if self.pending.is_urgent() || !self.after.is_empty() || pause_over {
+            self.submit();
+        }
+    }
+
+    fn submit(&mut self) {
+        let mut offset = 0;
+        if let Side::On(running) = &mut self.side
+            && let Some(mark) = &mut self.mark
+        {
+            let checkpoint = running.parser.checkpoint();
+            mark.stdout_offset = checkpoint.offset;
+            mark.stderr_offset = running.stderr_parser.offset();
+            mark.parser_version = checkpoint.version;
+            mark.parser_state = Some(checkpoint.state);
+            offset = mark.stdout_offset;
+        }
+        let drained = self.pending.drain();
+        let (record, parts) = parts_of(self.pending.state(), &drained.changes);
+        self.pending.prune();
+        let exec = self.changed_mark();
+        let batch = Batch {
+            key: self.key.clone(),
+            epoch: self.epoch.0,
+            head: drained.head,
+            events: drained.events,
+            record,
+            parts,
+            exec,
+            stdin: std::mem::take(&mut self.stdin),
+            deletes: self.deletes,
+        };
+        let log = self.shared.log.clone();
+        let outcome = Box::pin(async move { log.append(batch).await });
+        self.in_flight = Some(InFlight { outcome, offset, after: std::mem::take(&mut self.after) });
+        self.last_submit = Some(Instant::now());
+    }
+
+    /// The mark, where it is not stored as it is; its parser's state, where that changed.
+    fn changed_mark(&mut self) -> Option<ExecMark> {
+        if self.mark == self.stored {
+            return None;
+        }
+        let mut changed = self.mark.clone()?;
+        let same_program = self.stored.as_ref().filter(|stored| stored.exec_id == changed.exec_id);
+        if same_program.is_some_and(|stored| stored.parser_state == changed.parser_state) {
+            changed.parser_state = None;
+        }
+        self.stored.clone_from(&self.mark);
+        Some(changed)
+    }
+
+    fn committed(&mut self, outcome: Result<(), store::Error>) {
+        let Some(InFlight { after, offset, outcome: _ }) = self.in_flight.take() else { return };
+        if let Err(error) = outcome {
+            return self.not_stored(&error, after);
+        }
+        if let Side::On(running) = &mut self.side {
+            running.stored(offset);
+        }
+        for after in after {
+            match after {
+                After::Reply(answer) => answer(Ok(())),
+                After::Prepare(prompt) => self.prepare(prompt),
+                After::Start(prepared) => {
+                    if let Side::Starting(starting, _, _) = &mut self.side {
+                        *starting = Some(Box::pin(prepared.start(self.shared.config.clone(), self.epoch)));
+                    }
+                }
+                After::Write(row) => {
+                    if let Side::On(running) = &mut self.side {
+                        running.write(row);
+                    }
+                }
+                After::Halt(halt) => self.carry_out(halt),
+                After::Leave => self.over = true,
+            }
+        }
+    }
+
+    /// What was decided is not stored, so it did not happen: this actor ends, and the next one begins from what is.
+    fn not_stored(&mut self, error: &store::Error, after: Vec<After>) {
+        tracing::error!(key = %self.key, %error, "a session's events could not be stored; its agent is stopped");
+        for after in after.into_iter().chain(std::mem::take(&mut self.after)) {
+            match after {
+                After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
+                    answer(Err(crate::log::failure(error.clone(), &self.key)));
+                }
+                After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
+            }
+        }
+        let sandbox = self.off();
+        self.stdin.clear();
+        self.carry_out(Halt { sandbox, destroy: None, reply: None });
+        self.over = true;
+    }
+
+    /// Ends what runs, after what is being ended already.
+    fn carry_out(&mut self, halt: Halt) {
+        let before = self.halting.take();
+        let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
+        self.halting = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            halt.carry_out(shared, epoch).await;
+        }));
+    }
+}
+
+impl Halt {
+    async fn carry_out(self, shared: Arc<Shared>, epoch: Epoch) {
+        if let Some(sandbox) = &self.sandbox {
+            if let Err(error) = sandbox.terminate(epoch).await {
+                tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");
+            }
+        }
+        if let Some(id) = &self.destroy
+            && let Err(error) = shared.config.provider.destroy(id).await
+        {
+            tracing::warn!(sandbox = %id, %error, "a sandbox could not be removed; the purge tries again");
+        }
+        if let Some(reply) = self.reply {
+            reply(Ok(()));
+        }
+    }
+}
+
+/// What the agent's side comes up with.
+enum SideTurn {
+    Prepared(Result<Prepared, Failure>, Vec<u8>),
+    Started(Result<Running, Failure>, Vec<StdinRow>),
+    Happened(Happened),
+}
+
+async fn side(side: &mut Side, read: bool) -> SideTurn {
+    match side {
+        Side::Off => std::future::pending().await,
+        Side::Preparing(preparing, prompt) => {
+            let prepared = preparing.await;
+            let prompt = std::mem::take(prompt);
+            *side = Side::Off;
+            SideTurn::Prepared(prepared, prompt)
+        }
+        Side::Starting(starting, _, rows) => {
+            let started = maybe(starting).await;
+            let rows = std::mem::take(rows);
+            *side = Side::Off;
+            SideTurn::Started(started, rows)
+        }
+        Side::On(running) => SideTurn::Happened(running.next(read).await),
+    }
+}
+
+async fn committed(in_flight: &mut Option<InFlight>) -> Result<(), store::Error> {
+    maybe(&mut in_flight.as_mut().map(|in_flight| &mut in_flight.outcome)).await
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

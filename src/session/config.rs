@@ -1,0 +1,52 @@
+//! What a manager is made of, and what a session is made from.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    domain::{Agent, ContentPart, Metadata, ProfileId, SandboxSpec, SessionOptions},
+    sandbox::Provider,
+};
+
+use super::Programs;
+
+/// How sessions are run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where sandboxes come from.
+    pub provider: Arc<dyn Provider>,
+    /// Where the agents' programs are.
+    pub programs: Programs,
+    /// The agent of a session that names none, as its profile does.
+    pub default_agent: Agent,
+    /// After a delta that was sent at once, what follows within this time is one delta.
+    pub delta_window: Duration,
+    /// The same while nobody watches.
+    pub unwatched_delta_window: Duration,
+    /// Silence after which a session's sandbox is stopped.
+    pub idle_timeout: Duration,
+    /// Variables of the server's environment, of which agents get those they name.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A session to create, checked.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    /// `None`: "default".
+    pub profile_id: Option<ProfileId>,
+    /// `None`: the profile's, else the server's default.
+    pub agent: Option<Agent>,
+    /// May be empty.
+    pub external_id: String,
+    /// May be empty.
+    pub name: String,
+    /// How the agent is run.
+    pub options: SessionOptions,
+    /// For filters.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's own data.
+    pub metadata: Option<Metadata>,
+    /// Which sandbox.
+    pub sandbox: SandboxSpec,
+    /// The first message.
+    pub message: Option<Vec<ContentPart>>,
+}

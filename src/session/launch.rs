@@ -1,0 +1,154 @@
+//! Starting an agent: its program is found, its sandbox made, its plan laid; then, once the log has it, it is started.
+
+use std::{path::Path, path::PathBuf, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Config, running::Running};
+use crate::{
+    agent::{self, Checkpoint, Parser, Setup, Stderr},
+    domain::{ExecId, Failure, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey},
+    sandbox::{self, Epoch, ExecSpec, Output},
+    store::ExecMark,
+};
+
+/// What it takes to start an agent, put together before anything is promised.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) sandbox: Arc<dyn sandbox::Sandbox>,
+    pub(super) parser: Parser,
+    spec: ExecSpec,
+}
+
+/// Makes the sandbox and lays the plan. `memory` is what the session's last agent process left behind.
+pub(super) async fn prepare(
+    config: Config,
+    key: SessionKey,
+    epoch: Epoch,
+    session: Session,
+    memory: Option<String>,
+) -> Result<Prepared, Failure> {
+    let program = config.programs.locate(session.agent)?;
+    let id = session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
+    let id = id.expect("a sandbox is named before it is made");
+    let made = config.provider.create(&id, &key, epoch).await;
+    let sandbox = made.map_err(|error| failure(&config, &id, &error))?;
+    let setup = Setup {
+        program: program.display().to_string(),
+        model: session.options.model.clone(),
+        fresh_session: Uuid::new_v4().to_string(),
+        memory,
+    };
+    let plan = agent::plan(session.agent, &setup)
+        .map_err(|unknown| Failure::new(Reason::AgentFailed, unknown.to_string()).with("agent", session.agent))?;
+    let passed = plan
+        .pass_env
+        .iter()
+        .filter_map(|name| config.environment.get(*name).map(|value| ((*name).to_owned(), value.clone())));
+    let spec = ExecSpec {
+        exec_id: ExecId::mint(),
+        argv: plan.argv,
+        env: plan.env.into_iter().chain(passed).collect(),
+        readable: readable(&program),
+    };
+    Ok(Prepared { sandbox, parser: plan.parser, spec })
+}
+
+/// Where the program lies, by its own name and by the one behind links.
+fn readable(program: &Path) -> Vec<PathBuf> {
+    let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    let mut folders: Vec<_> = [program, &real].iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+    folders.dedup();
+    folders
+}
+
+impl Prepared {
+    /// Where reading of the program that is about to start stands.
+    pub(super) fn mark(&self, generation: i32) -> ExecMark {
+        let Checkpoint { version, offset: _, state } = self.parser.checkpoint();
+        ExecMark {
+            exec_id: self.spec.exec_id.clone(),
+            sandbox_id: self.sandbox.id().clone(),
+            generation,
+            stdout_offset: 0,
+            stderr_offset: 0,
+            parser_version: version,
+            parser_state: Some(state),
+            ended: false,
+        }
+    }
+
+    /// Starts the program.
+    pub(super) async fn start(self, config: Config, epoch: Epoch) -> Result<Running, Failure> {
+        let Self { sandbox, parser, spec } = self;
+        let started = async {
+            sandbox.start(epoch, &spec).await?;
+            let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;
+            let stderr = sandbox.read(&spec.exec_id, Output::Stderr, 0).await?;
+            Ok::<_, sandbox::Error>((stdout, stderr))
+        };
+        match started.await {
+            Ok((stdout, stderr)) => {
+                Ok(Running::new(Arc::clone(&sandbox), epoch, spec.exec_id, parser, Stderr::default(), stdout, stderr))
+            }
+            Err(error) => Err(failure(&config, sandbox.id(), &error)),
+        }
+    }
+}
+
+/// The sandbox that a session's next agent process gets: the one it had, with its files, or its first.
+pub(super) fn announce(config: &Config, session: &Session) -> Sandbox {
+    let had = session.sandbox.as_ref();
+    Sandbox {
+        sandbox_id: Some(had.and_then(|sandbox| sandbox.sandbox_id.clone()).unwrap_or_else(SandboxId::mint)),
+        provider: config.provider.name().to_owned(),
+        status: SandboxStatus::Starting,
+        status_message: "starting".to_owned(),
+        generation: had.map_or(1, |sandbox| sandbox.generation),
+        isolation: config.provider.isolation(),
+        restored_to_sequence: 0,
+        not_applied: Vec::new(),
+        expire_time: None,
+        last_health_check_time: None,
+    }
+}
+
+/// Refuses a sandbox that the provider cannot give.
+pub(super) fn suitable(config: &Config, provider: &str, least: Option<Isolation>) -> Result<(), Failure> {
+    let name = config.provider.name();
+    if !provider.is_empty() && provider != name {
+        return Err(Failure::invalid("sandbox.provider", format!("this server offers only \"{name}\"")));
+    }
+    let given = config.provider.isolation();
+    match least {
+        Some(least) if given < least => {
+            let message = format!("the provider \"{name}\" gives weaker isolation here than min_isolation asks for");
+            let given = match given {
+                Isolation::Process => "ISOLATION_PROCESS",
+                Isolation::Namespace => "ISOLATION_NAMESPACE",
+                Isolation::Remote => "ISOLATION_REMOTE",
+            };
+            Err(Failure::new(Reason::SandboxUnsuitable, message).with("provider", name).with("isolation", given))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn failure(config: &Config, id: &SandboxId, error: &sandbox::Error) -> Failure {
+    Failure::new(Reason::SandboxFailed, error.to_string())
+        .with("provider", config.provider.name())
+        .with("sandbox_id", id)
+        .with("cause", cause(error))
+}
+
+fn cause(error: &sandbox::Error) -> &'static str {
+    match error {
+        sandbox::Error::Stale { .. } => "stale_epoch",
+        sandbox::Error::UnknownExec(_) => "unknown_exec",
+        sandbox::Error::Offset { .. } => "offset",
+        sandbox::Error::StdinConflict { .. } => "stdin_conflict",
+        sandbox::Error::Start { .. } => "start",
+        sandbox::Error::Gone(_) => "gone",
+        sandbox::Error::Unavailable(_) => "unavailable",
+    }
+}

@@ -1,0 +1,40 @@
+//! Sessions at work: the only place that joins agents, sandboxes and the log.
+//!
+//! A [`Manager`] gives each session that has something to do one actor, which alone decides, appends and drives its agent.
+//! A session with nothing to do is a row and costs nothing here. Nothing in this room knows the wire.
+
+mod actor;
+mod bounds;
+mod config;
+mod launch;
+mod manager;
+mod pending;
+mod profiles;
+mod programs;
+mod replay;
+mod running;
+mod turn;
+
+pub use bounds::MAX_INLINE_BLOCK_BYTES;
+pub use config::{Config, NewSession};
+pub use manager::{Accepted, Created, Manager};
+pub use profiles::NewProfile;
+pub use programs::Programs;
+pub use replay::replay;
+
+use tokio::sync::oneshot;
+
+use crate::domain::{ContentPart, Failure, Principal};
+
+/// What an actor is asked to do. Private: callers use the methods of [`Manager`].
+enum Command {
+    /// Give the agent a message.
+    Send { parts: Vec<ContentPart>, by: Principal, reply: Reply<Accepted> },
+    /// End what runs and stop the sandbox.
+    Stop { by: Principal, reply: Reply<()> },
+    /// Stop, then delete; with an etag only if it is the record's.
+    Delete { etag: Option<String>, by: Principal, reply: Reply<()> },
+}
+
+/// Where an answer goes. One that is dropped without an answer means that nothing was done.
+type Reply<T> = oneshot::Sender<Result<T, Failure>>;

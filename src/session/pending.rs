@@ -1,0 +1,301 @@
+//! The state as if all that was decided were stored already, and the events that are not submitted yet.
+//!
+//! It decides what is legal and gives out sequences; it answers nobody. Whatever a caller or a watcher is shown comes from
+//! the store, so that nothing is seen that a crash could take back.
+
+use crate::{
+    agent::Draft,
+    domain::{
+        Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecutionStatus,
+        Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
+    },
+};
+
+use super::bounds;
+
+/// Bytes of one delta, after which the next one begins.
+const DELTA_BYTES: usize = 4096;
+/// How far back an unsubmitted delta of the same block is looked for.
+const MERGE_REACH: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pending {
+    state: SessionState,
+    events: Vec<Event>,
+    changes: Vec<Change>,
+    urgent: bool,
+    bytes: usize,
+}
+
+/// Events to submit, and the state's parts that they changed.
+#[derive(Debug)]
+pub(super) struct Drained {
+    pub(super) head: i64,
+    pub(super) events: Vec<Event>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Pending {
+    /// From what is stored. Only what is open is needed.
+    pub(super) fn new(state: SessionState) -> Self {
+        Self { state, events: Vec::new(), changes: Vec::new(), urgent: false, bytes: 0 }
+    }
+
+    /// The state with everything decided in it.
+    pub(super) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Sequence of the newest event that was decided.
+    pub(super) fn head(&self) -> i64 {
+        self.state.session.sequence
+    }
+
+    /// There is nothing to submit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Something waits that is not only text, or more text than one delta takes.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent || self.bytes >= DELTA_BYTES
+    }
+
+    /// About how many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes what waits. What is over is forgotten: the store has it.
+    pub(super) fn drain(&mut self) -> Drained {
+        let events = std::mem::take(&mut self.events);
+        let head = self.head() - i64::try_from(events.len()).expect("a batch is small");
+        self.urgent = false;
+        self.bytes = 0;
+        Drained { head, events, changes: std::mem::take(&mut self.changes) }
+    }
+
+    /// Forgets what is over and stored with the batch that was drained; call it after the parts were taken.
+    pub(super) fn prune(&mut self) {
+        self.state.turns.retain(|turn| !turn.status.is_final());
+        self.state.blocks.retain(|block| block.state == BlockState::Streaming);
+        self.state.permissions.retain(|permission| permission.resolution.is_none());
+        self.state.questions.retain(|question| question.resolution.is_none());
+        self.state.files.clear();
+    }
+
+    /// Records that something happened.
+    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, kind: Kind) {
+        let sequence = self.head() + 1;
+        let time = self.time();
+        let event = Event { sequence, first_sequence: sequence, conversation_id, time, actor: actor.cloned(), kind };
+        match self.state.apply(&event) {
+            Change::None | Change::BlockText(_) => {}
+            change => self.changes.push(change),
+        }
+        self.bytes += event.weight();
+        self.urgent |= !matches!(event.kind, Kind::BlockDelta { .. });
+        self.events.push(event);
+    }
+
+    /// Records what concerns the whole session.
+    pub(super) fn record_session(&mut self, actor: Option<&Principal>, kind: Kind) {
+        self.record(ConversationId::none(), actor, kind);
+    }
+
+    /// Now, and never before the newest event.
+    pub(super) fn time(&self) -> Timestamp {
+        Timestamp::now().max(self.state.session.last_activity_time)
+    }
+
+    /// Records what an agent said. What makes no sense becomes a log line: the agent must not end the stream.
+    pub(super) fn draft(&mut self, draft: Draft) {
+        match draft {
+            Draft::Start { conversation_id, block_id, content } => self.start(conversation_id, block_id, content),
+            Draft::Delta { block_id, text } => self.delta(&bounds::block_id(block_id), text),
+            Draft::Update { block_id, patch } => self.update(bounds::block_id(block_id), patch),
+            Draft::Complete { conversation_id, block_id, content } => self.complete(conversation_id, block_id, content),
+            Draft::CompleteTool { block_id, status } => self.complete_tool(&bounds::block_id(block_id), status),
+            Draft::Used { conversation_id, usage, model } => self.used(conversation_id, usage, model),
+            Draft::Error(error) => self.record_session(None, Kind::ErrorOccurred { error }),
+            Draft::Log(level, message) => self.log(level, message),
+            Draft::Unparsed { raw, truncated_bytes } => {
+                self.record_session(None, Kind::UnparsedOutput { raw, truncated_bytes });
+            }
+        }
+    }
+
+    /// Records a line for people who look after the runtime.
+    pub(super) fn log(&mut self, level: LogLevel, message: String) {
+        self.record_session(None, Kind::Log { level, message: bounds::clip_text(message) });
+    }
+
+    /// Closes the blocks that a turn leaves open.
+    pub(super) fn interrupt_blocks(&mut self) {
+        let open: Vec<_> =
+            self.state.blocks.iter().filter(|block| block.state == BlockState::Streaming).cloned().collect();
+        for mut block in open {
+            block.state = BlockState::Interrupted;
+            block.complete_time = Some(self.time());
+            match &mut block.content {
+                Content::ToolUse(tool) => tool.status = ExecutionStatus::Failed,
+                Content::Subagent(call) => call.status = ExecutionStatus::Failed,
+                Content::UserMessage(_)
+                | Content::AssistantText { .. }
+                | Content::ToolResult(_)
+                | Content::Thinking { .. }
+                | Content::System { .. }
+                | Content::Error { .. } => {}
+            }
+            self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+        }
+    }
+
+    fn open_block(&self, id: &BlockId) -> Option<&Block> {
+        self.state.block(id).filter(|block| block.state == BlockState::Streaming)
+    }
+
+    fn new_block(&self, conversation_id: ConversationId, block_id: BlockId, mut content: Content) -> Block {
+        let truncated_bytes = bounds::content(&mut content);
+        Block {
+            block_id,
+            conversation_id,
+            turn_id: self.state.active_turn().map(|turn| turn.turn_id.clone()),
+            state: BlockState::Streaming,
+            create_time: self.time(),
+            complete_time: None,
+            truncated_bytes,
+            content,
+        }
+    }
+
+    fn start(&mut self, conversation_id: ConversationId, block_id: BlockId, content: Content) {
+        let block_id = bounds::block_id(block_id);
+        if self.open_block(&block_id).is_some() {
+            return self.nonsense("starts a block again", &block_id);
+        }
+        let block = self.new_block(conversation_id.clone(), block_id, content);
+        self.record(conversation_id, None, Kind::BlockStart { block });
+    }
+
+    fn delta(&mut self, block_id: &BlockId, mut text: String) {
+        let Some(block) = self.open_block(block_id) else {
+            return self.nonsense("adds to a block that is not open", block_id);
+        };
+        let Some(held) = block.content.growing().map(str::len) else {
+            return self.nonsense("adds to a block that does not grow", block_id);
+        };
+        let (already_cut, conversation_id) = (block.truncated_bytes, block.conversation_id.clone());
+        let room = if already_cut > 0 { 0 } else { bounds::MAX_INLINE_BLOCK_BYTES.saturating_sub(held) };
+        let lost = bounds::clip(&mut text, room);
+        if !text.is_empty() && !self.merge(block_id, &text) {
+            let offset = i64::try_from(held).expect("a block's text is small");
+            self.record(
+                conversation_id.clone(),
+                None,
+                Kind::BlockDelta { block_id: block_id.clone(), delta: text, offset },
+            );
+        }
+        if lost > 0 {
+            let truncated_bytes = already_cut + i64::try_from(lost).unwrap_or(i64::MAX);
+            if already_cut == 0 {
+                // Said once, when the text stops growing; the final number comes with the complete block.
+                let patch = BlockPatch { truncated_bytes: Some(truncated_bytes), ..BlockPatch::default() };
+                self.record(conversation_id, None, Kind::BlockUpdate { block_id: block_id.clone(), patch });
+            } else if let Some(block) = self.state.blocks.iter_mut().find(|block| block.block_id == *block_id) {
+                block.truncated_bytes = truncated_bytes;
+            }
+        }
+    }
+
+    /// Adds text to a delta that waits, where no other event of its block came after it.
+    fn merge(&mut self, id: &BlockId, text: &str) -> bool {
+        for event in self.events.iter_mut().rev().take(MERGE_REACH) {
+            // What is not a delta keeps its place: text never moves before it.
+            let Kind::BlockDelta { block_id, delta, offset } = &mut event.kind else { return false };
+            if block_id != id {
+                continue;
+            }
+            if delta.len() + text.len() > DELTA_BYTES {
+                return false;
+            }
+            let offset = *offset + i64::try_from(delta.len()).expect("a delta is small");
+            delta.push_str(text);
+            self.bytes += text.len();
+            self.state.grow_block(id, text, offset);
+            return true;
+        }
+        false
+    }
+
+    fn update(&mut self, block_id: BlockId, mut patch: BlockPatch) {
+        let Some(block) = self.open_block(&block_id) else {
+            return self.nonsense("changes a block that is not open", &block_id);
+        };
+        let conversation_id = block.conversation_id.clone();
+        if let Some(input) = &mut patch.input_json {
+            let lost = bounds::clip(input, bounds::MAX_INLINE_BLOCK_BYTES);
+            patch.truncated_bytes = i64::try_from(lost).ok().filter(|lost| *lost > 0);
+        }
+        for text in [&mut patch.display_name, &mut patch.description, &mut patch.summary, &mut patch.output] {
+            *text = text.take().map(bounds::clip_text);
+        }
+        self.record(conversation_id, None, Kind::BlockUpdate { block_id, patch });
+    }
+
+    fn complete(&mut self, conversation_id: ConversationId, block_id: BlockId, content: Option<Content>) {
+        let block_id = bounds::block_id(block_id);
+        let now = self.time();
+        let Some(open) = self.open_block(&block_id).cloned() else {
+            let Some(content) = content else { return self.nonsense("completes a block that is not open", &block_id) };
+            let mut block = self.new_block(conversation_id.clone(), block_id, content);
+            block.state = BlockState::Complete;
+            block.complete_time = Some(now);
+            return self.record(conversation_id, None, Kind::BlockStart { block });
+        };
+        let mut block = Block { state: BlockState::Complete, complete_time: Some(now), ..open };
+        if let Some(mut content) = content {
+            let lost = bounds::content(&mut content);
+            // Where deltas were cut the whole text is cut at the same place, so that what was shown stays a prefix.
+            if let (true, Some(shown)) = (block.truncated_bytes > 0, block.content.growing().map(str::len)) {
+                let cut = content.growing_mut().map_or(0, |text| bounds::clip(text, shown));
+                block.truncated_bytes = lost + i64::try_from(cut).unwrap_or(i64::MAX);
+            } else {
+                block.truncated_bytes = lost;
+            }
+            block.content = content;
+        }
+        self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+    }
+
+    fn complete_tool(&mut self, block_id: &BlockId, status: ExecutionStatus) {
+        let now = self.time();
+        let Some(mut block) = self.open_block(block_id).cloned() else {
+            return self.nonsense("ends a tool call that is not open", block_id);
+        };
+        if let Content::ToolUse(tool) = &mut block.content {
+            tool.status = status;
+        }
+        block.state = BlockState::Complete;
+        block.complete_time = Some(now);
+        self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+    }
+
+    fn used(&mut self, conversation_id: ConversationId, usage: Usage, model: String) {
+        let held = self.state.conversations.iter().find(|held| held.conversation_id == conversation_id).cloned();
+        let mut conversation =
+            held.unwrap_or_else(|| Conversation { conversation_id: conversation_id.clone(), ..Conversation::main() });
+        conversation.usage += usage;
+        if !model.is_empty() {
+            conversation.model = bounds::clip_text(model);
+        }
+        let mut session_usage = self.state.session.usage;
+        session_usage += usage;
+        self.record(conversation_id, None, Kind::ConversationUpdated { conversation, session_usage });
+    }
+
+    fn nonsense(&mut self, what: &str, block_id: &BlockId) {
+        self.log(LogLevel::Warn, format!("the agent {what}: {block_id}"));
+    }
+}

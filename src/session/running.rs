@@ -1,0 +1,211 @@
+//! An agent's program at work: what it prints, what it is given, and how it ends. The commands to its sandbox go out one
+//! after the other, so that input stays in order and nothing waits in line behind a slow provider but the next command.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+use tokio::time::Instant;
+
+use crate::{
+    agent::{Action, Parser, Stderr},
+    domain::ExecId,
+    sandbox::{self, Epoch, Exit, Output, Sandbox, Signal},
+    store::StdinRow,
+};
+
+/// How long output may still come after the program ended, before what holds it open is killed.
+const LINGER: Duration = Duration::from_secs(1);
+/// Output that is stored is released in steps of this many bytes.
+const RELEASE_STEP: u64 = 1 << 20;
+
+type Chunks = BoxStream<'static, Result<Bytes, sandbox::Error>>;
+
+/// See the module.
+pub(super) struct Running {
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) exec_id: ExecId,
+    pub(super) parser: Parser,
+    pub(super) stderr_parser: Stderr,
+    epoch: Epoch,
+    stdout: Option<Chunks>,
+    stderr: Option<Chunks>,
+    exit: BoxFuture<'static, Result<Exit, sandbox::Error>>,
+    exited: Option<Result<Exit, sandbox::Error>>,
+    kill_at: Option<Instant>,
+    given: u64,
+    released: u64,
+    calls: VecDeque<Call>,
+    calling: Option<BoxFuture<'static, Result<(), sandbox::Error>>>,
+}
+
+enum Call {
+    Write(StdinRow),
+    Release(u64),
+    Kill,
+}
+
+/// What happens to a program.
+pub(super) enum Happened {
+    /// It printed.
+    Printed(Output, Bytes),
+    /// It ended, and all it printed was read.
+    Ended(Result<Exit, sandbox::Error>),
+    /// A command to its sandbox failed.
+    Failed(sandbox::Error),
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("exec_id", &self.exec_id).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    pub(super) fn new(
+        sandbox: Arc<dyn Sandbox>,
+        epoch: Epoch,
+        exec_id: ExecId,
+        parser: Parser,
+        stderr_parser: Stderr,
+        stdout: Chunks,
+        stderr: Chunks,
+    ) -> Self {
+        let exit = {
+            let (sandbox, exec_id) = (Arc::clone(&sandbox), exec_id.clone());
+            Box::pin(async move { sandbox.wait(&exec_id).await })
+        };
+        Self {
+            sandbox,
+            exec_id,
+            parser,
+            stderr_parser,
+            epoch,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            exit,
+            exited: None,
+            kill_at: None,
+            given: 0,
+            released: 0,
+            calls: VecDeque::new(),
+            calling: None,
+        }
+    }
+
+    /// The row that gives the program more input; to be stored, then [`Self::write`]n.
+    pub(super) fn input(&mut self, data: Vec<u8>) -> StdinRow {
+        let row = StdinRow { exec_id: self.exec_id.clone(), offset: self.given, data };
+        self.given += row.data.len() as u64;
+        row
+    }
+
+    /// Gives the program input that is stored.
+    pub(super) fn write(&mut self, row: StdinRow) {
+        self.given = self.given.max(row.offset + row.data.len() as u64);
+        self.calls.push_back(Call::Write(row));
+    }
+
+    /// All events of the output before `offset` are stored.
+    pub(super) fn stored(&mut self, offset: u64) {
+        if offset >= self.released + RELEASE_STEP {
+            self.released = offset;
+            self.calls.push_back(Call::Release(offset));
+        }
+    }
+
+    /// Reads bytes that the program printed.
+    pub(super) fn parse(&mut self, fd: Output, bytes: &[u8], actions: &mut Vec<Action>) {
+        match fd {
+            Output::Stdout => self.parser.feed(bytes, actions),
+            Output::Stderr => self.stderr_parser.feed(bytes, actions),
+        }
+    }
+
+    /// Reads what is left when all was printed.
+    pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
+        self.parser.finish(actions);
+        self.stderr_parser.finish(actions);
+    }
+
+    /// Waits for what happens next; output only while `read`. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self, read: bool) -> Happened {
+        loop {
+            self.call();
+            if self.stdout.is_none()
+                && self.stderr.is_none()
+                && let Some(exit) = self.exited.clone()
+            {
+                return Happened::Ended(exit);
+            }
+            let kill = async {
+                match self.kill_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                chunk = chunk(&mut self.stdout), if read => match chunk {
+                    Some(Ok(bytes)) => return Happened::Printed(Output::Stdout, bytes),
+                    // The end of output that cannot be read is its end; how the program ends says the rest.
+                    Some(Err(_)) | None => self.stdout = None,
+                },
+                chunk = chunk(&mut self.stderr), if read => match chunk {
+                    Some(Ok(bytes)) => return Happened::Printed(Output::Stderr, bytes),
+                    Some(Err(_)) | None => self.stderr = None,
+                },
+                exit = &mut self.exit, if self.exited.is_none() => {
+                    self.exited = Some(exit);
+                    self.kill_at = Some(Instant::now() + LINGER);
+                }
+                () = kill => {
+                    self.kill_at = None;
+                    self.calls.push_back(Call::Kill);
+                }
+                result = maybe(&mut self.calling) => {
+                    self.calling = None;
+                    if let Err(error) = result {
+                        return Happened::Failed(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the next command, if none is under way.
+    fn call(&mut self) {
+        if self.calling.is_some() {
+            return;
+        }
+        let Some(call) = self.calls.pop_front() else { return };
+        let (sandbox, exec, epoch) = (Arc::clone(&self.sandbox), self.exec_id.clone(), self.epoch);
+        self.calling = Some(Box::pin(async move {
+            match call {
+                Call::Write(row) => sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop),
+                Call::Release(offset) => sandbox.release(epoch, &exec, Output::Stdout, offset).await,
+                Call::Kill => sandbox.signal(epoch, &exec, Signal::Kill).await,
+            }
+        }));
+    }
+}
+
+async fn chunk(chunks: &mut Option<Chunks>) -> Option<Result<Bytes, sandbox::Error>> {
+    match chunks {
+        Some(chunks) => chunks.next().await,
+        None => pending().await,
+    }
+}
+
+/// Waits for the future, if there is one, else for ever.
+pub(super) async fn maybe<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,196 @@
+//! The life of a turn, as events: accepted, acknowledged, ended. Which command does what to which turn stands in
+//! [`domain::Command`](crate::domain::Command); here stands what is recorded of it.
+
+use uuid::Uuid;
+
+use super::{manager::Accepted, pending::Pending};
+use crate::{
+    agent::{Outcome, TurnEnd},
+    domain::{
+        Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure, Kind,
+        Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
+    },
+};
+
+impl Pending {
+    /// Accepts a message: its turn runs from now on.
+    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<Accepted, Failure> {
+        if let Some(turn) = self.state().active_turn()
+            && let Effect::Refuse(reason) = Command::Send.effect(turn.status)
+        {
+            let message = "a turn is active; wait for its end, or stop it";
+            let status = format!("TURN_STATUS_{}", status_name(turn.status));
+            return Err(Failure::new(reason, message).with("turn_id", &turn.turn_id).with("turn_status", status));
+        }
+        let sequence = self.head();
+        let now = self.time();
+        let block_id = user_block_id(self.state().session.agent);
+        let turn = Turn {
+            turn_id: TurnId::mint(),
+            status: TurnStatus::Running,
+            origin: TurnOrigin::User,
+            block_id: Some(block_id.clone()),
+            message: None,
+            created_by: by.clone(),
+            create_time: now,
+            start_time: None,
+            end_time: None,
+            usage: Usage::default(),
+            error: None,
+        };
+        let block = Block {
+            block_id,
+            conversation_id: ConversationId::main(),
+            turn_id: Some(turn.turn_id.clone()),
+            state: BlockState::Complete,
+            create_time: now,
+            complete_time: Some(now),
+            truncated_bytes: 0,
+            content: Content::UserMessage(UserMessage { parts, created_by: Some(by.clone()) }),
+        };
+        self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn: turn.clone() });
+        self.record_status(SessionStatus::Running, "", None, Some(by));
+        self.record(ConversationId::main(), Some(by), Kind::BlockStart { block });
+        Ok(Accepted { turn, sequence })
+    }
+
+    /// The agent took a message up, or went on unasked.
+    pub(super) fn turn_started(&mut self, block_id: Option<&BlockId>) {
+        match self.state().active_turn() {
+            Some(turn) if turn.start_time.is_none() && (block_id.is_none() || turn.block_id.as_ref() == block_id) => {
+                let turn = Turn { start_time: Some(self.time()), ..turn.clone() };
+                self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
+            }
+            Some(_) => {}
+            None => self.begin_unasked(),
+        }
+    }
+
+    fn begin_unasked(&mut self) {
+        let now = self.time();
+        let turn = Turn {
+            turn_id: TurnId::mint(),
+            status: TurnStatus::Running,
+            origin: TurnOrigin::Agent,
+            block_id: None,
+            message: None,
+            created_by: Principal::agent(),
+            create_time: now,
+            start_time: Some(now),
+            end_time: None,
+            usage: Usage::default(),
+            error: None,
+        };
+        self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
+        self.record_status(SessionStatus::Running, "the agent went on by itself", None, None);
+    }
+
+    /// The agent says that it is done.
+    pub(super) fn turn_ended(&mut self, end: TurnEnd) {
+        let (status, error) = match end.outcome {
+            Outcome::Completed => (TurnStatus::Completed, None),
+            Outcome::Interrupted => (TurnStatus::Interrupted, None),
+            Outcome::Failed(error) => (TurnStatus::Failed, Some(error)),
+        };
+        self.end_turn(status, error, end.usage, None);
+        self.record_status_after_turn();
+    }
+
+    /// Ends the active turn, if there is one, and its open blocks with it. What the session is then, the caller records.
+    pub(super) fn end_turn(
+        &mut self,
+        status: TurnStatus,
+        error: Option<SessionError>,
+        usage: Usage,
+        by: Option<&Principal>,
+    ) {
+        let Some(turn) = self.state().active_turn().filter(|turn| turn.status.may_become(status)).cloned() else {
+            return;
+        };
+        self.interrupt_blocks();
+        let turn = Turn { status, error, usage, end_time: Some(self.time()), ..turn };
+        self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
+    }
+
+    /// After the end of a turn the session is ready for the next message.
+    pub(super) fn record_status_after_turn(&mut self) {
+        if self.state().session.status == SessionStatus::Running {
+            self.record_status(SessionStatus::Idle, "", None, None);
+        }
+    }
+
+    /// The agent could not be started: its turn failed, and the session says why until the next message.
+    pub(super) fn start_failed(&mut self, failure: Failure) {
+        let error = failure.into_session_error(true);
+        self.record_session(None, Kind::ErrorOccurred { error: error.clone() });
+        self.end_turn(TurnStatus::Failed, Some(error.clone()), Usage::default(), None);
+        let reason = error.message.clone();
+        self.record_status(SessionStatus::Failed, &reason, Some(error), None);
+    }
+
+    /// Nobody can know how the active turn went.
+    pub(super) fn lose_turn(&mut self, cause: &str, message: &str) {
+        let error = Failure::new(Reason::TurnLost, message).with("cause", cause).into_session_error(true);
+        self.end_turn(TurnStatus::Lost, Some(error), Usage::default(), None);
+        self.record_status_after_turn();
+    }
+
+    /// Records what the session does now, where that is something else.
+    pub(super) fn record_status(
+        &mut self,
+        status: SessionStatus,
+        reason: &str,
+        error: Option<SessionError>,
+        by: Option<&Principal>,
+    ) {
+        let session = &self.state().session;
+        if session.status != status || session.error != error {
+            self.record_session(by, Kind::StatusChanged { status, reason: reason.to_owned(), error });
+        }
+    }
+}
+
+/// The text of a message, as the agent is given it.
+pub(super) fn text(parts: &[ContentPart]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            ContentPart::Text(part) => {
+                if !text.is_empty() {
+                    text.push_str("\n\n");
+                }
+                text.push_str(part);
+            }
+            // Refused where messages come in, until agents are given them.
+            ContentPart::Image(_)
+            | ContentPart::Attachment(_)
+            | ContentPart::ImageUri(_)
+            | ContentPart::FilePath(_) => {}
+        }
+    }
+    text
+}
+
+/// Claude Code takes only UUIDs, and stores the message under the one it is given.
+fn user_block_id(agent: Agent) -> BlockId {
+    match agent {
+        Agent::ClaudeCode => BlockId::new(Uuid::new_v4().to_string()),
+        Agent::Scripted => BlockId::mint(),
+    }
+}
+
+/// As the contract spells a status, without its prefix.
+fn status_name(status: TurnStatus) -> &'static str {
+    match status {
+        TurnStatus::Queued => "QUEUED",
+        TurnStatus::Running => "RUNNING",
+        TurnStatus::AwaitingInput => "AWAITING_INPUT",
+        TurnStatus::Parked => "PARKED",
+        TurnStatus::Completed => "COMPLETED",
+        TurnStatus::Interrupted => "INTERRUPTED",
+        TurnStatus::Cancelled => "CANCELLED",
+        TurnStatus::Failed => "FAILED",
+        TurnStatus::BudgetExhausted => "BUDGET_EXHAUSTED",
+        TurnStatus::Lost => "LOST",
+    }
+}

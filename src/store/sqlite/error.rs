@@ -1,0 +1,68 @@
+//! What SQLite and its driver report, as errors that say what to do. Nothing else in the room looks at their codes.
+
+use sqlx::{error::DatabaseError, migrate::MigrateError};
+
+use crate::store::Error;
+
+// Primary result codes: https://www.sqlite.org/rescode.html
+const ERROR: i32 = 1;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const SCHEMA: i32 = 17;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
+const RANGE: i32 = 25;
+const NOTADB: i32 = 26;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => from_database(error.as_ref()),
+            sqlx::Error::Migrate(error) => from_migration(*error),
+            sqlx::Error::PoolTimedOut => Self::Unavailable("all readers are busy; try again".into()),
+            sqlx::Error::PoolClosed => Self::Unavailable("the store is closed".into()),
+            // These say that a row is not what the schema promises.
+            error @ (sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)) => Self::Corrupt(error.to_string()),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<MigrateError> for Error {
+    fn from(error: MigrateError) -> Self {
+        from_migration(error)
+    }
+}
+
+fn from_database(error: &dyn DatabaseError) -> Error {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(ERROR);
+    let text = error.message();
+    match code & 0xff {
+        FULL => Error::Unavailable(format!("the disk is full; free some space: {text} (SQLite code {code})")),
+        BUSY | LOCKED => {
+            Error::Unavailable(format!("another program holds the database; close it: {text} (SQLite code {code})"))
+        }
+        // ERROR is bad SQL, which here means a schema that this build does not know.
+        CORRUPT | NOTADB | SCHEMA | CONSTRAINT | MISMATCH | RANGE | ERROR => {
+            Error::Corrupt(format!("{text} (SQLite code {code})"))
+        }
+        _ => Error::Unavailable(format!("{text} (SQLite code {code})")),
+    }
+}
+
+fn from_migration(error: MigrateError) -> Error {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        MigrateError::VersionMissing(version) => {
+            Error::Corrupt(format!("migration {version} was made by a newer build; use that one"))
+        }
+        error => Error::Corrupt(error.to_string()),
+    }
+}

@@ -1,0 +1,220 @@
+//! The connections: one that writes, a few that read, and how each transaction begins and ends.
+//!
+//! A transaction that was not ended, because its future was dropped or because an error left its fate unknown, spoils
+//! the writing connection; the next writer replaces it. So no error can leave half a transaction behind, and after a
+//! failed flush to disk nothing is trusted that the old connection held.
+
+use std::{
+    fs::OpenOptions,
+    ops::{Deref, DerefMut},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::store::Error;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const READERS: u32 = 4;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The connections to one database.
+#[derive(Debug)]
+pub(super) struct Connections {
+    options: SqliteConnectOptions,
+    writer: Mutex<Writer>,
+    /// `None` in memory: there the one connection is the database.
+    readers: Option<SqlitePool>,
+}
+
+/// The writing connection.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Option<SqliteConnection>,
+    /// A transaction was begun and not ended.
+    spoiled: bool,
+    closed: bool,
+}
+
+/// A transaction that writes. Dropped without an end, it is undone.
+pub(super) struct WriteTx<'a>(MutexGuard<'a, Writer>);
+
+/// What one read sees is one moment of the database.
+pub(super) enum ReadTx<'a> {
+    Pooled(Transaction<'static, Sqlite>),
+    /// While it is held, nobody writes.
+    Only(MutexGuard<'a, Writer>),
+}
+
+impl Connections {
+    /// Opens a file, and makes it where there is none.
+    pub(super) async fn file(path: &Path) -> Result<Self, Error> {
+        // Made here, not by SQLite, so that only this user can read it; SQLite gives its other files the same mode.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(|error| Error::Unavailable(format!("the database {}: {error}", path.display())))?;
+        let common = common_options().filename(path);
+        let options = common
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", "67108864");
+        let this = Self::migrated(options, None).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(common.pragma("query_only", "ON"));
+        Ok(Self { readers: Some(readers), ..this })
+    }
+
+    /// A database that is gone when this is.
+    pub(super) async fn memory() -> Result<Self, Error> {
+        Self::migrated(common_options().in_memory(true), None).await
+    }
+
+    async fn migrated(options: SqliteConnectOptions, readers: Option<SqlitePool>) -> Result<Self, Error> {
+        let mut connection = options.connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        let writer = Writer { connection: Some(connection), spoiled: false, closed: false };
+        Ok(Self { options, writer: Mutex::new(writer), readers })
+    }
+
+    /// Begins to write, as soon as nobody else does.
+    pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
+        let mut writer = self.lock().await?;
+        writer.spoiled = true;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut **writer).await?;
+        Ok(WriteTx(writer))
+    }
+
+    /// Begins to read.
+    pub(super) async fn read(&self) -> Result<ReadTx<'_>, Error> {
+        match &self.readers {
+            Some(pool) => Ok(ReadTx::Pooled(pool.begin().await?)),
+            None => Ok(ReadTx::Only(self.lock().await?)),
+        }
+    }
+
+    /// Ends what is under way and closes all connections.
+    pub(super) async fn close(&self) {
+        // The writer last: the last one to leave empties the write-ahead log into the file.
+        if let Some(pool) = &self.readers {
+            pool.close().await;
+        }
+        let mut writer = self.writer.lock().await;
+        writer.closed = true;
+        if let Some(connection) = writer.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the database did not close well; what was committed is safe");
+        }
+    }
+
+    async fn lock(&self) -> Result<MutexGuard<'_, Writer>, Error> {
+        let mut writer = self.writer.lock().await;
+        if writer.closed {
+            return Err(Error::Unavailable("the store is closed".into()));
+        }
+        if writer.spoiled {
+            if self.readers.is_some() {
+                if let Some(connection) = writer.connection.take() {
+                    // Whatever it says: it is not used again.
+                    connection.close().await.ok();
+                }
+            } else {
+                // In memory the connection is the database. That there is nothing to undo is no error.
+                sqlx::query("ROLLBACK").execute(&mut **writer).await.ok();
+            }
+            writer.spoiled = false;
+        }
+        if writer.connection.is_none() {
+            writer.connection = Some(self.options.connect().await?);
+        }
+        Ok(writer)
+    }
+}
+
+impl WriteTx<'_> {
+    /// Makes it last. After an error it is not known whether it does.
+    pub(super) async fn commit(mut self) -> Result<(), Error> {
+        self.end("COMMIT").await
+    }
+
+    /// Undoes it.
+    pub(super) async fn undo(mut self) -> Result<(), Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(&mut self, how: &'static str) -> Result<(), Error> {
+        sqlx::query(how).execute(&mut **self).await?;
+        self.0.spoiled = false;
+        Ok(())
+    }
+}
+
+impl Deref for Writer {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        self.connection.as_ref().expect("a locked writer is connected")
+    }
+}
+
+impl DerefMut for Writer {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        self.connection.as_mut().expect("a locked writer is connected")
+    }
+}
+
+impl Deref for WriteTx<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for WriteTx<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.0
+    }
+}
+
+impl Deref for ReadTx<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            Self::Pooled(tx) => tx,
+            Self::Only(writer) => writer,
+        }
+    }
+}
+
+impl DerefMut for ReadTx<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Pooled(tx) => tx,
+            Self::Only(writer) => writer,
+        }
+    }
+}
+
+/// Statements are not logged: they are ours, and what is bound to them is the users'.
+fn common_options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+}

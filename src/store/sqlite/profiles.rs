@@ -1,0 +1,81 @@
+//! Profiles and their revisions.
+
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use super::open::Connections;
+use crate::{
+    domain::{Profile, ProfileId, TenantId},
+    store::{Error, codec},
+};
+
+/// Stores the revision after the newest one.
+pub(super) async fn put(connections: &Connections, tenant: &TenantId, profile: &Profile) -> Result<(), Error> {
+    let mut tx = connections.write().await?;
+    let newest = newest(&mut tx, tenant, &profile.profile_id).await?;
+    if profile.revision != newest + 1 {
+        tx.undo().await?;
+        return Err(Error::Conflict { epoch: 0, head: newest });
+    }
+    let sql = "UPDATE profile SET newest = 0 WHERE tenant_id = ? AND profile_id = ? AND newest = 1";
+    sqlx::query(sql).bind(tenant.as_str()).bind(profile.profile_id.as_str()).execute(&mut *tx).await?;
+    let sql = "INSERT INTO profile (tenant_id, profile_id, revision, name, newest, body) VALUES (?, ?, ?, ?, 1, ?)";
+    sqlx::query(sql)
+        .bind(tenant.as_str())
+        .bind(profile.profile_id.as_str())
+        .bind(profile.revision)
+        .bind(&profile.name)
+        .bind(codec::encode(profile))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
+
+/// A revision; 0: the newest.
+pub(super) async fn one(
+    connections: &Connections,
+    tenant: &TenantId,
+    id: &ProfileId,
+    revision: i64,
+) -> Result<Option<Profile>, Error> {
+    let mut tx = connections.read().await?;
+    let sql = "SELECT profile_id, revision, body FROM profile
+        WHERE tenant_id = ?1 AND profile_id = ?2 AND (revision = ?3 OR (?3 = 0 AND newest = 1))";
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(id.as_str()).bind(revision);
+    query.fetch_optional(&mut *tx).await?.map(|row| profile(&row)).transpose()
+}
+
+/// Newest revisions, by name and id.
+pub(super) async fn page(
+    connections: &Connections,
+    tenant: &TenantId,
+    after: Option<&(String, ProfileId)>,
+    limit: usize,
+) -> Result<Vec<Profile>, Error> {
+    let mut tx = connections.read().await?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let query = match after {
+        None => sqlx::query(
+            "SELECT profile_id, revision, body FROM profile
+            WHERE tenant_id = ? AND newest = 1 ORDER BY name, profile_id LIMIT ?",
+        )
+        .bind(tenant.as_str()),
+        Some((name, id)) => sqlx::query(
+            "SELECT profile_id, revision, body FROM profile
+            WHERE tenant_id = ? AND newest = 1 AND (name, profile_id) > (?, ?) ORDER BY name, profile_id LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(name)
+        .bind(id.as_str()),
+    };
+    query.bind(limit).fetch_all(&mut *tx).await?.iter().map(profile).collect()
+}
+
+async fn newest(conn: &mut SqliteConnection, tenant: &TenantId, id: &ProfileId) -> Result<i64, Error> {
+    let sql = "SELECT COALESCE(MAX(revision), 0) FROM profile WHERE tenant_id = ? AND profile_id = ?";
+    Ok(sqlx::query_scalar(sql).bind(tenant.as_str()).bind(id.as_str()).fetch_one(conn).await?)
+}
+
+fn profile(row: &SqliteRow) -> Result<Profile, Error> {
+    let (id, revision): (&str, i64) = (row.try_get("profile_id")?, row.try_get("revision")?);
+    codec::decode(row.try_get("body")?, format_args!("{id} revision {revision}"))
+}
