@@ -353,6 +353,25 @@ async fn a_paced_answer_is_cut_off_by_shutdown() {
     tokio::time::timeout(Duration::from_secs(5), handle.shutdown()).await.expect("it does not wait for the pace");
 }
 
+#[test]
+fn the_command_says_what_to_export_and_ends_when_told() {
+    use std::io::BufRead as _;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_agent-runtime"))
+        .args(["model-endpoint", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("export ANTHROPIC_BASE_URL=http://").and_then(|rest| rest.split_once(' '));
+    let (address, rest) = address.unwrap_or_else(|| panic!("{line}"));
+    assert_eq!(rest, "ANTHROPIC_API_KEY=loopback\n");
+    std::net::TcpStream::connect(address).unwrap();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn only_loopback_is_served() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
