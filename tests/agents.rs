@@ -95,16 +95,33 @@ fn every_line_of_every_capture_is_known() {
     }
 }
 
-/// For every byte: what was said up to there, and what a parser restored there says of the rest, is what one says of all.
+/// Where to cut: anywhere in a short output, else at and around every line end and at 500 other places.
+fn cuts(stdout: &[u8]) -> Vec<usize> {
+    if stdout.len() < 10_000 {
+        return (0..=stdout.len()).collect();
+    }
+    let ends = stdout.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+    let mut cuts: Vec<usize> = ends.flat_map(|at| [at, at + 1, (at + 2).min(stdout.len())]).collect();
+    let mut seed = 7_u64;
+    cuts.extend((0..500).map(|_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % stdout.len()
+    }));
+    cuts.extend([0, stdout.len()]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
+}
+
+/// What was said up to a cut, and what a parser restored there says of the rest, is what one says of all.
 #[test]
-fn a_parser_restored_at_any_byte_goes_on_as_if_it_had_never_stopped() {
+fn a_parser_restored_anywhere_goes_on_as_if_it_had_never_stopped() {
     for Capture { name, stdout, .. } in captures::all() {
         let whole = actions(stdout);
-        let (mut parser, mut before, mut last) = (parser(), Vec::new(), None);
-        for cut in 0..=stdout.len() {
-            if cut > 0 {
-                before.extend(feed(&mut parser, &stdout[cut - 1..cut]));
-            }
+        let (mut parser, mut before, mut last, mut fed) = (parser(), Vec::new(), None, 0);
+        for cut in cuts(stdout) {
+            before.extend(feed(&mut parser, &stdout[fed..cut]));
+            fed = cut;
             let checkpoint = parser.checkpoint();
             if last.as_ref() == Some(&checkpoint) {
                 continue;
@@ -139,7 +156,7 @@ fn a_checkpoint_holds_no_text_of_blocks() {
 
 #[test]
 fn live_ids_are_the_ids_that_the_cli_stored() {
-    for capture in captures::all() {
+    for capture in captures::all().iter().filter(|capture| capture.name != "made") {
         let (name, stored) = (&capture.name, captures::stored(&capture.folder));
         let transcript = Transcript::of(&read(capture));
         let mut live = Vec::new();
@@ -200,6 +217,15 @@ fn an_answer_that_comes_before_the_echo_belongs_to_the_message_that_was_given() 
     // It is no message of its own when its echo comes, and the one that has no echo is told, too.
     let given = turns(&read(captures::named("claude-code-2.1.197/replay")));
     assert_eq!(given, ["5", "6", "7"].map(|last| Some(format!("11111111-2222-4333-8444-55555555555{last}"))));
+}
+
+#[test]
+fn a_message_that_was_given_is_remembered_over_a_cut() {
+    let mut parser = parser();
+    parser.prompted(&BlockId::new("p"));
+    let mut restored = Parser::restore(Agent::ClaudeCode, &parser.checkpoint()).unwrap();
+    let actions = feed(&mut restored, &[GOOD, b"\n"].concat());
+    assert_eq!(actions[0], Action::TurnStarted { block_id: Some(BlockId::new("p")) });
 }
 
 #[test]
@@ -347,7 +373,7 @@ proptest! {
 
     /// Real lines with a few bytes changed, in any chunks.
     #[test]
-    fn broken_lines_never_panic_and_any_chunks_say_the_same(which in 0_usize..23, size in 1_usize..5000,
+    fn broken_lines_never_panic_and_any_chunks_say_the_same(which in 0_usize..24, size in 1_usize..5000,
                                                             hits in prop::collection::vec((any::<u32>(), any::<u8>()), 0..40)) {
         let mut stdout = captures::all()[which].stdout.clone();
         for (at, byte) in hits {

@@ -14,11 +14,12 @@ use serde_json::{Value, value::RawValue};
 pub(crate) struct Capture {
     /// Version and scenario, for example "claude-code-2.1.329/bash".
     pub(crate) name: String,
+    /// Where its files are.
     pub(crate) folder: PathBuf,
     pub(crate) stdout: Vec<u8>,
 }
 
-/// All captures of Claude Code, by name.
+/// All captures of Claude Code, by name; the last one is made by hand, of what no real one shows.
 pub(crate) fn all() -> &'static [Capture] {
     static ALL: LazyLock<Vec<Capture>> = LazyLock::new(read);
     &ALL
@@ -38,6 +39,8 @@ fn read() -> Vec<Capture> {
         }
     }
     assert_eq!(captures.len(), 23, "a capture is missing");
+    let made = include_bytes!("made.jsonl").to_vec();
+    captures.push(Capture { name: "made".to_owned(), folder: PathBuf::new(), stdout: made });
     captures
 }
 
