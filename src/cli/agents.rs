@@ -14,7 +14,7 @@ pub(super) enum Command {
         /// Which.
         #[arg(value_parser = ["claude-code"])]
         agent: String,
-        /// Where to put it. Else `agent-runtime` in the user's cache directory.
+        /// Where to put it. Else DATA/cache, where the server looks.
         #[arg(long, env = "AGENT_RUNTIME_CACHE", value_name = "DIR")]
         cache: Option<PathBuf>,
     },
@@ -24,9 +24,10 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     match command {
         Command::List => list(common).await,
         Command::Install { agent, cache } => {
-            let cache = cache.or_else(|| dirs::cache_dir().map(|dir| dir.join("agent-runtime"))).ok_or_else(|| {
-                Error::Other("there is no cache directory for this user; name one with --cache DIR".to_owned())
-            })?;
+            let cache = match cache {
+                Some(cache) => cache,
+                None => common.data()?.join("cache"),
+            };
             let path = install::install_claude_code(&cache).await.map_err(|error| Error::Other(error.to_string()))?;
             if common.json {
                 let line = serde_json::json!({ "agent": agent, "path": path.to_string_lossy() });
