@@ -74,11 +74,13 @@ serve() {
 }
 
 bold "Building"
-cargo build --release --locked --quiet
-bin=${CARGO_TARGET_DIR:-target}/release/agent-runtime
+cargo build --release --locked
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+bin=$target/release/agent-runtime
 
 bold "Installing the agent"
-claude=$("$bin" agents install claude-code | tail -n 1) || fail "Claude Code cannot be installed; is the npm registry reachable?"
+mkdir -p "$target/test-cache"
+claude=$("$bin" agents install claude-code --cache "$target/test-cache" | tail -n 1) || fail "Claude Code cannot be installed; is the npm registry reachable?"
 export AGENT_RUNTIME_CLAUDE_CODE=$claude
 note "$claude"
 

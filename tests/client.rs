@@ -41,10 +41,10 @@ enum End {
 /// What was asked, and when.
 #[derive(Clone, Debug)]
 struct Asked {
+    call: &'static str,
     at: Instant,
     after: Option<i64>,
     expected_uid: String,
-    request_id: String,
     authorization: Option<String>,
 }
 
@@ -90,7 +90,7 @@ impl ServerStreamingService<WatchSessionRequest> for Scripted {
         let authorization = authorization(&request);
         let WatchSessionRequest { session_id, after_sequence, expected_uid, .. } = request.into_inner();
         let asked =
-            Asked { at: Instant::now(), after: after_sequence, expected_uid, request_id: String::new(), authorization };
+            Asked { call: "WatchSession", at: Instant::now(), after: after_sequence, expected_uid, authorization };
         ready(self.next(asked, move |index, answer| WatchSessionResponse {
             events: vec![event(answer.events[index])],
             session_id: session_id.clone(),
@@ -106,10 +106,15 @@ impl ServerStreamingService<RunTurnRequest> for Scripted {
 
     fn call(&mut self, request: Request<RunTurnRequest>) -> Self::Future {
         let authorization = authorization(&request);
-        let RunTurnRequest { session_id, request_id, after_sequence, .. } = request.into_inner();
+        let RunTurnRequest { session_id, after_sequence, .. } = request.into_inner();
         let cursor = after_sequence.unwrap_or(10);
-        let asked =
-            Asked { at: Instant::now(), after: after_sequence, expected_uid: String::new(), request_id, authorization };
+        let asked = Asked {
+            call: "RunTurn",
+            at: Instant::now(),
+            after: after_sequence,
+            expected_uid: String::new(),
+            authorization,
+        };
         ready(self.next(asked, move |index, answer| RunTurnResponse {
             events: vec![event(answer.events[index])],
             session_id: session_id.clone(),
@@ -336,9 +341,17 @@ async fn a_cut_turn_is_attached_to_again_and_not_sent_twice() {
     let (sequences, _, failure) = collect(played.client.run_turn(request)).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(sequences, [11, 11, 12, 13]);
-    let asked = played.asked();
-    assert_eq!(played.asked_after(), [None, Some(11)]);
-    assert!(!asked[0].request_id.is_empty() && asked[0].request_id == asked[1].request_id);
+    let asked: Vec<_> = played.asked().iter().map(|asked| (asked.call, asked.after)).collect();
+    assert_eq!(asked, [("RunTurn", None), ("WatchSession", Some(11))]);
+}
+
+#[tokio::test]
+async fn a_turn_that_may_have_been_taken_is_not_sent_again() {
+    for end in [cut(), End::Ok] {
+        let played = Played::new(vec![Answer { uid: "", events: vec![], end }]).await;
+        let (_, _, failure) = collect(played.client.run_turn(RunTurnRequest::default())).await;
+        assert_eq!((failure.unwrap().code, played.asked().len()), (Code::Unavailable, 1));
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(super) enum Command {
         /// Which.
         #[arg(value_parser = ["claude-code"])]
         agent: String,
-        /// Where to put it. Else the folder `cache` of --data, where the server looks for it.
+        /// Where to put it. Else DATA/cache, where the server looks.
         #[arg(long, env = "AGENT_RUNTIME_CACHE", value_name = "DIR")]
         cache: Option<PathBuf>,
     },

@@ -14,7 +14,7 @@ use crate::{
 /// Lines shown of a tool's result.
 const RESULT_LINES: usize = 10;
 /// Characters shown of each.
-const RESULT_WIDTH: usize = 160;
+const RESULT_WIDTH: usize = 100;
 
 /// What is on the screen of a block.
 #[derive(Default)]
@@ -72,6 +72,7 @@ impl<W: Write> Renderer<W> {
             Some(Content::Error(error)) => {
                 self.begin(margin)?;
                 self.out.line(&[(style::ERROR, "✗ "), (style::ERROR_TEXT, error.message.trim_end())])?;
+                self.last_error.clone_from(&error.message);
                 true
             }
             // A kind of block newer than this program.

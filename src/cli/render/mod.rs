@@ -37,6 +37,8 @@ pub(super) struct Renderer<W> {
     /// Tool call whose header was printed last and nothing since: a result right below it needs no name.
     last_tool: Option<String>,
     ended: HashSet<String>,
+    /// The error that was printed last: a turn that failed of it need not say it again.
+    last_error: String,
     in_snapshot: bool,
 }
 
@@ -50,6 +52,7 @@ impl<W: Write> Renderer<W> {
             shown: HashMap::new(),
             last_tool: None,
             ended: HashSet::new(),
+            last_error: String::new(),
             in_snapshot: false,
         }
     }
@@ -127,7 +130,7 @@ impl<W: Write> Renderer<W> {
         let totals = words::totals(turn);
         let totals = if totals.is_empty() { totals } else { format!("  {totals}") };
         self.out.line(&[(mark, what), (style::DIM, &totals)])?;
-        if let Some(error) = &turn.error {
+        if let Some(error) = turn.error.as_ref().filter(|error| error.message != self.last_error) {
             self.out.line(&[(style::ERROR_TEXT, &format!("  {}", error.message))])?;
         }
         Ok(())

@@ -33,7 +33,10 @@ impl<W: Write> Renderer<W> {
             Kind::FilesChanged(changed) => self.files(&changed.changes),
             Kind::TurnQueued(_) => self.aside(style::DIM, "· queued"),
             Kind::Error(occurred) => match &occurred.error {
-                Some(error) => self.aside(style::ERROR_TEXT, &format!("✗ {}", error.message)),
+                Some(error) => {
+                    self.last_error.clone_from(&error.message);
+                    self.aside(style::ERROR_TEXT, &format!("✗ {}", error.message))
+                }
                 None => Ok(()),
             },
             Kind::StatusChanged(changed) => match (changed.status(), &changed.error) {
