@@ -44,8 +44,14 @@ pub(crate) async fn another_tenant_finds_nothing(store: &dyn Store) {
     assert!(store.profile(&stranger.tenant, &ProfileId::new("p"), 1).await.unwrap().is_none());
     assert_eq!(store.profiles(&stranger.tenant, None, 10).await.unwrap(), []);
     // The same id in both tenants: two sessions.
-    let (twin, batch) = Owner::creation(stranger, |_| {});
+    let (mut twin, batch) = Owner::creation(stranger, |_| {});
     store.create_session(&twin.live.session, &batch).await.unwrap();
+    twin.append(store, [Kind::TurnUpdated { turn: turn("theirs", TurnStatus::Running) }]).await;
+    for (tenant, busy) in [("t", false), ("u", true)] {
+        let page = store.sessions(&TenantId::new(tenant), &all()).await.unwrap();
+        assert_eq!(page.len(), 1);
+        assert_eq!(page[0].active_turn.is_some(), busy);
+    }
     assert_eq!(store.snapshot(&owner.key).await.unwrap().unwrap(), owner.folded());
     assert_eq!(store.snapshot(&twin.key).await.unwrap().unwrap(), twin.folded());
 }
