@@ -59,6 +59,11 @@ struct Run {
 
 impl Run {
     async fn of(program: &Path, handle: &Handle, prompts: &[&str]) -> Self {
+        Self::talk(program, handle, prompts, None).await
+    }
+
+    /// As [`Self::of`]; the prompt with this index is interrupted once its answer has begun.
+    async fn talk(program: &Path, handle: &Handle, prompts: &[&str], interrupted: Option<usize>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (home, workspace) = (tempfile::tempdir().unwrap(), dir);
         let mut child = tokio::process::Command::new(program)
@@ -86,13 +91,18 @@ impl Run {
         let mut stderr = child.stderr.take().unwrap();
         let talk = async {
             let mut lines = Vec::new();
-            for prompt in prompts {
+            for (index, prompt) in prompts.iter().enumerate() {
                 let message = json!({ "role": "user", "content": [{ "type": "text", "text": prompt }] });
                 let line = json!({ "type": "user", "uuid": uuid::Uuid::new_v4().to_string(), "message": message });
                 stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
                 while let Some(line) = stdout.next_line().await.unwrap() {
                     let line: Value = serde_json::from_str(&line).unwrap();
                     let ended = line["type"] == "result";
+                    if interrupted == Some(index) && line["event"]["type"] == "content_block_start" {
+                        let request = json!({ "subtype": "interrupt" });
+                        let line = json!({ "type": "control_request", "request_id": "r", "request": request });
+                        stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+                    }
                     lines.push(line);
                     if ended {
                         break;
@@ -202,6 +212,41 @@ async fn refusals_reach_the_cli_and_retries_do_not_advance_the_script() {
 }
 
 #[tokio::test]
+async fn an_interrupted_answer_is_not_given_again() {
+    let Some(program) = claude().await else { return };
+    let handle = endpoint(script(json!([
+        { "answer": [{ "count": 1000, "pace_ms": 1000 }] },
+        { "answer": [{ "text": "Something else." }] },
+    ])))
+    .await;
+    let run = Run::talk(&program, &handle, &["Count.", "Stop that."], Some(0)).await;
+    let results = run.results();
+    assert_eq!(results.len(), 2, "{}", run.stderr);
+    assert_eq!(results[0]["subtype"], "error_during_execution", "{}", results[0]);
+    assert_eq!(results[1]["result"], "Something else.", "{}", results[1]);
+    handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_subagent_is_answered_by_its_own_prompt() {
+    let Some(program) = claude().await else { return };
+    let input = json!({ "description": "Count", "prompt": "Count the sheep.", "subagent_type": "general-purpose",
+                        "run_in_background": false });
+    let handle = endpoint(script(json!([
+        { "answer": [{ "tool": "Agent", "input": input }] },
+        { "answer": [{ "text": "It says: {{result}}" }] },
+        { "when": "the sheep", "answer": [{ "tool": "Bash", "input": { "command": "echo $((3*4)) sheep" } }] },
+        { "answer": [{ "text": "I count {{result}}" }] },
+    ])))
+    .await;
+    let run = Run::of(&program, &handle, &["Let somebody count."]).await;
+    let results = run.results();
+    assert_eq!(results.len(), 1, "{}", run.stderr);
+    assert!(results[0]["result"].as_str().unwrap().contains("I count 12 sheep"), "{}", results[0]);
+    handle.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_installed_cli_is_not_installed_again() {
     if claude().await.is_none() {
         return;
@@ -306,6 +351,25 @@ async fn a_paced_answer_is_cut_off_by_shutdown() {
     }
     assert!(!seen.contains("content_block_delta"), "the pace holds: {seen}");
     tokio::time::timeout(Duration::from_secs(5), handle.shutdown()).await.expect("it does not wait for the pace");
+}
+
+#[test]
+fn the_command_says_what_to_export_and_ends_when_told() {
+    use std::io::BufRead as _;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_agent-runtime"))
+        .args(["model-endpoint", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("export ANTHROPIC_BASE_URL=http://").and_then(|rest| rest.split_once(' '));
+    let (address, rest) = address.unwrap_or_else(|| panic!("{line}"));
+    assert_eq!(rest, "ANTHROPIC_API_KEY=loopback\n");
+    std::net::TcpStream::connect(address).unwrap();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[tokio::test]

@@ -192,6 +192,14 @@ pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
 }
 
 impl Parser {
+    /// The program was given the message of this block. Some agents answer before they say whom.
+    pub fn prompted(&mut self, block_id: &BlockId) {
+        match self {
+            Self::Claude(parser) => parser.prompted(block_id),
+            Self::Scripted(_) => {}
+        }
+    }
+
     /// Takes the next bytes of output and says what they ask for.
     pub fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
         match self {

@@ -1,7 +1,9 @@
 //! Installs agent programs into the server's cache, from npm, pinned. It prints nothing.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsStr,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -57,6 +59,10 @@ pub enum InstallError {
 /// # Errors
 /// [`InstallError`], which says what to do.
 pub async fn install_claude_code(cache: &Path) -> Result<PathBuf, InstallError> {
+    install_with(cache, "npm".as_ref()).await
+}
+
+async fn install_with(cache: &Path, npm: &OsStr) -> Result<PathBuf, InstallError> {
     let (os, arch) = (env::consts::OS, env::consts::ARCH);
     let dir = package::claude_code_dir(cache);
     if package::claude_code_programs(&dir, os, arch).is_empty() {
@@ -74,7 +80,7 @@ pub async fn install_claude_code(cache: &Path) -> Result<PathBuf, InstallError> 
     remove_leftovers(&agents)?;
     let fresh = agents.join(format!("{FRESH}{}", Ulid::new()));
     fs::create_dir(&fresh).map_err(at(&fresh))?;
-    let installed = npm_install(&fresh).await;
+    let installed = npm_install(npm, &fresh).await;
     if let Err(error) = installed {
         // What npm said matters more than what cannot be cleaned up now; the next installation does that.
         let _ = fs::remove_dir_all(&fresh);
@@ -102,10 +108,10 @@ fn program_in(dir: &Path) -> Option<PathBuf> {
     package::claude_code_programs(dir, env::consts::OS, env::consts::ARCH).into_iter().find(|program| program.is_file())
 }
 
-async fn npm_install(dir: &Path) -> Result<(), InstallError> {
+async fn npm_install(npm: &OsStr, dir: &Path) -> Result<(), InstallError> {
     let package = pinned();
     // An engine version is asked of Node only, which the native program does not use.
-    let output = Command::new("npm")
+    let output = Command::new(npm)
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--include=optional", "--loglevel=error"])
         .arg("--prefix")
         .arg(dir)
@@ -117,7 +123,7 @@ async fn npm_install(dir: &Path) -> Result<(), InstallError> {
         .await
         .map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => InstallError::NpmMissing,
-            _ => InstallError::Cache { path: "npm".into(), cause },
+            _ => InstallError::Cache { path: npm.into(), cause },
         })?;
     if !output.status.success() {
         let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -153,4 +159,78 @@ fn remove_leftovers(agents: &Path) -> Result<(), InstallError> {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
     let path = path.to_owned();
     move |cause| InstallError::Cache { path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache, and a shell script that stands where npm would.
+    fn with_npm(script: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let npm = dir.path().join("npm");
+        // Written by another process: while this one has it open, a fork of another test could keep it busy.
+        let written = std::process::Command::new("sh")
+            .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod +x \"$0\""])
+            .arg(&npm)
+            .arg(script)
+            .status();
+        assert!(written.unwrap().success());
+        (dir, npm)
+    }
+
+    fn left_in(cache: &Path) -> Vec<String> {
+        let entries = fs::read_dir(package::agents_dir(cache)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_missing_npm_says_what_to_install() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = install_with(dir.path(), dir.path().join("npm").as_os_str()).await.unwrap_err();
+        assert!(matches!(error, InstallError::NpmMissing));
+        assert!(error.to_string().contains("Node.js 20"), "{error}");
+        assert_eq!(left_in(dir.path()), [".lock"]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_npm_is_quoted_and_leaves_nothing() {
+        let (dir, npm) = with_npm("echo 'ENOTFOUND registry' >&2; exit 7");
+        let cache = dir.path().join("cache");
+        let error = install_with(&cache, npm.as_os_str()).await.unwrap_err().to_string();
+        assert!(error.contains("ENOTFOUND registry") && error.contains('7'), "{error}");
+        assert_eq!(left_in(&cache), [".lock"]);
+    }
+
+    #[tokio::test]
+    async fn a_package_without_a_program_is_refused() {
+        let (dir, npm) = with_npm("exit 0");
+        let cache = dir.path().join("cache");
+        let error = install_with(&cache, npm.as_os_str()).await.unwrap_err();
+        assert!(matches!(error, InstallError::Incomplete { .. }), "{error}");
+        assert_eq!(left_in(&cache), [".lock"]);
+    }
+
+    #[tokio::test]
+    async fn two_at_once_install_once_and_clean_up_what_was_left() {
+        let (dir, npm) = with_npm(
+            "echo run >> \"$(dirname \"$0\")/runs\"
+             while [ $# -gt 1 ]; do if [ \"$1\" = --prefix ]; then prefix=$2; fi; shift; done
+             cp -r \"$(dirname \"$0\")/tree/.\" \"$prefix\"",
+        );
+        let cache = dir.path().join("cache");
+        let tree = dir.path().join("tree");
+        let program = package::claude_code_programs(&tree, env::consts::OS, env::consts::ARCH).remove(0);
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "").unwrap();
+        fs::create_dir_all(package::agents_dir(&cache).join(format!("{FRESH}killed"))).unwrap();
+        fs::create_dir_all(package::claude_code_dir(&cache).join("half")).unwrap();
+
+        let (one, two) = tokio::join!(install_with(&cache, npm.as_os_str()), install_with(&cache, npm.as_os_str()));
+        assert_eq!(one.unwrap(), two.unwrap());
+        assert_eq!(fs::read_to_string(dir.path().join("runs")).unwrap(), "run\n");
+        assert_eq!(left_in(&cache), [".lock", &format!("claude-code-{}", package::CLAUDE_CODE_VERSION)]);
+    }
 }

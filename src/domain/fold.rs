@@ -178,17 +178,13 @@ fn put<T: Clone>(list: &mut Vec<T>, item: &T, same: impl Fn(&T) -> bool) {
 
 /// Appends what the block does not hold yet; a delta that was applied before changes nothing.
 fn grow(block: &mut Block, delta: &str, offset: i64) -> bool {
+    // Looked at first: to be given a text to grow already changes the block.
+    let held = block.content.growing().map(str::len);
+    let Some(skip) = held.and_then(|held| held.checked_sub(usize::try_from(offset).ok()?)) else { return false };
+    let Some(fresh) = delta.get(skip..).filter(|fresh| !fresh.is_empty()) else { return false };
     let Some(text) = block.content.growing_mut() else { return false };
-    let Some(skip) = usize::try_from(offset).ok().and_then(|offset| text.len().checked_sub(offset)) else {
-        return false;
-    };
-    match delta.get(skip..) {
-        Some(fresh) if !fresh.is_empty() => {
-            text.push_str(fresh);
-            true
-        }
-        Some(_) | None => false,
-    }
+    text.push_str(fresh);
+    true
 }
 
 fn apply_patch(block: &mut Block, patch: &BlockPatch) {

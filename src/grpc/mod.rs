@@ -6,7 +6,7 @@
 mod access;
 pub mod convert;
 pub mod fields;
-mod page;
+pub mod page;
 mod profiles;
 mod runtime;
 mod sessions;
@@ -68,10 +68,4 @@ pub fn add_services(routes: &mut RoutesBuilder, manager: &Manager, drain: &Cance
 fn caller(extensions: &Extensions) -> Result<Caller, Failure> {
     let caller = extensions.get::<Caller>().cloned();
     caller.ok_or_else(|| Failure::new(Reason::AuthMissing, "the authentication layer did not see this call"))
-}
-
-/// An RPC of the contract that this version does not have.
-fn unbuilt(method: &'static str) -> tonic::Status {
-    let message = format!("{method} is not built yet in this version");
-    Failure::new(Reason::NotImplemented, message).with("method", method).into()
 }

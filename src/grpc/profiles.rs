@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{caller, unbuilt, validate};
+use super::{caller, status::not_implemented, validate};
 use crate::{
     proto::{self, profile_service_server::ProfileService},
     session::Manager,
@@ -48,10 +48,10 @@ impl ProfileService for Profiles {
     }
 
     async fn update_profile(&self, _: Request<proto::UpdateProfileRequest>) -> Answer<proto::UpdateProfileResponse> {
-        Err(unbuilt("ProfileService/UpdateProfile"))
+        Err(not_implemented("ProfileService/UpdateProfile"))
     }
 
     async fn delete_profile(&self, _: Request<proto::DeleteProfileRequest>) -> Answer<proto::DeleteProfileResponse> {
-        Err(unbuilt("ProfileService/DeleteProfile"))
+        Err(not_implemented("ProfileService/DeleteProfile"))
     }
 }

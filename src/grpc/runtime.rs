@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{MAX_REQUEST_BYTES, caller, convert, page, unbuilt, validate};
+use super::{MAX_REQUEST_BYTES, caller, convert, page, status::not_implemented, validate};
 use crate::{
     domain::{Agent, Timestamp},
     proto::{self, runtime_service_server::RuntimeService},
@@ -64,15 +64,15 @@ impl RuntimeService for Runtime {
     }
 
     async fn create_api_key(&self, _: Request<proto::CreateApiKeyRequest>) -> Answer<proto::CreateApiKeyResponse> {
-        Err(unbuilt("RuntimeService/CreateApiKey"))
+        Err(not_implemented("RuntimeService/CreateApiKey"))
     }
 
     async fn list_api_keys(&self, _: Request<proto::ListApiKeysRequest>) -> Answer<proto::ListApiKeysResponse> {
-        Err(unbuilt("RuntimeService/ListApiKeys"))
+        Err(not_implemented("RuntimeService/ListApiKeys"))
     }
 
     async fn revoke_api_key(&self, _: Request<proto::RevokeApiKeyRequest>) -> Answer<proto::RevokeApiKeyResponse> {
-        Err(unbuilt("RuntimeService/RevokeApiKey"))
+        Err(not_implemented("RuntimeService/RevokeApiKey"))
     }
 }
 

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    caller, unbuilt, validate,
+    caller,
+    status::not_implemented,
+    validate,
     watch::{self, Until},
 };
 use crate::{
@@ -146,73 +148,73 @@ impl SessionService for Sessions {
     }
 
     async fn update_session(&self, _: Request<proto::UpdateSessionRequest>) -> Answer<proto::UpdateSessionResponse> {
-        Err(unbuilt("SessionService/UpdateSession"))
+        Err(not_implemented("SessionService/UpdateSession"))
     }
 
     async fn sync_session(&self, _: Request<proto::SyncSessionRequest>) -> Answer<proto::SyncSessionResponse> {
-        Err(unbuilt("SessionService/SyncSession"))
+        Err(not_implemented("SessionService/SyncSession"))
     }
 
     async fn get_turn(&self, _: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {
-        Err(unbuilt("SessionService/GetTurn"))
+        Err(not_implemented("SessionService/GetTurn"))
     }
 
     async fn list_turns(&self, _: Request<proto::ListTurnsRequest>) -> Answer<proto::ListTurnsResponse> {
-        Err(unbuilt("SessionService/ListTurns"))
+        Err(not_implemented("SessionService/ListTurns"))
     }
 
     async fn interrupt_turn(&self, _: Request<proto::InterruptTurnRequest>) -> Answer<proto::InterruptTurnResponse> {
-        Err(unbuilt("SessionService/InterruptTurn"))
+        Err(not_implemented("SessionService/InterruptTurn"))
     }
 
     async fn cancel_turn(&self, _: Request<proto::CancelTurnRequest>) -> Answer<proto::CancelTurnResponse> {
-        Err(unbuilt("SessionService/CancelTurn"))
+        Err(not_implemented("SessionService/CancelTurn"))
     }
 
     async fn resolve_permission(
         &self,
         _: Request<proto::ResolvePermissionRequest>,
     ) -> Answer<proto::ResolvePermissionResponse> {
-        Err(unbuilt("SessionService/ResolvePermission"))
+        Err(not_implemented("SessionService/ResolvePermission"))
     }
 
     async fn answer_question(&self, _: Request<proto::AnswerQuestionRequest>) -> Answer<proto::AnswerQuestionResponse> {
-        Err(unbuilt("SessionService/AnswerQuestion"))
+        Err(not_implemented("SessionService/AnswerQuestion"))
     }
 
     async fn list_permission_rules(
         &self,
         _: Request<proto::ListPermissionRulesRequest>,
     ) -> Answer<proto::ListPermissionRulesResponse> {
-        Err(unbuilt("SessionService/ListPermissionRules"))
+        Err(not_implemented("SessionService/ListPermissionRules"))
     }
 
     async fn delete_permission_rule(
         &self,
         _: Request<proto::DeletePermissionRuleRequest>,
     ) -> Answer<proto::DeletePermissionRuleResponse> {
-        Err(unbuilt("SessionService/DeletePermissionRule"))
+        Err(not_implemented("SessionService/DeletePermissionRule"))
     }
 
     async fn watch_sessions(&self, _: Request<proto::WatchSessionsRequest>) -> Answer<Self::WatchSessionsStream> {
-        Err(unbuilt("SessionService/WatchSessions"))
+        Err(not_implemented("SessionService/WatchSessions"))
     }
 
     async fn read_block_content(
         &self,
         _: Request<proto::ReadBlockContentRequest>,
     ) -> Answer<Self::ReadBlockContentStream> {
-        Err(unbuilt("SessionService/ReadBlockContent"))
+        Err(not_implemented("SessionService/ReadBlockContent"))
     }
 
     async fn read_blob(&self, _: Request<proto::ReadBlobRequest>) -> Answer<Self::ReadBlobStream> {
-        Err(unbuilt("SessionService/ReadBlob"))
+        Err(not_implemented("SessionService/ReadBlob"))
     }
 
     async fn export_transcript(
         &self,
         _: Request<proto::ExportTranscriptRequest>,
     ) -> Answer<Self::ExportTranscriptStream> {
-        Err(unbuilt("SessionService/ExportTranscript"))
+        Err(not_implemented("SessionService/ExportTranscript"))
     }
 }

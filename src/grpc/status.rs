@@ -139,6 +139,12 @@ pub fn oversize(limit: usize) -> Status {
         .into()
 }
 
+/// What a call gets that is not built, by its name in [`super::fields::UNBUILT`].
+#[must_use]
+pub fn not_implemented(method: &str) -> Status {
+    Failure::new(Reason::NotImplemented, format!("{method} is not built in this version")).with("method", method).into()
+}
+
 /// At most `limit` bytes, cut at a character.
 fn clip(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::hub::{self, Hubs};
 use crate::store::{self, Batch, Store};
@@ -19,10 +20,23 @@ pub(super) struct Submission {
     pub(super) done: oneshot::Sender<Result<(), store::Error>>,
 }
 
-/// Runs until every log handle is gone.
-pub(super) async fn run(store: Arc<dyn Store>, mut submissions: mpsc::Receiver<Submission>, hubs: Hubs) {
+/// Runs until the log is closed, and then until all that was submitted is stored.
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    mut submissions: mpsc::Receiver<Submission>,
+    hubs: Hubs,
+    closing: CancellationToken,
+) {
     let mut group = Vec::with_capacity(GROUP);
-    while submissions.recv_many(&mut group, GROUP).await > 0 {
+    loop {
+        let open = closing.run_until_cancelled(submissions.recv_many(&mut group, GROUP)).await;
+        if open.is_none() {
+            submissions.close();
+            submissions.recv_many(&mut group, GROUP).await;
+        }
+        if group.is_empty() {
+            return;
+        }
         let (batches, waiting): (Vec<_>, Vec<_>) =
             group.drain(..).map(|submission| (submission.batch, submission.done)).unzip();
         let outcomes = append(&*store, &batches).await;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::{Event, Failure, Reason, Session, SessionKey},
@@ -36,6 +36,7 @@ struct Inner {
     store: Arc<dyn Store>,
     queue: mpsc::Sender<appender::Submission>,
     hubs: hub::Hubs,
+    closing: CancellationToken,
 }
 
 /// An event that is stored. Only the log makes one, so whoever holds one may show it.
@@ -57,14 +58,19 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
-    /// A log over a store. Its appender runs on `tasks` until the last clone of the log is gone, and finishes what was
-    /// submitted before.
+    /// A log over a store. Its appender runs on `tasks` until [`Self::close`].
     #[must_use]
     pub fn start(store: Arc<dyn Store>, tasks: &TaskTracker) -> Self {
         let (queue, submissions) = mpsc::channel(QUEUE);
         let hubs: hub::Hubs = Arc::new(Mutex::new(HashMap::new()));
-        tasks.spawn(appender::run(Arc::clone(&store), submissions, Arc::clone(&hubs)));
-        Self { inner: Arc::new(Inner { store, queue, hubs }) }
+        let closing = CancellationToken::new();
+        tasks.spawn(appender::run(Arc::clone(&store), submissions, Arc::clone(&hubs), closing.clone()));
+        Self { inner: Arc::new(Inner { store, queue, hubs, closing }) }
+    }
+
+    /// Takes no more batches, and finishes those that were submitted.
+    pub fn close(&self) {
+        self.inner.closing.cancel();
     }
 
     /// What is committed, to read.

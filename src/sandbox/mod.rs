@@ -66,8 +66,9 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// [`Error::Stale`], [`Error::Gone`], [`Error::Start`] when the program cannot be run.
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error>;
 
-    /// Reads output from `offset` on, and what follows as it comes; ends when the program closed the stream or ended, and
-    /// all was read. May be called again and again, at any offset that was not released and is not beyond the end.
+    /// Reads output from `offset` on, and what follows as it comes; ends when the program has ended and all was read, or
+    /// earlier where a sandbox can tell that the program closed the stream. May be called again and again, at any offset
+    /// that was not released and is not beyond the end.
     ///
     /// # Errors
     /// [`Error::UnknownExec`], [`Error::Offset`].

@@ -127,7 +127,7 @@ impl Server {
             tracing::warn!("some calls did not end in time");
             serving.abort();
         }
-        drop(manager);
+        manager.log().close();
         provider.shutdown().await;
         tasks.close();
         if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {

@@ -76,7 +76,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error>;
 
-    /// Sessions that have a turn that is not over: what a server looks after when it starts.
+    /// Sessions that have a turn that is not over or a sandbox that runs: what a server looks after when it starts.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -11,7 +11,7 @@ async fn write(sandbox: &dyn Sandbox, exec: &ExecId, offset: u64, text: &str, eo
     sandbox.write_stdin(NOW, exec, offset, text.as_bytes(), eof).await
 }
 
-pub async fn duplicates_count_once(provider: &dyn Provider) {
+pub(crate) async fn duplicates_count_once(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     for _ in 0..3 {
@@ -24,7 +24,7 @@ pub async fn duplicates_count_once(provider: &dyn Provider) {
     assert_eq!(stdout(&*sandbox, &exec).await, b"hello world");
 }
 
-pub async fn overlaps_count_once(provider: &dyn Provider) {
+pub(crate) async fn overlaps_count_once(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     assert_eq!(write(&*sandbox, &exec, 0, "abcdef", false).await, Ok(6));
@@ -41,7 +41,7 @@ pub async fn overlaps_count_once(provider: &dyn Provider) {
     assert!(stdout(&*sandbox, &exec).await == whole);
 }
 
-pub async fn other_bytes_are_a_conflict(provider: &dyn Provider) {
+pub(crate) async fn other_bytes_are_a_conflict(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     assert_eq!(write(&*sandbox, &exec, 0, "abcdef", false).await, Ok(6));
@@ -60,7 +60,7 @@ pub async fn other_bytes_are_a_conflict(provider: &dyn Provider) {
     assert_eq!(conflict, Err(Error::StdinConflict { offset: 200_001 }));
 }
 
-pub async fn a_hole_is_refused(provider: &dyn Provider) {
+pub(crate) async fn a_hole_is_refused(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     assert_eq!(write(&*sandbox, &exec, 1, "b", false).await, Err(Error::Offset { offset: 1, from: 0, to: 0 }));
@@ -70,7 +70,7 @@ pub async fn a_hole_is_refused(provider: &dyn Provider) {
     assert_eq!(stdout(&*sandbox, &exec).await, b"abcd");
 }
 
-pub async fn the_end_of_input_is_told(provider: &dyn Provider) {
+pub(crate) async fn the_end_of_input_is_told(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat >/dev/null; echo ended").await;
     assert_eq!(sandbox.stdin_status(&exec).await, Ok(StdinStatus { accepted: 0, closed: false }));
@@ -81,7 +81,7 @@ pub async fn the_end_of_input_is_told(provider: &dyn Provider) {
     assert_eq!(stdout(&*sandbox, &exec).await, b"ended\n");
 }
 
-pub async fn nothing_follows_the_end(provider: &dyn Provider) {
+pub(crate) async fn nothing_follows_the_end(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     assert_eq!(write(&*sandbox, &exec, 0, "abc", false).await, Ok(3));
@@ -93,7 +93,7 @@ pub async fn nothing_follows_the_end(provider: &dyn Provider) {
     assert_eq!(stdout(&*sandbox, &exec).await, b"abc");
 }
 
-pub async fn eight_megabytes_come_through(provider: &dyn Provider) {
+pub(crate) async fn eight_megabytes_come_through(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat").await;
     let whole = noise(8 << 20);
@@ -101,7 +101,7 @@ pub async fn eight_megabytes_come_through(provider: &dyn Provider) {
     assert!(stdout(&*sandbox, &exec).await == whole);
 }
 
-pub async fn a_program_that_never_reads(provider: &dyn Provider) {
+pub(crate) async fn a_program_that_never_reads(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "exec sleep 1000").await;
     let whole = noise(8 << 20);
@@ -117,7 +117,7 @@ pub async fn a_program_that_never_reads(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Signal(9)));
 }
 
-pub async fn input_after_the_exit(provider: &dyn Provider) {
+pub(crate) async fn input_after_the_exit(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "exec 0<&-; echo closed; exit 0").await;
     assert_eq!(write(&*sandbox, &exec, 0, "nobody reads this", false).await, Ok(17));

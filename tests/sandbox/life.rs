@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use crate::rig::{NOW, give, prints, program, read_from, sandbox, session, sh, start, stdout, until};
 
-pub async fn starts_once(provider: &dyn Provider) {
+pub(crate) async fn starts_once(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let spec = sh("echo ran >>runs; echo hello");
     for _ in 0..3 {
@@ -23,7 +23,7 @@ pub async fn starts_once(provider: &dyn Provider) {
     assert_eq!(prints(&*sandbox, "cat runs").await, "ran\n");
 }
 
-pub async fn starts_once_concurrently(provider: &dyn Provider) {
+pub(crate) async fn starts_once_concurrently(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let spec = sh("echo ran >>runs; cat");
     let starts = join_all((0..16).map(|_| sandbox.start(NOW, &spec))).await;
@@ -33,7 +33,7 @@ pub async fn starts_once_concurrently(provider: &dyn Provider) {
     assert_eq!(prints(&*sandbox, "cat runs").await, "ran\n");
 }
 
-pub async fn waits_before_and_after_the_exit(provider: &dyn Provider) {
+pub(crate) async fn waits_before_and_after_the_exit(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "cat; exit 5").await;
     let (first, second, ()) =
@@ -42,7 +42,7 @@ pub async fn waits_before_and_after_the_exit(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(5)));
 }
 
-pub async fn exits_as_the_program_says(provider: &dyn Provider) {
+pub(crate) async fn exits_as_the_program_says(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     for (script, exit) in [
         ("exit 0", Exit::Code(0)),
@@ -61,10 +61,10 @@ pub async fn exits_as_the_program_says(provider: &dyn Provider) {
     }
 }
 
-pub async fn an_interrupt_reaches_the_program(provider: &dyn Provider) {
+pub(crate) async fn an_interrupt_reaches_the_program(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     for (signal, name) in [(Signal::Interrupt, "INT"), (Signal::Terminate, "TERM")] {
-        let exec = start(&*sandbox, &format!("trap 'echo caught; exit 3' {name}; echo ready; cat & wait")).await;
+        let exec = start(&*sandbox, &format!("trap 'echo caught; exit 3' {name}; echo ready; sleep 1000 & wait")).await;
         until(&*sandbox, &exec, "ready").await;
         sandbox.signal(NOW, &exec, signal).await.expect("sent");
         assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(3)));
@@ -76,10 +76,10 @@ pub async fn an_interrupt_reaches_the_program(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Signal(2)));
 }
 
-pub async fn a_signal_reaches_the_group(provider: &dyn Provider) {
+pub(crate) async fn a_signal_reaches_the_group(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
-    let script = "(trap 'echo child; exit' TERM; echo ready; cat & wait) & \
-                  trap 'wait; echo parent; exit 4' TERM; wait";
+    let script = "trap 'wait; echo parent; exit 4' TERM; \
+                  (trap 'echo child; exit' TERM; echo ready; sleep 1000 & wait) & wait";
     let exec = start(&*sandbox, script).await;
     until(&*sandbox, &exec, "ready").await;
     sandbox.signal(NOW, &exec, Signal::Terminate).await.expect("sent");
@@ -88,7 +88,7 @@ pub async fn a_signal_reaches_the_group(provider: &dyn Provider) {
 }
 
 /// Whether somebody lives can be seen through a fifo: its reader sees the end when the last writer is gone.
-pub async fn killing_leaves_nobody(provider: &dyn Provider) {
+pub(crate) async fn killing_leaves_nobody(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     prints(&*sandbox, "mkfifo alive").await;
     let exec = start(&*sandbox, "(trap '' INT TERM; exec 3>alive; echo ready; sleep 1000) & wait").await;
@@ -101,7 +101,7 @@ pub async fn killing_leaves_nobody(provider: &dyn Provider) {
 }
 
 /// A grandchild that keeps the pipe open holds up neither the wait nor the end of the output.
-pub async fn an_exit_leaves_nobody(provider: &dyn Provider) {
+pub(crate) async fn an_exit_leaves_nobody(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     prints(&*sandbox, "mkfifo alive").await;
     let exec = start(&*sandbox, "(exec 3>alive; echo ready; sleep 1000) & read line; echo last; exit 6").await;
@@ -113,7 +113,7 @@ pub async fn an_exit_leaves_nobody(provider: &dyn Provider) {
     assert_eq!(stdout(&*sandbox, &witness).await, b"gone\n");
 }
 
-pub async fn signalling_the_dead_is_no_error(provider: &dyn Provider) {
+pub(crate) async fn signalling_the_dead_is_no_error(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "exit 0").await;
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(0)));
@@ -123,7 +123,7 @@ pub async fn signalling_the_dead_is_no_error(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(0)));
 }
 
-pub async fn stale_epochs_are_refused(provider: &dyn Provider) {
+pub(crate) async fn stale_epochs_are_refused(provider: &dyn Provider) {
     let (id, session) = (SandboxId::mint(), session());
     let sandbox = provider.create(&id, &session, Epoch(5)).await.expect("created");
     let spec = sh("cat");
@@ -156,7 +156,7 @@ pub async fn stale_epochs_are_refused(provider: &dyn Provider) {
     assert_eq!(again.terminate(Epoch(10)).await, Err(Error::Stale { given: 10, seen: 11 }));
 }
 
-pub async fn unknown_execs_are_refused(provider: &dyn Provider) {
+pub(crate) async fn unknown_execs_are_refused(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = ExecId::new("exec_nobody");
     let unknown = Error::UnknownExec(exec.clone());
@@ -168,7 +168,7 @@ pub async fn unknown_execs_are_refused(provider: &dyn Provider) {
     assert_eq!(sandbox.release(NOW, &exec, Output::Stdout, 0).await, Err(unknown));
 }
 
-pub async fn a_failed_start_leaves_nothing(provider: &dyn Provider) {
+pub(crate) async fn a_failed_start_leaves_nothing(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     prints(&*sandbox, "echo data >plain; printf '#!/no/such/interpreter\\n' >script; chmod +x script").await;
     let inside = |name: &str| format!("{}/{name}", sandbox.paths().workspace);
@@ -204,7 +204,7 @@ pub async fn a_failed_start_leaves_nothing(provider: &dyn Provider) {
     }
 }
 
-pub async fn the_environment_is_an_allow_list(provider: &dyn Provider) {
+pub(crate) async fn the_environment_is_an_allow_list(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let mut spec = program(&["/usr/bin/env"]);
     let given = [("AGENT_KEY", "a value"), ("LD_BIND_NOW", "1"), ("TERM", "other"), ("EMPTY", "")];
@@ -228,7 +228,7 @@ pub async fn the_environment_is_an_allow_list(provider: &dyn Provider) {
     }
 }
 
-pub async fn programs_share_their_directories(provider: &dyn Provider) {
+pub(crate) async fn programs_share_their_directories(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let paths = sandbox.paths();
     assert_eq!(prints(&*sandbox, "pwd; echo \"$HOME\"").await, format!("{}\n{}\n", paths.workspace, paths.home));
@@ -239,10 +239,10 @@ pub async fn programs_share_their_directories(provider: &dyn Provider) {
     assert_eq!(prints(&*other, "ls -A . \"$HOME\" \"$TMPDIR\" | grep -c here || true").await, "0\n");
 }
 
-pub async fn terminates_twice_and_keeps_the_files(provider: &dyn Provider) {
+pub(crate) async fn terminates_twice_and_keeps_the_files(provider: &dyn Provider) {
     let id = SandboxId::mint();
     let sandbox = provider.create(&id, &session(), NOW).await.expect("created");
-    let exec = start(&*sandbox, "trap 'echo bye; exit 0' TERM; echo kept >file; echo ready; cat & wait").await;
+    let exec = start(&*sandbox, "trap 'echo bye; exit 0' TERM; echo kept >file; echo ready; sleep 1000 & wait").await;
     until(&*sandbox, &exec, "ready").await;
     sandbox.terminate(NOW).await.expect("terminated");
     sandbox.terminate(NOW).await.expect("terminated before");
@@ -256,7 +256,7 @@ pub async fn terminates_twice_and_keeps_the_files(provider: &dyn Provider) {
     assert_eq!(stdout(&*again, &exec).await, b"ready\nbye\n");
 }
 
-pub async fn terminates_what_ignores_it(provider: &dyn Provider) {
+pub(crate) async fn terminates_what_ignores_it(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let exec = start(&*sandbox, "trap '' TERM INT; echo ready; while :; do sleep 1000; done").await;
     until(&*sandbox, &exec, "ready").await;
@@ -267,7 +267,7 @@ pub async fn terminates_what_ignores_it(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Signal(9)));
 }
 
-pub async fn destroys(provider: &dyn Provider) {
+pub(crate) async fn destroys(provider: &dyn Provider) {
     let id = SandboxId::mint();
     let sandbox = provider.create(&id, &session(), NOW).await.expect("created");
     prints(&*sandbox, "mkdir -p locked/inner; echo 1 >locked/inner/file; chmod 500 locked/inner locked").await;

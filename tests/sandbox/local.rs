@@ -207,7 +207,7 @@ async fn reaps_no_stranger() {
     let mut stranger = Command::new("sleep").arg("1000").process_group(0).spawn().expect("started");
     let pid = stranger.id();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
-    let start: u64 = stat.split_whitespace().nth(21).expect("a field").parse().expect("a number");
+    let began: u64 = stat.split_whitespace().nth(21).expect("a field").parse().expect("a number");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("an id");
     let dir = root.path().join("sbx/exec/one");
     fs::create_dir_all(&dir).expect("made");
@@ -216,7 +216,7 @@ async fn reaps_no_stranger() {
         fs::write(dir.join("pid.json"), text).expect("written");
     };
     let local = over(root.path(), Wanted::Process);
-    for (start, boot) in [(start + 1, boot.trim()), (start, "another")] {
+    for (start, boot) in [(began + 1, boot.trim()), (began, "another")] {
         record(start, boot);
         local.reap().await.expect("reaped");
         assert_eq!(stranger.try_wait().expect("known"), None);
@@ -225,7 +225,7 @@ async fn reaps_no_stranger() {
     local.reap().await.expect("reaped");
     assert_eq!(stranger.try_wait().expect("known"), None);
     // The very same one is no stranger.
-    record(start, boot.trim());
+    record(began, boot.trim());
     local.reap().await.expect("reaped");
     assert!(!stranger.wait().expect("ended").success());
 }

@@ -13,24 +13,24 @@ use futures::StreamExt as _;
 use tempfile::TempDir;
 
 /// The epoch of every command that is not about epochs.
-pub const NOW: Epoch = Epoch(1);
+pub(crate) const NOW: Epoch = Epoch(1);
 
 /// Chunks are never longer.
 const CHUNK_MAX: usize = 64 * 1024;
 
 /// A local provider over a data directory of its own.
-pub struct Rig {
-    pub local: Local,
-    pub data: TempDir,
+pub(crate) struct Rig {
+    pub(crate) local: Local,
+    pub(crate) data: TempDir,
 }
 
 impl Rig {
-    pub fn process() -> Self {
+    pub(crate) fn process() -> Self {
         Self::new(Wanted::Process).expect("plain sandboxes work everywhere")
     }
 
     /// `None`, said aloud, where bubblewrap does not work; where everything must be tested, that is a failure.
-    pub fn namespace() -> Option<Self> {
+    pub(crate) fn namespace() -> Option<Self> {
         match Self::new(Wanted::Namespace) {
             Ok(rig) => {
                 assert_eq!(rig.local.isolation(), Isolation::Namespace);
@@ -56,34 +56,34 @@ impl Rig {
     }
 
     /// Where a sandbox's files lie on the host.
-    pub fn dir(&self, sandbox: &dyn Sandbox) -> PathBuf {
+    pub(crate) fn dir(&self, sandbox: &dyn Sandbox) -> PathBuf {
         self.data.path().join("sandboxes").join(sandbox.id().as_str())
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.local.shutdown().await.expect("shut down");
     }
 }
 
 /// What hangs fails.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it hangs")
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_mins(1), what).await.expect("it hangs")
 }
 
-pub fn session() -> SessionKey {
+pub(crate) fn session() -> SessionKey {
     SessionKey { tenant: TenantId::default_tenant(), session: SessionId::mint() }
 }
 
-pub async fn sandbox(provider: &dyn Provider) -> Arc<dyn Sandbox> {
+pub(crate) async fn sandbox(provider: &dyn Provider) -> Arc<dyn Sandbox> {
     provider.create(&SandboxId::mint(), &session(), NOW).await.expect("created")
 }
 
 /// A program that is a shell script.
-pub fn sh(script: &str) -> ExecSpec {
+pub(crate) fn sh(script: &str) -> ExecSpec {
     program(&["/bin/sh", "-c", script])
 }
 
-pub fn program(argv: &[&str]) -> ExecSpec {
+pub(crate) fn program(argv: &[&str]) -> ExecSpec {
     ExecSpec {
         exec_id: ExecId::mint(),
         argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -93,19 +93,19 @@ pub fn program(argv: &[&str]) -> ExecSpec {
 }
 
 /// Starts a shell script.
-pub async fn start(sandbox: &dyn Sandbox, script: &str) -> ExecId {
+pub(crate) async fn start(sandbox: &dyn Sandbox, script: &str) -> ExecId {
     let spec = sh(script);
     sandbox.start(NOW, &spec).await.expect("started");
     spec.exec_id
 }
 
 /// Gives a program all its input.
-pub async fn give(sandbox: &dyn Sandbox, exec: &ExecId, input: &[u8]) {
+pub(crate) async fn give(sandbox: &dyn Sandbox, exec: &ExecId, input: &[u8]) {
     sandbox.write_stdin(NOW, exec, 0, input, true).await.expect("accepted");
 }
 
 /// All output from `offset` on, to its end.
-pub async fn read_from(sandbox: &dyn Sandbox, exec: &ExecId, fd: Output, offset: u64) -> Vec<u8> {
+pub(crate) async fn read_from(sandbox: &dyn Sandbox, exec: &ExecId, fd: Output, offset: u64) -> Vec<u8> {
     let mut stream = sandbox.read(exec, fd, offset).await.expect("readable");
     let mut all = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -116,12 +116,12 @@ pub async fn read_from(sandbox: &dyn Sandbox, exec: &ExecId, fd: Output, offset:
     all
 }
 
-pub async fn stdout(sandbox: &dyn Sandbox, exec: &ExecId) -> Vec<u8> {
+pub(crate) async fn stdout(sandbox: &dyn Sandbox, exec: &ExecId) -> Vec<u8> {
     read_from(sandbox, exec, Output::Stdout, 0).await
 }
 
 /// Reads standard output until `text` was seen.
-pub async fn until(sandbox: &dyn Sandbox, exec: &ExecId, text: &str) {
+pub(crate) async fn until(sandbox: &dyn Sandbox, exec: &ExecId, text: &str) {
     let mut stream = sandbox.read(exec, Output::Stdout, 0).await.expect("readable");
     let mut all = Vec::new();
     while !String::from_utf8_lossy(&all).contains(text) {
@@ -131,7 +131,7 @@ pub async fn until(sandbox: &dyn Sandbox, exec: &ExecId, text: &str) {
 }
 
 /// What a script prints, when it succeeds.
-pub async fn prints(sandbox: &dyn Sandbox, script: &str) -> String {
+pub(crate) async fn prints(sandbox: &dyn Sandbox, script: &str) -> String {
     let exec = start(sandbox, script).await;
     give(sandbox, &exec, b"").await;
     let out = String::from_utf8(stdout(sandbox, &exec).await).expect("text");
@@ -141,7 +141,7 @@ pub async fn prints(sandbox: &dyn Sandbox, script: &str) -> String {
 }
 
 /// Bytes without a period, so that a piece in the wrong place is seen.
-pub fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
         state ^= state << 13;

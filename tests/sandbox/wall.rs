@@ -64,8 +64,11 @@ async fn what_is_hidden_stays_hidden_in_what_is_shown() {
     })
     .expect("usable");
     let sandbox = sandbox(&local).await;
-    let script = format!("cd {}; cat tool; ls -A data; wc -c <key; rm tool && echo removed", outer.path().display());
-    assert_eq!(prints_with(&*sandbox, &[outer.path()], &script).await, "tool\n0\n");
+    let script = format!(
+        "cd {}; cat tool; ls -A data; cat key || echo refused; rm tool && echo removed",
+        outer.path().display()
+    );
+    assert_eq!(prints_with(&*sandbox, &[outer.path()], &script).await, "tool\nrefused\n");
     local.shutdown().await.expect("shut down");
 }
 

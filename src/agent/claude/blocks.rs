@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 use super::{
     digest::Digest,
+    kinds::{BlockKind, DeltaKind, EventKind},
     parser::{Reading, Unreadable},
     state::{Message, Open, Sort, Tool},
-    wire::{self, Block, BlockKind, DeltaKind, Event, EventKind, MessageLine, Text},
+    wire::{self, Block, Event, MessageLine, Text},
 };
 use crate::agent::Draft;
 use crate::domain::{BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, ToolUse};
@@ -67,7 +68,9 @@ impl Reading<'_> {
         }
         let messages = &mut self.state.process.messages;
         if messages.get(conversation).is_none_or(|message| message.id != *line.message.id) {
-            let model = line.message.model.as_deref().unwrap_or_default().to_owned();
+            // What the CLI itself answers to a command has no model.
+            let model = line.message.model.as_deref().filter(|model| *model != "<synthetic>").unwrap_or_default();
+            let model = model.to_owned();
             let message = Message { id: line.message.id.to_string(), model, ..Message::default() };
             messages.insert(conversation.clone(), message);
         }

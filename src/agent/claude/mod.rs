@@ -1,10 +1,11 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
-//! `wire` knows the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `notices` and `turns` what
+//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `notices` and `turns` what
 //! the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
 
 mod blocks;
 mod digest;
+mod kinds;
 mod notices;
 mod parser;
 mod state;

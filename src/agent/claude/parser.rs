@@ -3,14 +3,15 @@
 use serde::Deserialize;
 
 use super::{
+    kinds::{LineKind, SystemKind},
     state::{State, VERSION},
-    wire::{CommandLine, Head, LineKind, MessageLine, NoticeLine, Probe, ResultLine, SystemKind},
+    wire::{CommandLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
 };
 use crate::agent::{
     Action, Checkpoint, Draft, UnknownCheckpoint,
     lines::{Line, Lines},
 };
-use crate::domain::{ConversationId, LogLevel};
+use crate::domain::{BlockId, ConversationId, LogLevel};
 
 /// What is kept of output that cannot be read.
 const RAW: usize = 64 << 10;
@@ -36,6 +37,12 @@ impl Parser {
     /// At the beginning of a process's output.
     pub(super) fn new(state: State) -> Self {
         Self { lines: Lines::default(), state: Box::new(state) }
+    }
+
+    /// The CLI was given this message. Versions without `command_lifecycle` lines begin to answer before they echo it,
+    /// and a command that they run themselves they never echo.
+    pub fn prompted(&mut self, block_id: &BlockId) {
+        self.state.process.expected = Some(block_id.as_str().to_owned());
     }
 
     /// Takes the next bytes of output and says what they ask for.

@@ -34,6 +34,10 @@ pub(super) struct Process {
     /// The notice of its start is recorded.
     pub(super) announced: bool,
     pub(super) turn: Turn,
+    /// A message that was given and is not taken up.
+    pub(super) expected: Option<String>,
+    /// This version says when it takes up a message, before it answers.
+    pub(super) lifecycle: bool,
     /// The newest message that was taken up, also after its turn.
     pub(super) last_prompt: Option<String>,
     /// Code of the last failure of the model's API in this turn.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
+    kinds::BlockKind,
     parser::{Reading, Unreadable},
-    wire::{self, Block, BlockKind, MessageLine, ToolOutcome},
+    wire::{self, Block, MessageLine, ToolOutcome},
 };
 use crate::agent::Draft;
 use crate::domain::{

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::{
+    kinds::CommandState,
     parser::Reading,
     state::Turn,
     usage::{Told, Totals},
-    wire::{CommandLine, CommandState, ResultLine},
+    wire::{CommandLine, ResultLine},
 };
 use crate::agent::{Action, Draft, Outcome, TurnEnd};
 use crate::domain::{Agent, BlockId, Content, ConversationId, LogLevel, Reason, SessionError, Usage};
@@ -17,6 +18,7 @@ impl Reading<'_> {
     /// How far a message is.
     pub(super) fn command(&mut self, line: &CommandLine<'_>) {
         let uuid = &*line.command_uuid;
+        self.state.process.lifecycle = true;
         let is_active = self.state.process.turn == Turn::Prompt(uuid.to_owned());
         match CommandState::parse(&line.state) {
             // Deliberately nothing: we know what we sent.
@@ -57,6 +59,7 @@ impl Reading<'_> {
             Turn::Unasked => self.end(Outcome::Completed, Totals::default()),
             Turn::Prompt(_) => return,
         }
+        self.state.process.expected.take_if(|expected| *expected == *uuid);
         self.state.process.turn = Turn::Prompt(uuid.to_owned());
         self.state.process.last_prompt = Some(uuid.to_owned());
         self.actions.push(Action::TurnStarted { block_id: Some(BlockId::new(uuid)) });
@@ -106,7 +109,8 @@ impl Reading<'_> {
         if self.state.process.turn != Turn::Idle {
             return;
         }
-        if let Some(prompt) = prompt {
+        let expected = self.state.process.expected.clone().filter(|_| !self.state.process.lifecycle);
+        if let Some(prompt) = prompt.or(expected.as_deref()) {
             self.taken_up(prompt);
         }
         if self.state.process.turn == Turn::Idle {
@@ -161,7 +165,6 @@ impl Reading<'_> {
         process.turn = Turn::Idle;
         process.failure = None;
         process.tools.clear();
-        process.messages.remove(&ConversationId::main());
         for open in process.messages.values_mut().flat_map(|message| message.blocks.values_mut()) {
             open.closed = true;
         }

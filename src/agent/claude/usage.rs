@@ -32,14 +32,22 @@ impl Told {
     /// What `line` tells, when `before` is what the result before it told of all.
     pub(super) fn read(line: &ResultLine<'_>, before: Totals) -> Self {
         let main = line.usage.as_ref().map(Totals::from).unwrap_or_default();
-        let mut totals = line.model_usage.as_ref().map_or(before.plus(main), Totals::sum);
-        totals.nano_usd = line.total_cost_usd.map_or(before.nano_usd, nano);
-        let turn = match &line.model_usage_since_last_result {
+        let nano_usd = line.total_cost_usd.map_or(before.nano_usd, nano);
+        let totals = Self::totals(line, before.plus(main), nano_usd);
+        let turn = match (&line.model_usage_since_last_result, &line.model_usage) {
             // Right also where the totals began anew unseen: a process that was killed had not stored them.
-            Some(models) => Totals::sum(models),
-            None => totals.since(before),
+            (Some(models), _) => Totals::sum(models),
+            (None, Some(_)) => totals.since(before),
+            (None, None) => {
+                let cost = |totals: Totals| Totals { nano_usd: totals.nano_usd, ..Totals::default() };
+                main.plus(cost(totals).since(cost(before)))
+            }
         };
         Self { turn, main: Totals { nano_usd: turn.nano_usd, ..main }, totals }
+    }
+
+    fn totals(line: &ResultLine<'_>, otherwise: Totals, nano_usd: i64) -> Totals {
+        Totals { nano_usd, ..line.model_usage.as_ref().map_or(otherwise, Totals::sum) }
     }
 }
 
@@ -122,4 +130,47 @@ impl From<Totals> for Usage {
 #[expect(clippy::cast_possible_truncation, reason = "rounded before, and a cast saturates")]
 fn nano(usd: f64) -> i64 {
     ((usd * 1e9).round() as i64).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(line: &str, before: Totals) -> Usage {
+        Told::read(&serde_json::from_str(line).unwrap(), before).turn.into()
+    }
+
+    fn cost(total: &str, before: i64) -> i64 {
+        let before = Totals { nano_usd: before, ..Totals::default() };
+        turn(&format!(r#"{{"total_cost_usd":{total}}}"#), before).cost_micro_usd
+    }
+
+    #[test]
+    fn a_turn_costs_what_the_total_grew_by_rounded_half_up() {
+        assert_eq!(cost("0.0014500000000000001", 0), 1450);
+        assert_eq!(cost("0.015352500000000003", 14_160_000), 1193);
+        assert_eq!(cost("0.0000004", 0), 0);
+        assert_eq!(cost("0.0000005", 0), 1);
+        assert_eq!(cost("0.002", 2_000_000), 0);
+        // Fallen: a new count.
+        assert_eq!(cost("0.001", 2_000_000), 1000);
+        assert_eq!(cost("-1", 0), 0);
+        assert_eq!(cost("null", 2_000_000), 0);
+        assert_eq!(cost("1e300", 0), i64::MAX / 1000);
+    }
+
+    #[test]
+    fn without_totals_a_turn_used_what_its_main_conversation_used() {
+        let before = Totals { input: 100, output: 100, nano_usd: 5, ..Totals::default() };
+        let usage = turn(r#"{"usage":{"input_tokens":3,"output_tokens":4,"cache_read_input_tokens":null}}"#, before);
+        assert_eq!(usage, Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() });
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let all = Totals { input: 11, output: 2, ..Totals::default() };
+        let sum = (0..3).fold(Totals::default(), |sum, index| sum.plus(all.part(index, 3)));
+        assert_eq!(sum, all);
+        assert_eq!(all.part(0, 3).input, 5);
+    }
 }

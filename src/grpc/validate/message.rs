@@ -64,7 +64,7 @@ fn message(
         vec![ContentPart::Text(check.text("text", text, usize::MAX))]
     } else {
         if !text.is_empty() {
-            check.refuse("parts", "either text or parts, not both");
+            check.refuse("text", "either text or parts, not both");
         }
         content_parts(check, "parts", parts)
     };

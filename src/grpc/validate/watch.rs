@@ -54,7 +54,7 @@ pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failu
         check.refuse("expected_uid", "only with after_sequence");
     }
     let bookmark_interval = bookmark_interval.map_or(LONGEST_SILENCE, |interval| {
-        let interval = Duration::try_from(interval).unwrap_or_default();
+        let interval = duration(interval).unwrap_or_default();
         if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&interval) {
             check.refuse("bookmark_interval", "1 s to 15 s");
         }
@@ -70,4 +70,10 @@ pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failu
         bookmark_interval,
     };
     check.finish(watch)
+}
+
+/// `None`: negative, or not normal. By hand, because the conversion of prost-types overflows at the lowest seconds.
+fn duration(wire: prost_types::Duration) -> Option<Duration> {
+    let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))
 }

@@ -132,7 +132,10 @@ impl Bubble {
                 matches!(mount.rank, Rank::System | Rank::Readable) && path.starts_with(&mount.at) && path != mount.at
             })
         };
-        self.hidden().filter(|path| shown(path)).map(|path| Mount::cover(&path)).collect()
+        let hidden: Vec<PathBuf> = self.hidden().collect();
+        // What lies in another hidden directory is covered with it, and must not show its name there.
+        let outermost = |path: &PathBuf| !hidden.iter().any(|other| path != other && path.starts_with(other));
+        hidden.iter().filter(|path| outermost(path) && shown(path)).map(|path| Mount::cover(path)).collect()
     }
 
     /// The hidden directories that there are, by their real paths.

@@ -1,8 +1,15 @@
 //! What the kernel tells about processes in `/proc`, and nothing of what is done with it.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
 use rustix::process::Pid;
+
+/// As much of a process's arguments as tells programs apart.
+const ARGUMENTS: usize = 4096;
 
 /// When the machine was started, in a form that is good for comparing only.
 pub(super) fn boot_id() -> io::Result<String> {
@@ -29,9 +36,13 @@ pub(super) fn tells_children() -> bool {
     fs::read("/proc/thread-self/children").is_ok()
 }
 
-/// The arguments of a process, each ended by a NUL; `None` when it is gone.
+/// The first arguments of a process, each ended by a NUL; `None` when it is gone. One read and no more: one is answered
+/// from one state of the process, while a second may find it dead and so cut short what the first began.
 pub(super) fn arguments(pid: Pid) -> Option<Vec<u8>> {
-    fs::read(of(pid, "cmdline")).ok().filter(|arguments| !arguments.is_empty())
+    let mut arguments = vec![0; ARGUMENTS];
+    let got = fs::File::open(of(pid, "cmdline")).and_then(|mut file| file.read(&mut arguments)).ok()?;
+    arguments.truncate(got);
+    (got > 0).then_some(arguments)
 }
 
 /// Every process whose environment, as it was at its start, may be read, with that environment.

@@ -42,9 +42,9 @@ pub(super) async fn page(
 /// Sessions that have a turn that is not over.
 pub(super) async fn unfinished(connections: &Connections) -> Result<Vec<SessionKey>, Error> {
     let mut tx = connections.read().await?;
-    let sql = "SELECT DISTINCT t.tenant_id, t.session_id FROM turn t JOIN session s
-        ON s.tenant_id = t.tenant_id AND s.session_id = t.session_id
-        WHERE t.open = 1 AND s.deleted_at IS NULL ORDER BY t.tenant_id, t.session_id";
+    let sql = "SELECT tenant_id, session_id FROM session s WHERE deleted_at IS NULL AND (sandbox_running = 1 OR EXISTS
+        (SELECT 1 FROM turn t WHERE t.tenant_id = s.tenant_id AND t.session_id = s.session_id AND t.open = 1))
+        ORDER BY tenant_id, session_id";
     let rows = sqlx::query(sql).fetch_all(&mut *tx).await?;
     let key = |row: &sqlx::sqlite::SqliteRow| {
         let tenant = TenantId::new(row.try_get::<&str, _>(0)?);

@@ -1,0 +1,123 @@
+//! The kinds of lines, events and blocks that the CLI prints, each a closed set with one way out: unknown.
+//!
+//! What a kind does stands where it is matched, without a wildcard.
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($text:literal = $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum $name {
+            $($variant,)*
+            /// None that this build knows.
+            Unknown,
+        }
+
+        impl $name {
+            pub(super) fn parse(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `type` of a line.
+    LineKind {
+        "stream_event" = StreamEvent,
+        "assistant" = Assistant,
+        "user" = User,
+        "system" = System,
+        "result" = Result,
+        "command_lifecycle" = CommandLifecycle,
+        "control_request" = ControlRequest,
+        "control_response" = ControlResponse,
+        "control_cancel_request" = ControlCancelRequest,
+        "auth_status" = AuthStatus,
+        "rate_limit_event" = RateLimitEvent,
+        "tool_progress" = ToolProgress,
+        "tool_use_summary" = ToolUseSummary,
+        "prompt_suggestion" = PromptSuggestion,
+        "keep_alive" = KeepAlive,
+    }
+}
+
+kinds! {
+    /// `subtype` of a `system` line.
+    SystemKind {
+        "init" = Init,
+        "status" = Status,
+        "api_retry" = ApiRetry,
+        "compact_boundary" = CompactBoundary,
+        "hook_started" = HookStarted,
+        "hook_progress" = HookProgress,
+        "hook_response" = HookResponse,
+        "local_command_output" = LocalCommandOutput,
+        "informational" = Informational,
+        "notification" = Notification,
+        "thinking_tokens" = ThinkingTokens,
+        "task_started" = TaskStarted,
+        "task_progress" = TaskProgress,
+        "task_updated" = TaskUpdated,
+        "task_notification" = TaskNotification,
+        "background_tasks_changed" = BackgroundTasksChanged,
+        "session_state_changed" = SessionStateChanged,
+        "commands_changed" = CommandsChanged,
+        "files_persisted" = FilesPersisted,
+        "elicitation_complete" = ElicitationComplete,
+    }
+}
+
+kinds! {
+    /// `event.type` of a `stream_event` line.
+    EventKind {
+        "content_block_delta" = BlockDelta,
+        "content_block_start" = BlockStart,
+        "content_block_stop" = BlockStop,
+        "message_start" = MessageStart,
+        "message_delta" = MessageDelta,
+        "message_stop" = MessageStop,
+        "ping" = Ping,
+        "error" = Error,
+    }
+}
+
+kinds! {
+    /// `type` of a content block.
+    BlockKind {
+        "text" = Text,
+        "thinking" = Thinking,
+        "tool_use" = ToolUse,
+        "server_tool_use" = ServerToolUse,
+        "mcp_tool_use" = McpToolUse,
+        "tool_result" = ToolResult,
+        "web_search_tool_result" = WebSearchToolResult,
+        "web_fetch_tool_result" = WebFetchToolResult,
+        "mcp_tool_result" = McpToolResult,
+        "redacted_thinking" = RedactedThinking,
+        "image" = Image,
+    }
+}
+
+kinds! {
+    /// `delta.type` of a `content_block_delta`.
+    DeltaKind {
+        "text_delta" = Text,
+        "thinking_delta" = Thinking,
+        "input_json_delta" = InputJson,
+        "signature_delta" = Signature,
+        "citations_delta" = Citations,
+    }
+}
+
+kinds! {
+    /// `state` of a `command_lifecycle` line.
+    CommandState {
+        "queued" = Queued,
+        "started" = Started,
+        "completed" = Completed,
+        "cancelled" = Cancelled,
+    }
+}

@@ -1,0 +1,276 @@
+//! Nothing accepted is ignored: every field of every request of a built RPC takes effect, as a named test shows, or is
+//! refused by its name, as is tried here.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
+
+use agent_runtime::{
+    domain::Failure,
+    grpc::{
+        fields::{FIELDS, Fields, UNBUILT, Use},
+        validate,
+    },
+    proto::{self, descriptors},
+};
+use prost::Message;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+
+/// For every built RPC a request that is taken.
+const BASES: &[(&str, &str)] = &[
+    ("SessionService/CreateSession", r#"{"initialMessage":{"parts":[{"text":"hello"}]}}"#),
+    ("SessionService/GetSession", r#"{"sessionId":"ses_1"}"#),
+    ("SessionService/ListSessions", "{}"),
+    ("SessionService/StopSession", r#"{"sessionId":"ses_1"}"#),
+    ("SessionService/DeleteSession", r#"{"sessionId":"ses_1"}"#),
+    ("SessionService/SendMessage", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
+    ("SessionService/RunTurn", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
+    ("SessionService/WatchSession", r#"{"sessionId":"ses_1"}"#),
+    ("SessionService/ListBlocks", r#"{"sessionId":"ses_1"}"#),
+    ("ProfileService/CreateProfile", r#"{"profile":{"name":"reviewer"}}"#),
+    ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
+    ("ProfileService/ListProfiles", "{}"),
+    ("RuntimeService/GetRuntimeInfo", "{}"),
+];
+
+/// What the server makes of a request: what it took, as text to compare, or why not.
+fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
+    fn run<M: Message + Default, T: std::fmt::Debug>(
+        wire: &[u8],
+        validate: impl Fn(M) -> Result<T, Failure>,
+    ) -> Result<String, Failure> {
+        validate(M::decode(wire).unwrap()).map(|taken| format!("{taken:?}"))
+    }
+    match method {
+        "SessionService/CreateSession" => run(wire, validate::create_session),
+        "SessionService/GetSession" => run(wire, validate::get_session),
+        "SessionService/ListSessions" => run(wire, validate::list_sessions),
+        "SessionService/StopSession" => run(wire, validate::stop_session),
+        "SessionService/DeleteSession" => run(wire, validate::delete_session),
+        "SessionService/SendMessage" => run(wire, validate::send_message),
+        "SessionService/RunTurn" => run(wire, validate::run_turn),
+        "SessionService/WatchSession" => run(wire, validate::watch_session),
+        "SessionService/ListBlocks" => run(wire, validate::list_blocks),
+        "ProfileService/CreateProfile" => run(wire, validate::create_profile),
+        "ProfileService/GetProfile" => run(wire, validate::get_profile),
+        "ProfileService/ListProfiles" => run(wire, validate::list_profiles),
+        "RuntimeService/GetRuntimeInfo" => run(wire, validate::get_runtime_info),
+        other => panic!("{other} has no validation"),
+    }
+}
+
+/// Where a field stands in a request: the fields on the way there, then the field itself.
+type Place = Vec<FieldDescriptor>;
+
+/// All fields that a request can carry, down to those that are refused or hold no message of ours.
+fn places(message: &MessageDescriptor, way: &Place, found: &mut Vec<(Place, Use)>) {
+    let table: HashMap<&str, Use> = fields_of(message.name()).iter().copied().collect();
+    for field in message.fields() {
+        let name = format!("{}.{}", message.name(), field.name());
+        let used = *table.get(field.name()).unwrap_or_else(|| panic!("{name} is not in grpc::fields"));
+        let mut place = way.clone();
+        place.push(field.clone());
+        if let (Use::Effective(test), Some(inner)) = (used, own_message(&field)) {
+            assert_test_exists(&name, test);
+            places(&inner, &place, found);
+        } else {
+            found.push((place, used));
+        }
+    }
+}
+
+fn fields_of(message: &str) -> Fields {
+    let entry = FIELDS.iter().find(|(name, _)| *name == message);
+    entry.unwrap_or_else(|| panic!("{message} is not in grpc::fields")).1
+}
+
+/// The message a field holds, when its fields are ours to explain.
+fn own_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    match field.kind() {
+        Kind::Message(inner) if !field.is_map() && inner.package_name() == "agentruntime.v1" => Some(inner),
+        _ => None,
+    }
+}
+
+fn assert_test_exists(field: &str, test: &str) {
+    let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{field}: {test} names no test"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{field}: {file}: {error}"));
+    assert!(source.contains(&format!("fn {name}()")), "{field}: there is no test {test}");
+}
+
+/// As a `BadRequest` names it.
+fn path(place: &Place) -> String {
+    let (last, way) = place.split_last().unwrap();
+    let mut path = String::new();
+    for field in way {
+        path += field.name();
+        path += if field.is_list() { "[0]." } else { "." };
+    }
+    path + last.name()
+}
+
+/// The base request of a method with a field set to something that is not its default.
+fn with_field(method: &str, request: &MessageDescriptor, place: &Place) -> Vec<u8> {
+    let (_, base) = BASES.iter().find(|(name, _)| *name == method).unwrap();
+    let mut deserializer = serde_json::Deserializer::from_str(base);
+    let mut message = DynamicMessage::deserialize(request.clone(), &mut deserializer).unwrap();
+    set(&mut message, place);
+    message.encode_to_vec()
+}
+
+fn set(message: &mut DynamicMessage, place: &[FieldDescriptor]) {
+    let (field, rest) = place.split_first().unwrap();
+    if rest.is_empty() {
+        message.set_field(field, sample(field));
+        return;
+    }
+    let inner = match message.get_field_mut(field) {
+        Value::List(values) => {
+            if values.is_empty() {
+                values.push(sample_of(&field.kind()));
+            }
+            &mut values[0]
+        }
+        value => value,
+    };
+    set(inner.as_message_mut().unwrap(), rest);
+}
+
+fn sample(field: &FieldDescriptor) -> Value {
+    if field.is_map() {
+        let Kind::Message(entry) = field.kind() else { unreachable!() };
+        let value = sample_of(&entry.map_entry_value_field().kind());
+        Value::Map(HashMap::from([(MapKey::String("key".into()), value)]))
+    } else if field.is_list() {
+        Value::List(vec![sample_of(&field.kind())])
+    } else {
+        sample_of(&field.kind())
+    }
+}
+
+fn sample_of(kind: &Kind) -> Value {
+    match kind {
+        Kind::Double => Value::F64(1.0),
+        Kind::Float => Value::F32(1.0),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(1),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(1),
+        Kind::Uint32 | Kind::Fixed32 => Value::U32(1),
+        Kind::Uint64 | Kind::Fixed64 => Value::U64(1),
+        Kind::Bool => Value::Bool(true),
+        Kind::String => Value::String("scripted".into()),
+        Kind::Bytes => Value::Bytes("x".into()),
+        // 1 often is what 0 stands for.
+        Kind::Enum(_) => Value::EnumNumber(2),
+        // Being there is what counts.
+        Kind::Message(inner) => Value::Message(DynamicMessage::new(inner.clone())),
+    }
+}
+
+/// Every built method with its request.
+fn built() -> Vec<(String, MessageDescriptor)> {
+    let services = descriptors().services().filter(|service| service.package_name() == "agentruntime.v1");
+    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    let named = methods.map(|method| (format!("{}/{}", method.parent_service().name(), method.name()), method.input()));
+    named.filter(|(name, _)| !UNBUILT.contains(&name.as_str())).collect()
+}
+
+#[test]
+fn an_rpc_is_built_or_it_is_not() {
+    let built: BTreeSet<String> = built().into_iter().map(|(name, _)| name).collect();
+    let bases: BTreeSet<String> = BASES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(built, bases);
+    for name in UNBUILT {
+        let (service, method) = name.split_once('/').unwrap();
+        let service = descriptors().get_service_by_name(&format!("agentruntime.v1.{service}")).unwrap();
+        assert!(service.methods().any(|known| known.name() == method), "{name} is no RPC");
+    }
+    for (method, base) in BASES {
+        let request = built_request(method);
+        let mut deserializer = serde_json::Deserializer::from_str(base);
+        let wire = DynamicMessage::deserialize(request, &mut deserializer).unwrap().encode_to_vec();
+        validated(method, &wire).unwrap_or_else(|failure| panic!("{method}: {failure}"));
+    }
+}
+
+fn built_request(method: &str) -> MessageDescriptor {
+    built().into_iter().find(|(name, _)| name == method).unwrap().1
+}
+
+#[test]
+fn every_field_takes_effect_or_is_refused_by_name() {
+    let mut refused = 0;
+    let mut effective = 0;
+    for (method, request) in built() {
+        let mut found = Vec::new();
+        places(&request, &Vec::new(), &mut found);
+        for (place, used) in found {
+            let field = path(&place);
+            let answer = validated(&method, &with_field(&method, &request, &place));
+            let named = |exactly: bool| {
+                answer.as_ref().err().is_some_and(|failure| {
+                    failure
+                        .violations
+                        .iter()
+                        .any(|violation| violation.field == field || (!exactly && violation.field.starts_with(&field)))
+                })
+            };
+            match used {
+                Use::Refused => {
+                    assert!(named(true), "{method}: {field} is set and not refused by name: {answer:?}");
+                    refused += 1;
+                }
+                Use::Effective(test) => {
+                    assert_test_exists(&field, test);
+                    let base = validated(&method, &base_wire(&method, &request)).unwrap();
+                    let changes = answer.as_ref().is_ok_and(|taken| *taken != base);
+                    assert!(changes || named(false), "{method}: {field} is set and changes nothing: {answer:?}");
+                    effective += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 50 && effective > 40, "only {refused} and {effective} fields were tried");
+}
+
+fn base_wire(method: &str, request: &MessageDescriptor) -> Vec<u8> {
+    let (_, base) = BASES.iter().find(|(name, _)| *name == method).unwrap();
+    let mut deserializer = serde_json::Deserializer::from_str(base);
+    DynamicMessage::deserialize(request.clone(), &mut deserializer).unwrap().encode_to_vec()
+}
+
+#[test]
+fn the_table_has_nothing_that_no_request_can_carry() {
+    let mut reached = BTreeSet::new();
+    for (_, request) in built() {
+        reached.insert(request.name().to_owned());
+        let mut found = Vec::new();
+        places(&request, &Vec::new(), &mut found);
+        for (place, _) in found {
+            reached.extend(place.iter().map(|field| field.parent_message().name().to_owned()));
+        }
+    }
+    for (message, fields) in FIELDS {
+        assert!(reached.contains(*message), "no request of a built RPC carries {message}");
+        let descriptor = descriptors().get_message_by_name(&format!("agentruntime.v1.{message}")).unwrap();
+        for (field, _) in *fields {
+            assert!(descriptor.get_field_by_name(field).is_some(), "{message} has no field {field}");
+        }
+    }
+}
+
+#[test]
+fn all_that_is_refused_is_told_at_once() {
+    let request = proto::CreateSessionRequest {
+        request_id: "r-1".into(),
+        start_sandbox: true,
+        sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
+        name: "n".repeat(201),
+        ..Default::default()
+    };
+    let failure = validate::create_session(request).unwrap_err();
+    let fields: BTreeSet<&str> = failure.violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, BTreeSet::from(["name", "request_id", "sandbox.strict", "start_sandbox"]));
+    assert!(failure.message.ends_with("(and 3 more)"), "{failure}");
+}
