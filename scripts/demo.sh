@@ -114,7 +114,7 @@ script=$(find "$work/data/sandboxes" -path '*/workspace/hello.sh' -type f | head
 [ -n "$script" ] || fail "there is no hello.sh in the sandbox's workspace"
 note "${script#"$work"/} is there"
 "$bin" watch "$id" --after 0 --until-idle --json > "$work/events.jsonl" || fail "the session cannot be read"
-grep '"blockComplete"' "$work/events.jsonl" | grep '"toolResult"' | grep -q 338350 ||
+grep -E '"block(Start|Complete)":' "$work/events.jsonl" | grep '"toolResult":' | grep 338350 > /dev/null ||
     fail "no tool result holds 338350, which the script prints"
 note "the tool's result holds 338350"
 proven+=("the agent wrote hello.sh in its sandbox and ran it; the result was streamed and stored")

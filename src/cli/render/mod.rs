@@ -20,6 +20,8 @@ mod notice;
 mod printer;
 mod spinner;
 pub(super) mod style;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use block::Shown;

@@ -33,7 +33,7 @@ impl<W: Write> Printer<W> {
             let line = piece.strip_suffix('\n');
             let words = line.unwrap_or(piece);
             if !words.is_empty() {
-                if self.at_line_start {
+                if self.at_line_start && !self.margin.is_empty() {
                     write!(self.out, "{DIM}{}{DIM:#}", self.margin)?;
                 }
                 write!(self.out, "{style}{words}{style:#}")?;
