@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Command,
@@ -21,7 +22,7 @@ use crate::{
     agent::Action,
     domain::{
         Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        TurnStatus, Usage,
+        TurnId, TurnStatus, Usage,
     },
     sandbox::{self, Epoch, Exit},
     store::{self, Acquired, Batch, ExecMark, StdinRow, parts_of},
@@ -47,6 +48,7 @@ pub(super) struct Actor {
     halting: Option<BoxFuture<'static, ()>>,
     last_submit: Option<Instant>,
     idle_since: Instant,
+    traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
     over: bool,
     deserted: bool,
@@ -75,6 +77,7 @@ impl Actor {
             halting: None,
             last_submit: None,
             idle_since: Instant::now(),
+            traced: None,
             actions: Vec::new(),
             over: false,
             deserted: false,
@@ -90,9 +93,19 @@ impl Actor {
         }
         while !self.is_done() {
             self.submit_if_due();
-            self.step().await;
+            let span = self.turn_span();
+            self.step().instrument(span).await;
         }
         self.commands
+    }
+
+    /// The span of the turn that is active; one for as long as it is.
+    fn turn_span(&mut self) -> tracing::Span {
+        let active = self.pending.state().active_turn().map(|turn| &turn.turn_id);
+        if active != self.traced.as_ref().map(|(id, _)| id) {
+            self.traced = active.map(|id| (id.clone(), tracing::info_span!("turn", turn = %id)));
+        }
+        self.traced.as_ref().map_or_else(tracing::Span::none, |(_, span)| span.clone())
     }
 
     fn is_done(&self) -> bool {

@@ -62,6 +62,7 @@ impl Pending {
         self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn: turn.clone() });
         self.record_status(SessionStatus::Running, "", None, Some(by));
         self.record(ConversationId::main(), Some(by), Kind::BlockStart { block });
+        tracing::info!(turn = %turn.turn_id, "turn accepted");
         Ok((Accepted { turn, sequence }, prompt))
     }
 
@@ -119,6 +120,7 @@ impl Pending {
             return;
         };
         self.interrupt_blocks();
+        tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
         let turn = Turn { status, error, usage, end_time: Some(self.time()), ..turn };
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }
