@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared as SharedFuture},
+};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
@@ -31,6 +34,9 @@ use crate::{
 /// Bytes of unsubmitted text above which the agent's output is left unread.
 const BACKLOG: usize = 1 << 20;
 
+/// The end of what ran, for all who wait for it.
+type Shutdown = SharedFuture<BoxFuture<'static, ()>>;
+
 /// See the module.
 pub(super) struct Actor {
     shared: Arc<Shared>,
@@ -45,7 +51,7 @@ pub(super) struct Actor {
     deletes: bool,
     after: Vec<After>,
     in_flight: Option<InFlight>,
-    halting: Option<BoxFuture<'static, ()>>,
+    halting: Option<Shutdown>,
     last_submit: Option<Instant>,
     idle_since: Instant,
     traced: Option<(TurnId, tracing::Span)>,
@@ -185,7 +191,14 @@ impl Actor {
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
         let config = self.shared.config.clone();
         let session = self.pending.state().session.clone();
-        let preparing = launch::prepare(config, self.key.clone(), self.epoch, session, memory);
+        let (before, key, epoch) = (self.halting.clone(), self.key.clone(), self.epoch);
+        let preparing = async move {
+            // The same sandbox may just be ending: what is started now must not end with it.
+            if let Some(before) = before {
+                before.await;
+            }
+            launch::prepare(config, key, epoch, session, memory).await
+        };
         self.side = Side::Preparing(Box::pin(preparing), prompt);
     }
 
@@ -503,14 +516,14 @@ impl Actor {
 
     /// Ends what runs, after what is being ended already.
     fn carry_out(&mut self, halt: Halt) {
-        let before = self.halting.take();
-        let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
-        self.halting = Some(Box::pin(async move {
+        let (before, shared, epoch) = (self.halting.take(), Arc::clone(&self.shared), self.epoch);
+        let halting = async move {
             if let Some(before) = before {
                 before.await;
             }
             halt.carry_out(shared, epoch).await;
-        }));
+        };
+        self.halting = Some(halting.boxed().shared());
     }
 }
 
