@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read as _},
     os::unix::{
         fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
-        process::CommandExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
     },
     path::Path,
     process::{Command, Stdio},
@@ -227,7 +227,8 @@ async fn reaps_no_stranger() {
     // The very same one is no stranger.
     record(began, boot.trim());
     local.reap().await.expect("reaped");
-    assert!(!stranger.wait().expect("ended").success());
+    let ended = soon(apart(move || stranger.wait())).await.expect("ended");
+    assert_eq!(ended.signal(), Some(9));
 }
 
 /// Opens a fifo for reading, which waits for its writer unless the flags say otherwise.
