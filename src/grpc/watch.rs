@@ -151,13 +151,27 @@ fn cut(state: proto::SessionState) -> Vec<proto::SessionState> {
     let proto::SessionState { session, turns, conversations, permissions, questions, permission_rules, files, blocks } =
         state;
     let mut chunks = Chunks { done: Vec::new(), open: proto::SessionState { session, ..Default::default() }, bytes: 0 };
-    turns.into_iter().for_each(|turn| chunks.room(turn.encoded_len()).turns.push(turn));
-    conversations.into_iter().for_each(|item| chunks.room(item.encoded_len()).conversations.push(item));
-    permissions.into_iter().for_each(|item| chunks.room(item.encoded_len()).permissions.push(item));
-    questions.into_iter().for_each(|item| chunks.room(item.encoded_len()).questions.push(item));
-    permission_rules.into_iter().for_each(|item| chunks.room(item.encoded_len()).permission_rules.push(item));
-    files.into_iter().for_each(|item| chunks.room(item.encoded_len()).files.push(item));
-    blocks.into_iter().for_each(|item| chunks.room(item.encoded_len()).blocks.push(item));
+    for item in turns {
+        chunks.room(item.encoded_len()).turns.push(item);
+    }
+    for item in conversations {
+        chunks.room(item.encoded_len()).conversations.push(item);
+    }
+    for item in permissions {
+        chunks.room(item.encoded_len()).permissions.push(item);
+    }
+    for item in questions {
+        chunks.room(item.encoded_len()).questions.push(item);
+    }
+    for item in permission_rules {
+        chunks.room(item.encoded_len()).permission_rules.push(item);
+    }
+    for item in files {
+        chunks.room(item.encoded_len()).files.push(item);
+    }
+    for item in blocks {
+        chunks.room(item.encoded_len()).blocks.push(item);
+    }
     chunks.done.push(chunks.open);
     chunks.done
 }

@@ -34,11 +34,11 @@ const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
 const SESSIONS_GRACE: Duration = Duration::from_secs(20);
 /// Time between a session's deletion and the removal of what is stored of it, so that whoever watches can read its end.
-const PURGE_AFTER: Duration = Duration::from_secs(600);
+const PURGE_AFTER: Duration = Duration::from_mins(10);
 /// How often deleted sessions are looked for.
-const PURGE_EVERY: Duration = Duration::from_secs(60);
-/// Agents get no network traffic of their own accord for this long before their sandbox is stopped.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+const PURGE_EVERY: Duration = Duration::from_mins(1);
+/// Silence of a session after which its sandbox is stopped.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Deltas of a session that nobody watches are gathered for this long.
 const UNWATCHED_DELTA_WINDOW: Duration = Duration::from_millis(250);
 
@@ -77,7 +77,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);
         let manager = Manager::new(log, sessions(&config, Arc::clone(&provider))?, &tasks);
-        default_profile(&*store).await?;
+        default_profile(&store).await?;
         manager.recover().await.map_err(StartError::Recover)?;
 
         let drain = CancellationToken::new();
@@ -128,7 +128,9 @@ impl Server {
             serving.abort();
         }
         manager.log().close();
-        provider.shutdown().await;
+        if let Err(error) = provider.shutdown().await {
+            tracing::warn!(%error, "some sandboxes could not be stopped");
+        }
         tasks.close();
         if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");

@@ -23,7 +23,7 @@ pub(super) const SERVICES: [&str; 5] = [
     "agentruntime.v1.RuntimeService",
 ];
 /// How long a browser may remember what an origin is allowed.
-const CORS_MAX_AGE: Duration = Duration::from_secs(7200);
+const CORS_MAX_AGE: Duration = Duration::from_hours(2);
 
 pub(super) async fn build(
     config: &Config,
@@ -46,7 +46,7 @@ pub(super) async fn build(
         .add_service(health_service)
         .add_service(reflection().build_v1().expect("the compiled contract is a valid descriptor set"))
         .add_service(reflection().build_v1alpha().expect("the compiled contract is a valid descriptor set"));
-    let router = routes
+    let app = routes
         .routes()
         .prepare()
         .into_axum_router()
@@ -55,7 +55,7 @@ pub(super) async fn build(
         .layer(GrpcWebLayer::new())
         .layer(middleware::from_fn(trace::layer))
         .layer(cors(&config.cors_origins));
-    (health, Routes::from(router))
+    (health, Routes::from(app))
 }
 
 /// No foreign page may call unless its origin is named.

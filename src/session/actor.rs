@@ -6,19 +6,23 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Command,
-    launch::{self, Prepared},
+    after::{After, Answer, Halt, InFlight},
+    launch,
     manager::Shared,
     pending::Pending,
-    running::{Happened, Running, maybe},
+    running::{Happened, maybe},
+    side::{Side, SideTurn},
+    turn::Prompt,
 };
 use crate::{
-    agent::{self, Action},
+    agent::Action,
     domain::{
         Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        TurnStatus, Usage,
+        TurnId, TurnStatus, Usage,
     },
     sandbox::{self, Epoch, Exit},
     store::{self, Acquired, Batch, ExecMark, StdinRow, parts_of},
@@ -44,44 +48,10 @@ pub(super) struct Actor {
     halting: Option<BoxFuture<'static, ()>>,
     last_submit: Option<Instant>,
     idle_since: Instant,
+    traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
     over: bool,
     deserted: bool,
-}
-
-/// The agent's side of the session.
-enum Side {
-    /// Nothing runs.
-    Off,
-    /// The sandbox is being made.
-    Preparing(BoxFuture<'static, Result<Prepared, Failure>>, Vec<u8>),
-    /// The program is being recorded, then started; input waits for it.
-    Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
-    /// The program runs.
-    On(Box<Running>),
-}
-
-/// What is done once the batch that caused it is stored.
-enum After {
-    Reply(Box<dyn FnOnce(Result<(), Failure>) + Send>),
-    Prepare(Vec<u8>),
-    Start(Prepared),
-    Write(StdinRow),
-    Halt(Halt),
-    Leave,
-}
-
-/// Ends what runs in a sandbox.
-struct Halt {
-    sandbox: Option<Arc<dyn sandbox::Sandbox>>,
-    destroy: Option<SandboxId>,
-    reply: Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>,
-}
-
-struct InFlight {
-    outcome: BoxFuture<'static, Result<(), store::Error>>,
-    offset: u64,
-    after: Vec<After>,
 }
 
 impl Actor {
@@ -107,6 +77,7 @@ impl Actor {
             halting: None,
             last_submit: None,
             idle_since: Instant::now(),
+            traced: None,
             actions: Vec::new(),
             over: false,
             deserted: false,
@@ -115,16 +86,26 @@ impl Actor {
 
     /// Runs until there is nothing to do. With `prompt` the active turn was accepted just now and its agent is to be
     /// started; without, an active turn is one that an earlier owner left and nobody can go on with.
-    pub(super) async fn run(mut self, prompt: Option<Vec<u8>>) -> mpsc::Receiver<Command> {
+    pub(super) async fn run(mut self, prompt: Option<Prompt>) -> mpsc::Receiver<Command> {
         match prompt {
             Some(prompt) => self.prepare(prompt),
             None => self.clean_up(),
         }
         while !self.is_done() {
             self.submit_if_due();
-            self.step().await;
+            let span = self.turn_span();
+            self.step().instrument(span).await;
         }
         self.commands
+    }
+
+    /// The span of the turn that is active; one for as long as it is.
+    fn turn_span(&mut self) -> tracing::Span {
+        let active = self.pending.state().active_turn().map(|turn| &turn.turn_id);
+        if active != self.traced.as_ref().map(|(id, _)| id) {
+            self.traced = active.map(|id| (id.clone(), tracing::info_span!("turn", turn = %id)));
+        }
+        self.traced.as_ref().map_or_else(tracing::Span::none, |(_, span)| span.clone())
     }
 
     fn is_done(&self) -> bool {
@@ -141,14 +122,14 @@ impl Actor {
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
-            outcome = committed(&mut self.in_flight) => self.committed(outcome),
+            outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
             () = drain.cancelled(), if answering && !matches!(self.side, Side::Off) => self.drain(),
             command = self.commands.recv(), if answering => match command {
                 Some(command) => self.command(command),
                 None => self.deserted(),
             },
-            turn = side(&mut self.side, read) => self.side_turned(turn),
+            turn = self.side.next(read) => self.side_turned(turn),
             () = until(flush_at) => self.submit(),
             () = until(idle_at) => self.stop_idle(),
         }
@@ -156,19 +137,14 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Send { parts, by, reply } => {
-                let text = super::turn::text(&parts);
-                match self.pending.accept(parts, &by) {
-                    Err(failure) => drop(reply.send(Err(failure))),
-                    Ok(accepted) => {
-                        let agent = self.pending.state().session.agent;
-                        let block_id = accepted.turn.block_id.clone().expect("a caller's turn has a block");
-                        self.give(agent::prompt(agent, &block_id, &text));
-                        let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
-                        self.after.push(After::Reply(Box::new(answer)));
-                    }
+            Command::Send { parts, by, reply } => match self.pending.accept(parts, &by) {
+                Err(failure) => drop(reply.send(Err(failure))),
+                Ok((accepted, prompt)) => {
+                    self.give(prompt);
+                    let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
+                    self.after.push(After::Reply(Box::new(answer)));
                 }
-            }
+            },
             Command::Stop { by, reply } => {
                 let answer = Box::new(move |stored| drop(reply.send(stored)));
                 self.halt("stopped by a call", SessionStatus::Stopped, &by, None, Some(answer));
@@ -192,9 +168,10 @@ impl Actor {
     }
 
     /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
-    fn give(&mut self, prompt: Vec<u8>) {
+    fn give(&mut self, prompt: Prompt) {
         if let Side::On(running) = &mut self.side {
-            let row = running.input(prompt);
+            running.parser.prompted(&prompt.block_id);
+            let row = running.input(prompt.bytes);
             self.stdin.push(row.clone());
             self.after.push(After::Write(row));
         } else {
@@ -204,7 +181,7 @@ impl Actor {
         }
     }
 
-    fn prepare(&mut self, prompt: Vec<u8>) {
+    fn prepare(&mut self, prompt: Prompt) {
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
         let config = self.shared.config.clone();
         let session = self.pending.state().session.clone();
@@ -214,11 +191,12 @@ impl Actor {
 
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
-            SideTurn::Prepared(Ok(prepared), prompt) => {
+            SideTurn::Prepared(Ok(mut prepared), prompt) => {
+                prepared.parser.prompted(&prompt.block_id);
                 let sandbox = self.sandbox(SandboxStatus::Ready, "");
                 let mark = prepared.mark(sandbox.generation);
                 self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt };
+                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes };
                 self.stdin.push(row.clone());
                 self.mark = Some(mark);
                 self.side = Side::Starting(None, Arc::clone(&prepared.sandbox), vec![row]);
@@ -321,7 +299,7 @@ impl Actor {
         status: SessionStatus,
         by: &Principal,
         destroy: Option<SandboxId>,
-        reply: Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>,
+        reply: Option<Answer>,
     ) {
         self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), Some(by));
         let sandbox = self.off();
@@ -534,54 +512,6 @@ impl Actor {
             halt.carry_out(shared, epoch).await;
         }));
     }
-}
-
-impl Halt {
-    async fn carry_out(self, shared: Arc<Shared>, epoch: Epoch) {
-        if let Some(sandbox) = &self.sandbox {
-            if let Err(error) = sandbox.terminate(epoch).await {
-                tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");
-            }
-        }
-        if let Some(id) = &self.destroy
-            && let Err(error) = shared.config.provider.destroy(id).await
-        {
-            tracing::warn!(sandbox = %id, %error, "a sandbox could not be removed; the purge tries again");
-        }
-        if let Some(reply) = self.reply {
-            reply(Ok(()));
-        }
-    }
-}
-
-/// What the agent's side comes up with.
-enum SideTurn {
-    Prepared(Result<Prepared, Failure>, Vec<u8>),
-    Started(Result<Running, Failure>, Vec<StdinRow>),
-    Happened(Happened),
-}
-
-async fn side(side: &mut Side, read: bool) -> SideTurn {
-    match side {
-        Side::Off => std::future::pending().await,
-        Side::Preparing(preparing, prompt) => {
-            let prepared = preparing.await;
-            let prompt = std::mem::take(prompt);
-            *side = Side::Off;
-            SideTurn::Prepared(prepared, prompt)
-        }
-        Side::Starting(starting, _, rows) => {
-            let started = maybe(starting).await;
-            let rows = std::mem::take(rows);
-            *side = Side::Off;
-            SideTurn::Started(started, rows)
-        }
-        Side::On(running) => SideTurn::Happened(running.next(read).await),
-    }
-}
-
-async fn committed(in_flight: &mut Option<InFlight>) -> Result<(), store::Error> {
-    maybe(&mut in_flight.as_mut().map(|in_flight| &mut in_flight.outcome)).await
 }
 
 async fn until(at: Option<Instant>) {

@@ -39,8 +39,7 @@ pub(super) fn block_id(id: BlockId) -> BlockId {
     if id.as_str().len() <= MAX_ID_BYTES {
         return id;
     }
-    let hash = Sha256::digest(id.as_str().as_bytes());
-    BlockId::new(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    BlockId::new(format!("{:x}", Sha256::digest(id.as_str().as_bytes())))
 }
 
 /// Cuts a block's content and returns how many bytes of its growing text were cut off.

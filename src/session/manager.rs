@@ -13,9 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
-use super::{Command, Config, NewSession, Reply, actor::Actor, launch, pending::Pending, turn};
+use super::{Command, Config, NewSession, Reply, actor::Actor, launch, pending::Pending, turn::Prompt};
 use crate::{
-    agent,
     domain::{
         Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason, Session,
         SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn, Usage,
@@ -108,7 +107,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::ProfileNotFound`], [`Reason::SandboxUnsuitable`], [`Reason::ExternalIdInUse`],
-    /// [`Reason::AgentUnavailable`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
     pub async fn create(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
@@ -123,8 +122,7 @@ impl Manager {
         let begun = Kind::ConversationUpdated { conversation: Conversation::main(), session_usage: Usage::default() };
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
-        let accepted = message.map(|parts| (turn::text(&parts), pending.accept(parts, by)));
-        let accepted = accepted.map(|(text, accepted)| accepted.map(|accepted| (text, accepted))).transpose()?;
+        let accepted = message.map(|parts| pending.accept(parts, by)).transpose()?;
         if accepted.is_some() {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
@@ -133,9 +131,8 @@ impl Manager {
         let (sender, commands) = mpsc::channel(QUEUE);
         self.slots().insert(key.clone(), sender);
         let stored = self.store(&key, &session, &mut pending).await;
-        if let (Ok(()), Some((text, accepted))) = (&stored, &accepted) {
-            let block_id = accepted.turn.block_id.as_ref().expect("a caller's turn has a block");
-            let prompt = agent::prompt(session.agent, block_id, text);
+        if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
+            let prompt = prompt.clone();
             self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, Some(prompt)));
         } else {
             // Whoever found the session meanwhile asks again, and finds no slot.
@@ -143,7 +140,7 @@ impl Manager {
         }
         stored?;
         let view = self.view(&key).await?;
-        Ok(Created { view, turn: accepted.map(|(_, accepted)| accepted.turn), sequence })
+        Ok(Created { view, turn: accepted.map(|(accepted, _)| accepted.turn), sequence })
     }
 
     async fn store(&self, key: &SessionKey, session: &Session, pending: &mut Pending) -> Result<(), Failure> {
@@ -312,12 +309,7 @@ impl Shared {
 }
 
 /// One actor after the other, for as long as there are commands; then the slot is given back.
-async fn host(
-    shared: Arc<Shared>,
-    key: SessionKey,
-    mut commands: mpsc::Receiver<Command>,
-    mut prompt: Option<Vec<u8>>,
-) {
+async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver<Command>, mut prompt: Option<Prompt>) {
     loop {
         match shared.log.store().acquire(&key).await {
             Ok(Some(acquired)) => {

@@ -4,6 +4,7 @@
 //! A session with nothing to do is a row and costs nothing here. Nothing in this room knows the wire.
 
 mod actor;
+mod after;
 mod bounds;
 mod config;
 mod launch;
@@ -13,6 +14,7 @@ mod profiles;
 mod programs;
 mod replay;
 mod running;
+mod side;
 mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;

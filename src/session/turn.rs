@@ -5,16 +5,25 @@ use uuid::Uuid;
 
 use super::{manager::Accepted, pending::Pending};
 use crate::{
-    agent::{Outcome, TurnEnd},
+    agent::{self, Outcome, TurnEnd},
     domain::{
         Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure, Kind,
         Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
     },
 };
 
+/// A message as the agent's program is given it.
+#[derive(Clone, Debug)]
+pub(super) struct Prompt {
+    /// Whose message it is.
+    pub(super) block_id: BlockId,
+    /// For its input.
+    pub(super) bytes: Vec<u8>,
+}
+
 impl Pending {
     /// Accepts a message: its turn runs from now on.
-    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<Accepted, Failure> {
+    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<(Accepted, Prompt), Failure> {
         if let Some(turn) = self.state().active_turn()
             && let Effect::Refuse(reason) = Command::Send.effect(turn.status)
         {
@@ -24,7 +33,9 @@ impl Pending {
         }
         let sequence = self.head();
         let now = self.time();
-        let block_id = user_block_id(self.state().session.agent);
+        let agent = self.state().session.agent;
+        let block_id = user_block_id(agent);
+        let prompt = Prompt { bytes: agent::prompt(agent, &block_id, &text(&parts)), block_id: block_id.clone() };
         let turn = Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
@@ -51,7 +62,8 @@ impl Pending {
         self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn: turn.clone() });
         self.record_status(SessionStatus::Running, "", None, Some(by));
         self.record(ConversationId::main(), Some(by), Kind::BlockStart { block });
-        Ok(Accepted { turn, sequence })
+        tracing::info!(turn = %turn.turn_id, "turn accepted");
+        Ok((Accepted { turn, sequence }, prompt))
     }
 
     /// The agent took a message up, or went on unasked.
@@ -108,6 +120,7 @@ impl Pending {
             return;
         };
         self.interrupt_blocks();
+        tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
         let turn = Turn { status, error, usage, end_time: Some(self.time()), ..turn };
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }
@@ -151,7 +164,7 @@ impl Pending {
 }
 
 /// The text of a message, as the agent is given it.
-pub(super) fn text(parts: &[ContentPart]) -> String {
+fn text(parts: &[ContentPart]) -> String {
     let mut text = String::new();
     for part in parts {
         match part {

@@ -26,7 +26,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Stores a session with its first events. The head must be 0, the epoch of the batch 0.
     ///
     /// # Errors
-    /// [`Error::ExternalIdInUse`], [`Error::Unavailable`].
+    /// [`Error::Conflict`] when there is or was a session of that id, [`Error::ExternalIdInUse`], [`Error::Unavailable`].
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error>;
 
     /// Makes the caller the owner of a session: raises its epoch, so that earlier owners can append no more, and returns
@@ -37,8 +37,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, Error>;
 
     /// Appends batches of several sessions in one transaction: all that can be are stored, and the answer says for each
-    /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`] and does not hinder
-    /// the others.
+    /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`], one of an unknown
+    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`]; none hinders the others.
     ///
     /// # Errors
     /// The outer one when nothing was stored. After [`Error::Unavailable`] it is not known whether the transaction took
@@ -201,8 +201,9 @@ pub struct StdinRow {
 pub struct Acquired {
     /// Of the new owner.
     pub epoch: i64,
-    /// The record, the conversations, the turns that are not over, the blocks that are not final with all their text, and
-    /// the permission requests and questions that are open. Nothing else: what is over is not needed, and may be long.
+    /// The record, the conversations, the standing answers, the turns that are not over, the blocks that are not final
+    /// with all their text, and the permission requests and questions that are open. Nothing else: what is over is not
+    /// needed, and may be long.
     pub open: SessionState,
     /// The newest program of the session, with its parser's checkpoint (`parser_state` is set).
     pub exec: Option<ExecMark>,

@@ -66,3 +66,41 @@ fn from_migration(error: MigrateError) -> Error {
         error => Error::Corrupt(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    async fn fail(connection: &mut SqliteConnection, sql: &str) -> Error {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap_err().into()
+    }
+
+    fn is_unavailable(error: Error, said: &str) {
+        assert!(matches!(&error, Error::Unavailable(text) if text.contains(said)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn each_failure_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(dir.path().join("a.db")).create_if_missing(true);
+        let options = options.busy_timeout(std::time::Duration::ZERO);
+        let mut one = options.connect().await.unwrap();
+        let mut other = options.connect().await.unwrap();
+        sqlx::raw_sql("CREATE TABLE a (b UNIQUE); INSERT INTO a VALUES (1)").execute(&mut one).await.unwrap();
+
+        let full = "PRAGMA max_page_count = 4; INSERT INTO a VALUES (zeroblob(100000))";
+        is_unavailable(fail(&mut one, full).await, "the disk is full");
+        assert!(matches!(fail(&mut one, "INSERT INTO a VALUES (1)").await, Error::Corrupt(_)));
+        assert!(matches!(fail(&mut one, "SELECT * FROM missing").await, Error::Corrupt(_)));
+
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut one).await.unwrap();
+        is_unavailable(fail(&mut other, "BEGIN IMMEDIATE").await, "another program holds the database");
+
+        let nowhere = SqliteConnectOptions::new().filename(dir.path().join("no/dir.db"));
+        is_unavailable(nowhere.connect().await.unwrap_err().into(), "unable to open");
+        let row = sqlx::query_scalar::<_, i64>("SELECT 'text'").fetch_one(&mut one).await;
+        assert!(matches!(row.unwrap_err().into(), Error::Corrupt(_)));
+    }
+}

@@ -1,8 +1,8 @@
 //! The connections: one that writes, a few that read, and how each transaction begins and ends.
 //!
-//! A transaction that was not ended, because its future was dropped or because an error left its fate unknown, spoils
-//! the writing connection; the next writer replaces it. So no error can leave half a transaction behind, and after a
-//! failed flush to disk nothing is trusted that the old connection held.
+//! A transaction that is dropped without an end, because its future was dropped or because an error left its fate unknown,
+//! takes the writing connection with it; the next writer makes a new one. So no error can leave half a transaction
+//! behind, and after a failed flush to disk nothing is trusted that the old connection held.
 
 use std::{
     fs::OpenOptions,
@@ -39,6 +39,8 @@ pub(super) struct Connections {
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Option<SqliteConnection>,
+    /// A new one sees what the old one did: not in memory.
+    replaceable: bool,
     /// A transaction was begun and not ended.
     spoiled: bool,
     closed: bool,
@@ -66,7 +68,6 @@ impl Connections {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("journal_size_limit", "67108864");
-        let this = Self::migrated(options, None).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(PATIENCE)
@@ -74,7 +75,7 @@ impl Connections {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(common.pragma("query_only", "ON"));
-        Ok(Self { readers: Some(readers), ..this })
+        Self::migrated(options, Some(readers)).await
     }
 
     /// A database that is gone when this is.
@@ -85,16 +86,17 @@ impl Connections {
     async fn migrated(options: SqliteConnectOptions, readers: Option<SqlitePool>) -> Result<Self, Error> {
         let mut connection = options.connect().await?;
         MIGRATIONS.run(&mut connection).await?;
-        let writer = Writer { connection: Some(connection), spoiled: false, closed: false };
+        let writer =
+            Writer { connection: Some(connection), replaceable: readers.is_some(), spoiled: false, closed: false };
         Ok(Self { options, writer: Mutex::new(writer), readers })
     }
 
     /// Begins to write, as soon as nobody else does.
     pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
-        let mut writer = self.lock().await?;
-        writer.spoiled = true;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut **writer).await?;
-        Ok(WriteTx(writer))
+        let mut tx = WriteTx(self.lock().await?);
+        tx.0.spoiled = true;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// Begins to read.
@@ -126,15 +128,8 @@ impl Connections {
             return Err(Error::Unavailable("the store is closed".into()));
         }
         if writer.spoiled {
-            if self.readers.is_some() {
-                if let Some(connection) = writer.connection.take() {
-                    // Whatever it says: it is not used again.
-                    connection.close().await.ok();
-                }
-            } else {
-                // In memory the connection is the database. That there is nothing to undo is no error.
-                sqlx::query("ROLLBACK").execute(&mut **writer).await.ok();
-            }
+            // That there is nothing to undo is no error.
+            sqlx::query("ROLLBACK").execute(&mut **writer).await.ok();
             writer.spoiled = false;
         }
         if writer.connection.is_none() {
@@ -159,6 +154,16 @@ impl WriteTx<'_> {
         sqlx::query(how).execute(&mut **self).await?;
         self.0.spoiled = false;
         Ok(())
+    }
+}
+
+impl Drop for WriteTx<'_> {
+    fn drop(&mut self) {
+        if self.0.spoiled && self.0.replaceable {
+            // Its own thread ends what it is at, then undoes the transaction and lets go of the file.
+            self.0.connection = None;
+            self.0.spoiled = false;
+        }
     }
 }
 
@@ -217,4 +222,49 @@ fn common_options() -> SqliteConnectOptions {
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(256)
         .disable_statement_logging()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(connection: &mut SqliteConnection, name: &str) -> String {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"));
+        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+    }
+
+    /// What durability rests on; also of the connection that replaces one that failed.
+    #[tokio::test]
+    async fn commits_reach_the_disk_and_readers_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let connections = Connections::file(&dir.path().join("a.db")).await.unwrap();
+        for _ in 0..2 {
+            let mut tx = connections.write().await.unwrap();
+            for (name, value) in [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")] {
+                assert_eq!(pragma(&mut tx, name).await, value, "{name}");
+            }
+            drop(tx);
+        }
+        let mut tx = connections.read().await.unwrap();
+        let refused = sqlx::query("DELETE FROM session").execute(&mut *tx).await;
+        assert!(refused.unwrap_err().to_string().contains("readonly"));
+    }
+
+    /// What was begun and not ended is undone, and holds nobody up.
+    #[tokio::test]
+    async fn a_transaction_without_an_end_never_was() {
+        let dir = tempfile::tempdir().unwrap();
+        for connections in [Connections::memory().await, Connections::file(&dir.path().join("a.db")).await] {
+            let connections = connections.unwrap();
+            for _ in 0..3 {
+                let mut tx = connections.write().await.unwrap();
+                let sql = "INSERT INTO profile (tenant_id, profile_id, revision, name, newest, body)
+                    VALUES ('t', 'p', 1, 'n', 1, x'')";
+                sqlx::query(sql).execute(&mut *tx).await.unwrap();
+            }
+            let mut tx = connections.read().await.unwrap();
+            let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM profile").fetch_one(&mut *tx).await.unwrap();
+            assert_eq!(count, 0);
+        }
+    }
 }

@@ -1,0 +1,53 @@
+//! The agent's side of a session: nothing, an agent that is being started in steps, or one that runs.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::{
+    launch::Prepared,
+    running::{Happened, Running, maybe},
+    turn::Prompt,
+};
+use crate::{domain::Failure, sandbox, store::StdinRow};
+
+/// The agent's side of the session.
+pub(super) enum Side {
+    /// Nothing runs.
+    Off,
+    /// The sandbox is being made.
+    Preparing(BoxFuture<'static, Result<Prepared, Failure>>, Prompt),
+    /// The program is being recorded, then started; input waits for it.
+    Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
+    /// The program runs.
+    On(Box<Running>),
+}
+
+/// What the agent's side comes up with.
+pub(super) enum SideTurn {
+    Prepared(Result<Prepared, Failure>, Prompt),
+    Started(Result<Running, Failure>, Vec<StdinRow>),
+    Happened(Happened),
+}
+
+impl Side {
+    /// Waits for what it comes up with next; output only while `read`. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self, read: bool) -> SideTurn {
+        match self {
+            Self::Off => std::future::pending().await,
+            Self::Preparing(preparing, prompt) => {
+                let prepared = preparing.await;
+                let prompt = prompt.clone();
+                *self = Self::Off;
+                SideTurn::Prepared(prepared, prompt)
+            }
+            Self::Starting(starting, _, rows) => {
+                let started = maybe(starting).await;
+                let rows = std::mem::take(rows);
+                *self = Self::Off;
+                SideTurn::Started(started, rows)
+            }
+            Self::On(running) => SideTurn::Happened(running.next(read).await),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The conformance suite of stores, run against every implementation there is, and what is special about a file.
+
+#[path = "store/file.rs"]
+mod file;
+#[path = "store/history.rs"]
+mod history;
+#[path = "store/load.rs"]
+mod load;
+#[path = "store/make.rs"]
+mod make;
+#[path = "store/reads.rs"]
+mod reads;
+#[path = "store/writes.rs"]
+mod writes;
+
+use agent_runtime::store::{SqliteStore, Store as _};
+use proptest::{
+    collection::vec,
+    prelude::any,
+    test_runner::{Config, TestRunner},
+};
+
+macro_rules! conformance {
+    ($($suite:ident::$name:ident,)*) => {
+        mod in_a_file {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                let store = SqliteStore::open(&dir.path().join("store.db")).await.unwrap();
+                $suite::$name(&store).await;
+                store.close().await;
+            })*
+        }
+
+        mod in_memory {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                let store = SqliteStore::in_memory().await.unwrap();
+                $suite::$name(&store).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    writes::a_session_is_created_once,
+    writes::only_the_newest_owner_appends,
+    writes::a_batch_goes_on_from_the_head,
+    writes::a_hole_is_never_stored,
+    writes::batches_of_one_append_fail_alone,
+    writes::a_new_owner_gets_what_is_open,
+    writes::a_new_owner_gets_where_the_program_stands,
+    writes::a_deleted_session_leaves_its_log,
+    writes::purging_leaves_only_the_tombstone,
+    writes::an_external_id_is_one_session_of_a_tenant,
+    reads::another_tenant_finds_nothing,
+    reads::events_come_in_pages,
+    reads::text_may_hold_any_character,
+    reads::blocks_come_in_pages_of_bytes,
+    reads::sessions_are_listed_newest_first,
+    reads::what_runs_is_found,
+    reads::profiles_have_revisions,
+    reads::readers_see_one_moment,
+    writes::a_caller_may_give_up_at_any_point,
+    writes::a_closed_store_says_so,
+}
+
+/// `snapshot == fold(events)`, whatever happens, however it is cut into batches, and whoever owns the session.
+#[test]
+fn what_is_read_is_the_fold_of_the_log() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let store = runtime.block_on(SqliteStore::in_memory()).unwrap();
+    let mut runner = TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() });
+    let steps = vec((any::<u8>(), any::<u8>(), any::<u8>()), 0..100);
+    runner
+        .run(&steps, |steps| {
+            runtime.block_on(history::check(&store, &steps));
+            Ok(())
+        })
+        .unwrap();
+    runtime.block_on(store.close());
+}
