@@ -271,7 +271,7 @@ fn tokens(code: &str) -> Vec<Token> {
             tokens.last_mut().expect("a name was begun").text.push(character);
         } else if character == ':' && code[at + 1..].starts_with(':') {
             tokens.push(Token { text: "::".to_owned(), line });
-        } else if !character.is_whitespace() && !(character == ':' && code[..at].ends_with(':')) {
+        } else if !(character.is_whitespace() || character == ':' && code[..at].ends_with(':')) {
             tokens.push(Token { text: character.to_string(), line });
         }
         in_name = part_of_name;

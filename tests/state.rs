@@ -148,12 +148,12 @@ fn turns_give_the_active_one_and_the_queue() {
 fn the_record_changes_by_totals() {
     let update = json!({"sessionUpdated": {"name": "n", "labels": {"k": "v"}, "metadata": {"m": 1.0}, "options": {"model": "o"}, "etag": "e"}});
     let set = json!({"session": {"name": "n", "labels": {"k": "v"}, "metadata": {"m": 1.0}, "options": {"model": "o"}, "etag": "e"}});
-    assert_eq!(changed(&[update.clone()]), set);
+    assert_eq!(changed(std::slice::from_ref(&update)), set);
     assert_eq!(changed(&[update, json!({"sessionUpdated": {}})]), json!({}), "empty ones replace too");
 
     let failed =
         json!({"statusChanged": {"status": "SESSION_STATUS_FAILED", "reason": "r", "error": {"message": "m"}}});
-    let state = changed(&[failed.clone()]);
+    let state = changed(std::slice::from_ref(&failed));
     assert_eq!(state, json!({"session": {"status": "SESSION_STATUS_FAILED", "error": {"message": "m"}}}));
     let idle = json!({"statusChanged": {"status": "SESSION_STATUS_IDLE"}});
     assert_eq!(changed(&[failed, idle]), json!({}), "an unset error replaces too");

@@ -72,7 +72,7 @@ fn text_looks_the_same_in_pieces_merged_whole_and_in_a_snapshot() {
     let words = "one **two** `three`\n\n```sh\nls # x\n```\n# Four\nfive * six";
     let expected = format!("{words}\n");
     let whole = complete(text("a", "COMPLETE", words));
-    assert_eq!(shown(&[whole.clone()]), expected);
+    assert_eq!(shown(std::slice::from_ref(&whole)), expected);
     for size in 1..words.len() {
         let mut events = vec![start(text("a", "STREAMING", ""))];
         let pieces = words.as_bytes().chunks(size).map(|piece| std::str::from_utf8(piece).unwrap());
@@ -148,7 +148,7 @@ fn results_away_from_their_call_say_whose_they_are() {
 
 #[test]
 fn a_long_result_is_cut_and_says_by_how_much() {
-    let lines = |count: usize| (1..=count).map(|n| format!("{n}\n")).collect::<String>();
+    let lines = |count: usize| (1..=count).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
     let cut = |count| shown(&[complete(result("t", "COMPLETE", json!({"text": lines(count)})))]);
     assert!(cut(10).ends_with("  │ 9\n  │ 10\n"), "{}", cut(10));
     assert!(cut(11).ends_with("  │ 10\n  │ … 1 more line\n"), "{}", cut(11));
