@@ -69,10 +69,11 @@ impl Server {
         let provider = Arc::new(Local::new(LocalConfig {
             root: config.data.join("sandboxes"),
             hidden: vec![config.data.clone()],
+            shared: vec![config.cache()],
             isolation: config.isolation()?,
         })?);
         let isolation = provider.isolation();
-        tracing::info!(?isolation, "agents run in local sandboxes");
+        tracing::info!(?isolation, why_not_better = provider.why_plain(), "agents run in local sandboxes");
 
         let tasks = TaskTracker::new();
         let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);

@@ -22,7 +22,8 @@ use agent_runtime::{
 use crate::rig::{NOW, Rig, give, noise, prints, program, sandbox, session, sh, soon, start, stdout, until};
 
 fn over(root: &Path, isolation: Wanted) -> Local {
-    Local::new(LocalConfig { root: root.to_owned(), hidden: Vec::new(), isolation }).expect("usable")
+    Local::new(LocalConfig { root: root.to_owned(), hidden: Vec::new(), shared: Vec::new(), isolation })
+        .expect("usable")
 }
 
 #[tokio::test(flavor = "multi_thread")]

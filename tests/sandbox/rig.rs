@@ -50,6 +50,7 @@ impl Rig {
         let local = Local::new(LocalConfig {
             root: data.path().join("sandboxes"),
             hidden: vec![data.path().to_owned()],
+            shared: Vec::new(),
             isolation,
         })?;
         Ok(Self { local, data })

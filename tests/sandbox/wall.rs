@@ -47,6 +47,33 @@ async fn the_data_directory_is_hidden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_shows_in_what_is_hidden_and_nothing_else_does() {
+    let outer = tempfile::tempdir().expect("a directory");
+    let data = outer.path().join("data");
+    let agents = data.join("cache/agents");
+    fs::create_dir_all(&agents).expect("made");
+    fs::write(data.join("store"), "SECRET").expect("written");
+    fs::write(agents.join("tool"), "tool\n").expect("written");
+    if Rig::namespace().is_none() {
+        return;
+    }
+    let local = agent_runtime::sandbox::local::Local::new(agent_runtime::sandbox::local::LocalConfig {
+        root: data.join("sandboxes"),
+        hidden: vec![data.clone()],
+        shared: vec![data.join("cache")],
+        isolation: agent_runtime::sandbox::local::Wanted::Namespace,
+    })
+    .expect("usable");
+    let sandbox = sandbox(&local).await;
+    let script = format!("cat {}/tool; cat {}/store || echo refused", agents.display(), data.display());
+    // Alone, and when what holds the data directory is shown too.
+    for readable in [vec![agents.as_path()], vec![outer.path(), agents.as_path()]] {
+        assert_eq!(prints_with(&*sandbox, &readable, &script).await, "tool\nrefused\n", "{readable:?}");
+    }
+    local.shutdown().await.expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_hidden_stays_hidden_in_what_is_shown() {
     let outer = tempfile::tempdir().expect("a directory");
     let data = outer.path().join("data");
@@ -60,6 +87,7 @@ async fn what_is_hidden_stays_hidden_in_what_is_shown() {
     let local = agent_runtime::sandbox::local::Local::new(agent_runtime::sandbox::local::LocalConfig {
         root: data.join("sandboxes"),
         hidden: vec![data.clone(), outer.path().join("key")],
+        shared: Vec::new(),
         isolation: agent_runtime::sandbox::local::Wanted::Namespace,
     })
     .expect("usable");

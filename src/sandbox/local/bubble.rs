@@ -40,16 +40,17 @@ pub(super) const COMPLAINT_MAX: usize = 1024;
 pub(super) struct Bubble {
     program: PathBuf,
     hidden: Vec<PathBuf>,
+    shared: Vec<PathBuf>,
 }
 
 impl Bubble {
     /// Finds bubblewrap and tries it with the flags that programs get; the error says why there is none.
-    pub(super) fn find(hidden: Vec<PathBuf>, root: &Path) -> Result<Self, String> {
+    pub(super) fn find(hidden: Vec<PathBuf>, shared: Vec<PathBuf>, root: &Path) -> Result<Self, String> {
         if !proc::tells_children() {
             return Err("this kernel does not list the children of a process in /proc".to_owned());
         }
         let program = on_path("bwrap").ok_or("bubblewrap (bwrap) is not on the PATH")?;
-        let bubble = Self { program, hidden };
+        let bubble = Self { program, hidden, shared };
         let layout = Layout::probe(root);
         let tried = layout.make().map_err(|error| error.to_string()).and_then(|()| bubble.try_it(&layout));
         layout.remove().map_err(|error| error.to_string())?;
@@ -93,6 +94,9 @@ impl Bubble {
         let mut command = Command::new(&self.program);
         command.args(mounts.iter().flat_map(Mount::arguments));
         command.args(self.covers(&mounts).iter().flat_map(Mount::arguments));
+        // What is shared lies in what may just have been covered.
+        let uncovered = mounts.iter().filter(|mount| mount.rank == Rank::Readable && self.is_shared(&mount.at));
+        command.args(uncovered.flat_map(Mount::arguments));
         command.args(["--remount-ro", "/", "--chdir", WORKSPACE]);
         command.args(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session"]);
         if geteuid().is_root() {
@@ -114,7 +118,7 @@ impl Bubble {
         if real == Path::new("/") || dir.components().any(|part| part == Component::ParentDir) || !dir.is_absolute() {
             return Err(said("it must be an absolute path below /, without ..".to_owned()));
         }
-        if let Some(hidden) = self.hidden().find(|hidden| real.starts_with(hidden)) {
+        if let Some(hidden) = self.hidden().find(|hidden| real.starts_with(hidden) && !self.is_shared(&real)) {
             return Err(said(format!("it lies in {}, which no program may see", hidden.display())));
         }
         let reached = SYSTEM.iter().any(|system| dir.starts_with(system));
@@ -141,6 +145,11 @@ impl Bubble {
     /// The hidden directories that there are, by their real paths.
     fn hidden(&self) -> impl Iterator<Item = PathBuf> {
         self.hidden.iter().filter_map(|path| path.canonicalize().ok())
+    }
+
+    /// Whether a real path lies in what may be shown although what holds it is hidden.
+    fn is_shared(&self, real: &Path) -> bool {
+        self.shared.iter().filter_map(|path| path.canonicalize().ok()).any(|shared| real.starts_with(shared))
     }
 }
 

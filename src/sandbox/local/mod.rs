@@ -44,6 +44,8 @@ pub struct LocalConfig {
     pub root: PathBuf,
     /// What no program in a sandbox may see, the server's data above all. Takes a wall to hold.
     pub hidden: Vec<PathBuf>,
+    /// What lies in a hidden directory and may be shown all the same, for example installed agents.
+    pub shared: Vec<PathBuf>,
     /// Which wall.
     pub isolation: Wanted,
 }
@@ -97,7 +99,7 @@ impl Local {
     /// # Errors
     /// [`Error::Unavailable`] when the root cannot be made, or when bubblewrap is demanded and does not work.
     pub fn new(config: LocalConfig) -> Result<Self, Error> {
-        let LocalConfig { root, mut hidden, isolation } = config;
+        let LocalConfig { root, mut hidden, shared, isolation } = config;
         let unusable = |error| Error::Unavailable(format!("{} cannot hold sandboxes: {error}", root.display()));
         private_dir(&root).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
@@ -105,11 +107,11 @@ impl Local {
         hidden.push(root.clone());
         let (wall, why_plain) = match isolation {
             Wanted::Process => (Wall::Plain, None),
-            Wanted::Auto => match Bubble::find(hidden, &root) {
+            Wanted::Auto => match Bubble::find(hidden, shared, &root) {
                 Ok(bubble) => (Wall::Bubble(bubble), None),
                 Err(cause) => (Wall::Plain, Some(cause)),
             },
-            Wanted::Namespace => (Wall::Bubble(Bubble::find(hidden, &root).map_err(Error::Unavailable)?), None),
+            Wanted::Namespace => (Wall::Bubble(Bubble::find(hidden, shared, &root).map_err(Error::Unavailable)?), None),
         };
         let (tracker, slots) = (TaskTracker::new(), Mutex::default());
         Ok(Self(Arc::new(Inner { root, wall, why_plain, tracker, slots })))
