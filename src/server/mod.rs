@@ -128,7 +128,9 @@ impl Server {
             serving.abort();
         }
         manager.log().close();
-        provider.shutdown().await;
+        if let Err(error) = provider.shutdown().await {
+            tracing::warn!(%error, "some sandboxes could not be stopped");
+        }
         tasks.close();
         if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
