@@ -1,10 +1,13 @@
 //! The stand-ins: the model endpoint with the real Claude Code CLI in front of it, and the scripted agent with its parser
 //! behind it.
 
+#[path = "support/claude.rs"]
+mod claude;
+
 use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::LazyLock,
     time::Duration,
@@ -12,7 +15,7 @@ use std::{
 
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup, package},
-    cli::install::{InstallError, install_claude_code},
+    cli::install::install_claude_code,
     dev::{
         model::{self, Handle, Kind, Script},
         scripted_agent,
@@ -35,20 +38,6 @@ fn script(steps: Value) -> Script {
 }
 
 // ---- the real CLI -----------------------------------------------------------------------------------------------------
-
-/// The pinned CLI, installed once for all runs. `None`: this machine has no npm, which is told, and is no excuse in CI.
-async fn claude() -> Option<PathBuf> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-cache");
-    match install_claude_code(&cache).await {
-        Ok(program) => Some(program),
-        Err(InstallError::NpmMissing) => {
-            println!("SKIPPED: there is no npm to install Claude Code with");
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have npm");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// One run of the CLI: each prompt is given after the result of the one before.
 struct Run {
@@ -143,7 +132,7 @@ impl Run {
 
 #[tokio::test]
 async fn the_demo_writes_a_program_and_runs_it() {
-    let Some(program) = claude().await else { return };
+    let Some(program) = claude::installed().await else { return };
     let handle = endpoint(model::demo_script()).await;
     let run = Run::of(&program, &handle, &["Show me something.", "And again."]).await;
 
@@ -174,7 +163,7 @@ async fn the_demo_writes_a_program_and_runs_it() {
 
 #[tokio::test]
 async fn refusals_reach_the_cli_and_retries_do_not_advance_the_script() {
-    let Some(program) = claude().await else { return };
+    let Some(program) = claude::installed().await else { return };
     let handle = endpoint(script(json!([
         { "when": "login", "status": 401, "message": "invalid x-api-key" },
         { "when": "bad", "status": 400, "message": "no such thing" },
@@ -213,7 +202,7 @@ async fn refusals_reach_the_cli_and_retries_do_not_advance_the_script() {
 
 #[tokio::test]
 async fn an_interrupted_answer_is_not_given_again() {
-    let Some(program) = claude().await else { return };
+    let Some(program) = claude::installed().await else { return };
     let handle = endpoint(script(json!([
         { "answer": [{ "count": 1000, "pace_ms": 1000 }] },
         { "answer": [{ "text": "Something else." }] },
@@ -229,7 +218,7 @@ async fn an_interrupted_answer_is_not_given_again() {
 
 #[tokio::test]
 async fn a_subagent_is_answered_by_its_own_prompt() {
-    let Some(program) = claude().await else { return };
+    let Some(program) = claude::installed().await else { return };
     let input = json!({ "description": "Count", "prompt": "Count the sheep.", "subagent_type": "general-purpose",
                         "run_in_background": false });
     let handle = endpoint(script(json!([
@@ -248,10 +237,10 @@ async fn a_subagent_is_answered_by_its_own_prompt() {
 
 #[tokio::test]
 async fn an_installed_cli_is_not_installed_again() {
-    if claude().await.is_none() {
+    if claude::installed().await.is_none() {
         return;
     }
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-cache");
+    let cache = claude::cache();
     let began = std::time::Instant::now();
     let program = install_claude_code(&cache).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(1), "nothing was run");

@@ -84,7 +84,10 @@ impl EventLog {
     /// # Errors
     /// [`Reason::ExternalIdInUse`], [`Reason::StorageUnavailable`].
     pub async fn create(&self, session: &Session, batch: &Batch) -> Result<(), Failure> {
-        self.inner.store.create_session(session, batch).await.map_err(|error| failure(error, &batch.key))
+        self.inner.store.create_session(session, batch).await.map_err(|error| match failure(error, &batch.key) {
+            taken if taken.reason == Reason::ExternalIdInUse => taken.with("external_id", &session.external_id),
+            other => other,
+        })
     }
 
     /// Appends a batch: resolves when it is stored and its watchers can see it.

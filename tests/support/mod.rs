@@ -7,12 +7,16 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
-use agent_runtime::proto::{
-    self, SessionEvent, profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
-    session_event::Kind, session_service_client::SessionServiceClient,
+use agent_runtime::{
+    client::State,
+    proto::{
+        self, SessionEvent, profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
+        session_event::Kind, session_service_client::SessionServiceClient,
+    },
 };
 use tempfile::TempDir;
 use tonic::{
@@ -25,6 +29,12 @@ use tonic_types::StatusExt as _;
 
 /// How long anything in a test may take before it counts as a hang.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Drives the clients' connections: a test that waits for a server's end must not hold up the goodbye to it.
+static CONNECTIONS: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().expect("a runtime")
+});
 
 /// A server's process.
 pub struct Server {
@@ -70,16 +80,31 @@ impl Server {
 
     /// A server on a folder that others use before or after.
     pub fn start_on(data: &Path, args: &[&str]) -> Self {
-        Self::spawn(Data::Shared(data.to_owned()), data, args, &[])
+        Self::start_on_with(data, args, &[])
+    }
+
+    /// The same with more environment.
+    pub fn start_on_with(data: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::spawn(Data::Shared(data.to_owned()), data, args, env)
+    }
+
+    /// A server that tells this file all it has to say.
+    pub fn start_telling(log: &Path, filter: &str) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let path = data.path().to_owned();
+        let mut command = command(&path);
+        command.env("RUST_LOG", filter).stderr(std::fs::File::create(log).expect("a log file"));
+        Self::run(Data::Own(data), &path, command)
     }
 
     fn spawn(data: Data, path: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut process = command(path)
-            .args(args)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server's program");
+        let mut command = command(path);
+        command.args(args).envs(env.iter().copied());
+        Self::run(data, path, command)
+    }
+
+    fn run(data: Data, path: &Path, mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the server's program");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         let addr = loop {
             let line = lines.next().expect("the server says where it listens").expect("text");
@@ -120,16 +145,15 @@ impl Server {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).expect("a pid")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
         self.process.wait().expect("reaped");
-        began.elapsed()
+        let took = began.elapsed();
+        nothing_is_left_of(self.data());
+        took
     }
 
     pub async fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.addr))
-            .expect("an address")
-            .timeout(PATIENCE)
-            .connect()
-            .await
-            .expect("the server takes connections")
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.addr)).expect("an address").timeout(PATIENCE);
+        let connected = CONNECTIONS.spawn(async move { endpoint.connect().await }).await;
+        connected.expect("no panic").expect("the server takes connections")
     }
 
     pub async fn sessions(&self) -> Sessions {
@@ -152,8 +176,43 @@ impl Drop for Server {
             let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
             let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
             let _ = self.process.wait();
+            if !std::thread::panicking() {
+                nothing_is_left_of(self.data());
+            }
         }
     }
+}
+
+/// A server that stopped takes everything with it that it started.
+fn nothing_is_left_of(data: &Path) {
+    let left = processes_of(data);
+    assert!(left.is_empty(), "processes are left of a server that stopped: {left:?}");
+}
+
+/// A process, as /proc tells of it.
+#[derive(Debug)]
+pub struct Process {
+    pub pid: u32,
+    pub argv: Vec<String>,
+}
+
+/// Processes that have to do with this folder: by their arguments, environment, working directory or mounts.
+pub fn processes_of(data: &Path) -> Vec<Process> {
+    let name = data.to_str().expect("a path of plain characters");
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
+    pids.filter_map(|pid| {
+        let of = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let argv = of("cmdline");
+        let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        let concerned = cwd.starts_with(data)
+            || [&argv, &of("environ"), &of("mountinfo")].iter().any(|text| String::from_utf8_lossy(text).contains(name));
+        let argv = String::from_utf8_lossy(&argv);
+        let argv: Vec<String> = argv.split_terminator('\0').map(str::to_owned).collect();
+        (concerned && !argv.is_empty() && pid.to_string() != own).then_some(Process { pid, argv })
+    })
+    .collect()
 }
 
 /// The command that serves this folder on a free port.
@@ -190,17 +249,7 @@ pub async fn watch(
 
 /// The events of a stream until one of them is the end of this turn, that one included.
 pub async fn until_end_of(stream: &mut Streaming<proto::WatchSessionResponse>, turn_id: &str) -> Vec<SessionEvent> {
-    let mut events = Vec::new();
-    loop {
-        let response = tokio::time::timeout(PATIENCE, stream.message()).await.expect("no hang").expect("no error");
-        for event in response.expect("the stream goes on").events {
-            let ended = ended(&event, turn_id);
-            events.push(event);
-            if ended {
-                return events;
-            }
-        }
-    }
+    until(stream, |event| ended(event, turn_id)).await
 }
 
 /// Whether this is the end of that turn.
@@ -219,6 +268,132 @@ pub async fn run(sessions: &mut Sessions, session_id: &str, text: &str) -> Vec<S
     let (turn, sequence) = send(sessions, session_id, text).await.expect("accepted");
     let mut stream = watch(sessions, session_id, Some(sequence)).await.expect("a watch");
     until_end_of(&mut stream, &turn.turn_id).await
+}
+
+/// A turn that was watched from the session's beginning on.
+pub struct Played {
+    /// Of this turn alone, up to its end.
+    pub turn: proto::Turn,
+    /// All of the session so far.
+    pub events: Vec<SessionEvent>,
+    /// What they fold to.
+    pub state: proto::SessionState,
+}
+
+impl Played {
+    /// The contents of the session's blocks.
+    pub fn contents(&self) -> Vec<&proto::block::Content> {
+        self.state.blocks.iter().map(|block| block.content.as_ref().expect("content")).collect()
+    }
+
+    /// What the reader of the agent's output could make nothing of.
+    pub fn unparsed(&self) -> Vec<&proto::UnparsedOutput> {
+        let kinds = self.events.iter().filter_map(|event| event.kind.as_ref());
+        kinds.filter_map(|kind| if let Kind::UnparsedOutput(raw) = kind { Some(raw) } else { None }).collect()
+    }
+
+    /// The session's log lines.
+    pub fn logged(&self) -> Vec<&str> {
+        let kinds = self.events.iter().filter_map(|event| event.kind.as_ref());
+        kinds.filter_map(|kind| if let Kind::Log(line) = kind { Some(line.message.as_str()) } else { None }).collect()
+    }
+}
+
+/// Runs a message to its end under a watch of the whole session, and holds what came live to what a reload shows.
+pub async fn play(sessions: &mut Sessions, session_id: &str, text: &str) -> Played {
+    let mut live = watch(sessions, session_id, Some(0)).await.expect("a watch");
+    let (turn, _) = send(sessions, session_id, text).await.expect("accepted");
+    let mut events = Vec::new();
+    let read = async {
+        while !events.iter().any(|event| ended(event, &turn.turn_id)) {
+            events.extend(next(&mut live).await);
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, read).await;
+    assert!(done.is_ok(), "the turn does not end; the last that came: {:?}", events.last());
+    let turn = last_turn(&events);
+    // What the session is after the turn comes behind its end.
+    let (reloaded, head) = snapshot(sessions, session_id).await;
+    while events.last().is_none_or(|event| event.sequence < head) {
+        events.extend(next(&mut live).await);
+    }
+    check_ranges(0, &events);
+    let state = fold(events.iter().filter(|event| event.sequence <= head));
+    assert!(state == reloaded, "live is not what a reload shows:\n{state:#?}\n{reloaded:#?}");
+    for event in &events {
+        let size = prost::Message::encoded_len(event);
+        assert!(size <= 512 * 1024, "an event has {size} bytes: {:?}", event.sequence);
+    }
+    Played { turn, events, state }
+}
+
+/// What these events fold to, by the client's own fold.
+pub fn fold<'a>(events: impl IntoIterator<Item = &'a SessionEvent>) -> proto::SessionState {
+    let mut state = State::default();
+    events.into_iter().for_each(|event| state.apply(event));
+    state.as_proto().clone()
+}
+
+/// The state that a watch begins with, and its sequence.
+pub async fn snapshot(sessions: &mut Sessions, session_id: &str) -> (proto::SessionState, i64) {
+    let mut stream = watch(sessions, session_id, None).await.expect("a watch");
+    let mut events = Vec::new();
+    loop {
+        for event in next(&mut stream).await {
+            let complete = matches!(event.kind, Some(Kind::SnapshotComplete(_)));
+            let sequence = event.sequence;
+            events.push(event);
+            if complete {
+                return (fold(&events), sequence);
+            }
+        }
+    }
+}
+
+/// A session as it is stored.
+pub async fn get(sessions: &mut Sessions, session_id: &str) -> proto::Session {
+    let request = proto::GetSessionRequest { session_id: session_id.into() };
+    sessions.get_session(request).await.expect("there").into_inner().session.expect("a session")
+}
+
+/// Stops a session.
+pub async fn stop(sessions: &mut Sessions, session_id: &str) -> proto::Session {
+    let request = proto::StopSessionRequest { session_id: session_id.into(), ..Default::default() };
+    sessions.stop_session(request).await.expect("stopped").into_inner().session.expect("a session")
+}
+
+/// Reads a watch until an event is what it is waited for, that one included.
+pub async fn until(
+    stream: &mut Streaming<proto::WatchSessionResponse>,
+    is_it: impl Fn(&SessionEvent) -> bool,
+) -> Vec<SessionEvent> {
+    let mut events = Vec::new();
+    let read = async {
+        loop {
+            for event in next(stream).await {
+                let found = is_it(&event);
+                events.push(event);
+                if found {
+                    return;
+                }
+            }
+        }
+    };
+    // Bookmarks come all the time, so each frame alone says nothing about a hang.
+    let done = tokio::time::timeout(PATIENCE, read).await;
+    assert!(done.is_ok(), "what is waited for does not come; the last that came: {:?}", events.last());
+    events
+}
+
+/// The next frame's events.
+async fn next(stream: &mut Streaming<proto::WatchSessionResponse>) -> Vec<SessionEvent> {
+    let response = tokio::time::timeout(PATIENCE, stream.message()).await.expect("no hang").expect("no error");
+    response.expect("the stream goes on").events
+}
+
+/// The agent took a turn up.
+pub fn taken_up(event: &SessionEvent) -> bool {
+    matches!(&event.kind, Some(Kind::TurnUpdated(update)) if update.turn.as_ref().is_some_and(|turn| turn.start_time.is_some()))
 }
 
 /// The final state of the last turn in these events.

@@ -1,0 +1,17 @@
+//! The service over its real process: every built RPC with its good case, and every reason that can be reached.
+
+#[path = "../support/mod.rs"]
+#[allow(unreachable_pub)]
+mod support;
+
+mod access;
+mod lists;
+mod messages;
+mod profiles;
+mod raw;
+mod reasons;
+mod refusals;
+mod sessions;
+mod start;
+mod stops;
+mod wire;

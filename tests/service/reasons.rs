@@ -1,0 +1,86 @@
+//! Every reason is tried, or says why it cannot be yet. A new one does not compile without a word here.
+
+use std::path::Path;
+
+use agent_runtime::domain::Reason;
+
+enum Tried {
+    /// "tests/FILE.rs::TEST".
+    By(&'static str),
+    /// Nothing can bring it up, because of what is not built.
+    NotYet(&'static str),
+}
+
+use Tried::{By, NotYet};
+
+fn tried(reason: Reason) -> Tried {
+    match reason {
+        Reason::InvalidField => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
+        Reason::NotImplemented => By("tests/service/wire.rs::every_method_that_is_not_built_says_so"),
+        Reason::MessageTooLarge => By("tests/service/wire.rs::texts_and_requests_over_their_limits_are_refused"),
+        Reason::WorkspacePath => NotYet("WorkspaceService"),
+        Reason::RequestIdReused => NotYet("request_id is refused by name"),
+        Reason::ExternalIdInUse => {
+            By("tests/service/sessions.rs::an_external_id_names_one_session_until_that_is_deleted")
+        }
+        Reason::EtagMismatch => By("tests/service/stops.rs::a_deletion_checks_its_etag_and_leaves_nothing"),
+        Reason::AuthMissing | Reason::AuthInvalid => {
+            By("tests/service/refusals.rs::who_says_nothing_or_something_wrong_learns_nothing")
+        }
+        Reason::AccessDenied => NotYet("the one key has every scope, until there is CreateApiKey"),
+        Reason::QuotaExceeded => NotYet("quotas"),
+        Reason::RateLimited => NotYet("rate limits"),
+        Reason::SessionNotFound => By("tests/service/stops.rs::a_deletion_checks_its_etag_and_leaves_nothing"),
+        Reason::TurnNotFound => NotYet("GetTurn, InterruptTurn, CancelTurn"),
+        Reason::PermissionNotFound | Reason::AlreadyResolved => NotYet("ResolvePermission"),
+        Reason::PermissionRuleNotFound => NotYet("DeletePermissionRule"),
+        Reason::QuestionNotFound => NotYet("AnswerQuestion"),
+        Reason::BlockNotFound => NotYet("ReadBlockContent"),
+        Reason::BlobNotFound => NotYet("ReadBlob"),
+        Reason::FileNotFound => NotYet("ReadFile"),
+        Reason::ProfileNotFound => By("tests/service/profiles.rs::a_profile_or_revision_that_is_not_there_is_not_found"),
+        Reason::ApiKeyNotFound => NotYet("RevokeApiKey"),
+        Reason::SessionBusy => {
+            By("tests/service/messages.rs::a_message_during_a_turn_is_refused_with_the_turn_it_meets")
+        }
+        Reason::QueueFull => NotYet("BUSY_POLICY_QUEUE"),
+        Reason::TurnStarted | Reason::TurnFinished | Reason::TurnCancelled => NotYet("CancelTurn"),
+        Reason::BudgetExhausted => NotYet("budgets"),
+        Reason::TurnLost => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
+        Reason::SequenceTruncated => NotYet("retention"),
+        Reason::SequenceAhead | Reason::SessionReplaced => {
+            By("tests/service/refusals.rs::cursors_of_another_log_are_refused")
+        }
+        Reason::TooManyWatchers => NotYet("a limit of watches"),
+        Reason::AgentUnavailable => {
+            By("tests/service/messages.rs::a_missing_agent_fails_the_turn_and_says_how_to_get_it")
+        }
+        Reason::AgentFailed => By("tests/turns/ends.rs::an_agent_that_exits_fails_its_turn_and_the_next_one_has_a_new_agent"),
+        Reason::ModelProviderLimit => By("tests/turns/claude.rs::what_the_model_refuses_fails_the_turn_with_its_cause"),
+        Reason::SandboxUnsuitable => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
+        Reason::SandboxFailed => By("tests/turns/starts.rs::a_sandbox_that_cannot_be_made_fails_the_turn"),
+        Reason::BlockTooLarge => NotYet("whatever an agent prints is cut to fit"),
+        Reason::StorageUnavailable => NotYet("a database that fails on request"),
+        Reason::ShuttingDown => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
+        // A server that is second serves nothing; its error is told by the program.
+        Reason::SecondServer => By("tests/service/start.rs::the_second_server_of_a_folder_is_told_where_the_first_one_is"),
+    }
+}
+
+#[test]
+fn every_reason_is_tried_or_says_why_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for reason in Reason::ALL {
+        match tried(*reason) {
+            By(place) => {
+                let (file, test) = place.split_once("::").expect("FILE::TEST");
+                let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+                assert!(text.contains(&format!("fn {test}(")), "{reason:?}: there is no {place}");
+                let told = [reason.as_str().to_owned(), format!("{reason:?}")];
+                let told = told.iter().any(|name| text.contains(name.as_str())) || *reason == Reason::SecondServer;
+                assert!(told || *reason == Reason::TurnLost, "{reason:?} is not named in {file}");
+            }
+            NotYet(why) => assert!(!why.is_empty(), "{reason:?}"),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Turns over the real process: how they start, end, fail and add up, whatever the agent prints.
+
+#[path = "../support/mod.rs"]
+#[allow(unreachable_pub)]
+mod support;
+
+#[path = "../support/claude.rs"]
+#[allow(unreachable_pub)]
+mod cli;
+
+mod claude;
+mod ends;
+mod garbage;
+mod starts;
+mod usage;
+mod walls;
