@@ -1,7 +1,7 @@
 //! What tests over a real server share: the server's own process on a free port with a data folder of its own, clients
 //! with its key, and the scripts that the scripted agent plays.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -28,7 +28,7 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 /// How long anything in a test may take before it counts as a hang.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Drives the clients' connections: a test that waits for a server's end must not hold up the goodbye to it.
 static CONNECTIONS: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
@@ -207,7 +207,9 @@ pub fn processes_of(data: &Path) -> Vec<Process> {
         let argv = of("cmdline");
         let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         let concerned = cwd.starts_with(data)
-            || [&argv, &of("environ"), &of("mountinfo")].iter().any(|text| String::from_utf8_lossy(text).contains(name));
+            || [&argv, &of("environ"), &of("mountinfo")]
+                .iter()
+                .any(|text| String::from_utf8_lossy(text).contains(name));
         let argv = String::from_utf8_lossy(&argv);
         let argv: Vec<String> = argv.split_terminator('\0').map(str::to_owned).collect();
         (concerned && !argv.is_empty() && pid.to_string() != own).then_some(Process { pid, argv })
