@@ -79,9 +79,9 @@ fn every_reason_is_tried_or_says_why_not() {
     for reason in Reason::ALL {
         match tried(*reason) {
             By(place) => {
-                let (file, test) = place.split_once("::").expect("FILE::TEST");
+                let (file, name) = place.split_once("::").expect("FILE::TEST");
                 let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-                assert!(text.contains(&format!("fn {test}(")), "{reason:?}: there is no {place}");
+                assert!(text.contains(&format!("fn {name}(")), "{reason:?}: there is no {place}");
                 let named = text.contains(reason.as_str()) || text.contains(&format!("ErrorReason::{reason:?}"));
                 // A server that does not start has no call to refuse: it prints its error.
                 assert!(named || *reason == Reason::SecondServer, "{reason:?} is not named in {file}");
