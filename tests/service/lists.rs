@@ -65,14 +65,15 @@ async fn sessions_are_paged_newest_first_and_filtered() {
     let external = proto::ListSessionsRequest { external_id: "number-2".into(), ..Default::default() };
     assert_eq!(ids(&list(&mut sessions, &external).await), of(&[2]));
     stop(&mut sessions, &made[1].session_id).await;
-    let stopped =
-        proto::ListSessionsRequest { status: proto::SessionStatus::Stopped.into(), ..Default::default() };
+    let stopped = proto::ListSessionsRequest { status: proto::SessionStatus::Stopped.into(), ..Default::default() };
     assert_eq!(ids(&list(&mut sessions, &stopped).await), of(&[1]));
     let idle = proto::ListSessionsRequest { status: proto::SessionStatus::Idle.into(), ..by_two.clone() };
     assert_eq!(ids(&list(&mut sessions, &idle).await), of(&[4, 3, 2, 0]));
 
     let first = sessions.list_sessions(by_two.clone()).await.expect("a page").into_inner();
-    for other in [idle, proto::ListSessionsRequest { labels: BTreeMap::from([("a".into(), "b".into())]), ..by_two.clone() }] {
+    for other in
+        [idle, proto::ListSessionsRequest { labels: BTreeMap::from([("a".into(), "b".into())]), ..by_two.clone() }]
+    {
         let other = proto::ListSessionsRequest { page_token: first.next_page_token.clone(), ..other };
         let refused = sessions.list_sessions(other).await.expect_err("a token of another query");
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
@@ -108,7 +109,8 @@ async fn blocks_are_paged_in_both_orders_and_are_those_of_a_snapshot() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
-    let script = r#"[{"think":"Hm."},{"say":"One."},{"tool":"Bash","input":{"command":"ls"},"output":"a"},{"say":"Two."}]"#;
+    let script =
+        r#"[{"think":"Hm."},{"say":"One."},{"tool":"Bash","input":{"command":"ls"},"output":"a"},{"say":"Two."}]"#;
     play(&mut sessions, &id, script).await;
     let (state, head) = snapshot(&mut sessions, &id).await;
     assert_eq!(state.blocks.len(), 6, "the user's, and five of the agent");
@@ -153,6 +155,7 @@ async fn blocks_are_paged_in_both_orders_and_are_those_of_a_snapshot() {
     }
     let named = proto::ListBlocksRequest { conversation_id: "main".into(), page_token: String::new(), ..sound };
     assert_eq!(sessions.list_blocks(named).await.expect("main by its name").into_inner().blocks[0], state.blocks[0]);
-    let other = proto::ListBlocksRequest { conversation_id: "toolu_1".into(), ..request(proto::ListOrder::Unspecified, 0, "") };
+    let other =
+        proto::ListBlocksRequest { conversation_id: "toolu_1".into(), ..request(proto::ListOrder::Unspecified, 0, "") };
     assert!(sessions.list_blocks(other).await.expect("an empty page").into_inner().blocks.is_empty());
 }

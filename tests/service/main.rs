@@ -1,7 +1,6 @@
 //! The service over its real process: every built RPC with its good case, and every reason that can be reached.
 
 #[path = "../support/mod.rs"]
-#[allow(unreachable_pub)]
 mod support;
 
 mod access;

@@ -83,10 +83,8 @@ async fn a_message_during_a_turn_is_refused_with_the_turn_it_meets() {
     let before = get(&mut sessions, &id).await;
     assert_eq!(before.active_turn.as_ref().expect("a turn").turn_id, turn.turn_id);
     let run = proto::RunTurnRequest { session_id: id.clone(), text: "me too".into(), ..Default::default() };
-    let refusals = [
-        send(&mut sessions, &id, "me too").await.expect_err("busy"),
-        sessions.run_turn(run).await.expect_err("busy"),
-    ];
+    let refusals =
+        [send(&mut sessions, &id, "me too").await.expect_err("busy"), sessions.run_turn(run).await.expect_err("busy")];
     for refused in refusals {
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "SESSION_BUSY"));
         let metadata = refused.get_details_error_info().expect("details").metadata;

@@ -7,7 +7,8 @@ use tonic_types::StatusExt as _;
 use crate::support::{Profiles, Server, fields, reason, run, scripted, stop};
 
 async fn create(profiles: &mut Profiles, name: &str) -> proto::AgentProfile {
-    let profile = proto::AgentProfile { name: name.into(), description: format!("{name}, for tests"), ..Default::default() };
+    let profile =
+        proto::AgentProfile { name: name.into(), description: format!("{name}, for tests"), ..Default::default() };
     let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
     profiles.create_profile(request).await.expect("created").into_inner().profile.expect("a profile")
 }

@@ -67,7 +67,8 @@ async fn a_creation_that_is_refused_stores_nothing() {
 #[tokio::test]
 async fn everything_wrong_is_told_at_once() {
     let server = Server::start();
-    let request = Create { agent: "hal-9000".into(), external_id: " ".into(), start_sandbox: true, ..Default::default() };
+    let request =
+        Create { agent: "hal-9000".into(), external_id: " ".into(), start_sandbox: true, ..Default::default() };
     let refused = server.sessions().await.create_session(request).await.expect_err("refused");
     let mut named = fields(&refused);
     named.sort();

@@ -30,8 +30,7 @@ async fn a_session_comes_back_as_it_was_asked_for() {
     request.options = Some(proto::SessionOptions { model: "opus".into(), ..Default::default() });
     request.labels = BTreeMap::from([("team".into(), "core".into()), ("empty".into(), String::new())]);
     let least = proto::Isolation::Process.into();
-    request.sandbox =
-        Some(proto::SandboxSpec { provider: "local".into(), min_isolation: least, ..Default::default() });
+    request.sandbox = Some(proto::SandboxSpec { provider: "local".into(), min_isolation: least, ..Default::default() });
     let created = sessions.create_session(request.clone()).await.expect("created").into_inner();
 
     assert_eq!(created.turn, None);

@@ -69,7 +69,10 @@ async fn the_second_server_of_a_folder_is_told_where_the_first_one_is() {
     assert!(said.contains(&server.addr), "{said}");
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
-    assert_eq!(support::last_turn(&support::run(&mut sessions, &id, "hello").await).status(), proto::TurnStatus::Completed);
+    assert_eq!(
+        support::last_turn(&support::run(&mut sessions, &id, "hello").await).status(),
+        proto::TurnStatus::Completed
+    );
     server.terminate();
     drop(Server::start_on(server.data(), &[]));
 }
@@ -117,8 +120,7 @@ async fn over_tls_calls_and_streams_work_and_clear_text_does_not() {
     let client = Client::connect_trusting(target("https://"), Some(&pem)).await.expect("TLS");
     let request = proto::CreateSessionRequest { agent: "scripted".into(), ..Default::default() };
     let session = client.create_session(request).await.expect("created").session.unwrap();
-    let request =
-        proto::RunTurnRequest { session_id: session.session_id, text: "hello".into(), ..Default::default() };
+    let request = proto::RunTurnRequest { session_id: session.session_id, text: "hello".into(), ..Default::default() };
     let events: Vec<_> = futures::StreamExt::collect(client.run_turn(request)).await;
     let events: Vec<_> = events.into_iter().map(|event| event.expect("no error")).collect();
     assert_eq!(support::last_turn(&events).status(), proto::TurnStatus::Completed);
@@ -165,6 +167,7 @@ async fn a_stop_ends_turns_and_streams_in_order() {
     support::check_ranges(cursor, &rest);
     let turn = support::last_turn(&rest);
     assert_eq!(turn.status(), proto::TurnStatus::Lost);
-    assert_eq!(turn.error.expect("a cause").metadata["cause"], "server_stopped");
+    let error = turn.error.expect("a cause");
+    assert_eq!((error.reason(), error.metadata["cause"].as_str()), (proto::ErrorReason::TurnLost, "server_stopped"));
     assert_eq!(get(&mut sessions, &id).await.status(), proto::SessionStatus::Idle);
 }

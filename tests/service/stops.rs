@@ -1,6 +1,12 @@
 //! Stopping and deleting.
 
-use agent_runtime::proto::{self, SandboxStatus, SessionStatus, TurnStatus, block::Content, session_event::Kind};
+use agent_runtime::proto::{
+    self,
+    BlockState::{Complete, Interrupted},
+    SandboxStatus, SessionStatus, TurnStatus,
+    block::Content,
+    session_event::Kind,
+};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -14,7 +20,8 @@ async fn a_stop_in_the_middle_keeps_what_was_said_and_the_next_message_starts_ag
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
-    let script = r#"[{"say":"Done.","size":9},{"say":"So far.","size":9,"open":true},{"tool":"Bash","duration_ms":600000}]"#;
+    let script =
+        r#"[{"say":"Done.","size":9},{"say":"So far.","size":9,"open":true},{"tool":"Bash","duration_ms":600000}]"#;
     let (turn, sequence) = send(&mut sessions, &id, script).await.expect("accepted");
     let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
     let mut events = until(&mut stream, |event| match &event.kind {
@@ -38,7 +45,6 @@ async fn a_stop_in_the_middle_keeps_what_was_said_and_the_next_message_starts_ag
     let (state, _) = snapshot(&mut sessions, &id).await;
     assert_eq!(state.turns, [end]);
     let states: Vec<_> = state.blocks.iter().map(proto::Block::state).collect();
-    use proto::BlockState::{Complete, Interrupted};
     assert_eq!(states, [Complete, Complete, Interrupted, Interrupted]);
     let Some(Content::AssistantText(text)) = &state.blocks[2].content else { panic!("{state:#?}") };
     assert_eq!(text.text, "So far.");
@@ -75,11 +81,8 @@ async fn a_deletion_checks_its_etag_and_leaves_nothing() {
     let sandbox = get(&mut sessions, &id).await.sandbox.expect("a sandbox").sandbox_id;
     let folder = server.data().join("sandboxes").join(sandbox);
     assert!(folder.is_dir());
-    let delete = |etag: &str| proto::DeleteSessionRequest {
-        session_id: id.clone(),
-        etag: etag.into(),
-        ..Default::default()
-    };
+    let delete =
+        |etag: &str| proto::DeleteSessionRequest { session_id: id.clone(), etag: etag.into(), ..Default::default() };
     let refused = sessions.delete_session(delete("other")).await.expect_err("another etag");
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Aborted, "ETAG_MISMATCH"));
     assert_eq!(refused.get_details_error_info().expect("details").metadata["etag"], session.etag);

@@ -11,7 +11,11 @@ use crate::{
 };
 
 fn too_large(refused: &Status, field: &str, limit: &str) {
-    assert_eq!((refused.code(), reason(refused).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{refused:?}");
+    assert_eq!(
+        (refused.code(), reason(refused).as_str()),
+        (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        "{refused:?}"
+    );
     let metadata = refused.get_details_error_info().expect("details").metadata;
     assert_eq!((metadata["field"].as_str(), metadata["limit_bytes"].as_str()), (field, limit));
 }

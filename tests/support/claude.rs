@@ -1,5 +1,7 @@
 //! The pinned Claude Code CLI for tests.
 
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
 use std::path::{Path, PathBuf};
 
 use agent_runtime::cli::install::{InstallError, install_claude_code};

@@ -207,7 +207,9 @@ pub fn processes_of(data: &Path) -> Vec<Process> {
         let argv = of("cmdline");
         let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         let concerned = cwd.starts_with(data)
-            || [&argv, &of("environ"), &of("mountinfo")].iter().any(|text| String::from_utf8_lossy(text).contains(name));
+            || [&argv, &of("environ"), &of("mountinfo")]
+                .iter()
+                .any(|text| String::from_utf8_lossy(text).contains(name));
         let argv = String::from_utf8_lossy(&argv);
         let argv: Vec<String> = argv.split_terminator('\0').map(str::to_owned).collect();
         (concerned && !argv.is_empty() && pid.to_string() != own).then_some(Process { pid, argv })

@@ -61,7 +61,9 @@ async fn an_agent_that_says_it_failed_stays_and_takes_the_next_message() {
     let played = play(&mut sessions, &id, "hello").await;
     assert_eq!(played.turn.status(), TurnStatus::Completed);
     let ready = |event: &&proto::SessionEvent| match &event.kind {
-        Some(Kind::SandboxChanged(change)) => change.sandbox.as_ref().expect("a sandbox").status() == SandboxStatus::Ready,
+        Some(Kind::SandboxChanged(change)) => {
+            change.sandbox.as_ref().expect("a sandbox").status() == SandboxStatus::Ready
+        }
         _ => false,
     };
     assert_eq!(played.events.iter().filter(ready).count(), 1, "one process for all of it");
@@ -74,8 +76,9 @@ async fn an_agent_that_is_killed_fails_its_turn() {
         let mut sessions = server.sessions().await;
         let id = scripted(&mut sessions).await.session_id;
         for signal in [rustix::process::Signal::KILL, rustix::process::Signal::ABORT] {
-            let (turn, sequence) =
-                send(&mut sessions, &id, r#"[{"say":"Half.","open":true},{"pause_ms":600000}]"#).await.expect("accepted");
+            let (turn, sequence) = send(&mut sessions, &id, r#"[{"say":"Half.","open":true},{"pause_ms":600000}]"#)
+                .await
+                .expect("accepted");
             let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
             let mut events = until(&mut stream, taken_up).await;
             let agents = processes_of(server.data());

@@ -90,7 +90,8 @@ async fn standard_error_becomes_log_lines() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
-    let script = r#"[{"stderr":"something is odd"},{"say":"Well."},{"stderr":"  still odd  "},{"stderr":""},{"exit":1}]"#;
+    let script =
+        r#"[{"stderr":"something is odd"},{"say":"Well."},{"stderr":"  still odd  "},{"stderr":""},{"exit":1}]"#;
     let played = play(&mut sessions, &id, script).await;
     let logged = played.logged();
     assert!(logged.contains(&"something is odd") && logged.contains(&"  still odd"), "{logged:?}");
@@ -107,7 +108,7 @@ async fn a_text_over_the_limit_is_cut_to_a_prefix_that_says_so() {
     assert_eq!(played.turn.status(), TurnStatus::Completed);
     let block = &played.state.blocks[1];
     let held = text(block.content.as_ref().expect("content")).expect("a text");
-    let whole: String = (1..=15000).map(|number| format!("{number:019} ")).collect();
+    let whole = (1..=15000).map(|number| format!("{number:019} ")).collect::<Vec<_>>().concat();
     assert_eq!(held.len(), INLINE);
     assert!(whole.starts_with(held), "what is kept is no prefix");
     assert_eq!(usize::try_from(block.truncated_bytes).expect("a size"), whole.len() - INLINE);

@@ -1,11 +1,9 @@
 //! Turns over the real process: how they start, end, fail and add up, whatever the agent prints.
 
 #[path = "../support/mod.rs"]
-#[allow(unreachable_pub)]
 mod support;
 
 #[path = "../support/claude.rs"]
-#[allow(unreachable_pub)]
 mod cli;
 
 mod claude;

@@ -39,9 +39,14 @@ async fn of_many_messages_at_once_one_is_accepted_and_starts_one_agent() {
     for (number, execs_then) in [(3, 1), (20, 2)] {
         let accepted = at_once(&server, &id, number).await;
         assert_eq!(accepted.len(), 1);
-        let events = until(&mut stream, |event| taken_up(event) && last_turn(&[event.clone()]).turn_id == accepted[0].turn_id).await;
-        let started = events.iter().filter(|event| matches!(&event.kind, Some(Kind::SandboxChanged(change))
-            if change.sandbox.as_ref().is_some_and(|sandbox| sandbox.status() == proto::SandboxStatus::Ready)));
+        let events = until(&mut stream, |event| {
+            taken_up(event) && last_turn(std::slice::from_ref(event)).turn_id == accepted[0].turn_id
+        })
+        .await;
+        let started = events.iter().filter(|event| {
+            matches!(&event.kind, Some(Kind::SandboxChanged(change))
+            if change.sandbox.as_ref().is_some_and(|sandbox| sandbox.status() == proto::SandboxStatus::Ready))
+        });
         assert_eq!(started.count(), 1);
         assert_eq!(execs(server.data()).len(), execs_then, "{:?}", execs(server.data()));
         stop(&mut sessions, &id).await;
@@ -151,8 +156,11 @@ async fn a_turn_that_runs_when_its_session_is_created_is_watched_from_its_start(
     let mut sessions = server.sessions().await;
     let part = proto::ContentPart { part: Some(proto::content_part::Part::Text("hello".into())) };
     let message = proto::UserMessage { parts: vec![part], created_by: None };
-    let request =
-        proto::CreateSessionRequest { agent: "claude-code".into(), initial_message: Some(message), ..Default::default() };
+    let request = proto::CreateSessionRequest {
+        agent: "claude-code".into(),
+        initial_message: Some(message),
+        ..Default::default()
+    };
     let nothing = Server::start_with(&["--claude-code", "/nonexistent"], &[]);
     let mut broken = nothing.sessions().await;
     for (sessions, agent, status) in
