@@ -80,7 +80,7 @@ fn every_reason_is_tried_or_says_why_not() {
         match tried(*reason) {
             By(place) => {
                 let (file, name) = place.split_once("::").expect("FILE::TEST");
-                let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+                let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|cause| panic!("{file}: {cause}"));
                 assert!(text.contains(&format!("fn {name}(")), "{reason:?}: there is no {place}");
                 let named = text.contains(reason.as_str()) || text.contains(&format!("ErrorReason::{reason:?}"));
                 // A server that does not start has no call to refuse: it prints its error.
