@@ -171,3 +171,77 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, Effect, TurnStatus};
+    use crate::domain::Reason;
+
+    /// The allowed changes, as the contract's `Turn` lists them.
+    const ALLOWED: &[(TurnStatus, &[TurnStatus])] = &[
+        (TurnStatus::Queued, &[TurnStatus::Running, TurnStatus::Cancelled]),
+        (
+            TurnStatus::Running,
+            &[
+                TurnStatus::AwaitingInput,
+                TurnStatus::Completed,
+                TurnStatus::Interrupted,
+                TurnStatus::Failed,
+                TurnStatus::BudgetExhausted,
+                TurnStatus::Lost,
+            ],
+        ),
+        (
+            TurnStatus::AwaitingInput,
+            &[
+                TurnStatus::Running,
+                TurnStatus::Parked,
+                TurnStatus::Completed,
+                TurnStatus::Interrupted,
+                TurnStatus::Failed,
+                TurnStatus::BudgetExhausted,
+                TurnStatus::Lost,
+            ],
+        ),
+        (
+            TurnStatus::Parked,
+            &[
+                TurnStatus::Running,
+                TurnStatus::Completed,
+                TurnStatus::Interrupted,
+                TurnStatus::Failed,
+                TurnStatus::BudgetExhausted,
+                TurnStatus::Lost,
+            ],
+        ),
+    ];
+
+    #[test]
+    fn a_turn_changes_as_the_contract_says_and_in_no_other_way() {
+        for from in TurnStatus::ALL {
+            let allowed = ALLOWED.iter().find(|(status, _)| *status == from).map_or(&[][..], |(_, to)| to);
+            for to in TurnStatus::ALL {
+                assert_eq!(from.may_become(to), allowed.contains(&to), "{from:?} to {to:?}");
+            }
+            assert_eq!(from.is_final(), allowed.is_empty(), "{from:?} is an end exactly if nothing follows it");
+        }
+    }
+
+    #[test]
+    fn every_command_has_its_effect_in_every_state_and_each_effect_is_allowed() {
+        for status in TurnStatus::ALL {
+            let over = status.is_final();
+            let sent = if over { Effect::Proceed } else { Effect::Refuse(Reason::SessionBusy) };
+            assert_eq!(Command::Send.effect(status), sent, "{status:?}");
+            let stopped = match status {
+                TurnStatus::Queued => Effect::End(TurnStatus::Cancelled),
+                _ if over => Effect::Proceed,
+                _ => Effect::End(TurnStatus::Interrupted),
+            };
+            assert_eq!(Command::Stop.effect(status), stopped, "{status:?}");
+            if let Effect::End(end) = Command::Stop.effect(status) {
+                assert!(status.may_become(end), "{status:?} cannot become {end:?}");
+            }
+        }
+    }
+}

@@ -314,7 +314,7 @@ impl Actor {
         destroy: Option<SandboxId>,
         reply: Option<Answer>,
     ) {
-        self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), Some(by));
+        self.pending.stop_turn(by);
         let sandbox = self.off();
         self.end_exec();
         self.sandbox_gone(message);

@@ -132,6 +132,15 @@ impl Pending {
         }
     }
 
+    /// A caller ends what is active.
+    pub(super) fn stop_turn(&mut self, by: &Principal) {
+        if let Some(turn) = self.state().active_turn()
+            && let Effect::End(status) = Command::Stop.effect(turn.status)
+        {
+            self.end_turn(status, None, Usage::default(), Some(by));
+        }
+    }
+
     /// The agent could not be started: its turn failed, and the session says why until the next message.
     pub(super) fn start_failed(&mut self, failure: Failure) {
         let error = failure.into_session_error(true);
