@@ -45,10 +45,13 @@ async fn run_turn_streams_its_turn_from_the_acceptance_to_the_end() {
         assert!(first.sequence >= before);
         let turn = first.turn.expect("a turn");
         let mut events = Vec::new();
-        while let Some(response) = tokio::time::timeout(PATIENCE, stream.message()).await.expect("ends").expect("OK") {
-            assert_eq!((response.turn, response.sequence, response.session_id.as_str()), (None, 0, id.as_str()));
-            events.extend(response.events);
-        }
+        let read = async {
+            while let Some(response) = stream.message().await.expect("OK") {
+                assert_eq!((response.turn, response.sequence, response.session_id.as_str()), (None, 0, id.as_str()));
+                events.extend(response.events);
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("the stream ends with its turn");
         check_ranges(first.sequence, &events);
         assert!(ended(events.last().expect("events"), &turn.turn_id), "the last event is the turn's end");
         let mut stream = watch(&mut sessions, &id, Some(first.sequence)).await.expect("a watch");
