@@ -299,3 +299,113 @@ impl Pending {
         self.log(LogLevel::Warn, format!("the agent {what}: {block_id}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pending, bounds::MAX_INLINE_BLOCK_BYTES};
+    use crate::{
+        agent::Draft,
+        domain::{Agent, Block, BlockId, BlockState, Content, ConversationId, Kind, SessionState},
+        session::replay,
+    };
+
+    fn pending() -> Pending {
+        Pending::new(SessionState::new(replay::record(Agent::Scripted)))
+    }
+
+    fn text(text: &str) -> Content {
+        Content::AssistantText { text: text.to_owned(), model: String::new() }
+    }
+
+    fn start(pending: &mut Pending, id: &str) {
+        let (conversation_id, block_id) = (ConversationId::main(), BlockId::new(id));
+        pending.draft(Draft::Start { conversation_id, block_id, content: text("") });
+    }
+
+    fn delta(pending: &mut Pending, id: &str, text: &str) {
+        pending.draft(Draft::Delta { block_id: BlockId::new(id), text: text.to_owned() });
+    }
+
+    fn complete(pending: &mut Pending, id: &str, content: Option<Content>) {
+        let (conversation_id, block_id) = (ConversationId::main(), BlockId::new(id));
+        pending.draft(Draft::Complete { conversation_id, block_id, content });
+    }
+
+    /// The last whole block that was recorded.
+    fn last(pending: &mut Pending) -> Block {
+        let events = pending.drain().events;
+        let blocks = events.into_iter().filter_map(|event| match event.kind {
+            Kind::BlockStart { block } | Kind::BlockComplete { block } => Some(block),
+            _ => None,
+        });
+        blocks.last().expect("a block")
+    }
+
+    #[test]
+    fn deltas_merge_until_they_are_submitted_and_never_past_another_event_of_their_block() {
+        let mut pending = pending();
+        start(&mut pending, "a");
+        start(&mut pending, "b");
+        pending.drain();
+        for (id, text) in [("a", "1"), ("b", "x"), ("a", "2"), ("b", "y")] {
+            delta(&mut pending, id, text);
+        }
+        let merged = pending.drain();
+        let deltas: Vec<_> = merged.events.iter().map(|event| (event.sequence, &event.kind)).collect();
+        let expected =
+            |id: &str, delta: &str| Kind::BlockDelta { block_id: BlockId::new(id), delta: delta.into(), offset: 0 };
+        assert_eq!(deltas, [(3, &expected("a", "12")), (4, &expected("b", "xy"))]);
+        delta(&mut pending, "a", "3");
+        complete(&mut pending, "b", None);
+        delta(&mut pending, "a", "4");
+        // The first was submitted before, and what is not a delta keeps its place.
+        let kinds: Vec<_> = pending.drain().events.into_iter().map(|event| event.kind).collect();
+        let [Kind::BlockDelta { offset: 2, .. }, Kind::BlockComplete { .. }, Kind::BlockDelta { offset: 3, .. }] =
+            &kinds[..]
+        else {
+            panic!("{kinds:?}")
+        };
+    }
+
+    #[test]
+    fn a_long_text_is_cut_to_the_same_prefix_however_it_comes() {
+        let whole = "é".repeat(MAX_INLINE_BLOCK_BYTES / 2 + 700) + "end";
+        let lost = i64::try_from(whole.len() - MAX_INLINE_BLOCK_BYTES).expect("small");
+        let kept = &whole[..MAX_INLINE_BLOCK_BYTES];
+        let check = |block: &Block| {
+            assert_eq!(block.content.growing(), Some(kept));
+            assert_eq!((block.truncated_bytes, block.state), (lost, BlockState::Complete));
+        };
+        // By deltas alone.
+        let mut pending = pending();
+        start(&mut pending, "a");
+        whole
+            .char_indices()
+            .step_by(3000)
+            .zip(whole.char_indices().skip(3000).step_by(3000).map(Some).chain([None]))
+            .for_each(|((from, _), to)| delta(&mut pending, "a", &whole[from..to.map_or(whole.len(), |(to, _)| to)]));
+        assert_eq!(pending.state().block(&BlockId::new("a")).expect("open").content.growing(), Some(kept));
+        complete(&mut pending, "a", None);
+        check(&last(&mut pending));
+        // By deltas, and whole at the end.
+        start(&mut pending, "b");
+        delta(&mut pending, "b", &whole);
+        complete(&mut pending, "b", Some(text(&whole)));
+        check(&last(&mut pending));
+        // Whole at once.
+        complete(&mut pending, "c", Some(text(&whole)));
+        check(&last(&mut pending));
+    }
+
+    #[test]
+    fn a_turn_that_ends_closes_its_blocks_with_the_text_they_have() {
+        let mut pending = pending();
+        start(&mut pending, "a");
+        delta(&mut pending, "a", "half a sent");
+        pending.interrupt_blocks();
+        let block = last(&mut pending);
+        assert_eq!((block.state, block.content.growing()), (BlockState::Interrupted, Some("half a sent")));
+        delta(&mut pending, "a", "ence");
+        assert!(matches!(pending.drain().events[..], [ref event] if matches!(event.kind, Kind::Log { .. })));
+    }
+}

@@ -42,7 +42,8 @@ fn act(pending: &mut Pending, actions: &mut Vec<Action>) {
     }
 }
 
-fn record(agent: Agent) -> Session {
+/// The record of a session that is stored nowhere.
+pub(super) fn record(agent: Agent) -> Session {
     let now = Timestamp::now();
     Session {
         session_id: SessionId::new("replay"),
