@@ -122,7 +122,9 @@ async fn any_cut_of_the_log_folds_to_the_same_state() {
         }
         check_ranges(after, &rest);
         let mut state = fold(&all[..cut]);
-        rest.iter().for_each(|event| state.apply(event));
+        for event in &rest {
+            state.apply(event);
+        }
         assert_eq!(state.as_proto().blocks, whole.as_proto().blocks, "cut after {after}");
     }
 }

@@ -302,7 +302,10 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pending, bounds::MAX_INLINE_BLOCK_BYTES};
+    use super::{
+        Pending,
+        bounds::{self, MAX_INLINE_BLOCK_BYTES},
+    };
     use crate::{
         agent::Draft,
         domain::{Agent, Block, BlockId, BlockState, Content, ConversationId, Kind, SessionState},
@@ -379,11 +382,12 @@ mod tests {
         // By deltas alone.
         let mut pending = pending();
         start(&mut pending, "a");
-        whole
-            .char_indices()
-            .step_by(3000)
-            .zip(whole.char_indices().skip(3000).step_by(3000).map(Some).chain([None]))
-            .for_each(|((from, _), to)| delta(&mut pending, "a", &whole[from..to.map_or(whole.len(), |(to, _)| to)]));
+        let mut rest = whole.as_str();
+        while !rest.is_empty() {
+            let piece = bounds::prefix(rest, 5001);
+            delta(&mut pending, "a", piece);
+            rest = &rest[piece.len()..];
+        }
         assert_eq!(pending.state().block(&BlockId::new("a")).expect("open").content.growing(), Some(kept));
         complete(&mut pending, "a", None);
         check(&last(&mut pending));
