@@ -15,9 +15,9 @@ use super::{
     Command,
     after::{After, Answer, Halt, InFlight},
     launch,
-    manager::Shared,
     pending::Pending,
     running::{Happened, maybe},
+    shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
 };

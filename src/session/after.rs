@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{launch::Prepared, manager::Shared, running::maybe, turn::Prompt};
+use super::{launch::Prepared, running::maybe, shared::Shared, turn::Prompt};
 use crate::{
     domain::{Failure, SandboxId},
     sandbox::{self, Epoch},

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -13,7 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
-use super::{Command, Config, NewSession, Reply, actor::Actor, launch, pending::Pending, turn::Prompt};
+use super::{
+    Command, Config, NewSession, Reply,
+    actor::Actor,
+    launch,
+    pending::Pending,
+    shared::Shared,
+    turn::{Accepted, Prompt},
+};
 use crate::{
     domain::{
         Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason, Session,
@@ -32,24 +39,6 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone)]
 pub struct Manager {
     shared: Arc<Shared>,
-}
-
-/// What actors share.
-pub(super) struct Shared {
-    pub(super) log: EventLog,
-    pub(super) config: Config,
-    pub(super) drain: CancellationToken,
-    tasks: TaskTracker,
-    actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
-}
-
-/// A message that was accepted.
-#[derive(Clone, Debug)]
-pub struct Accepted {
-    /// Its turn.
-    pub turn: Turn,
-    /// Watch after this to see everything of it.
-    pub sequence: i64,
 }
 
 /// A session that was created.
@@ -299,12 +288,6 @@ impl Manager {
 
     fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, mpsc::Sender<Command>>> {
         self.shared.slots()
-    }
-}
-
-impl Shared {
-    fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, mpsc::Sender<Command>>> {
-        self.actors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

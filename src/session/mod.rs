@@ -14,15 +14,17 @@ mod profiles;
 mod programs;
 mod replay;
 mod running;
+mod shared;
 mod side;
 mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, NewSession};
-pub use manager::{Accepted, Created, Manager};
+pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;
 pub use replay::replay;
+pub use turn::Accepted;
 
 use tokio::sync::oneshot;
 

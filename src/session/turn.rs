@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{manager::Accepted, pending::Pending};
+use super::pending::Pending;
 use crate::{
     agent::{self, Outcome, TurnEnd},
     domain::{
@@ -11,6 +11,15 @@ use crate::{
         Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
     },
 };
+
+/// A message that was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Its turn.
+    pub turn: Turn,
+    /// Watch after this to see everything of it.
+    pub sequence: i64,
+}
 
 /// A message as the agent's program is given it.
 #[derive(Clone, Debug)]
