@@ -54,7 +54,9 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
     let seat = Seat::take(&log.inner.hubs, key);
     let store = log.store();
     let after = start.after.unwrap_or(0);
-    let page = store.events(key, after, PAGE).await.map_err(|error| failure(error, key))?;
+    // A snapshot needs no events, only to which log it belongs.
+    let limit = start.after.map_or(0, |_| PAGE);
+    let page = store.events(key, after, limit).await.map_err(|error| failure(error, key))?;
     if page.deleted {
         return Err(Failure::session_not_found(&key.session));
     }
