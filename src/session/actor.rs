@@ -157,10 +157,9 @@ impl Actor {
             }
             Command::Delete { etag, by, reply } => {
                 let held = &self.pending.state().session.etag;
-                if let Some(etag) = etag.filter(|etag| etag != held) {
+                if etag.is_some_and(|etag| etag != *held) {
                     let message = "the session changed since you read it; read it again";
                     let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
-                    tracing::debug!(key = %self.key, etag, "delete refused");
                     return drop(reply.send(Err(failure)));
                 }
                 let answer = Box::new(move |stored| drop(reply.send(stored)));

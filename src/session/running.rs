@@ -57,7 +57,7 @@ pub(super) enum Happened {
     Printed(Output, Bytes),
     /// It ended, and all it printed was read.
     Ended(Result<Exit, sandbox::Error>),
-    /// A command to its sandbox failed.
+    /// It could not be given its input.
     Failed(sandbox::Error),
 }
 
@@ -186,11 +186,18 @@ impl Running {
         let Some(call) = self.calls.pop_front() else { return };
         let (sandbox, exec, epoch) = (Arc::clone(&self.sandbox), self.exec_id.clone(), self.epoch);
         self.calling = Some(Box::pin(async move {
-            match call {
-                Call::Write(row) => sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop),
+            let tidied = match call {
+                Call::Write(row) => {
+                    return sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop);
+                }
                 Call::Release(offset) => sandbox.release(epoch, &exec, Output::Stdout, offset).await,
                 Call::Kill => sandbox.signal(epoch, &exec, Signal::Kill).await,
+            };
+            // Space that stays taken, or a process that is gone already, is no reason to end a turn.
+            if let Err(error) = tidied {
+                tracing::warn!(%exec, %error, "tidying up in a sandbox failed");
             }
+            Ok(())
         }));
     }
 }
