@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{connect::Common, error::Error, install, output, output::one_line, output::print_json};
-use crate::proto::GetRuntimeInfoRequest;
+use crate::{proto::GetRuntimeInfoRequest, server};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -26,7 +26,7 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
         Command::Install { agent, cache } => {
             let cache = match cache {
                 Some(cache) => cache,
-                None => common.data()?.join("cache"),
+                None => server::agent_cache(&common.data()?),
             };
             let path = install::install_claude_code(&cache).await.map_err(|error| Error::Other(error.to_string()))?;
             if common.json {

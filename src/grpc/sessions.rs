@@ -1,7 +1,5 @@
 //! `SessionService`.
 
-use std::time::Duration;
-
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -21,9 +19,6 @@ use crate::{
     proto::{self, session_service_server::SessionService},
     session::Manager,
 };
-
-/// Silence in a turn's stream before a bookmark.
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
 
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
 type Answer<T> = Result<Response<T>, Status>;
@@ -115,7 +110,7 @@ impl SessionService for Sessions {
             turn: Some(accepted.turn.into()),
             sequence: accepted.sequence,
         };
-        let events = watch::events(opened, BOOKMARK_INTERVAL, until, self.drain.clone());
+        let events = watch::events(opened, validate::LONGEST_SILENCE, until, self.drain.clone());
         let rest = events.map(move |events| {
             Ok(proto::RunTurnResponse { events: events?, session_id: session_id.clone(), ..Default::default() })
         });

@@ -130,9 +130,13 @@ pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
         store::Error::Conflict { .. }
         | store::Error::Owned(_)
         | store::Error::Unavailable(_)
-        | store::Error::Corrupt(_) => {
-            tracing::error!(%key, %error, "the store failed");
-            Failure::new(Reason::StorageUnavailable, "the database does not answer; try again")
-        }
+        | store::Error::Corrupt(_) => tracing::error_span!("store", %key).in_scope(|| unavailable(&error)),
     }
+}
+
+/// A store that failed at whatever it was. The details go to the server's log, never to the caller.
+#[must_use]
+pub fn unavailable(error: &store::Error) -> Failure {
+    tracing::error!(%error, "the store failed");
+    Failure::new(Reason::StorageUnavailable, "the database does not answer; try again")
 }

@@ -61,10 +61,6 @@ impl Config {
     pub(super) fn database(&self) -> PathBuf {
         database(&self.data)
     }
-
-    pub(super) fn cache(&self) -> PathBuf {
-        self.data.join("cache")
-    }
 }
 
 /// The database of a data folder.

@@ -31,7 +31,7 @@ pub(super) fn read_or_create(data: &Path) -> Result<String, StartError> {
 }
 
 /// The folder's key, where it has one that the caller may read.
-pub(super) fn read(data: &Path) -> Option<String> {
+fn read(data: &Path) -> Option<String> {
     let key = fs::read_to_string(data.join("key")).ok()?;
     let key = key.trim();
     (!key.is_empty()).then(|| key.to_owned())

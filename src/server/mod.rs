@@ -9,7 +9,12 @@ mod routes;
 mod tls;
 mod trace;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -69,7 +74,7 @@ impl Server {
         let provider = Arc::new(Local::new(LocalConfig {
             root: config.data.join("sandboxes"),
             hidden: vec![config.data.clone()],
-            shared: vec![config.cache()],
+            shared: vec![agent_cache(&config.data)],
             isolation: config.isolation()?,
         })?);
         let isolation = provider.isolation();
@@ -146,10 +151,10 @@ pub fn running(data: &Path) -> Option<String> {
     store::owner_address(&config::database(data))
 }
 
-/// The key that local callers of the server of this data folder use.
+/// Where the server of this data folder looks for installed agents.
 #[must_use]
-pub fn local_key(data: &Path) -> Option<String> {
-    key::read(data)
+pub fn agent_cache(data: &Path) -> PathBuf {
+    data.join("cache")
 }
 
 /// Recorded output of an agent, as the events it gives.
@@ -168,7 +173,7 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
     Ok(session::Config {
         provider,
         programs: Programs {
-            cache: config.cache(),
+            cache: agent_cache(&config.data),
             configured: config.claude_code.iter().map(|path| (Agent::ClaudeCode, path.clone())).collect(),
             scripted,
         },

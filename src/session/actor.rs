@@ -177,13 +177,18 @@ impl Actor {
         if let Side::On(running) = &mut self.side {
             running.parser.prompted(&prompt.block_id);
             let row = running.input(prompt.bytes);
-            self.stdin.push(row.clone());
-            self.after.push(After::Write(row));
+            self.write_once_stored(row);
         } else {
             let sandbox = launch::announce(&self.shared.config, &self.pending.state().session);
             self.pending.record_session(None, Kind::SandboxChanged { sandbox });
             self.after.push(After::Prepare(prompt));
         }
+    }
+
+    /// Input goes out only when what caused it, and it itself, are stored.
+    fn write_once_stored(&mut self, row: StdinRow) {
+        self.stdin.push(row.clone());
+        self.after.push(After::Write(row));
     }
 
     fn prepare(&mut self, prompt: Prompt) {
@@ -245,30 +250,21 @@ impl Actor {
                     None,
                 );
                 self.pending.record_status_after_turn();
-                let halt = Halt { sandbox: self.off(), destroy: None, reply: None };
-                self.end_exec();
-                self.sandbox_gone("a command to the sandbox failed");
-                self.after.push(After::Halt(halt));
+                self.shut("a command to the sandbox failed", None, None);
             }
         }
     }
 
     fn act(&mut self, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
-            match action {
-                Action::Emit(draft) => self.pending.draft(draft),
-                Action::Write(data) => {
-                    if let Side::On(running) = &mut self.side {
-                        let row = running.input(data);
-                        self.stdin.push(row.clone());
-                        self.after.push(After::Write(row));
-                    }
-                }
-                Action::TurnStarted { block_id } => self.pending.turn_started(block_id.as_ref()),
-                Action::TurnEnded(end) => {
-                    self.pending.turn_ended(end);
-                    self.idle_since = Instant::now();
-                }
+            if matches!(action, Action::TurnEnded(_)) {
+                self.idle_since = Instant::now();
+            }
+            if let Some(data) = self.pending.act(action)
+                && let Side::On(running) = &mut self.side
+            {
+                let row = running.input(data);
+                self.write_once_stored(row);
             }
         }
     }
@@ -314,29 +310,28 @@ impl Actor {
         reply: Option<Answer>,
     ) {
         self.pending.stop_turn(by);
+        self.shut(message, destroy, reply);
+        self.pending.record_status(status, message, None, Some(by));
+    }
+
+    /// Ends what runs in the sandbox, once it is stored that it does.
+    fn shut(&mut self, message: &str, destroy: Option<SandboxId>, reply: Option<Answer>) {
         let sandbox = self.off();
         self.end_exec();
         self.sandbox_gone(message);
-        self.pending.record_status(status, message, None, Some(by));
         self.after.push(After::Halt(Halt { sandbox, destroy, reply }));
     }
 
     fn stop_idle(&mut self) {
         let silence = self.shared.config.idle_timeout;
-        let sandbox = self.off();
-        self.end_exec();
-        self.sandbox_gone(&format!("stopped after {} s of silence", silence.as_secs()));
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.shut(&format!("stopped after {} s of silence", silence.as_secs()), None, None);
     }
 
     /// The server stops: agents end with it, and their turns with them.
     fn drain(&mut self) {
         self.pending
             .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
-        let sandbox = self.off();
-        self.end_exec();
-        self.sandbox_gone("the server was stopped");
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.shut("the server was stopped", None, None);
         self.after.push(After::Leave);
     }
 

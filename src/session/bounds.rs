@@ -13,11 +13,7 @@ const MAX_ID_BYTES: usize = 256;
 
 /// The longest prefix of at most `max` bytes that ends at a character.
 pub(super) fn prefix(text: &str, max: usize) -> &str {
-    let mut end = max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(max)]
 }
 
 /// Cuts a text, and returns how many bytes it lost.

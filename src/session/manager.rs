@@ -26,7 +26,7 @@ use crate::{
         Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason, Session,
         SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn, Usage,
     },
-    log::{EventLog, failure},
+    log::{EventLog, failure, unavailable},
     store::{self, Batch, SessionQuery, SessionView, parts_of},
 };
 
@@ -326,10 +326,4 @@ fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Co
             Command::Stop { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }
     }
-}
-
-/// The store failed at something that is no session's. The details go to the server's log, never to the caller.
-pub(super) fn unavailable(error: &store::Error) -> Failure {
-    tracing::error!(%error, "the store failed");
-    Failure::new(Reason::StorageUnavailable, "the database does not answer; try again")
 }

@@ -4,7 +4,7 @@
 //! the store, so that nothing is seen that a crash could take back.
 
 use crate::{
-    agent::Draft,
+    agent::{Action, Draft},
     domain::{
         Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecutionStatus,
         Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
@@ -107,6 +107,17 @@ impl Pending {
     /// Now, and never before the newest event.
     pub(super) fn time(&self) -> Timestamp {
         Timestamp::now().max(self.state.session.last_activity_time)
+    }
+
+    /// Records what an agent's output asks for; returns the bytes that the program is to be given, if it asks for that.
+    pub(super) fn act(&mut self, action: Action) -> Option<Vec<u8>> {
+        match action {
+            Action::Emit(draft) => self.draft(draft),
+            Action::Write(data) => return Some(data),
+            Action::TurnStarted { block_id } => self.turn_started(block_id.as_ref()),
+            Action::TurnEnded(end) => self.turn_ended(end),
+        }
+        None
     }
 
     /// Records what an agent said. What makes no sense becomes a log line: the agent must not end the stream.

@@ -2,8 +2,11 @@
 
 use ulid::Ulid;
 
-use super::{Manager, manager::unavailable};
-use crate::domain::{Agent, Caller, Failure, Profile, ProfileId, Reason, TenantId, Timestamp};
+use super::Manager;
+use crate::{
+    domain::{Agent, Caller, Failure, Profile, ProfileId, Reason, TenantId, Timestamp},
+    log::unavailable,
+};
 
 /// A profile to create, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

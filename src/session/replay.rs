@@ -30,15 +30,10 @@ pub fn replay(agent: Agent, output: &[u8]) -> Result<Vec<Event>, agent::UnknownC
     Ok(events)
 }
 
+/// Nobody is there to be told anything, so what the parser would write goes nowhere.
 fn act(pending: &mut Pending, actions: &mut Vec<Action>) {
     for action in actions.drain(..) {
-        match action {
-            Action::Emit(draft) => pending.draft(draft),
-            // Nobody is there to be told anything.
-            Action::Write(_) => {}
-            Action::TurnStarted { block_id } => pending.turn_started(block_id.as_ref()),
-            Action::TurnEnded(end) => pending.turn_ended(end),
-        }
+        pending.act(action);
     }
 }
 

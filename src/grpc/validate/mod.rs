@@ -18,12 +18,12 @@ pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_pr
 pub use session::{
     DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions, stop_session,
 };
-pub use watch::{Watch, watch_session};
+pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 
-use crate::{domain::Failure, proto};
+use crate::{domain::Failure, proto, session::MAX_INLINE_BLOCK_BYTES};
 
 /// The text of a message, all parts together. As much as a block holds inline, because what a user said is never cut.
-pub const MAX_MESSAGE_TEXT: usize = 256 * 1024;
+pub const MAX_MESSAGE_TEXT: usize = MAX_INLINE_BLOCK_BYTES;
 /// Parts of one message.
 pub const MAX_PARTS: usize = 64;
 /// Labels of a session.

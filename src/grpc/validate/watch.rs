@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Longest silence of a watch, and what it is when nothing is said.
-const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(15);
 /// Shortest silence that can be asked for.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 
