@@ -1,8 +1,10 @@
 //! How a server starts, why it does not, and what it says when it stops.
 
 use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
     net::Ipv4Addr,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -29,6 +31,23 @@ fn refused(data: &Path, listen: &str, args: &[&str]) -> String {
     assert!(!output.status.success(), "it started at {listen} with {args:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "it said that it listens");
     String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn a_variable_that_is_no_text_does_not_keep_a_server_from_starting() {
+    let data = TempDir::new().unwrap();
+    let mut process = support::command(data.path())
+        .env("NO_TEXT", OsStr::from_bytes(b"\xff"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server's program");
+    let mut said = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut said).expect("text");
+    let pid = rustix::process::Pid::from_child(&process);
+    // One that did not start is gone already.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    process.wait().expect("reaped");
+    assert!(said.starts_with("listening on "), "{said}");
 }
 
 #[test]
