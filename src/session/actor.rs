@@ -433,15 +433,13 @@ impl Actor {
         self.pending.prune();
         let exec = self.changed_mark();
         let batch = Batch {
-            key: self.key.clone(),
-            epoch: self.epoch.0,
-            head: drained.head,
             events: drained.events,
             record,
             parts,
             exec,
             stdin: std::mem::take(&mut self.stdin),
             deletes: self.deletes,
+            ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };
         let log = self.shared.log.clone();
         let outcome = Box::pin(async move { log.append(batch).await });

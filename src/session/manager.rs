@@ -135,17 +135,7 @@ impl Manager {
     async fn store(&self, key: &SessionKey, session: &Session, pending: &mut Pending) -> Result<(), Failure> {
         let drained = pending.drain();
         let (record, parts) = parts_of(pending.state(), &drained.changes);
-        let batch = Batch {
-            key: key.clone(),
-            epoch: 0,
-            head: drained.head,
-            events: drained.events,
-            record,
-            parts,
-            exec: None,
-            stdin: Vec::new(),
-            deletes: false,
-        };
+        let batch = Batch { events: drained.events, record, parts, ..Batch::new(key.clone(), 0, drained.head) };
         self.shared.log.create(session, &batch).await
     }
 

@@ -145,6 +145,15 @@ pub struct Batch {
     pub deletes: bool,
 }
 
+impl Batch {
+    /// One that carries nothing yet.
+    #[must_use]
+    pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
+        let (events, parts, stdin) = (Vec::new(), Vec::new(), Vec::new());
+        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, deletes: false }
+    }
+}
+
 /// One part of the state. For lists the place is the order in which the parts were first put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {

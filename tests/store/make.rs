@@ -184,7 +184,7 @@ impl Owner {
         self.log.extend(events.iter().cloned());
         let (record, parts) = parts_of(&self.live, &changes);
         let (key, epoch) = (self.key.clone(), self.epoch);
-        Batch { key, epoch, head, events, record, parts, exec: None, stdin: Vec::new(), deletes: false }
+        Batch { events, record, parts, ..Batch::new(key, epoch, head) }
     }
 
     pub(crate) async fn append(&mut self, store: &dyn Store, kinds: impl IntoIterator<Item = Kind>) {
