@@ -21,6 +21,9 @@ const LARGE_KINDS: [&str; 15] = [
     "snapshot_chunk",
 ];
 
+/// Responses that carry events: encoded once for all who watch.
+const ENCODED_RESPONSES: [&str; 2] = ["WatchSessionResponse", "RunTurnResponse"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=migrations");
@@ -42,12 +45,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for kind in LARGE_KINDS {
         builder = builder.boxed(format!(".agentruntime.v1.SessionEvent.kind.{kind}"));
     }
+    let files = compiler.file_descriptor_set();
     builder
         // Maps in a fixed order: two requests that mean the same are the same bytes.
         .btree_map(".")
         .bytes(".")
         .boxed(".agentruntime.v1.Session.active_turn")
         .codec_path("crate::proto::Codec")
-        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+        .build_server(false)
+        .compile_fds_with_config(files.clone(), config)?;
+    // The server's side apart, because it sends some responses as bytes that are encoded already.
+    let services = out.join("services");
+    std::fs::create_dir_all(&services)?;
+    let mut builder = tonic_prost_build::configure();
+    for response in ENCODED_RESPONSES {
+        builder = builder.extern_path(format!(".agentruntime.v1.{response}"), "crate::proto::Encoded");
+    }
+    builder
+        .extern_path(".agentruntime.v1", "crate::proto")
+        .codec_path("crate::proto::Codec")
+        .build_client(false)
+        .out_dir(services)
+        .compile_fds(files)?;
     Ok(())
 }

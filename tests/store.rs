@@ -2,6 +2,8 @@
 
 #[path = "store/file.rs"]
 mod file;
+#[path = "store/groups.rs"]
+mod groups;
 #[path = "store/history.rs"]
 mod history;
 #[path = "store/load.rs"]
@@ -51,6 +53,8 @@ conformance! {
     writes::a_batch_goes_on_from_the_head,
     writes::a_hole_is_never_stored,
     writes::batches_of_one_append_fail_alone,
+    groups::text_of_many_sessions_is_stored_at_once,
+    groups::one_that_does_not_fit_hinders_no_other,
     writes::a_new_owner_gets_what_is_open,
     writes::a_new_owner_gets_where_the_program_stands,
     writes::a_deleted_session_leaves_its_log,

@@ -8,6 +8,7 @@ use agent_runtime::{
         SessionId, SessionStatus, Timestamp,
     },
     grpc::validate::{self, MAX_MESSAGE_TEXT},
+    log::Filter,
     proto::{self, content_part::Part},
     store::{BlockPage, SessionView},
 };
@@ -184,10 +185,10 @@ fn text_is_a_message_of_one_part() {
     assert_eq!(validate::send_message(parts).unwrap().parts, hello);
 
     let run = proto::RunTurnRequest { session_id: "ses_2".into(), text: "hello".into(), ..Default::default() };
-    let taken = validate::run_turn(run.clone()).unwrap();
+    let taken = validate::run_turn(run.clone()).unwrap().message;
     assert_eq!((taken.session_id, taken.parts), (SessionId::new("ses_2"), hello.clone()));
     let parts = proto::RunTurnRequest { text: String::new(), parts: vec![text("hello")], ..run };
-    assert_eq!(validate::run_turn(parts).unwrap().parts, hello);
+    assert_eq!(validate::run_turn(parts).unwrap().message.parts, hello);
 }
 
 #[test]
@@ -283,6 +284,39 @@ fn a_watch_is_silent_for_15_seconds_at_most() {
     for (seconds, nanos) in [(0, 999_999_999), (15, 1), (-2, 0), (i64::MAX, 0), (i64::MIN, -1), (5, -1), (5, i32::MAX)]
     {
         refused(with(seconds, nanos), "bookmark_interval");
+    }
+}
+
+#[test]
+fn a_watch_says_what_it_leaves_out() {
+    let taken = validate::watch_session(watch()).unwrap();
+    assert_eq!((taken.filter, taken.max_batch_delay), (Filter::default(), Duration::ZERO));
+    let conversation_ids = vec!["main".to_owned(), "task_1".to_owned()];
+    let with = proto::WatchSessionRequest { conversation_ids, omit_deltas: true, ..watch() };
+    let conversations = ["main", "task_1"].map(ConversationId::new).into();
+    let filter = Filter { conversations, omit_deltas: true, turn: None };
+    assert_eq!(validate::watch_session(with).unwrap().filter, filter);
+    for ids in [vec![String::new()], vec!["x".repeat(129)], vec!["a\0".to_owned()]] {
+        let with = proto::WatchSessionRequest { conversation_ids: ids, ..watch() };
+        refused(validate::watch_session(with), "conversation_ids[0]");
+    }
+    let with = proto::WatchSessionRequest { conversation_ids: vec!["a".to_owned(); 101], ..watch() };
+    refused(validate::watch_session(with), "conversation_ids");
+}
+
+#[test]
+fn events_are_held_back_for_5_seconds_at_most() {
+    let with = |seconds, nanos| {
+        let max_batch_delay = Some(prost_types::Duration { seconds, nanos });
+        validate::watch_session(proto::WatchSessionRequest { max_batch_delay, ..watch() })
+    };
+    for (seconds, nanos) in [(0, 0), (0, 20_000_000), (5, 0)] {
+        let expected = Duration::from_secs(seconds) + Duration::from_nanos(nanos);
+        let delay = with(i64::try_from(seconds).unwrap(), i32::try_from(nanos).unwrap()).unwrap().max_batch_delay;
+        assert_eq!(delay, expected);
+    }
+    for (seconds, nanos) in [(5, 1), (-1, 0), (0, -1), (i64::MAX, 0)] {
+        refused(with(seconds, nanos), "max_batch_delay");
     }
 }
 

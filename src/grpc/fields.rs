@@ -138,7 +138,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
             ("request_id", Refused),
             ("after_sequence", Refused),
-            ("omit_deltas", Refused),
+            ("omit_deltas", Effective("tests/filters.rs::a_turn_can_be_run_without_its_text_as_it_streams")),
         ],
     ),
     (
@@ -148,10 +148,10 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("after_sequence", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
             ("expected_uid", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
             ("snapshot_if_truncated", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
-            ("conversation_ids", Refused),
-            ("omit_deltas", Refused),
+            ("conversation_ids", Effective("tests/filters.rs::other_conversations_can_be_left_out")),
+            ("omit_deltas", Effective("tests/filters.rs::text_can_be_left_out_as_it_streams")),
             ("bookmark_interval", Effective("tests/validate.rs::a_watch_is_silent_for_15_seconds_at_most")),
-            ("max_batch_delay", Refused),
+            ("max_batch_delay", Effective("tests/filters.rs::events_come_together_after_a_delay")),
         ],
     ),
     (

@@ -6,10 +6,12 @@
 mod access;
 pub mod convert;
 pub mod fields;
+mod frame;
 pub mod page;
 mod profiles;
 mod runtime;
 mod sessions;
+mod snapshot;
 pub mod status;
 pub mod validate;
 mod watch;

@@ -1,5 +1,7 @@
 //! `SessionService`.
 
+use std::time::Duration;
+
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -9,13 +11,14 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     caller,
+    frame::Frame,
     status::not_implemented,
     validate,
-    watch::{self, Until},
+    watch::{self, Terms, Until},
 };
 use crate::{
     domain::{Failure, SessionId, SessionKey, TenantId},
-    log::{Start, failure},
+    log::{Filter, Start, failure},
     proto::{self, session_service_server::SessionService},
     session::Manager,
 };
@@ -34,6 +37,10 @@ impl Sessions {
     pub(super) fn new(manager: Manager, drain: CancellationToken) -> Self {
         Self { manager, drain }
     }
+
+    fn terms(&self, bookmark_interval: Duration, batch_delay: Duration, until: Until) -> Terms {
+        Terms { bookmark_interval, batch_delay, until, drain: self.drain.clone() }
+    }
 }
 
 fn key(tenant: TenantId, session: SessionId) -> SessionKey {
@@ -42,8 +49,8 @@ fn key(tenant: TenantId, session: SessionId) -> SessionKey {
 
 #[async_trait]
 impl SessionService for Sessions {
-    type RunTurnStream = Stream<proto::RunTurnResponse>;
-    type WatchSessionStream = Stream<proto::WatchSessionResponse>;
+    type RunTurnStream = Stream<proto::Encoded>;
+    type WatchSessionStream = Stream<proto::Encoded>;
     type WatchSessionsStream = Stream<proto::WatchSessionsResponse>;
     type ReadBlockContentStream = Stream<proto::ReadBlockContentResponse>;
     type ReadBlobStream = Stream<proto::ReadBlobResponse>;
@@ -98,36 +105,35 @@ impl SessionService for Sessions {
 
     async fn run_turn(&self, request: Request<proto::RunTurnRequest>) -> Answer<Self::RunTurnStream> {
         let caller = caller(request.extensions())?;
-        let message = validate::run_turn(request.into_inner())?;
+        let validate::RunTurn { message, omit_deltas } = validate::run_turn(request.into_inner())?;
         let accepted = self.manager.send(&caller, &message.session_id, &message.parts).await?;
-        let start = Start { after: Some(accepted.sequence), ..Start::default() };
+        let turn_id = accepted.turn.turn_id.clone();
+        let filter = Filter { omit_deltas, turn: Some(turn_id.clone()), ..Filter::default() };
+        let start = Start { after: Some(accepted.sequence), filter, ..Start::default() };
         let session_id = message.session_id.to_string();
         let opened = self.manager.log().watch(&key(caller.tenant, message.session_id), start).await?;
-        let until = Until::EndOf(accepted.turn.turn_id.clone());
-        let first = proto::RunTurnResponse {
-            events: Vec::new(),
-            session_id: session_id.clone(),
-            turn: Some(accepted.turn.into()),
-            sequence: accepted.sequence,
-        };
-        let events = watch::events(opened, validate::LONGEST_SILENCE, until, self.drain.clone());
-        let rest = events.map(move |events| {
-            Ok(proto::RunTurnResponse { events: events?, session_id: session_id.clone(), ..Default::default() })
-        });
-        Ok(Response::new(stream::iter([Ok(first)]).chain(rest).boxed()))
+        let terms = self.terms(validate::LONGEST_SILENCE, Duration::ZERO, Until::EndOf(turn_id));
+        let rest = proto::RunTurnResponse { session_id, ..Default::default() };
+        let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
+        let first = Frame::new(&proto::RunTurnResponse { turn, sequence, ..rest.clone() }).finish();
+        let responses = watch::responses(opened, terms, move || rest.clone());
+        Ok(Response::new(stream::iter([Ok(first)]).chain(responses).boxed()))
     }
 
     async fn watch_session(&self, request: Request<proto::WatchSessionRequest>) -> Answer<Self::WatchSessionStream> {
         let caller = caller(request.extensions())?;
         let wanted = validate::watch_session(request.into_inner())?;
-        let start = Start { after: wanted.after, uid: wanted.expected_uid, or_snapshot: wanted.snapshot_if_truncated };
+        let (after, uid, or_snapshot) = (wanted.after, wanted.expected_uid, wanted.snapshot_if_truncated);
+        let start = Start { after, uid, or_snapshot, filter: wanted.filter };
         let session_id = wanted.session_id.to_string();
         let opened = self.manager.log().watch(&key(caller.tenant, wanted.session_id), start).await?;
+        let terms = self.terms(wanted.bookmark_interval, wanted.max_batch_delay, Until::Deleted);
+        // Once: it stands in the first response only.
         let mut uid = opened.uid.to_string();
-        let events = watch::events(opened, wanted.bookmark_interval, Until::Deleted, self.drain.clone());
-        let responses = events.map(move |events| {
-            let (session_id, uid) = (session_id.clone(), std::mem::take(&mut uid));
-            Ok(proto::WatchSessionResponse { events: events?, session_id, uid })
+        let responses = watch::responses(opened, terms, move || proto::WatchSessionResponse {
+            events: Vec::new(),
+            session_id: session_id.clone(),
+            uid: std::mem::take(&mut uid),
         });
         Ok(Response::new(responses.boxed()))
     }

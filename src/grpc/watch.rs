@@ -1,22 +1,35 @@
 //! Watches on the wire: a snapshot or an empty bookmark first, then events as they are stored, and a bookmark where there
 //! is silence. tonic polls the stream itself: a watch has no task.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::LazyLock, time::Duration};
 
 use futures::{Stream, stream};
-use prost::Message as _;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::convert;
+use super::{convert, frame::Frame, snapshot};
 use crate::{
-    domain::{Failure, Kind, Reason, SessionState, Timestamp, TurnId},
-    log::{Committed, Opened, Watch},
-    proto::{self, SessionEvent, session_event},
+    domain::{Event, Failure, Kind, Reason, Timestamp, TurnId},
+    log::{Opened, Shown, Watch},
+    proto::{self, Encoded, SessionEvent, session_event},
 };
 
-/// Bytes of one snapshot chunk, about.
-const CHUNK_BYTES: usize = 512 * 1024;
+/// Watches that hold events back look up together, at multiples of their delay from here on, so that what goes to one
+/// connection goes in one write.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// How a watch is delivered.
+pub(super) struct Terms {
+    /// Longest silence before a bookmark.
+    pub(super) bookmark_interval: Duration,
+    /// Longest time that events wait for others.
+    pub(super) batch_delay: Duration,
+    /// Until when events are delivered.
+    pub(super) until: Until,
+    /// Ends it when the server stops.
+    pub(super) drain: CancellationToken,
+}
 
 /// Until when events are delivered.
 pub(super) enum Until {
@@ -26,12 +39,15 @@ pub(super) enum Until {
     EndOf(TurnId),
 }
 
-struct Delivery {
+struct Delivery<R> {
     watch: Watch,
-    ready: VecDeque<Vec<SessionEvent>>,
-    bookmark_interval: Duration,
-    until: Until,
-    drain: CancellationToken,
+    /// What goes out before anything else.
+    ready: VecDeque<SessionEvent>,
+    /// The other fields of the response.
+    rest: R,
+    terms: Terms,
+    /// When events went out last.
+    sent: Option<Instant>,
     stage: Stage,
 }
 
@@ -43,27 +59,26 @@ enum Stage {
     Over,
 }
 
-/// The events of a watch that was opened, as they go out.
-pub(super) fn events(
+/// The responses of a watch that was opened, as they go out. `rest` makes the other fields of each.
+pub(super) fn responses<M: prost::Message>(
     opened: Opened,
-    bookmark_interval: Duration,
-    until: Until,
-    drain: CancellationToken,
-) -> impl Stream<Item = Result<Vec<SessionEvent>, Status>> + Send + 'static {
+    terms: Terms,
+    rest: impl FnMut() -> M + Send + 'static,
+) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
     let Opened { uid: _, head, snapshot, watch } = opened;
     let ready = match snapshot {
-        Some(state) => snapshot_frames(state),
-        None => VecDeque::from([vec![bookmark(watch.cursor(), head)]]),
+        Some(state) => snapshot::frames(state),
+        None => VecDeque::from([bookmark(watch.cursor(), watch.cursor(), head)]),
     };
-    let delivery = Delivery { watch, ready, bookmark_interval, until, drain, stage: Stage::Following };
+    let delivery = Delivery { watch, ready, rest, terms, sent: None, stage: Stage::Following };
     stream::unfold(delivery, |mut delivery| async move {
         let next = delivery.next().await?;
         Some((next, delivery))
     })
 }
 
-impl Delivery {
-    async fn next(&mut self) -> Option<Result<Vec<SessionEvent>, Status>> {
+impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
+    async fn next(&mut self) -> Option<Result<Encoded, Status>> {
         match self.stage {
             Stage::Following => {}
             Stage::Draining => {
@@ -73,20 +88,28 @@ impl Delivery {
             }
             Stage::Over => return None,
         }
-        if let Some(frames) = self.ready.pop_front() {
-            return Some(Ok(frames));
+        if let Some(event) = self.ready.pop_front() {
+            return Some(Ok(self.own(&event)));
         }
+        let silence_ends = Instant::now() + self.terms.bookmark_interval;
+        let look_up = self.sent.map(|sent| next_look(sent, self.terms.batch_delay));
+        let events = async {
+            if let Some(at) = look_up {
+                sleep_until(at).await;
+            }
+            self.watch.next().await
+        };
         let next = tokio::select! {
             biased;
-            () = self.drain.cancelled() => {
+            () = self.terms.drain.cancelled() => {
                 self.stage = Stage::Draining;
-                return Some(Ok(vec![bookmark(self.watch.cursor(), self.watch.cursor())]));
+                return Some(Ok(self.bookmark()));
             }
-            next = tokio::time::timeout(self.bookmark_interval, self.watch.next()) => next,
+            next = tokio::time::timeout_at(silence_ends, events) => next,
         };
         match next {
-            Err(_) => Some(Ok(vec![bookmark(self.watch.cursor(), self.watch.cursor())])),
-            Ok(Ok(Some(events))) => Some(Ok(self.deliver(&events))),
+            Err(_) => Some(Ok(self.bookmark())),
+            Ok(Ok(Some(shown))) => Some(Ok(self.deliver(&shown))),
             Ok(Ok(None)) => None,
             Ok(Err(failure)) => {
                 self.stage = Stage::Over;
@@ -95,101 +118,59 @@ impl Delivery {
         }
     }
 
-    fn deliver(&mut self, events: &[Arc<Committed>]) -> Vec<SessionEvent> {
-        let mut delivered = Vec::with_capacity(events.len());
-        for event in events {
-            delivered.push(SessionEvent::from(event.event().clone()));
-            if self.is_last(&event.event().kind) {
+    fn deliver(&mut self, shown: &[Shown]) -> Encoded {
+        if !self.terms.batch_delay.is_zero() {
+            self.sent = Some(Instant::now());
+        }
+        let mut frame = Frame::new(&(self.rest)());
+        for shown in shown {
+            let last = shown.events().iter().position(|event| self.is_last(event));
+            frame.shown(shown, last.map_or(shown.range.len(), |at| at + 1));
+            if last.is_some() {
                 self.stage = Stage::Over;
                 break;
             }
         }
-        delivered
+        frame.finish()
     }
 
-    fn is_last(&self, kind: &Kind) -> bool {
-        match (&self.until, kind) {
+    fn is_last(&self, event: &Event) -> bool {
+        match (&self.terms.until, &event.kind) {
             (Until::EndOf(id), Kind::TurnUpdated { turn }) => turn.turn_id == *id && turn.status.is_final(),
             // The watch ends by itself after a deletion.
             (Until::EndOf(_) | Until::Deleted, _) => false,
         }
     }
+
+    /// All up to here was sent, or left out because of the filter.
+    fn bookmark(&mut self) -> Encoded {
+        let cursor = self.watch.cursor();
+        let covered = self.watch.catch_up();
+        self.own(&bookmark(cursor, covered, covered))
+    }
+
+    fn own(&mut self, event: &SessionEvent) -> Encoded {
+        Frame::new(&(self.rest)()).own(event).finish()
+    }
 }
 
-/// Nothing new to show: all up to the cursor was sent.
-fn bookmark(cursor: i64, head: i64) -> SessionEvent {
+/// When a watch that sent something just now looks for more: at once without a delay.
+fn next_look(sent: Instant, delay: Duration) -> Instant {
+    if delay.is_zero() {
+        return sent;
+    }
+    let since = sent.saturating_duration_since(*EPOCH).as_nanos();
+    let looks = since / delay.as_nanos() + 1;
+    *EPOCH + delay.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX))
+}
+
+/// Nothing to show between the cursor and what is covered.
+fn bookmark(cursor: i64, covered: i64, head: i64) -> SessionEvent {
     SessionEvent {
-        sequence: cursor,
+        sequence: covered,
         first_sequence: cursor + 1,
         event_time: Some(convert::timestamp(Timestamp::now())),
-        kind: Some(session_event::Kind::Bookmark(proto::Bookmark { head_sequence: head.max(cursor) })),
+        kind: Some(session_event::Kind::Bookmark(proto::Bookmark { head_sequence: head.max(covered) })),
         ..SessionEvent::default()
-    }
-}
-
-/// The state in chunks: the record first, then the lists in order, each chunk of a size any client takes.
-fn snapshot_frames(state: SessionState) -> VecDeque<Vec<SessionEvent>> {
-    let frame = |kind| vec![SessionEvent { kind: Some(kind), ..SessionEvent::default() }];
-    let sequence = state.session.sequence;
-    let time = state.session.last_activity_time;
-    let mut frames = VecDeque::from([frame(session_event::Kind::SnapshotStart(proto::SnapshotStart {}))]);
-    for state in cut(state.into()) {
-        frames.push_back(frame(session_event::Kind::SnapshotChunk(Box::new(proto::SnapshotChunk {
-            state: Some(state),
-        }))));
-    }
-    frames.push_back(vec![SessionEvent {
-        sequence,
-        event_time: Some(convert::timestamp(time)),
-        kind: Some(session_event::Kind::SnapshotComplete(proto::SnapshotComplete {})),
-        ..SessionEvent::default()
-    }]);
-    frames
-}
-
-fn cut(state: proto::SessionState) -> Vec<proto::SessionState> {
-    let proto::SessionState { session, turns, conversations, permissions, questions, permission_rules, files, blocks } =
-        state;
-    let mut chunks = Chunks { done: Vec::new(), open: proto::SessionState { session, ..Default::default() }, bytes: 0 };
-    for item in turns {
-        chunks.room(item.encoded_len()).turns.push(item);
-    }
-    for item in conversations {
-        chunks.room(item.encoded_len()).conversations.push(item);
-    }
-    for item in permissions {
-        chunks.room(item.encoded_len()).permissions.push(item);
-    }
-    for item in questions {
-        chunks.room(item.encoded_len()).questions.push(item);
-    }
-    for item in permission_rules {
-        chunks.room(item.encoded_len()).permission_rules.push(item);
-    }
-    for item in files {
-        chunks.room(item.encoded_len()).files.push(item);
-    }
-    for item in blocks {
-        chunks.room(item.encoded_len()).blocks.push(item);
-    }
-    chunks.done.push(chunks.open);
-    chunks.done
-}
-
-struct Chunks {
-    done: Vec<proto::SessionState>,
-    open: proto::SessionState,
-    bytes: usize,
-}
-
-impl Chunks {
-    /// A chunk with room for an item of this size.
-    fn room(&mut self, size: usize) -> &mut proto::SessionState {
-        if self.bytes > 0 && self.bytes + size > CHUNK_BYTES {
-            self.done.push(std::mem::take(&mut self.open));
-            self.bytes = 0;
-        }
-        self.bytes += size;
-        &mut self.open
     }
 }

@@ -1,5 +1,6 @@
-//! Hubs: what watchers of one session share while there are any. A ring of the newest events and one wake-up for each
-//! commit; each watcher keeps its own place, so a slow one costs nothing but its cursor.
+//! Hubs: what watchers of one session share while there are any. A ring of the newest segments, the pages that were read
+//! last for those who are behind it, and one wake-up for each commit; each watcher keeps its own place, so a slow one
+//! costs nothing but its cursor.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +9,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Committed;
+use super::{pages::Pages, segment::Segment};
 use crate::domain::{Event, SessionKey};
 
 /// Hubs by session. A session that nobody watches has none.
@@ -16,20 +17,21 @@ pub(super) type Hubs = Arc<Mutex<HashMap<SessionKey, Arc<Hub>>>>;
 
 /// Bytes of text and payload that a ring keeps, about; who is further behind reads the store.
 const RING_BYTES: usize = 1 << 20;
-/// Events that a ring keeps.
-const RING_EVENTS: usize = 4096;
+/// Segments that a ring keeps.
+const RING_SEGMENTS: usize = 4096;
 
 /// What the watchers of one session share.
 #[derive(Debug)]
 pub(super) struct Hub {
     ring: Mutex<Ring>,
     head: watch::Sender<i64>,
+    pages: Pages,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    events: VecDeque<(usize, Arc<Committed>)>,
-    bytes: usize,
+    segments: VecDeque<Arc<Segment>>,
+    weight: usize,
 }
 
 /// A watcher's place at a hub; the hub goes with the last one.
@@ -43,8 +45,8 @@ pub(super) struct Seat {
 
 /// What a ring has for a cursor.
 pub(super) enum Taken {
-    /// The events that follow it, at least one.
-    Events(Vec<Arc<Committed>>),
+    /// The segments that follow it, at least one; the cursor may stand inside the first.
+    Segments(Vec<Arc<Segment>>),
     /// Nothing follows yet.
     Nothing,
     /// The ring no longer has what follows: read the store.
@@ -59,17 +61,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Shows stored events to those who watch the session.
 pub(super) fn publish(hubs: &Hubs, key: &SessionKey, events: Vec<Event>) {
     let Some(hub) = lock(hubs).get(key).cloned() else { return };
-    let Some(head) = events.last().map(|event| event.sequence) else { return };
+    let Some(segment) = Segment::committed(events) else { return };
+    let head = segment.last();
     {
         let mut ring = lock(&hub.ring);
-        for event in events {
-            let size = event.weight();
-            ring.bytes += size;
-            ring.events.push_back((size, Arc::new(Committed(event))));
-        }
-        while ring.events.len() > RING_EVENTS || ring.bytes > RING_BYTES {
-            let Some((size, _)) = ring.events.pop_front() else { break };
-            ring.bytes -= size;
+        ring.weight += segment.weight();
+        ring.segments.push_back(Arc::new(segment));
+        while ring.segments.len() > RING_SEGMENTS || ring.weight > RING_BYTES {
+            let Some(segment) = ring.segments.pop_front() else { break };
+            ring.weight -= segment.weight();
         }
     }
     hub.head.send_replace(head);
@@ -78,30 +78,38 @@ pub(super) fn publish(hubs: &Hubs, key: &SessionKey, events: Vec<Event>) {
 impl Seat {
     /// Takes a seat: from now on nothing is published past it.
     pub(super) fn take(hubs: &Hubs, key: &SessionKey) -> Self {
-        let hub = Arc::clone(
-            lock(hubs)
-                .entry(key.clone())
-                .or_insert_with(|| Arc::new(Hub { ring: Mutex::default(), head: watch::Sender::new(0) })),
-        );
+        let hub = Arc::clone(lock(hubs).entry(key.clone()).or_insert_with(|| {
+            Arc::new(Hub { ring: Mutex::default(), head: watch::Sender::new(0), pages: Pages::default() })
+        }));
         let head = hub.head.subscribe();
         Self { hubs: Arc::clone(hubs), key: key.clone(), hub, head }
     }
 
-    /// What follows the cursor.
-    pub(super) fn after(&self, cursor: i64) -> Taken {
+    /// What follows the cursor, about so many bytes of it.
+    pub(super) fn after(&self, cursor: i64, bytes: usize) -> Taken {
         let ring = lock(&self.hub.ring);
-        let newest = ring.events.back().map_or(0, |(_, event)| event.0.sequence);
+        let newest = ring.segments.back().map_or(0, |segment| segment.last());
         if newest <= cursor {
             // The head moves only after the ring was filled, so a ring that was emptied by its limits says so here.
             return if *self.head.borrow() > cursor { Taken::Behind } else { Taken::Nothing };
         }
-        let from = ring.events.partition_point(|(_, event)| event.0.sequence <= cursor);
-        match ring.events.get(from) {
-            Some((_, first)) if first.0.first_sequence == cursor + 1 => {
-                Taken::Events(ring.events.range(from..).map(|(_, event)| Arc::clone(event)).collect())
-            }
-            Some(_) | None => Taken::Behind,
+        let from = ring.segments.partition_point(|segment| segment.last() <= cursor);
+        let follows = ring.segments.get(from).and_then(|segment| segment.events().first());
+        if follows.is_none_or(|first| first.first_sequence > cursor + 1) {
+            return Taken::Behind;
         }
+        let mut room = bytes;
+        let fits = ring.segments.range(from..).take_while(|segment| {
+            let fits = room > 0;
+            room = room.saturating_sub(segment.weight());
+            fits
+        });
+        Taken::Segments(fits.cloned().collect())
+    }
+
+    /// The pages that watchers who are behind the ring share.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.hub.pages
     }
 
     /// Waits until something is published; what was published since the last wait counts.

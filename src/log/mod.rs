@@ -4,7 +4,10 @@
 //! caller, only after the store has it. It knows nothing of agents, sandboxes or transport.
 
 mod appender;
+mod filter;
 mod hub;
+mod pages;
+mod segment;
 mod watch;
 
 use std::{
@@ -17,10 +20,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::{Event, Failure, Reason, Session, SessionKey},
+    domain::{Failure, Reason, Session, SessionKey},
     store::{self, Batch, Store},
 };
 
+pub use filter::Filter;
+pub use segment::{Encoded, Segment, Shown};
 pub use watch::{Opened, Start, Watch};
 
 /// Batches that wait for the appender; more and appending waits too.
@@ -37,18 +42,6 @@ struct Inner {
     queue: mpsc::Sender<appender::Submission>,
     hubs: hub::Hubs,
     closing: CancellationToken,
-}
-
-/// An event that is stored. Only the log makes one, so whoever holds one may show it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Committed(Event);
-
-impl Committed {
-    /// The event.
-    #[must_use]
-    pub fn event(&self) -> &Event {
-        &self.0
-    }
 }
 
 impl fmt::Debug for EventLog {

@@ -1,18 +1,21 @@
 //! Watching: replay from the store, then follow the hub, by one loop. A watcher registers before it reads, so nothing falls
 //! between; what the ring no longer has is read from the store, so nothing is lost however slow the watcher is.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use super::{
-    Committed, EventLog, failure,
+    EventLog, failure,
+    filter::{Filter, Sieve},
     hub::{Seat, Taken},
+    pages::{self, Page},
+    segment::{Segment, Shown},
 };
-use crate::domain::{Event, Failure, Kind, LogUid, Reason, SessionKey, SessionState, SessionStatus};
+use crate::domain::{Failure, Kind, LogUid, Reason, SessionKey, SessionState, SessionStatus};
 
-/// Events of one page read from the store.
-const PAGE: usize = 512;
+/// Bytes that are handed out at once, about: what a watcher that does not read holds on to.
+const HANDFUL: usize = 256 * 1024;
 
-/// Where a watch begins.
+/// Where a watch begins, and what it leaves out.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
     /// After this sequence; `None`: with a snapshot.
@@ -21,6 +24,8 @@ pub struct Start {
     pub uid: Option<LogUid>,
     /// Begin with a snapshot where the sequence cannot be had.
     pub or_snapshot: bool,
+    /// What is not shown.
+    pub filter: Filter,
 }
 
 /// A watch that was opened.
@@ -42,11 +47,15 @@ pub struct Watch {
     log: EventLog,
     key: SessionKey,
     seat: Seat,
+    sieve: Sieve,
+    /// Newest sequence that what was handed out stands for.
     cursor: i64,
+    /// Newest sequence that was looked at: what lies between was left out.
+    seen: i64,
     /// Read the store before following the hub.
     behind: bool,
     ended: bool,
-    ready: VecDeque<Event>,
+    page: Option<Arc<Page>>,
 }
 
 pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Result<Opened, Failure> {
@@ -55,36 +64,40 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
     let store = log.store();
     let after = start.after.unwrap_or(0);
     // A snapshot needs no events, only to which log it belongs.
-    let limit = start.after.map_or(0, |_| PAGE);
+    let limit = start.after.map_or(0, pages::limit);
     let page = store.events(key, after, limit).await.map_err(|error| failure(error, key))?;
     if page.deleted {
         return Err(Failure::session_not_found(&key.session));
     }
-    let refusal = refuse(&start, after, page.head, &page.uid);
+    let (uid, mut head) = (page.uid.clone(), page.head);
+    let refusal = refuse(&start, after, head, &uid);
     let mut watch = Watch {
         log: log.clone(),
         key: key.clone(),
         seat,
+        sieve: Sieve::new(start.filter),
         cursor: after,
+        seen: after,
         behind: true,
         ended: false,
-        ready: VecDeque::new(),
+        page: None,
     };
     let snapshot = match (refusal, start.after) {
         (Some(refusal), _) if !start.or_snapshot => return Err(refusal),
         (None, Some(_)) => {
-            watch.ready = page.events.into();
+            watch.page = Some(Arc::new(Page::new(page)));
             None
         }
         (Some(_), _) | (None, None) => {
             let state = store.snapshot(key).await.map_err(|error| failure(error, key))?;
-            let state = state.ok_or_else(|| Failure::session_not_found(&key.session))?;
-            watch.cursor = state.session.sequence;
+            let mut state = state.ok_or_else(|| Failure::session_not_found(&key.session))?;
+            watch.sieve.sift(&mut state);
+            head = state.session.sequence;
+            (watch.cursor, watch.seen) = (head, head);
             Some(state)
         }
     };
-    let head = snapshot.as_ref().map_or(page.head, |state| state.session.sequence);
-    Ok(Opened { uid: page.uid, head, snapshot, watch })
+    Ok(Opened { uid, head, snapshot, watch })
 }
 
 fn refuse(start: &Start, after: i64, head: i64, uid: &LogUid) -> Option<Failure> {
@@ -102,53 +115,84 @@ fn refuse(start: &Start, after: i64, head: i64, uid: &LogUid) -> Option<Failure>
 }
 
 impl Watch {
-    /// The newest sequence that was handed out, or where the watch began.
+    /// The newest sequence that what was handed out stands for, or where the watch began.
     #[must_use]
     pub fn cursor(&self) -> i64 {
         self.cursor
     }
 
-    /// The events that come next, at least one; waits for them. `None` after the end of the session. Dropping the future
-    /// loses nothing.
+    /// Takes what was left out since as seen; returns the newest sequence that the watcher then knows all of.
+    pub fn catch_up(&mut self) -> i64 {
+        self.cursor = self.seen;
+        self.cursor
+    }
+
+    /// What comes next, at least one event; waits for it. `None` after the end of the session. Dropping the future loses
+    /// nothing.
     ///
     /// # Errors
     /// [`Reason::StorageUnavailable`]; the watch can be asked again.
-    pub async fn next(&mut self) -> Result<Option<Vec<Arc<Committed>>>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Shown>>, Failure> {
         loop {
+            let mut shown = Vec::new();
             if self.ended {
                 return Ok(None);
             }
-            if !self.ready.is_empty() {
-                let events = self.ready.drain(..).map(|event| Arc::new(Committed(event))).collect();
-                return Ok(Some(self.hand_out(events)));
-            }
             if self.behind {
-                self.read().await?;
-                continue;
+                let page = match self.page.take() {
+                    Some(page) => page,
+                    None => self.seat.pages().after(self.log.store(), &self.key, self.seen).await?,
+                };
+                if let Some(segment) = &page.segment {
+                    self.look_at(segment, &mut shown);
+                }
+                // At the head the hub takes over: what it published since the seat was taken lies in its ring.
+                self.behind = self.seen < page.head;
+            } else {
+                match self.seat.after(self.seen, HANDFUL) {
+                    Taken::Segments(segments) => {
+                        for segment in &segments {
+                            self.look_at(segment, &mut shown);
+                        }
+                    }
+                    Taken::Nothing => self.seat.changed().await,
+                    Taken::Behind => self.behind = true,
+                }
             }
-            match self.seat.after(self.cursor) {
-                Taken::Events(events) => return Ok(Some(self.hand_out(events))),
-                Taken::Nothing => self.seat.changed().await,
-                Taken::Behind => self.behind = true,
+            if !shown.is_empty() {
+                return Ok(Some(shown));
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), Failure> {
-        let page = self.log.store().events(&self.key, self.cursor, PAGE).await;
-        let page = page.map_err(|error| failure(error, &self.key))?;
-        // At the head the hub takes over: what it published since the seat was taken lies in its ring.
-        self.behind = !page.events.is_empty();
-        self.ready = page.events.into();
-        Ok(())
-    }
-
-    fn hand_out(&mut self, events: Vec<Arc<Committed>>) -> Vec<Arc<Committed>> {
+    /// Takes over what a segment has after the cursor, but for what is left out.
+    fn look_at(&mut self, segment: &Arc<Segment>, shown: &mut Vec<Shown>) {
+        let events = segment.events();
+        let from = events.partition_point(|event| event.sequence <= self.seen);
+        if self.sieve.is_open() {
+            self.show(segment, from..events.len(), shown);
+        } else {
+            let mut start = from;
+            for (at, event) in events.iter().enumerate().skip(from) {
+                if !self.sieve.passes(event) {
+                    self.show(segment, start..at, shown);
+                    start = at + 1;
+                }
+            }
+            self.show(segment, start..events.len(), shown);
+        }
         if let Some(last) = events.last() {
-            self.cursor = last.0.sequence;
+            self.seen = self.seen.max(last.sequence);
             // Nothing follows a deletion.
-            self.ended = matches!(last.0.kind, Kind::StatusChanged { status: SessionStatus::Deleted, .. });
+            self.ended = matches!(last.kind, Kind::StatusChanged { status: SessionStatus::Deleted, .. });
         }
-        events
+    }
+
+    fn show(&mut self, segment: &Arc<Segment>, range: Range<usize>, shown: &mut Vec<Shown>) {
+        let [first, ..] = &segment.events()[range.clone()] else { return };
+        let expected = self.cursor + 1;
+        let first_sequence = (first.first_sequence != expected).then_some(expected);
+        self.cursor = segment.events()[range.end - 1].sequence;
+        shown.push(Shown { segment: Arc::clone(segment), range, first_sequence });
     }
 }

@@ -1,14 +1,15 @@
-//! How messages go over the wire: as prost writes them. What cannot be read is the sender's mistake and is answered as
-//! one, with the field where prost can name it; prost's own codec calls it an internal error.
+//! How messages go over the wire: as prost writes them, but for those that are bytes already. What cannot be read is the
+//! sender's mistake and is answered as one, with the field where prost can name it; prost's own codec calls it an internal
+//! error.
 
 use std::marker::PhantomData;
 
+use bytes::{BufMut as _, Bytes};
 use prost::{DecodeError, Message, Name};
 use tonic::{
     Code, Status,
-    codec::{BufferSettings, DecodeBuf, Decoder},
+    codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::{ProstCodec, ProstEncoder};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{ERROR_DOMAIN, ErrorReason};
@@ -16,31 +17,67 @@ use super::{ERROR_DOMAIN, ErrorReason};
 /// The codec of every generated client and server.
 #[derive(Clone, Debug)]
 pub struct Codec<T, U> {
-    prost: ProstCodec<T, U>,
+    messages: PhantomData<(T, U)>,
 }
 
 impl<T, U> Default for Codec<T, U> {
     fn default() -> Self {
-        Self { prost: ProstCodec::default() }
+        Self { messages: PhantomData }
     }
 }
 
 impl<T, U> tonic::codec::Codec for Codec<T, U>
 where
-    T: Message + Send + 'static,
+    T: Send + 'static,
     U: Message + Name + Default + Send + 'static,
+    MessageEncoder<T>: Encoder<Item = T, Error = Status>,
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = MessageEncoder<T>;
     type Decoder = MessageDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        self.prost.encoder()
+        MessageEncoder { message: PhantomData }
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         MessageDecoder { message: PhantomData }
+    }
+}
+
+/// A message that is encoded already, in pieces: one after the other they are what prost would write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// In order.
+    pub pieces: Vec<Bytes>,
+}
+
+/// Writes messages.
+#[derive(Clone, Debug)]
+pub struct MessageEncoder<T> {
+    message: PhantomData<T>,
+}
+
+impl<T: Message> Encoder for MessageEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        message.encode(buf).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Encoder for MessageEncoder<Encoded> {
+    type Item = Encoded;
+    type Error = Status;
+
+    fn encode(&mut self, message: Encoded, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(message.pieces.iter().map(Bytes::len).sum());
+        for piece in message.pieces {
+            buf.put(piece);
+        }
+        Ok(())
     }
 }
 

@@ -6,9 +6,10 @@
 mod codec;
 mod json;
 
-pub use codec::Codec;
+pub use codec::{Codec, Encoded};
 pub use generated::*;
 pub use json::{JsonError, descriptors, from_json, to_json};
+pub use services::*;
 
 /// The domain of every `google.rpc.ErrorInfo` this contract speaks of.
 pub const ERROR_DOMAIN: &str = "agentruntime.v1";
@@ -19,4 +20,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 #[allow(missing_docs, clippy::pedantic, clippy::doc_lazy_continuation, clippy::doc_overindented_list_items)]
 mod generated {
     tonic::include_proto!("agentruntime.v1");
+}
+
+#[allow(missing_docs, clippy::pedantic, clippy::doc_lazy_continuation, clippy::doc_overindented_list_items)]
+mod services {
+    include!(concat!(env!("OUT_DIR"), "/services/agentruntime.v1.rs"));
 }

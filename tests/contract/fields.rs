@@ -163,8 +163,14 @@ fn sample_of(kind: &Kind) -> Value {
         Kind::Bytes => Value::Bytes("x".into()),
         // 1 often is what 0 stands for.
         Kind::Enum(_) => Value::EnumNumber(2),
-        // Being there is what counts.
-        Kind::Message(inner) => Value::Message(DynamicMessage::new(inner.clone())),
+        // Being there is what counts, but for a time of nothing.
+        Kind::Message(inner) => {
+            let mut message = DynamicMessage::new(inner.clone());
+            if inner.full_name() == "google.protobuf.Duration" {
+                message.set_field_by_name("seconds", Value::I64(1));
+            }
+            Value::Message(message)
+        }
     }
 }
 

@@ -15,6 +15,15 @@ pub struct SendMessage {
     pub parts: Vec<ContentPart>,
 }
 
+/// A message, and how its turn is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTurn {
+    /// The message.
+    pub message: SendMessage,
+    /// Text comes with complete blocks only.
+    pub omit_deltas: bool,
+}
+
 /// Checks a `SendMessage` request.
 ///
 /// # Errors
@@ -31,15 +40,14 @@ pub fn send_message(request: proto::SendMessageRequest) -> Result<SendMessage, F
 ///
 /// # Errors
 /// As [`send_message`].
-pub fn run_turn(request: proto::RunTurnRequest) -> Result<SendMessage, Failure> {
+pub fn run_turn(request: proto::RunTurnRequest) -> Result<RunTurn, Failure> {
     let proto::RunTurnRequest { session_id, text, parts, busy_policy, request_id, after_sequence, omit_deltas } =
         request;
     let mut check = Check::default();
     check.not_applied("request_id", !request_id.is_empty());
     check.not_applied("after_sequence", after_sequence.is_some());
-    check.not_applied("omit_deltas", omit_deltas);
     let message = message(&mut check, session_id, text, parts, busy_policy);
-    check.finish(message)
+    check.finish(RunTurn { message, omit_deltas })
 }
 
 fn message(

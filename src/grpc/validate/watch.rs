@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{MAX_ID, check::Check};
 use crate::{
-    domain::{Failure, LogUid, SessionId},
+    domain::{ConversationId, Failure, LogUid, SessionId},
+    log::Filter,
     proto,
 };
 
@@ -12,6 +13,10 @@ use crate::{
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(15);
 /// Shortest silence that can be asked for.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+/// Longest time that events can be asked to wait for others.
+const LONGEST_BATCH_DELAY: Duration = Duration::from_secs(5);
+/// Conversations of one filter.
+const MAX_CONVERSATIONS: usize = 100;
 
 /// A session to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +29,12 @@ pub struct Watch {
     pub expected_uid: Option<LogUid>,
     /// A snapshot instead of a refusal.
     pub snapshot_if_truncated: bool,
+    /// What is left out.
+    pub filter: Filter,
     /// Longest silence before a bookmark.
     pub bookmark_interval: Duration,
+    /// Longest time that events wait for others.
+    pub max_batch_delay: Duration,
 }
 
 /// Checks a `WatchSession` request.
@@ -44,9 +53,19 @@ pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failu
         max_batch_delay,
     } = request;
     let mut check = Check::default();
-    check.not_applied("conversation_ids", !conversation_ids.is_empty());
-    check.not_applied("omit_deltas", omit_deltas);
-    check.not_applied("max_batch_delay", max_batch_delay.is_some());
+    if conversation_ids.len() > MAX_CONVERSATIONS {
+        check.refuse("conversation_ids", format!("at most {MAX_CONVERSATIONS}"));
+    }
+    let conversations = conversation_ids.into_iter().enumerate();
+    let conversations =
+        conversations.map(|(at, id)| ConversationId::new(check.id(&format!("conversation_ids[{at}]"), id))).collect();
+    let max_batch_delay = max_batch_delay.map_or(Duration::ZERO, |delay| {
+        let delay = duration(delay).filter(|delay| *delay <= LONGEST_BATCH_DELAY);
+        if delay.is_none() {
+            check.refuse("max_batch_delay", "0 to 5 s");
+        }
+        delay.unwrap_or_default()
+    });
     if after.is_some_and(|after| after < 0) {
         check.refuse("after_sequence", "must not be negative");
     }
@@ -67,7 +86,9 @@ pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failu
             .filter(|uid| !uid.is_empty())
             .map(LogUid::new),
         snapshot_if_truncated,
+        filter: Filter { conversations, omit_deltas, turn: None },
         bookmark_interval,
+        max_batch_delay,
     };
     check.finish(watch)
 }

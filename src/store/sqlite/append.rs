@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{open::Connections, put};
+use super::{light, open::Connections, put};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -29,6 +29,9 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
 
 /// Appends what fits; the answer says for each batch whether it did.
 pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error> {
+    if light::append(connections, batches).await? {
+        return Ok(vec![Ok(()); batches.len()]);
+    }
     let mut outcomes = Vec::with_capacity(batches.len());
     let mut claimed = Vec::with_capacity(batches.len());
     let mut tx = connections.write().await?;

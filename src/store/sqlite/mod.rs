@@ -19,6 +19,7 @@ mod append;
 mod blocks;
 mod error;
 mod events;
+mod light;
 mod lock;
 mod open;
 mod profiles;

@@ -91,10 +91,16 @@ impl Connections {
         Ok(Self { options, writer: Mutex::new(writer), readers })
     }
 
-    /// Begins to write, as soon as nobody else does.
-    pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
+    /// Takes the writing connection, as soon as nobody else has it; the first statement must begin the transaction.
+    pub(super) async fn writer(&self) -> Result<WriteTx<'_>, Error> {
         let mut tx = WriteTx(self.lock().await?);
         tx.0.spoiled = true;
+        Ok(tx)
+    }
+
+    /// Begins to write, as soon as nobody else does.
+    pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
+        let mut tx = self.writer().await?;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *tx).await?;
         Ok(tx)
     }
@@ -148,6 +154,11 @@ impl WriteTx<'_> {
     /// Undoes it.
     pub(super) async fn undo(mut self) -> Result<(), Error> {
         self.end("ROLLBACK").await
+    }
+
+    /// Says that the last statement ended it.
+    pub(super) fn ended(mut self) {
+        self.0.spoiled = false;
     }
 
     async fn end(&mut self, how: &'static str) -> Result<(), Error> {

@@ -1,0 +1,82 @@
+//! Pages of the store, read once for all who are behind the ring at the same place: a thousand watchers that replay a
+//! log together cost as much as one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::OnceCell;
+
+use super::{failure, hub::lock, segment::Segment};
+use crate::{
+    domain::{Failure, SessionKey},
+    store::{EventPage, Store},
+};
+
+/// Sequences of one page. Pages end at multiples of it, so that watchers that began at different places meet.
+const PAGE: i64 = 1024;
+/// Pages that are kept for whoever comes a little later.
+const KEPT: usize = 4;
+
+type Cell = Arc<OnceCell<Arc<Page>>>;
+
+/// The pages that were read last, by the cursor they follow.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    recent: Mutex<VecDeque<(i64, Cell)>>,
+}
+
+/// A page of the store.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// `None`: nothing follows the cursor.
+    pub(super) segment: Option<Arc<Segment>>,
+    /// Sequence of the newest event there was.
+    pub(super) head: i64,
+}
+
+impl Page {
+    pub(super) fn new(page: EventPage) -> Self {
+        Self { segment: Segment::read(page.events).map(Arc::new), head: page.head }
+    }
+}
+
+/// Most events that a page after this cursor holds.
+pub(super) fn limit(after: i64) -> usize {
+    usize::try_from(PAGE - after.rem_euclid(PAGE)).expect("a page is small")
+}
+
+impl Pages {
+    /// The page after a cursor. Who asks while it is read waits for the same answer.
+    pub(super) async fn after(&self, store: &dyn Store, key: &SessionKey, cursor: i64) -> Result<Arc<Page>, Failure> {
+        let cell = self.cell(cursor);
+        let read = || async {
+            let page = store.events(key, cursor, limit(cursor)).await.map_err(|error| failure(error, key))?;
+            Ok(Arc::new(Page::new(page)))
+        };
+        let page = cell.get_or_try_init(read).await?;
+        if page.segment.is_none() {
+            // True only now; the next one asks again.
+            self.forget(&cell);
+        }
+        Ok(Arc::clone(page))
+    }
+
+    fn cell(&self, cursor: i64) -> Cell {
+        let mut recent = lock(&self.recent);
+        if let Some((_, cell)) = recent.iter().find(|(after, _)| *after == cursor) {
+            return Arc::clone(cell);
+        }
+        let cell = Cell::default();
+        recent.push_back((cursor, Arc::clone(&cell)));
+        if recent.len() > KEPT {
+            recent.pop_front();
+        }
+        cell
+    }
+
+    fn forget(&self, cell: &Cell) {
+        lock(&self.recent).retain(|(_, held)| !Arc::ptr_eq(held, cell));
+    }
+}
