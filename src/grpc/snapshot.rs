@@ -1,36 +1,47 @@
 //! Snapshots on the wire: the state in chunks of a size any client takes.
 
-use std::collections::VecDeque;
+use std::iter;
 
 use prost::Message as _;
 
 use super::convert;
 use crate::{
-    domain::SessionState,
+    domain::Block,
+    log::Snapshot,
     proto::{self, SessionEvent, session_event},
 };
 
 /// Bytes of one snapshot chunk, about.
 const CHUNK_BYTES: usize = 512 * 1024;
 
-/// The state in chunks: the record first, then the lists in order, each chunk of a size any client takes.
-pub(super) fn frames(state: SessionState) -> VecDeque<SessionEvent> {
-    let frame = |kind| SessionEvent { kind: Some(kind), ..SessionEvent::default() };
-    let sequence = state.session.sequence;
-    let time = state.session.last_activity_time;
-    let mut frames = VecDeque::from([frame(session_event::Kind::SnapshotStart(proto::SnapshotStart {}))]);
-    for state in cut(state.into()) {
-        frames.push_back(frame(session_event::Kind::SnapshotChunk(Box::new(proto::SnapshotChunk {
-            state: Some(state),
-        }))));
+/// How a snapshot begins: with all but the blocks, the record first, then the lists in order.
+pub(super) fn begin(snapshot: &Snapshot) -> impl Iterator<Item = SessionEvent> {
+    let start = session_event::Kind::SnapshotStart(proto::SnapshotStart {});
+    iter::once(frame(start)).chain(chunks(snapshot.state().clone().into()))
+}
+
+/// How it goes on with blocks.
+pub(super) fn blocks(blocks: Vec<Block>) -> impl Iterator<Item = SessionEvent> {
+    chunks(proto::SessionState { blocks: convert::list(blocks), ..Default::default() })
+}
+
+/// How it ends.
+pub(super) fn complete(snapshot: &Snapshot) -> SessionEvent {
+    SessionEvent {
+        sequence: snapshot.sequence(),
+        event_time: Some(convert::timestamp(snapshot.state().session.last_activity_time)),
+        ..frame(session_event::Kind::SnapshotComplete(proto::SnapshotComplete {}))
     }
-    frames.push_back(SessionEvent {
-        sequence,
-        event_time: Some(convert::timestamp(time)),
-        kind: Some(session_event::Kind::SnapshotComplete(proto::SnapshotComplete {})),
-        ..SessionEvent::default()
-    });
-    frames
+}
+
+fn frame(kind: session_event::Kind) -> SessionEvent {
+    SessionEvent { kind: Some(kind), ..SessionEvent::default() }
+}
+
+/// Parts of a state, each of a size any client takes.
+fn chunks(state: proto::SessionState) -> impl Iterator<Item = SessionEvent> {
+    let chunk = |state| session_event::Kind::SnapshotChunk(Box::new(proto::SnapshotChunk { state: Some(state) }));
+    cut(state).into_iter().map(move |state| frame(chunk(state)))
 }
 
 fn cut(state: proto::SessionState) -> Vec<proto::SessionState> {

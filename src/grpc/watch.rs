@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{convert, frame::Frame, snapshot};
 use crate::{
     domain::{Event, Failure, Kind, Reason, Timestamp, TurnId},
-    log::{Opened, Shown, Watch},
+    log::{Blocks, Opened, Shown, Snapshot, Watch},
     proto::{self, Encoded, SessionEvent, session_event},
 };
 
@@ -43,6 +43,8 @@ struct Delivery<R> {
     watch: Watch,
     /// What goes out before anything else.
     ready: VecDeque<SessionEvent>,
+    /// The snapshot whose blocks are to follow.
+    snapshot: Option<Snapshot>,
     /// The other fields of the response.
     rest: R,
     terms: Terms,
@@ -66,11 +68,11 @@ pub(super) fn responses<M: prost::Message>(
     rest: impl FnMut() -> M + Send + 'static,
 ) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
     let Opened { uid: _, head, snapshot, watch } = opened;
-    let ready = match snapshot {
-        Some(state) => snapshot::frames(state),
+    let ready = match &snapshot {
+        Some(snapshot) => snapshot::begin(snapshot).collect(),
         None => VecDeque::from([bookmark(watch.cursor(), watch.cursor(), head)]),
     };
-    let delivery = Delivery { watch, ready, rest, terms, sent: None, stage: Stage::Following };
+    let delivery = Delivery { watch, ready, snapshot, rest, terms, sent: None, stage: Stage::Following };
     stream::unfold(delivery, |mut delivery| async move {
         let next = delivery.next().await?;
         Some((next, delivery))
@@ -81,12 +83,17 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
     async fn next(&mut self) -> Option<Result<Encoded, Status>> {
         match self.stage {
             Stage::Following => {}
-            Stage::Draining => {
-                self.stage = Stage::Over;
-                let failure = Failure::new(Reason::ShuttingDown, "the server is stopping; resume at the next one");
-                return Some(Err(failure.into()));
-            }
+            Stage::Draining => return Some(Err(self.refuse(going_away()))),
             Stage::Over => return None,
+        }
+        while self.ready.is_empty() && self.snapshot.is_some() {
+            // A snapshot that is cut gives no cursor, so there is no bookmark either.
+            if self.terms.drain.is_cancelled() {
+                return Some(Err(self.refuse(going_away())));
+            }
+            if let Err(failure) = self.go_on().await {
+                return Some(Err(self.refuse(failure)));
+            }
         }
         if let Some(event) = self.ready.pop_front() {
             return Some(Ok(self.own(&event)));
@@ -111,11 +118,31 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
             Err(_) => Some(Ok(self.bookmark())),
             Ok(Ok(Some(shown))) => Some(Ok(self.deliver(&shown))),
             Ok(Ok(None)) => None,
-            Ok(Err(failure)) => {
-                self.stage = Stage::Over;
-                Some(Err(failure.into()))
+            Ok(Err(failure)) => Some(Err(self.refuse(failure))),
+        }
+    }
+
+    /// Reads on in the snapshot.
+    async fn go_on(&mut self) -> Result<(), Failure> {
+        let Some(mut snapshot) = self.snapshot.take() else { return Ok(()) };
+        match self.watch.blocks(&mut snapshot).await? {
+            Blocks::Next(blocks) => {
+                self.ready.extend(snapshot::blocks(blocks));
+                self.snapshot = Some(snapshot);
+            }
+            Blocks::Complete => self.ready.push_back(snapshot::complete(&snapshot)),
+            Blocks::Changed => {
+                let snapshot = self.watch.snapshot().await?;
+                self.ready.extend(snapshot::begin(&snapshot));
+                self.snapshot = Some(snapshot);
             }
         }
+        Ok(())
+    }
+
+    fn refuse(&mut self, failure: Failure) -> Status {
+        self.stage = Stage::Over;
+        failure.into()
     }
 
     fn deliver(&mut self, shown: &[Shown]) -> Encoded {
@@ -152,6 +179,10 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
     fn own(&mut self, event: &SessionEvent) -> Encoded {
         Frame::new(&(self.rest)()).own(event).finish()
     }
+}
+
+fn going_away() -> Failure {
+    Failure::new(Reason::ShuttingDown, "the server is stopping; resume at the next one")
 }
 
 /// When a watch that sent something just now looks for more: at once without a delay.

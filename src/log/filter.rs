@@ -74,14 +74,14 @@ impl Sieve {
         }
     }
 
-    /// Leaves out of a state what its events would not have brought.
+    /// Leaves out of a state without blocks what its events would not have brought.
     pub(super) fn sift(&self, state: &mut SessionState) {
-        state.blocks.retain(|block| self.has(&block.conversation_id));
         state.permissions.retain(|permission| self.has(&permission.conversation_id));
         state.questions.retain(|question| self.has(&question.conversation_id));
     }
 
-    fn has(&self, conversation: &ConversationId) -> bool {
+    /// Whether what belongs to this conversation is shown.
+    pub(super) fn has(&self, conversation: &ConversationId) -> bool {
         self.filter.conversations.is_empty() || self.filter.conversations.contains(conversation)
     }
 

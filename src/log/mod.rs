@@ -8,6 +8,7 @@ mod filter;
 mod hub;
 mod pages;
 mod segment;
+mod snapshot;
 mod watch;
 
 use std::{
@@ -26,6 +27,7 @@ use crate::{
 
 pub use filter::Filter;
 pub use segment::{Encoded, Segment, Shown};
+pub use snapshot::{Blocks, Snapshot};
 pub use watch::{Opened, Start, Watch};
 
 /// Batches that wait for the appender; more and appending waits too.

@@ -9,8 +9,9 @@ use super::{
     hub::{Seat, Taken},
     pages::{self, Page},
     segment::{Segment, Shown},
+    snapshot::{Blocks, Snapshot},
 };
-use crate::domain::{Failure, Kind, LogUid, Reason, SessionKey, SessionState, SessionStatus};
+use crate::domain::{Failure, Kind, LogUid, Reason, SessionKey, SessionStatus};
 
 /// Bytes that are handed out at once, about: what a watcher that does not read holds on to.
 const HANDFUL: usize = 256 * 1024;
@@ -36,7 +37,7 @@ pub struct Opened {
     /// Sequence of the newest event when it was opened.
     pub head: i64,
     /// The state at [`Watch::cursor`], where the watch begins with one.
-    pub snapshot: Option<SessionState>,
+    pub snapshot: Option<Snapshot>,
     /// What follows.
     pub watch: Watch,
 }
@@ -89,12 +90,9 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
             None
         }
         (Some(_), _) | (None, None) => {
-            let state = store.snapshot(key).await.map_err(|error| failure(error, key))?;
-            let mut state = state.ok_or_else(|| Failure::session_not_found(&key.session))?;
-            watch.sieve.sift(&mut state);
-            head = state.session.sequence;
-            (watch.cursor, watch.seen) = (head, head);
-            Some(state)
+            let snapshot = watch.snapshot().await?;
+            head = snapshot.sequence();
+            Some(snapshot)
         }
     };
     Ok(Opened { uid, head, snapshot, watch })
@@ -125,6 +123,24 @@ impl Watch {
     pub fn catch_up(&mut self) -> i64 {
         self.cursor = self.seen;
         self.cursor
+    }
+
+    /// The state as of now; the watch goes on after it.
+    ///
+    /// # Errors
+    /// [`Reason::SessionNotFound`], [`Reason::StorageUnavailable`].
+    pub async fn snapshot(&mut self) -> Result<Snapshot, Failure> {
+        let snapshot = Snapshot::read(&self.log, &self.key, &self.sieve).await?;
+        (self.cursor, self.seen) = (snapshot.sequence(), snapshot.sequence());
+        Ok(snapshot)
+    }
+
+    /// The next blocks of a snapshot of this watch.
+    ///
+    /// # Errors
+    /// [`Reason::SessionNotFound`], [`Reason::StorageUnavailable`].
+    pub async fn blocks(&self, snapshot: &mut Snapshot) -> Result<Blocks, Failure> {
+        snapshot.blocks(&self.log, &self.key, &self.sieve).await
     }
 
     /// What comes next, at least one event; waits for it. `None` after the end of the session. Dropping the future loses

@@ -58,6 +58,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn snapshot(&self, key: &SessionKey) -> Result<Option<SessionState>, Error>;
 
+    /// The same but for the blocks that are final, which [`Store::final_blocks`] has in pages: so that a long session
+    /// can be shown without being held in memory. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn snapshot_head(&self, key: &SessionKey) -> Result<Option<SnapshotHead>, Error>;
+
+    /// The blocks there were at `sequence`, in order, after the place given; about `max_bytes` of them, at least one.
+    /// None is left: there are no more. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn final_blocks(
+        &self,
+        key: &SessionKey,
+        sequence: i64,
+        after: i64,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<PlacedBlock>>, Error>;
+
     /// The record of a session and the turns that are not over. `None`: no such session, or deleted.
     ///
     /// # Errors
@@ -231,6 +251,24 @@ pub struct EventPage {
     pub uid: LogUid,
     /// The session is deleted: `head` is the last event there will be.
     pub deleted: bool,
+}
+
+/// A snapshot but for its final blocks.
+#[derive(Clone, Debug)]
+pub struct SnapshotHead {
+    /// As of its sequence. Of the blocks only those that stream.
+    pub state: SessionState,
+    /// Places of the blocks that stream.
+    pub places: Vec<i64>,
+}
+
+/// A block and its place among all blocks of the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedBlock {
+    /// Grows from block to block; never below 1.
+    pub place: i64,
+    /// `None`: it was written again since, or streamed then.
+    pub block: Option<Block>,
 }
 
 /// A session as lists show it.

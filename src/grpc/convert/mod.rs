@@ -67,7 +67,7 @@ fn text<T: Display>(id: Option<T>) -> String {
 }
 
 /// A list, element by element.
-fn list<T, U: From<T>>(items: Vec<T>) -> Vec<U> {
+pub(super) fn list<T, U: From<T>>(items: Vec<T>) -> Vec<U> {
     items.into_iter().map(U::from).collect()
 }
 

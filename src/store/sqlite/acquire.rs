@@ -2,10 +2,7 @@
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{
-    open::Connections,
-    rows::{self, StoredBlock},
-};
+use super::{open::Connections, rows};
 use crate::{
     domain::{ExecId, SandboxId, SessionKey, SessionState},
     store::{Acquired, Error, ExecMark, StdinRow},
@@ -30,7 +27,7 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
     open.permissions = rows::open_permissions(&mut tx, key).await?;
     open.questions = rows::open_questions(&mut tx, key).await?;
     open.permission_rules = rows::permission_rules(&mut tx, key).await?;
-    let blocks = open_blocks(&mut tx, key).await?;
+    let blocks = rows::open_blocks(&mut tx, key).await?;
     let blocks = rows::grow(&mut tx, key, &open.session, blocks).await?;
     open.blocks = blocks.into_iter().map(|stored| stored.block).collect();
     let exec = newest_exec(&mut tx, key).await?;
@@ -40,13 +37,6 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
     };
     tx.commit().await?;
     Ok(Some(Acquired { epoch, open, exec, stdin }))
-}
-
-async fn open_blocks(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Vec<StoredBlock>, Error> {
-    let sql = "SELECT ordinal, written_at, body FROM block
-        WHERE tenant_id = ? AND session_id = ? AND open = 1 ORDER BY ordinal";
-    let rows = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).fetch_all(conn).await?;
-    rows.iter().map(|row| rows::block(row, key)).collect()
 }
 
 async fn newest_exec(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Option<ExecMark>, Error> {

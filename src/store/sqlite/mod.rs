@@ -11,7 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, SessionQuery, SessionView, Store};
+use super::{
+    Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, PlacedBlock, SessionQuery, SessionView, SnapshotHead,
+    Store,
+};
 use crate::domain::{Profile, ProfileId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp};
 
 mod acquire;
@@ -105,6 +108,20 @@ impl Store for SqliteStore {
 
     async fn snapshot(&self, key: &SessionKey) -> Result<Option<SessionState>, Error> {
         snapshot::snapshot(&self.connections, key).await
+    }
+
+    async fn snapshot_head(&self, key: &SessionKey) -> Result<Option<SnapshotHead>, Error> {
+        snapshot::head(&self.connections, key).await
+    }
+
+    async fn final_blocks(
+        &self,
+        key: &SessionKey,
+        sequence: i64,
+        after: i64,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<PlacedBlock>>, Error> {
+        snapshot::final_blocks(&self.connections, key, sequence, after, max_bytes).await
     }
 
     async fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, Error> {

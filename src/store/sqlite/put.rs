@@ -88,7 +88,7 @@ async fn forget_labels(conn: &mut SqliteConnection, key: &SessionKey) -> Result<
 
 /// Where a part stands that is put for the first time: after all that was put by earlier batches, and in the order of
 /// its own. A batch has fewer parts than this leaves room for.
-fn place(head: i64, index: usize) -> i64 {
+pub(super) fn place(head: i64, index: usize) -> i64 {
     ((head + 1) << 20) + i64::try_from(index).expect("a batch fits into memory")
 }
 

@@ -104,6 +104,14 @@ pub(super) struct StoredBlock {
     pub(super) written_at: i64,
 }
 
+/// The blocks of a session that are not final, in order, before [`grow`].
+pub(super) async fn open_blocks(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Vec<StoredBlock>, Error> {
+    let sql = "SELECT ordinal, written_at, body FROM block
+        WHERE tenant_id = ? AND session_id = ? AND open = 1 ORDER BY ordinal";
+    let rows = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).fetch_all(conn).await?;
+    rows.iter().map(|row| block(row, key)).collect()
+}
+
 /// Gives the blocks that stream the text that came since their rows were written: by the fold, from the log.
 pub(super) async fn grow(
     conn: &mut SqliteConnection,
