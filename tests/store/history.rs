@@ -9,7 +9,7 @@ use agent_runtime::{
         PermissionRule, Reason, SandboxStatus, SessionError, SessionState, SessionStatus, SessionUpdate, SubagentCall,
         Timestamp, ToolOutput, ToolResult, ToolUse, TurnId, TurnStatus, Usage, UserMessage, WorkspaceFile,
     },
-    store::{BlockQuery, Store},
+    store::{BlockQuery, SnapshotHead, Store},
 };
 
 use crate::make::{Owner, delta, key, log_line, main_blocks, permission, question, sandbox, turn};
@@ -22,6 +22,7 @@ pub(crate) async fn check(store: &dyn Store, steps: &[Step]) {
     let mut owner = Owner::create(store, key("t"), |_| {}).await;
     let mut full = owner.folded();
     let mut pending = Vec::new();
+    let mut heads = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let kind = next(&full, number, *step);
         // Legality is judged on the whole state; the owner holds only what is open since it took over.
@@ -37,12 +38,24 @@ pub(crate) async fn check(store: &dyn Store, steps: &[Step]) {
             assert_eq!(store.snapshot(&owner.key).await.unwrap().unwrap(), full);
             let acquired = owner.acquire(store).await;
             assert_eq!(acquired.open, open(&full));
+            heads.push((store.snapshot_head(&owner.key).await.unwrap().unwrap(), full.clone()));
         }
     }
     owner.append(store, pending).await;
     assert_eq!(owner.folded(), full);
     let snapshot = store.snapshot(&owner.key).await.unwrap().unwrap();
     assert_eq!(snapshot, full);
+    heads.push((store.snapshot_head(&owner.key).await.unwrap().unwrap(), full.clone()));
+    let mut changed = 0;
+    let total = heads.len();
+    for (head, expected) in heads {
+        // Whatever happened since: the state there was, or the word that a block is another one now.
+        match paged(store, &owner, head).await {
+            Some(state) => assert_eq!(state, expected),
+            None => changed += 1,
+        }
+    }
+    assert!(changed < total, "the newest snapshot at least is whole");
     let view = store.session(&owner.key).await.unwrap().unwrap();
     assert_eq!(view.session, full.session);
     assert_eq!(view.active_turn.as_ref(), full.active_turn());
@@ -67,6 +80,24 @@ pub(crate) async fn check(store: &dyn Store, steps: &[Step]) {
             expected.reverse();
         }
     }
+}
+
+/// The state whose head was read some time ago.
+async fn paged(store: &dyn Store, owner: &Owner, head: SnapshotHead) -> Option<SessionState> {
+    let SnapshotHead { mut state, places } = head;
+    let mut streaming: BTreeMap<i64, Block> = places.into_iter().zip(std::mem::take(&mut state.blocks)).collect();
+    let mut after = 0;
+    loop {
+        let page = store.final_blocks(&owner.key, state.session.sequence, after, 300).await.unwrap().unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().map(|placed| placed.place).is_sorted());
+        after = last.place;
+        for placed in page {
+            state.blocks.push(streaming.remove(&placed.place).or(placed.block)?);
+        }
+    }
+    assert!(streaming.is_empty(), "blocks that streamed are not among the pages: {streaming:?}");
+    Some(state)
 }
 
 async fn all_blocks(store: &dyn Store, owner: &Owner, mut query: BlockQuery) -> Vec<Block> {
