@@ -5,6 +5,7 @@
 
 mod appender;
 mod hub;
+mod timing;
 mod watch;
 
 use std::{
