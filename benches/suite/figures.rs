@@ -30,6 +30,8 @@ const ROWS: &[Row] = &[
     ("ingest", "fan", &[], "sessions=1 watchers=0 deltas=1000000", "lines_per_s>=1000000"),
     ("ingest", "fan", &[], "sessions=10 watchers=0 deltas=200000", "lines_per_s>=1000000"),
     ("ingest", "fan", &[], "sessions=50 watchers=0 deltas=40000", "lines_per_s>=1000000"),
+    ("turn_cost", "turn_cost", &[], "history_mb=1 turns=200", "cpu_ms_per_turn<=2"),
+    ("turn_cost", "turn_cost", &[], "history_mb=100 turns=200", "cpu_ms_per_turn<=2 and <=1.1 of that at 1 MB"),
 ];
 
 pub(crate) fn run(bench: &mut Bench, args: &[String]) -> Result<(), Failure> {

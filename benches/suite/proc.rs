@@ -44,27 +44,6 @@ impl Threads {
     }
 }
 
-/// A line of `/proc/PID/status` in KiB: `VmRSS`, `VmHWM`.
-pub(crate) fn memory_kb(pid: u32, name: &str) -> Result<f64, Failure> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(name)).ok_or("no such line")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
-}
-
-/// Resident memory once it does not move any more, or after some seconds.
-pub(crate) async fn settled_kb(pid: u32) -> Result<f64, Failure> {
-    let mut last = memory_kb(pid, "VmRSS")?;
-    for _ in 0..10 {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let now = memory_kb(pid, "VmRSS")?;
-        if (now - last).abs() < 64.0 {
-            return Ok(now);
-        }
-        last = now;
-    }
-    Ok(last)
-}
-
 /// The first line of every report.
 pub(crate) fn machine() -> Result<String, Failure> {
     let load = fs::read_to_string("/proc/loadavg")?;

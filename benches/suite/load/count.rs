@@ -52,29 +52,12 @@ impl Count {
         }
     }
 
-    /// As [`Self::new`], but the numbers go on after `last` and the events after `cursor`, within the turn.
-    pub(crate) fn from(cursor: i64, last: u64, size: usize) -> Self {
-        Self { cursor, last, ..Self::new(0, size) }
-    }
-
-    pub(crate) fn cursor(&self) -> i64 {
-        self.cursor
-    }
-
     /// Reads until the turn with the numbers has ended.
     pub(crate) async fn finish(mut self, mut stream: Stream) -> Result<Self, Failure> {
         while self.turns <= self.skip {
             self.next(&mut stream).await?;
         }
         Ok(self)
-    }
-
-    /// Reads until `last` is reached, or the end of the turn.
-    pub(crate) async fn until(&mut self, stream: &mut Stream, last: u64) -> Result<(), Failure> {
-        while self.turns <= self.skip && self.last < last {
-            self.next(stream).await?;
-        }
-        Ok(())
     }
 
     async fn next(&mut self, stream: &mut Stream) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod fan;
 mod meter;
 mod params;
 mod script;
+mod turn_cost;
 
 pub(crate) use params::Params;
 
@@ -18,6 +19,7 @@ pub(crate) fn main(args: &[String]) -> Result<(), Failure> {
     let told = runtime.block_on(async {
         match args.first().map(String::as_str) {
             Some("fan") => fan::run(&params).await,
+            Some("turn_cost") => turn_cost::run(&params).await,
             other => Err(format!("there is no load {other:?}").into()),
         }
     })?;
