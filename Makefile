@@ -13,8 +13,8 @@ demo: ## A real agent writes and runs a program; watched live, cut and resumed, 
 test: ## Everything that must hold: format, lints, all tests, duplicate crates, no process left behind
 	@bash scripts/test.sh
 
-bench: ## Measure latency, throughput and memory, end to end
-	cargo bench --locked --bench suite
+bench: ## Measure latency, throughput and memory, end to end (ARGS="fan_paced replay": only these)
+	cargo bench --locked --bench suite -- $(ARGS)
 
 lint: ## Format and lints only
 	cargo fmt --check

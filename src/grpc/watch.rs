@@ -1,11 +1,11 @@
 //! Watches on the wire: a snapshot or an empty bookmark first, then events as they are stored, and a bookmark where there
 //! is silence. tonic polls the stream itself: a watch has no task.
 
-use std::{collections::VecDeque, sync::LazyLock, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::LazyLock, time::Duration};
 
-use futures::{Stream, stream};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use futures::{FutureExt as _, Stream, stream};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::{convert, frame::Frame, snapshot};
@@ -47,9 +47,14 @@ struct Delivery<R> {
     snapshot: Option<Snapshot>,
     /// The other fields of the response.
     rest: R,
-    terms: Terms,
-    /// When events went out last.
-    sent: Option<Instant>,
+    bookmark_interval: Duration,
+    batch_delay: Duration,
+    until: Until,
+    /// When something went out last, and whether that were events.
+    sent: (Instant, bool),
+    /// Both live as long as the watch, so that an event costs no timer and no registration.
+    silence: Pin<Box<Sleep>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
     stage: Stage,
 }
 
@@ -72,7 +77,13 @@ pub(super) fn responses<M: prost::Message>(
         Some(snapshot) => snapshot::begin(snapshot).collect(),
         None => VecDeque::from([bookmark(watch.cursor(), watch.cursor(), head)]),
     };
-    let delivery = Delivery { watch, ready, snapshot, rest, terms, sent: None, stage: Stage::Following };
+    let Terms { bookmark_interval, batch_delay, until, drain } = terms;
+    let now = Instant::now();
+    let silence = Box::pin(sleep_until(now + bookmark_interval));
+    let (sent, drain) = ((now, false), Box::pin(drain.cancelled_owned()));
+    let stage = Stage::Following;
+    let delivery =
+        Delivery { watch, ready, snapshot, rest, bookmark_interval, batch_delay, until, sent, silence, drain, stage };
     stream::unfold(delivery, |mut delivery| async move {
         let next = delivery.next().await?;
         Some((next, delivery))
@@ -88,7 +99,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
         }
         while self.ready.is_empty() && self.snapshot.is_some() {
             // A snapshot that is cut gives no cursor, so there is no bookmark either.
-            if self.terms.drain.is_cancelled() {
+            if (&mut self.drain).now_or_never().is_some() {
                 return Some(Err(self.refuse(going_away())));
             }
             if let Err(failure) = self.go_on().await {
@@ -98,27 +109,38 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
         if let Some(event) = self.ready.pop_front() {
             return Some(Ok(self.own(&event)));
         }
-        let silence_ends = Instant::now() + self.terms.bookmark_interval;
-        let look_up = self.sent.map(|sent| next_look(sent, self.terms.batch_delay));
-        let events = async {
-            if let Some(at) = look_up {
-                sleep_until(at).await;
-            }
-            self.watch.next().await
-        };
-        let next = tokio::select! {
-            biased;
-            () = self.terms.drain.cancelled() => {
-                self.stage = Stage::Draining;
-                return Some(Ok(self.bookmark()));
-            }
-            next = tokio::time::timeout_at(silence_ends, events) => next,
-        };
-        match next {
-            Err(_) => Some(Ok(self.bookmark())),
-            Ok(Ok(Some(shown))) => Some(Ok(self.deliver(&shown))),
-            Ok(Ok(None)) => None,
-            Ok(Err(failure)) => Some(Err(self.refuse(failure))),
+        loop {
+            let (sent, events_sent) = self.sent;
+            let look_up = (events_sent && !self.batch_delay.is_zero()).then(|| next_look(sent, self.batch_delay));
+            let events = async {
+                if let Some(at) = look_up {
+                    sleep_until(at).await;
+                }
+                self.watch.next().await
+            };
+            let next = tokio::select! {
+                biased;
+                () = &mut self.drain => {
+                    self.stage = Stage::Draining;
+                    return Some(Ok(self.bookmark()));
+                }
+                next = events => next,
+                () = &mut self.silence => {
+                    // It was set when something went out before the last.
+                    let ends = sent + self.bookmark_interval;
+                    let over = ends <= Instant::now();
+                    self.silence.as_mut().reset(if over { Instant::now() + self.bookmark_interval } else { ends });
+                    if over {
+                        return Some(Ok(self.bookmark()));
+                    }
+                    continue;
+                }
+            };
+            return match next {
+                Ok(Some(shown)) => Some(Ok(self.deliver(&shown))),
+                Ok(None) => None,
+                Err(failure) => Some(Err(self.refuse(failure))),
+            };
         }
     }
 
@@ -146,9 +168,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
     }
 
     fn deliver(&mut self, shown: &[Shown]) -> Encoded {
-        if !self.terms.batch_delay.is_zero() {
-            self.sent = Some(Instant::now());
-        }
+        self.sent = (Instant::now(), true);
         let mut frame = Frame::new(&(self.rest)());
         for shown in shown {
             let last = shown.events().iter().position(|event| self.is_last(event));
@@ -162,7 +182,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
     }
 
     fn is_last(&self, event: &Event) -> bool {
-        match (&self.terms.until, &event.kind) {
+        match (&self.until, &event.kind) {
             (Until::EndOf(id), Kind::TurnUpdated { turn }) => turn.turn_id == *id && turn.status.is_final(),
             // The watch ends by itself after a deletion.
             (Until::EndOf(_) | Until::Deleted, _) => false,
@@ -177,6 +197,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
     }
 
     fn own(&mut self, event: &SessionEvent) -> Encoded {
+        self.sent.0 = Instant::now();
         Frame::new(&(self.rest)()).own(event).finish()
     }
 }

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{self, Hubs};
+use super::{
+    hub::{self, Hubs},
+    timing::Timing,
+};
 use crate::store::{self, Batch, Store};
 
 /// Batches in one transaction.
@@ -28,6 +31,7 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let mut group = Vec::with_capacity(GROUP);
+    let timing = Timing::default();
     loop {
         let open = closing.run_until_cancelled(submissions.recv_many(&mut group, GROUP)).await;
         if open.is_none() {
@@ -35,11 +39,12 @@ pub(super) async fn run(
             submissions.recv_many(&mut group, GROUP).await;
         }
         if group.is_empty() {
+            timing.tell();
             return;
         }
         let (batches, waiting): (Vec<_>, Vec<_>) =
             group.drain(..).map(|submission| (submission.batch, submission.done)).unzip();
-        let outcomes = append(&*store, &batches).await;
+        let outcomes = timing.of(append(&*store, &batches)).await;
         for ((batch, done), outcome) in batches.into_iter().zip(waiting).zip(outcomes) {
             if outcome.is_ok() {
                 hub::publish(&hubs, &batch.key, batch.events);

@@ -93,7 +93,9 @@ impl Seat {
             // The head moves only after the ring was filled, so a ring that was emptied by its limits says so here.
             return if *self.head.borrow() > cursor { Taken::Behind } else { Taken::Nothing };
         }
-        let from = ring.segments.partition_point(|segment| segment.last() <= cursor);
+        // From the newest on: whoever keeps up is one or two behind.
+        let missing = ring.segments.iter().rev().take_while(|segment| segment.last() > cursor).count();
+        let from = ring.segments.len() - missing;
         let follows = ring.segments.get(from).and_then(|segment| segment.events().first());
         if follows.is_none_or(|first| first.first_sequence > cursor + 1) {
             return Taken::Behind;

@@ -9,6 +9,7 @@ mod hub;
 mod pages;
 mod segment;
 mod snapshot;
+mod timing;
 mod watch;
 
 use std::{

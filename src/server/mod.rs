@@ -34,6 +34,8 @@ use crate::{
     store::{self, SqliteStore, Store as _},
 };
 
+/// Calls and watches at once on one connection: a gateway watches many sessions over one.
+const MAX_STREAMS: u32 = 1024;
 /// How long watches and calls get to end when the server stops.
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
@@ -95,6 +97,7 @@ impl Server {
         let mut server = tonic::transport::Server::builder()
             .accept_http1(true)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .max_concurrent_streams(MAX_STREAMS)
             .tcp_nodelay(true);
         if let Some((certificate, private_key)) = &config.tls {
             server = server.tls_config(tls::identity(certificate, private_key)?)?;

@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::step::{self, Count, Speech, Step, Tool, Usage};
 use crate::dev::number::Numbers;
 
+/// Bytes of a time behind a number: 12 digits and a space.
+const STAMP: usize = 13;
+
 /// Why nothing more is played in this process.
 pub(super) enum End {
     Exit(u8),
@@ -202,11 +205,15 @@ impl<'a, 'o> Turn<'a, 'o> {
         self.line(&Line::Start { id: &id, kind: "text" })?;
         let escaped = serde_json::to_string(&id).expect("a text is JSON");
         let before = format!("{{\"delta\":{{\"id\":{escaped},\"text\":\"");
-        let mut numbers = Numbers::after(self.number, count.size());
+        let size = if count.stamp { count.size().saturating_sub(STAMP) } else { count.size() };
+        let mut numbers = Numbers::after(self.number, size);
         let mut due = Instant::now();
         for _ in 0..count.deltas {
             self.out.write_all(before.as_bytes())?;
             self.out.write_all(numbers.next().as_bytes())?;
+            if count.stamp {
+                write!(self.out, "{:012} ", monotonic_micros())?;
+            }
             self.out.write_all(b"\"}}\n")?;
             if !count.pace().is_zero() {
                 due += count.pace();
@@ -265,4 +272,10 @@ impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
+}
+
+/// Microseconds of the clock that all processes of a machine share and nobody sets, the last 12 digits.
+fn monotonic_micros() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec * 1_000_000 + now.tv_nsec / 1000) % 1_000_000_000_000
 }

@@ -51,6 +51,9 @@ pub(super) struct Count {
     pace_us: u64,
     #[serde(default)]
     pub(super) open: bool,
+    /// Each delta also tells when it was written.
+    #[serde(default)]
+    pub(super) stamp: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,18 @@
+//! What the scripted agent is told to play.
+
+/// Deltas of one block: a block keeps 256 KiB of text, so the numbers run on through many.
+const BLOCK: u64 = 10_000;
+
+/// So many numbered deltas, in blocks.
+pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
+    let stamp = if size == super::count::STAMPED { r#","stamp":true"# } else { "" };
+    let count = |deltas| format!(r#"{{"count":{deltas},"size":{size},"pace_us":{pace_us}{stamp}}}"#);
+    let mut steps = Vec::new();
+    if deltas >= BLOCK {
+        steps.push(format!(r#"{{"repeat":{},"steps":[{}]}}"#, deltas / BLOCK, count(BLOCK)));
+    }
+    if deltas % BLOCK > 0 {
+        steps.push(count(deltas % BLOCK));
+    }
+    format!("[{}]", steps.join(","))
+}
