@@ -41,8 +41,10 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
 
 async fn newest_exec(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Option<ExecMark>, Error> {
     let sql =
-        "SELECT exec_id, sandbox_id, generation, stdout_offset, stderr_offset, parser_version, parser_state, ended
-        FROM exec WHERE tenant_id = ? AND session_id = ? ORDER BY ordinal DESC LIMIT 1";
+        "SELECT e.exec_id, e.sandbox_id, e.generation, COALESCE(s.stdout_offset, e.stdout_offset) AS stdout_offset,
+        COALESCE(s.stderr_offset, e.stderr_offset) AS stderr_offset, e.parser_version, e.parser_state, e.ended
+        FROM exec e JOIN session s USING (tenant_id, session_id)
+        WHERE tenant_id = ? AND session_id = ? ORDER BY e.ordinal DESC LIMIT 1";
     let row = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).fetch_optional(conn).await?;
     row.map(|row| exec(&row, key)).transpose()
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
 use super::{
     open::{Connections, WriteTx},
@@ -23,7 +23,7 @@ use crate::{
 /// Batches that go together in one round trip: a few sizes, so that the statements are prepared once.
 const SIZES: [usize; 4] = [8, 4, 2, 1];
 
-const CLAIM: &str = "UPDATE session SET head = ?, last_activity = ?
+const CLAIM: &str = "UPDATE session SET head = ?, last_activity = ?, stdout_offset = ?, stderr_offset = ?
     WHERE tenant_id = ? AND session_id = ? AND epoch = ? AND head = ? AND deleted_at IS NULL;";
 /// `changes` counts the rows of the claim.
 const EVENT: &str = "INSERT INTO event (tenant_id, session_id, sequence, first_sequence, conversation_id, time, kind,
@@ -35,7 +35,7 @@ const NOT_NULL: &str = "1299";
 /// The statements for each size: in the middle of a transaction, and those that begin it, end it, or do both.
 static STATEMENTS: LazyLock<Vec<[Arc<str>; 4]>> = LazyLock::new(|| {
     let of_size = |size: usize| {
-        let body = [CLAIM, EVENT, put::EXEC, ";"].concat().repeat(size);
+        let body = [CLAIM, EVENT].concat().repeat(size);
         let (begin, commit) = ("BEGIN IMMEDIATE;", "COMMIT;");
         [body.as_str().into(), [begin, &body].concat().into(), [&body, commit].concat().into(), {
             [begin, &body, commit].concat().into()
@@ -68,7 +68,7 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
     Ok(false)
 }
 
-/// A batch of one delta and where reading stands, whose event follows its head.
+/// A batch of one delta, whose event follows its head, and where reading stands, of which nothing but that is new.
 fn light(batch: &Batch) -> Option<Light<'_>> {
     let Batch { key: _, epoch: _, head, events, record: None, parts, exec: Some(mark), stdin, deletes: false } = batch
     else {
@@ -76,7 +76,7 @@ fn light(batch: &Batch) -> Option<Light<'_>> {
     };
     let [event @ Event { kind: Kind::BlockDelta { block_id, .. }, actor: None, .. }] = &events[..] else { return None };
     let follows = event.first_sequence == head + 1 && event.sequence > *head;
-    let nothing_else = parts.is_empty() && stdin.is_empty() && !mark.ended;
+    let nothing_else = parts.is_empty() && stdin.is_empty() && mark.parser_state.is_none() && !mark.ended;
     (follows && nothing_else).then(|| Light { batch, event, block_id: block_id.as_str(), mark })
 }
 
@@ -99,12 +99,16 @@ async fn write(tx: &mut WriteTx<'_>, light: &[Light<'_>]) -> Result<bool, Error>
     Ok(true)
 }
 
-fn bind<'q>(query: put::Bound<'q>, light: &Light<'q>) -> Result<put::Bound<'q>, Error> {
+type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+fn bind<'q>(query: Bound<'q>, light: &Light<'q>) -> Result<Bound<'q>, Error> {
     let Light { batch, event, block_id, mark } = light;
     let (tenant, session) = (batch.key.tenant.as_str(), batch.key.session.as_str());
-    let query = query
+    Ok(query
         .bind(event.sequence)
         .bind(event.time.0)
+        .bind(put::signed(mark.stdout_offset)?)
+        .bind(put::signed(mark.stderr_offset)?)
         .bind(tenant)
         .bind(session)
         .bind(batch.epoch)
@@ -117,6 +121,5 @@ fn bind<'q>(query: put::Bound<'q>, light: &Light<'q>) -> Result<put::Bound<'q>, 
         .bind(event.time.0)
         .bind(codec::kind_name(&event.kind))
         .bind(block_id.as_bytes())
-        .bind(codec::encode(&event.kind));
-    put::bind_exec(query, &batch.key, mark)
+        .bind(codec::encode(&event.kind)))
 }

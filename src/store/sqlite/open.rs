@@ -67,7 +67,9 @@ impl Connections {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("journal_size_limit", "67108864");
+            .pragma("journal_size_limit", "67108864")
+            // Each checkpoint writes every page that changed since the last one: so many pages of log are 16 MiB.
+            .pragma("wal_autocheckpoint", "4000");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(PATIENCE)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::{
     domain::{BlockState, Event, Kind, Session, SessionKey, WorkspaceFile},
@@ -240,20 +240,16 @@ async fn put_stdin(conn: &mut SqliteConnection, key: &SessionKey, row: &StdinRow
     Ok(())
 }
 
-/// Writes where reading stands. The version goes with the state: a mark without a state leaves both as they are.
-pub(super) const EXEC: &str = "INSERT INTO exec (tenant_id, session_id, exec_id, sandbox_id, generation, stdout_offset,
-    stderr_offset, parser_version, parser_state, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (tenant_id, session_id, exec_id) DO UPDATE SET sandbox_id = excluded.sandbox_id,
-    generation = excluded.generation, stdout_offset = excluded.stdout_offset, stderr_offset = excluded.stderr_offset,
-    parser_version = CASE WHEN excluded.parser_state IS NULL THEN parser_version ELSE excluded.parser_version END,
-    parser_state = COALESCE(excluded.parser_state, parser_state), ended = excluded.ended";
-
-/// A statement with some of its values.
-pub(super) type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-/// Binds what [`EXEC`] writes.
-pub(super) fn bind_exec<'q>(query: Bound<'q>, key: &'q SessionKey, mark: &'q ExecMark) -> Result<Bound<'q>, Error> {
-    Ok(query
+async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark) -> Result<(), Error> {
+    // The version goes with the state: a mark without a state leaves both as they are.
+    let sql = "INSERT INTO exec (tenant_id, session_id, exec_id, sandbox_id, generation, stdout_offset, stderr_offset,
+        parser_version, parser_state, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (tenant_id, session_id, exec_id) DO UPDATE SET sandbox_id = excluded.sandbox_id,
+        generation = excluded.generation, stdout_offset = excluded.stdout_offset,
+        stderr_offset = excluded.stderr_offset,
+        parser_version = CASE WHEN excluded.parser_state IS NULL THEN parser_version ELSE excluded.parser_version END,
+        parser_state = COALESCE(excluded.parser_state, parser_state), ended = excluded.ended";
+    sqlx::query(sql)
         .bind(key.tenant.as_str())
         .bind(key.session.as_str())
         .bind(mark.exec_id.as_str())
@@ -263,11 +259,13 @@ pub(super) fn bind_exec<'q>(query: Bound<'q>, key: &'q SessionKey, mark: &'q Exe
         .bind(signed(mark.stderr_offset)?)
         .bind(mark.parser_version)
         .bind(mark.parser_state.as_deref().map(str::as_bytes))
-        .bind(mark.ended))
-}
-
-async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark) -> Result<(), Error> {
-    bind_exec(sqlx::query(EXEC), key, mark)?.execute(&mut *conn).await?;
+        .bind(mark.ended)
+        .execute(&mut *conn)
+        .await?;
+    // The row says it all now.
+    let sql = "UPDATE session SET stdout_offset = NULL, stderr_offset = NULL
+        WHERE tenant_id = ? AND session_id = ? AND stdout_offset IS NOT NULL";
+    sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).execute(&mut *conn).await?;
     if mark.ended {
         let sql = "DELETE FROM exec_stdin WHERE tenant_id = ? AND session_id = ? AND exec_id = ?";
         sqlx::query(sql)
@@ -280,6 +278,7 @@ async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark
     Ok(())
 }
 
-fn signed(offset: u64) -> Result<i64, Error> {
+/// An offset as the database has it.
+pub(super) fn signed(offset: u64) -> Result<i64, Error> {
     i64::try_from(offset).map_err(|_| Error::Corrupt(format!("offset {offset} is beyond what can be stored")))
 }
