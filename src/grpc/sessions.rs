@@ -73,8 +73,8 @@ impl SessionService for Sessions {
 
     async fn stop_session(&self, request: Request<proto::StopSessionRequest>) -> Answer<proto::StopSessionResponse> {
         let caller = caller(request.extensions())?;
-        let id = validate::stop_session(request.into_inner())?;
-        let session = self.manager.stop(&caller, &id).await?;
+        let stop = validate::stop_session(request.into_inner())?;
+        let session = self.manager.stop(&caller, &stop.session_id, stop.request).await?;
         Ok(Response::new(proto::StopSessionResponse { session: Some(session.into()) }))
     }
 
@@ -84,33 +84,37 @@ impl SessionService for Sessions {
     ) -> Answer<proto::DeleteSessionResponse> {
         let caller = caller(request.extensions())?;
         let delete = validate::delete_session(request.into_inner())?;
-        self.manager.delete(&caller, &delete.session_id, delete.etag.as_deref()).await?;
+        self.manager.delete(&caller, &delete.session_id, delete.etag, delete.request).await?;
         Ok(Response::new(proto::DeleteSessionResponse {}))
     }
 
     async fn send_message(&self, request: Request<proto::SendMessageRequest>) -> Answer<proto::SendMessageResponse> {
         let caller = caller(request.extensions())?;
         let message = validate::send_message(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, &message.parts).await?;
+        let accepted = self.manager.send(&caller, &message.session_id, message.parts, message.request).await?;
         let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
         Ok(Response::new(proto::SendMessageResponse { turn, sequence }))
     }
 
     async fn run_turn(&self, request: Request<proto::RunTurnRequest>) -> Answer<Self::RunTurnStream> {
         let caller = caller(request.extensions())?;
-        let message = validate::run_turn(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, &message.parts).await?;
-        let start = Start { after: Some(accepted.sequence), ..Start::default() };
+        let validate::RunTurn { message, after } = validate::run_turn(request.into_inner())?;
+        let (cursor, call) = after.map(|resume| (resume.sequence, resume.request)).unzip();
+        let accepted = match call {
+            None => self.manager.send(&caller, &message.session_id, message.parts, message.request).await?,
+            Some(call) => self.manager.sent(&caller, call).await?,
+        };
         let session_id = message.session_id.to_string();
-        let opened = self.manager.log().watch(&key(caller.tenant, message.session_id), start).await?;
+        let opened = self.manager.follow(&key(caller.tenant, message.session_id), &accepted, cursor).await?;
         let until = Until::EndOf(accepted.turn.turn_id.clone());
         let first = proto::RunTurnResponse {
             events: Vec::new(),
             session_id: session_id.clone(),
             turn: Some(accepted.turn.into()),
-            sequence: accepted.sequence,
+            sequence: cursor.unwrap_or(accepted.sequence),
         };
-        let events = watch::events(opened, validate::LONGEST_SILENCE, until, self.drain.clone());
+        let events = opened.map(|opened| watch::events(opened, validate::LONGEST_SILENCE, until, self.drain.clone()));
+        let events = stream::iter(events).flatten();
         let rest = events.map(move |events| {
             Ok(proto::RunTurnResponse { events: events?, session_id: session_id.clone(), ..Default::default() })
         });
