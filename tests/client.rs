@@ -13,7 +13,10 @@ use std::{
 
 use agent_runtime::{
     client::{Client, Code, Error, State, Target},
-    proto::{self, RunTurnRequest, RunTurnResponse, SendMessageRequest, SendMessageResponse, SessionEvent, WatchSessionRequest, WatchSessionResponse},
+    proto::{
+        self, RunTurnRequest, RunTurnResponse, SendMessageRequest, SendMessageResponse, SessionEvent,
+        WatchSessionRequest, WatchSessionResponse,
+    },
 };
 use futures::{StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use tokio::{net::TcpListener, task::JoinSet};

@@ -264,7 +264,12 @@ fn a_request_id_names_what_is_asked_for() {
         refused(validate::stop_session(stop), "request_id");
         let delete = proto::DeleteSessionRequest { session_id: session_id(), request_id: id(), ..Default::default() };
         refused(validate::delete_session(delete), "request_id");
-        let run = proto::RunTurnRequest { session_id: session_id(), text: "t".into(), request_id: id(), ..Default::default() };
+        let run = proto::RunTurnRequest {
+            session_id: session_id(),
+            text: "t".into(),
+            request_id: id(),
+            ..Default::default()
+        };
         refused(validate::run_turn(run), "request_id");
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
@@ -282,7 +287,11 @@ fn only_a_known_turn_is_gone_on_with() {
     let taken = run("r-1", Some(7)).unwrap();
     let resume = taken.after.unwrap();
     assert_eq!((resume.sequence, Some(&resume.request)), (7, taken.message.request.as_ref()));
-    assert_eq!(run("r-1", None).unwrap().message.request, Some(resume.request), "how to watch is not what is asked for");
+    assert_eq!(
+        run("r-1", None).unwrap().message.request,
+        Some(resume.request),
+        "how to watch is not what is asked for"
+    );
     refused(run("", Some(7)), "after_sequence");
     refused(run("r-1", Some(-1)), "after_sequence");
 }

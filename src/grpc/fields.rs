@@ -109,7 +109,10 @@ pub const FIELDS: &[(&str, Fields)] = &[
     ),
     (
         "StopSessionRequest",
-        &[("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")), ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for"))],
+        &[
+            ("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
     ),
     (
         "DeleteSessionRequest",
@@ -166,7 +169,10 @@ pub const FIELDS: &[(&str, Fields)] = &[
     ),
     (
         "CreateProfileRequest",
-        &[("profile", Effective("tests/validate.rs::a_profile_is_taken")), ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for"))],
+        &[
+            ("profile", Effective("tests/validate.rs::a_profile_is_taken")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
     ),
     (
         "AgentProfile",

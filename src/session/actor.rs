@@ -24,8 +24,8 @@ use super::{
 use crate::{
     agent::Action,
     domain::{
-        Failure, FirstAnswer, Kind, LogLevel, Principal, Reason, Remembered, Request, Sandbox, SandboxStatus, SessionKey, SessionStatus,
-        TurnId, TurnStatus, Usage,
+        Failure, FirstAnswer, Kind, LogLevel, Principal, Reason, Remembered, Request, Sandbox, SandboxStatus,
+        SessionKey, SessionStatus, TurnId, TurnStatus, Usage,
     },
     sandbox::{self, Epoch, Exit},
     store::{self, Acquired, Batch, ExecMark, StdinRow, parts_of},
@@ -158,7 +158,8 @@ impl Actor {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
                 self.remember(request, || FirstAnswer::Stopped { session: Box::new(session.clone()) });
-                let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| once::bare(session)))));
+                let answer =
+                    Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| once::bare(session)))));
                 self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
             Command::Delete { etag, by, request, reply } => {

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason, Remembered,
-        Request, Session,
-        SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn, Usage,
+        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
+        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
+        Usage,
     },
     log::{EventLog, failure, unavailable},
     store::{self, Batch, SessionQuery, SessionView, parts_of},
@@ -65,7 +65,9 @@ impl Manager {
     #[must_use]
     pub fn new(log: EventLog, config: Config, tasks: &TaskTracker) -> Self {
         let (drain, tasks) = (CancellationToken::new(), tasks.clone());
-        Self { shared: Arc::new(Shared { log, config, drain, tasks, flights: Arc::default(), actors: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { log, config, drain, tasks, flights: Arc::default(), actors: Mutex::default() }),
+        }
     }
 
     /// The log, to read and to watch.
@@ -206,8 +208,7 @@ impl Manager {
         parts: Vec<ContentPart>,
         request: Option<Request>,
     ) -> Result<Accepted, Failure> {
-        let command =
-            move |by, request, reply| Command::Send { parts: parts.clone(), by, request, reply };
+        let command = move |by, request, reply| Command::Send { parts: parts.clone(), by, request, reply };
         self.call_once(caller, id, request, command).await
     }
 

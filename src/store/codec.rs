@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Error;
 use crate::domain::{
-    Block, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile, Question, Session, Turn,
-    WorkspaceFile,
+    Block, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile, Question, Session,
+    Turn, WorkspaceFile,
 };
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Block, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
-    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn, TurnId,
-    WorkspaceFile,
+    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
+    Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod codec;

@@ -32,7 +32,11 @@ mod tests {
     fn labels(pairs: &[(&str, &str)]) -> Vec<u8> {
         let text = |tag: u8, text: &str| [&[tag, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         let entry = |(key, value): &(&str, &str)| [text(0x0a, key), text(0x12, value)].concat();
-        pairs.iter().map(entry).flat_map(|entry| [vec![0x32, u8::try_from(entry.len()).unwrap()], entry].concat()).collect()
+        pairs
+            .iter()
+            .map(entry)
+            .flat_map(|entry| [vec![0x32, u8::try_from(entry.len()).unwrap()], entry].concat())
+            .collect()
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::{MAX_ID, check::Check, message, metadata, request};
 use crate::{
-    domain::{Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp},
+    domain::{
+        Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
+    },
     grpc::page,
     proto,
     session::NewSession,

@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
     Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
-    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation,
-    Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-    PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question, QuestionAnswer, QuestionChoice,
-    QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionError, SessionId,
-    SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse, Turn,
-    TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome,
+    InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question,
+    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
+    SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
+    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
 };
 
 #[test]

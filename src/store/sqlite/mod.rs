@@ -13,7 +13,8 @@ use async_trait::async_trait;
 
 use super::{Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, SessionQuery, SessionView, Store};
 use crate::domain::{
-    Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp, TurnId,
+    Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp,
+    TurnId,
 };
 
 mod acquire;
