@@ -29,7 +29,7 @@ pub enum FirstAnswer {
         /// As it was then.
         session: Box<Session>,
         /// Of the first message.
-        turn: Option<Turn>,
+        turn: Option<Box<Turn>>,
         /// Watch after this.
         sequence: i64,
     },
@@ -69,7 +69,7 @@ impl Remembered {
     /// A call that has its effect now.
     #[must_use]
     pub fn now(request: Request, answer: FirstAnswer) -> Self {
-        let retention = i64::try_from(REQUEST_RETENTION.as_micros()).expect("a day fits");
+        let retention = i64::try_from(REQUEST_RETENTION.as_micros()).unwrap_or(i64::MAX);
         Self { request, answer, expires: Timestamp(Timestamp::now().0.saturating_add(retention)) }
     }
 }

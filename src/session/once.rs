@@ -122,7 +122,7 @@ pub(super) fn bare(session: Session) -> SessionView {
 impl From<Created> for FirstAnswer {
     fn from(created: Created) -> Self {
         let Created { view, turn, sequence } = created;
-        Self::Created { session: Box::new(view.session), turn, sequence }
+        Self::Created { session: Box::new(view.session), turn: turn.map(Box::new), sequence }
     }
 }
 
@@ -144,8 +144,10 @@ macro_rules! recall {
 }
 
 recall! {
-    Created: FirstAnswer::Created { session, turn, sequence } =>
-        Created { view: with_turn(*session, turn.clone()), turn, sequence };
+    Created: FirstAnswer::Created { session, turn, sequence } => {
+        let turn = turn.map(|turn| *turn);
+        Created { view: with_turn(*session, turn.clone()), turn, sequence }
+    };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session } => bare(*session);
     Profile: FirstAnswer::Profile { profile } => *profile;

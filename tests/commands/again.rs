@@ -84,13 +84,12 @@ async fn a_message_that_can_be_seen_is_remembered_whenever_the_server_dies() {
         let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
         let (mut other, session_id, request_id) = (server.sessions().await, id.clone(), format!("seen-{round}"));
         let request = proto::SendMessageRequest { session_id, text: LONG.into(), request_id, ..Default::default() };
-        let sent = tokio::spawn({
-            let request = request.clone();
-            async move { other.send_message(request).await }
-        });
-        until(&mut stream, |event| matches!(event.kind, Some(proto::session_event::Kind::TurnUpdated(_)))).await;
-        server.kill();
-        let told = sent.await.expect("no panic").ok().and_then(|answer| answer.into_inner().turn);
+        let killed = async {
+            until(&mut stream, |event| matches!(event.kind, Some(proto::session_event::Kind::TurnUpdated(_)))).await;
+            server.kill();
+        };
+        let (sent, ()) = futures::future::join(other.send_message(request.clone()), killed).await;
+        let told = sent.ok().and_then(|answer| answer.into_inner().turn);
         let server = Server::start_on(folder.path(), &[]);
         let mut sessions = server.sessions().await;
         let turn = sessions.send_message(request).await.expect("the first answer").into_inner().turn.expect("a turn");
@@ -103,9 +102,9 @@ async fn a_message_that_can_be_seen_is_remembered_whenever_the_server_dies() {
 
 #[tokio::test]
 async fn a_call_whose_caller_hangs_up_at_any_point_is_made_once() {
-    let server = Server::start();
     for case in CASES {
-        for patience in 0..12 {
+        let server = Server::start();
+        for patience in [0, 1, 2, 3, 5] {
             let session = case.session(&server).await;
             let id = format!("cut-{session}");
             let before = Effects::on(&server).await;
@@ -195,7 +194,8 @@ async fn a_stop_made_again_does_not_end_the_next_turn() {
     let id = scripted(&mut sessions).await.session_id;
     let request =
         |id: &str, request_id: &str| proto::StopSessionRequest { session_id: id.into(), request_id: request_id.into() };
-    for (request_id, had_turn) in [("nothing-to-do", false), ("a-turn", true), ("stopped-already", false)] {
+    // The last one finds nothing to do, and has nothing to store but that it was made.
+    for (request_id, had_turn) in [("no-turn-yet", false), ("a-turn", true), ("stopped-already", false)] {
         if had_turn {
             send(&mut sessions, &id, LONG).await.expect("accepted");
         }
@@ -208,11 +208,6 @@ async fn a_stop_made_again_does_not_end_the_next_turn() {
         assert_eq!((active.turn_id.as_str(), active.status()), (turn.turn_id.as_str(), TurnStatus::Running));
         stop(&mut sessions, &id).await;
     }
-    // Stopped a second time by another id, while nothing ran: remembered though there was nothing to store with it.
-    let (first, _) = (sessions.stop_session(request(&id, "idle")).await.expect("stopped"), ());
-    let (turn, _) = send(&mut sessions, &id, LONG).await.expect("accepted");
-    assert_eq!(sessions.stop_session(request(&id, "idle")).await.expect("again").into_inner(), first.into_inner());
-    assert_eq!(get(&mut sessions, &id).await.active_turn.expect("it goes on").turn_id, turn.turn_id);
 }
 
 #[tokio::test]

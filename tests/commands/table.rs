@@ -132,7 +132,7 @@ impl Case {
 impl Effects {
     /// What came since.
     pub(crate) fn since(&self, before: &Self) -> [isize; 4] {
-        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops].map(|count| count.cast_signed());
+        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops].map(usize::cast_signed);
         let (now, then) = (counts(self), counts(before));
         std::array::from_fn(|at| now[at] - then[at])
     }

@@ -172,7 +172,7 @@ fn variant_name(tag: &serde_json::Value) -> String {
 
 fn answers() -> Vec<FirstAnswer> {
     vec![
-        FirstAnswer::Created { session: Box::new(session()), turn: Some(turn()), sequence: 2 },
+        FirstAnswer::Created { session: Box::new(session()), turn: Some(Box::new(turn())), sequence: 2 },
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()) },
         FirstAnswer::Deleted,
