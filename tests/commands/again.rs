@@ -1,5 +1,10 @@
 //! Calls made again: after an answer, at the same time, after a lost answer, and with something else under the same id.
 
+use std::{
+    task::Poll,
+    time::{Duration, Instant},
+};
+
 use agent_runtime::proto::{self, ErrorReason, SessionStatus, TurnStatus};
 use futures::future::join_all;
 use prost::Message as _;
@@ -115,9 +120,9 @@ async fn a_call_whose_caller_hangs_up_at_any_point_is_made_once() {
             futures::future::poll_fn(|cx| {
                 waited += 1;
                 if call.as_mut().poll(cx).is_ready() || waited > patience * 2 {
-                    return std::task::Poll::Ready(());
+                    return Poll::Ready(());
                 }
-                std::task::Poll::Pending
+                Poll::Pending
             })
             .await;
             drop(call);
@@ -128,6 +133,37 @@ async fn a_call_whose_caller_hangs_up_at_any_point_is_made_once() {
             assert_eq!(Effects::on(&server).await, once, "{}", case.method);
         }
     }
+}
+
+/// The call is cut and made again over one connection, so that the second one reaches the server right after the cut: also
+/// while the first one is being stored.
+#[tokio::test]
+async fn a_message_that_is_cut_while_it_is_stored_is_not_overtaken_by_its_repetition() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    for round in 0..60 {
+        let (session_id, request_id) = (id.clone(), format!("cut-{round}"));
+        let request = proto::SendMessageRequest { session_id, text: LONG.into(), request_id, ..Default::default() };
+        let mut other = sessions.clone();
+        let mut call = Box::pin(other.send_message(request.clone()));
+        let (began, patience) = (Instant::now(), Duration::from_micros(100 * round));
+        futures::future::poll_fn(|cx| {
+            if call.as_mut().poll(cx).is_ready() || began.elapsed() >= patience {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        drop(call);
+        let again = sessions.send_message(request).await.unwrap_or_else(|refused| panic!("{round}: {refused}"));
+        let turn = again.into_inner().turn.expect("a turn");
+        let active = get(&mut sessions, &id).await.active_turn.expect("a turn");
+        assert_eq!(active.turn_id, turn.turn_id);
+        stop(&mut sessions, &id).await;
+    }
+    assert_eq!(snapshot(&mut sessions, &id).await.0.turns.len(), 60);
 }
 
 #[tokio::test]
