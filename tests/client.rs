@@ -2,7 +2,7 @@
 //! does none of this when asked, so these answers are played from a list, over a real connection.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     convert::Infallible,
     future::{Ready, ready},
     net::SocketAddr,
@@ -13,12 +13,16 @@ use std::{
 
 use agent_runtime::{
     client::{Client, Code, Error, State, Target},
-    proto::{self, RunTurnRequest, RunTurnResponse, SessionEvent, WatchSessionRequest, WatchSessionResponse},
+    proto::{
+        self, RunTurnRequest, RunTurnResponse, SendMessageRequest, SendMessageResponse, SessionEvent,
+        WatchSessionRequest, WatchSessionResponse,
+    },
 };
 use futures::{StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::{
     Request, Response, Status, body::Body, server::Grpc, server::NamedService, server::ServerStreamingService,
+    server::UnaryService,
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -46,6 +50,14 @@ struct Asked {
     after: Option<i64>,
     expected_uid: String,
     authorization: Option<String>,
+    request_id: String,
+}
+
+impl Asked {
+    fn new(authorization: Option<String>, request_id: &str) -> Self {
+        let (expected_uid, request_id) = (String::new(), request_id.to_owned());
+        Self { call: "", at: Instant::now(), after: None, expected_uid, authorization, request_id }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -90,7 +102,7 @@ impl ServerStreamingService<WatchSessionRequest> for Scripted {
         let authorization = authorization(&request);
         let WatchSessionRequest { session_id, after_sequence, expected_uid, .. } = request.into_inner();
         let asked =
-            Asked { call: "WatchSession", at: Instant::now(), after: after_sequence, expected_uid, authorization };
+            Asked { call: "WatchSession", after: after_sequence, expected_uid, ..Asked::new(authorization, "") };
         ready(self.next(asked, move |index, answer| WatchSessionResponse {
             events: vec![event(answer.events[index])],
             session_id: session_id.clone(),
@@ -106,21 +118,27 @@ impl ServerStreamingService<RunTurnRequest> for Scripted {
 
     fn call(&mut self, request: Request<RunTurnRequest>) -> Self::Future {
         let authorization = authorization(&request);
-        let RunTurnRequest { session_id, after_sequence, .. } = request.into_inner();
+        let RunTurnRequest { session_id, after_sequence, request_id, .. } = request.into_inner();
         let cursor = after_sequence.unwrap_or(10);
-        let asked = Asked {
-            call: "RunTurn",
-            at: Instant::now(),
-            after: after_sequence,
-            expected_uid: String::new(),
-            authorization,
-        };
+        let asked = Asked { call: "RunTurn", after: after_sequence, ..Asked::new(authorization, &request_id) };
         ready(self.next(asked, move |index, answer| RunTurnResponse {
             events: vec![event(answer.events[index])],
             session_id: session_id.clone(),
             turn: (index == 0).then(|| proto::Turn { turn_id: "turn_1".to_owned(), ..proto::Turn::default() }),
             sequence: if index == 0 { cursor } else { 0 },
         }))
+    }
+}
+
+impl UnaryService<SendMessageRequest> for Scripted {
+    type Response = SendMessageResponse;
+    type Future = Ready<Result<Response<SendMessageResponse>, Status>>;
+
+    fn call(&mut self, request: Request<SendMessageRequest>) -> Self::Future {
+        let authorization = authorization(&request);
+        let asked = Asked { call: "SendMessage", ..Asked::new(authorization, &request.into_inner().request_id) };
+        let answer = self.next(asked, |_, _| ());
+        ready(answer.map(|_| Response::new(SendMessageResponse { sequence: 10, ..Default::default() })))
     }
 }
 
@@ -144,6 +162,10 @@ impl tower::Service<http::Request<Body>> for Scripted {
                 Some("RunTurn") => {
                     let mut grpc = Grpc::new(proto::Codec::<RunTurnResponse, RunTurnRequest>::default());
                     grpc.server_streaming(this, request).await
+                }
+                Some("SendMessage") => {
+                    let mut grpc = Grpc::new(proto::Codec::<SendMessageResponse, SendMessageRequest>::default());
+                    grpc.unary(this, request).await
                 }
                 _ => Status::unimplemented("not played").into_http(),
             })
@@ -342,16 +364,43 @@ async fn a_cut_turn_is_attached_to_again_and_not_sent_twice() {
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(sequences, [11, 11, 12, 13]);
     let asked: Vec<_> = played.asked().iter().map(|asked| (asked.call, asked.after)).collect();
-    assert_eq!(asked, [("RunTurn", None), ("WatchSession", Some(11))]);
+    assert_eq!(asked, [("RunTurn", None), ("RunTurn", Some(11))]);
+    let ids: BTreeSet<String> = played.asked().into_iter().map(|asked| asked.request_id).collect();
+    assert!(ids.len() == 1 && !ids.contains(""), "one id for all of it: {ids:?}");
 }
 
 #[tokio::test]
-async fn a_turn_that_may_have_been_taken_is_not_sent_again() {
+async fn a_turn_that_may_have_been_taken_is_asked_for_again_under_the_same_id() {
     for end in [cut(), End::Ok] {
-        let played = Played::new(vec![Answer { uid: "", events: vec![], end }]).await;
-        let (_, _, failure) = collect(played.client.run_turn(RunTurnRequest::default())).await;
-        assert_eq!((failure.unwrap().code, played.asked().len()), (Code::Unavailable, 1));
+        let done = r#"{"sequence":"11","turnUpdated":{"turn":{"turnId":"turn_1","status":"TURN_STATUS_COMPLETED"}}}"#;
+        let again = Answer { uid: "", events: vec![done], end: End::Ok };
+        let played = Played::new(vec![Answer { uid: "", events: vec![], end }, again]).await;
+        let request = RunTurnRequest { request_id: "mine".to_owned(), ..RunTurnRequest::default() };
+        let (sequences, _, failure) = collect(played.client.run_turn(request)).await;
+        assert!(failure.is_none(), "{failure:?}");
+        let asked: Vec<_> = played.asked().into_iter().map(|asked| (asked.request_id, asked.after)).collect();
+        assert_eq!((sequences, asked), (vec![11], vec![("mine".to_owned(), None), ("mine".to_owned(), None)]));
     }
+}
+
+#[tokio::test]
+async fn a_call_that_changes_something_is_made_again_under_the_same_id() {
+    let answer = |end| Answer { uid: "", events: vec![], end };
+    let played = Played::new(vec![answer(cut()), answer(cut()), answer(End::Ok), answer(End::Ok)]).await;
+    let send = || SendMessageRequest { session_id: "s".to_owned(), ..SendMessageRequest::default() };
+    assert_eq!(played.client.send_message(send()).await.unwrap().sequence, 10);
+    assert_eq!(played.client.send_message(send()).await.unwrap().sequence, 10);
+    let ids: Vec<_> = played.asked().into_iter().map(|asked| asked.request_id).collect();
+    assert!(!ids[0].is_empty() && ids[0] == ids[1] && ids[0] == ids[2], "{ids:?}");
+    assert_ne!(ids[3], ids[0], "another call has another id");
+
+    let played = Played::new((0..9).map(|_| answer(cut())).collect()).await;
+    assert_eq!(played.client.send_message(send()).await.unwrap_err().code, Code::Unavailable);
+    assert_eq!(played.asked().len(), 4, "it gives up");
+    let busy = answer(refusal(tonic::Code::FailedPrecondition, "SESSION_BUSY", None));
+    let played = Played::new(vec![busy]).await;
+    assert_eq!(played.client.send_message(send()).await.unwrap_err().reason, "SESSION_BUSY");
+    assert_eq!(played.asked().len(), 1, "a refusal is final");
 }
 
 #[tokio::test]

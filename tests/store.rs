@@ -12,6 +12,8 @@ mod load;
 mod make;
 #[path = "store/reads.rs"]
 mod reads;
+#[path = "store/requests.rs"]
+mod requests;
 #[path = "store/writes.rs"]
 mod writes;
 
@@ -70,6 +72,12 @@ conformance! {
     reads::readers_see_one_moment,
     writes::a_caller_may_give_up_at_any_point,
     writes::a_closed_store_says_so,
+    requests::a_call_is_stored_with_its_effect_or_not_at_all,
+    requests::an_id_stands_for_one_call_of_its_tenant,
+    requests::a_call_is_remembered_also_when_there_was_nothing_to_do,
+    requests::a_call_outlives_its_session,
+    requests::a_call_is_forgotten_when_its_time_is_over,
+    requests::the_end_of_a_turn_is_found,
 }
 
 /// `snapshot == fold(events)`, whatever happens, however it is cut into batches, and whoever owns the session.

@@ -161,7 +161,7 @@ fn ids_are_taken_as_they_are() {
     refused(get("a\0"), "session_id");
 
     let stop = proto::StopSessionRequest { session_id: "ses_1".into(), request_id: String::new() };
-    assert_eq!(validate::stop_session(stop).unwrap(), session);
+    assert_eq!(validate::stop_session(stop).unwrap().session_id, session);
 
     let delete = |etag: &str| {
         let request =
@@ -242,6 +242,59 @@ fn the_only_busy_policy_is_to_reject() {
         ..Default::default()
     };
     refused(validate::run_turn(run), "busy_policy");
+}
+
+#[test]
+fn a_request_id_names_what_is_asked_for() {
+    let send = |id: &str, text: &str| {
+        validate::send_message(proto::SendMessageRequest { request_id: id.into(), ..message(text) })
+    };
+    assert_eq!(send("", "hello").unwrap().request, None, "an empty id promises nothing");
+    let call = |id: &str, text: &str| send(id, text).unwrap().request.unwrap();
+    let one = call("r-1", "hello");
+    assert_eq!((one.id.as_str(), one.method.as_str()), ("r-1", "SessionService/SendMessage"));
+    assert_eq!(call("r-2", "hello").hash, one.hash, "the id is no part of what is asked for");
+    assert_ne!(call("r-1", "hallo").hash, one.hash);
+    assert!(send(&"x".repeat(128), "hello").is_ok());
+    for bad in ["a b", "a.b", "\u{e4}", "a\0", &"x".repeat(129)] {
+        let id = || bad.to_owned();
+        refused(send(bad, "hello"), "request_id");
+        refused(validate::create_session(proto::CreateSessionRequest { request_id: id(), ..creation() }), "request_id");
+        let session_id = || "ses_1".to_owned();
+        let stop = proto::StopSessionRequest { session_id: session_id(), request_id: id() };
+        refused(validate::stop_session(stop), "request_id");
+        let delete = proto::DeleteSessionRequest { session_id: session_id(), request_id: id(), ..Default::default() };
+        refused(validate::delete_session(delete), "request_id");
+        let run = proto::RunTurnRequest {
+            session_id: session_id(),
+            text: "t".into(),
+            request_id: id(),
+            ..Default::default()
+        };
+        refused(validate::run_turn(run), "request_id");
+        let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
+        let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
+        refused(validate::create_profile(create), "request_id");
+    }
+}
+
+#[test]
+fn only_a_known_turn_is_gone_on_with() {
+    let run = |request_id: &str, after_sequence| {
+        let (session_id, text, request_id) = ("ses_1".into(), "hello".into(), request_id.into());
+        validate::run_turn(proto::RunTurnRequest { session_id, text, request_id, after_sequence, ..Default::default() })
+    };
+    assert_eq!(run("r-1", None).unwrap().after, None);
+    let taken = run("r-1", Some(7)).unwrap();
+    let resume = taken.after.unwrap();
+    assert_eq!((resume.sequence, Some(&resume.request)), (7, taken.message.request.as_ref()));
+    assert_eq!(
+        run("r-1", None).unwrap().message.request,
+        Some(resume.request),
+        "how to watch is not what is asked for"
+    );
+    refused(run("", Some(7)), "after_sequence");
+    refused(run("r-1", Some(-1)), "after_sequence");
 }
 
 fn watch() -> proto::WatchSessionRequest {

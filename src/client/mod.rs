@@ -24,6 +24,7 @@ use crate::proto::{
 
 mod backoff;
 mod error;
+mod once;
 mod resume;
 mod state;
 
@@ -104,8 +105,8 @@ impl Client {
         })
     }
 
-    /// Gives the agent a message and streams what it does about it. Survives cut connections; hanging up does not cancel
-    /// the turn.
+    /// Gives the agent a message, once, and streams what it does about it. Survives cut connections and restarts of the
+    /// server; hanging up does not cancel the turn.
     #[must_use]
     pub fn run_turn(&self, request: RunTurnRequest) -> Events {
         resume::run_turn(self.sessions.clone(), request)
@@ -129,9 +130,20 @@ impl Client {
     }
 }
 
-/// Calls with one request and one response, named as in the contract.
+/// Calls with one request and one response, named as in the contract. Those that change something are made again when they
+/// are cut, under one request id: the caller's, or a new one.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $service:ident.$call:ident($request:ident) -> $response:ident;)*) => {
+    (@make $self:ident $service:ident.$call:ident($request:ident)) => {
+        Ok($self.$service.clone().$call($request).await?.into_inner())
+    };
+    (@make once $self:ident $service:ident.$call:ident($request:ident)) => {
+        once::once($request, |request| {
+            let mut stub = $self.$service.clone();
+            async move { stub.$call(request).await }
+        })
+        .await
+    };
+    ($($(#[$doc:meta])* $([$once:ident])? $service:ident.$call:ident($request:ident) -> $response:ident;)*) => {
         impl Client {
             $(
                 $(#[$doc])*
@@ -139,7 +151,7 @@ macro_rules! calls {
                 /// # Errors
                 /// What the server refuses, or the connection's failure.
                 pub async fn $call(&self, request: $request) -> Result<$response, Error> {
-                    Ok(self.$service.clone().$call(request).await?.into_inner())
+                    calls!(@make $($once)? self $service.$call(request))
                 }
             )*
         }
@@ -148,19 +160,19 @@ macro_rules! calls {
 
 calls! {
     /// Stores a session.
-    sessions.create_session(CreateSessionRequest) -> CreateSessionResponse;
+    [once] sessions.create_session(CreateSessionRequest) -> CreateSessionResponse;
     /// One session, and what it waits for.
     sessions.get_session(GetSessionRequest) -> GetSessionResponse;
     /// One page of sessions, newest first.
     sessions.list_sessions(ListSessionsRequest) -> ListSessionsResponse;
     /// Ends the session's turns and its sandbox; the next message starts it again.
-    sessions.stop_session(StopSessionRequest) -> StopSessionResponse;
+    [once] sessions.stop_session(StopSessionRequest) -> StopSessionResponse;
     /// Stops the session and deletes all that is stored of it.
-    sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
+    [once] sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
-    sessions.send_message(SendMessageRequest) -> SendMessageResponse;
+    [once] sessions.send_message(SendMessageRequest) -> SendMessageResponse;
     /// Stores a profile.
-    profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
+    [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// One revision of a profile.
     profiles.get_profile(GetProfileRequest) -> GetProfileResponse;
     /// One page of profiles, by name.

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, service::interceptor::InterceptedService, transport::Channel};
 
-use super::{Bearer, Error, Events, backoff::Backoff};
+use super::{Bearer, Error, Events, backoff::Backoff, once::Changes as _};
 use crate::proto::{
     RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, Turn, TurnStatus, WatchSessionRequest,
     WatchSessionResponse, session_event::Kind, session_service_client::SessionServiceClient,
@@ -27,7 +27,7 @@ pub(super) fn watch(sessions: Sessions, request: WatchSessionRequest) -> Events 
 /// See [`super::Client::run_turn`].
 pub(super) fn run_turn(sessions: Sessions, request: RunTurnRequest) -> Events {
     let cursor = request.after_sequence;
-    let call = Call::Turn { request, turn_id: String::new() };
+    let call = Call::Turn { request: request.named(), turn_id: String::new() };
     Resumed::new(sessions, call, cursor, String::new(), BOOKMARK_INTERVAL * 3).events()
 }
 
@@ -35,16 +35,6 @@ pub(super) fn run_turn(sessions: Sessions, request: RunTurnRequest) -> Events {
 enum Call {
     Watch(WatchSessionRequest),
     Turn { request: RunTurnRequest, turn_id: String },
-}
-
-impl Call {
-    /// Whether asking again changes nothing.
-    fn may_be_repeated(&self) -> bool {
-        match self {
-            Self::Watch(_) => true,
-            Self::Turn { turn_id, .. } => !turn_id.is_empty(),
-        }
-    }
 }
 
 /// A response of either call.
@@ -97,22 +87,13 @@ impl Resumed {
                     continue;
                 }
                 // It ended without its last event: the server drains.
-                Ok(None) if self.call.may_be_repeated() => self.backoff.next(None),
-                Ok(None) => {
-                    self.done = true;
-                    return Some(Err(Error::local(
-                        Code::Unavailable,
-                        "the server did not say whether it took the message",
-                    )));
-                }
+                Ok(None) => self.backoff.next(None),
                 Err(error) if error.wants_snapshot() && matches!(self.call, Call::Watch(_)) => {
                     tracing::info!(%error, "starting over with a snapshot");
                     (self.cursor, self.uid) = (None, String::new());
                     self.backoff.next(error.retry_after)
                 }
-                // Before the server said that it took the message nobody knows whether it did: sending it again could run
-                // it twice.
-                Err(error) if error.is_transient() && self.call.may_be_repeated() => {
+                Err(error) if error.is_transient() => {
                     tracing::warn!(%error, cursor = self.cursor, "the stream was cut; opening it again");
                     self.backoff.next(error.retry_after)
                 }
@@ -148,18 +129,10 @@ impl Resumed {
                 let responses = sessions.watch_session(request).await?.into_inner();
                 Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
             }
-            Call::Turn { request, turn_id } if turn_id.is_empty() => {
-                let responses = sessions.run_turn(request.clone()).await?.into_inner();
-                Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
-            }
-            // The turn goes on without us: what is left of it is watched.
+            // The same request: a message that was taken is not sent again, and its turn goes on after the cursor.
             Call::Turn { request, .. } => {
-                let request = WatchSessionRequest {
-                    session_id: request.session_id.clone(),
-                    after_sequence: self.cursor,
-                    ..WatchSessionRequest::default()
-                };
-                let responses = sessions.watch_session(request).await?.into_inner();
+                let request = RunTurnRequest { after_sequence: self.cursor, ..request.clone() };
+                let responses = sessions.run_turn(request).await?.into_inner();
                 Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
             }
         }

@@ -87,6 +87,10 @@ id!(
     /// Whose data it is.
     TenantId
 );
+id!(
+    /// Names a call within its tenant, in the words of its caller.
+    RequestId
+);
 
 impl ConversationId {
     /// The conversation between the user and the agent.

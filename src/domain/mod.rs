@@ -11,6 +11,7 @@ mod ids;
 mod permission;
 mod principal;
 mod profile;
+mod request;
 mod sandbox;
 mod session;
 mod state;
@@ -26,13 +27,16 @@ pub use block::{
 pub use error::{Failure, Reason, SessionError, Violation};
 pub use event::{Event, Kind, LogLevel, SessionUpdate};
 pub use fold::Change;
-pub use ids::{BlockId, ConversationId, ExecId, LogUid, ProfileId, SandboxId, SessionId, SessionKey, TenantId, TurnId};
+pub use ids::{
+    BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
+};
 pub use permission::{
     InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
     PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::Profile;
+pub use request::{FirstAnswer, REQUEST_RETENTION, Remembered, Request};
 pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};
 pub use state::SessionState;

@@ -63,7 +63,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("workspace_files", Refused),
             ("start_sandbox", Refused),
             ("initial_message", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("request_id", Refused),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),
     (
@@ -109,14 +109,17 @@ pub const FIELDS: &[(&str, Fields)] = &[
     ),
     (
         "StopSessionRequest",
-        &[("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")), ("request_id", Refused)],
+        &[
+            ("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
     ),
     (
         "DeleteSessionRequest",
         &[
             ("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
             ("etag", Effective("tests/validate.rs::ids_are_taken_as_they_are")),
-            ("request_id", Refused),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),
     (
@@ -126,7 +129,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
-            ("request_id", Refused),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),
     (
@@ -136,8 +139,8 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
-            ("request_id", Refused),
-            ("after_sequence", Refused),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+            ("after_sequence", Effective("tests/validate.rs::only_a_known_turn_is_gone_on_with")),
             ("omit_deltas", Effective("tests/filters.rs::a_turn_can_be_run_without_its_text_as_it_streams")),
         ],
     ),
@@ -166,7 +169,10 @@ pub const FIELDS: &[(&str, Fields)] = &[
     ),
     (
         "CreateProfileRequest",
-        &[("profile", Effective("tests/validate.rs::a_profile_is_taken")), ("request_id", Refused)],
+        &[
+            ("profile", Effective("tests/validate.rs::a_profile_is_taken")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
     ),
     (
         "AgentProfile",

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{MAX_REQUEST_BYTES, caller, convert, page, status::not_implemented, validate};
 use crate::{
-    domain::{Agent, Timestamp},
+    domain::{Agent, REQUEST_RETENTION, Timestamp},
     proto::{self, runtime_service_server::RuntimeService},
     session::{MAX_INLINE_BLOCK_BYTES, Manager},
 };
@@ -88,6 +88,6 @@ fn limits() -> proto::Limits {
         max_page_size: i32::try_from(page::MAX_SIZE).expect("a page is small"),
         max_queued_turns: 0,
         max_watches: 0,
-        request_id_retention: None,
+        request_id_retention: Some(convert::duration(REQUEST_RETENTION)),
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Failure, SessionId, SessionKey, TenantId},
-    log::{Filter, Start, failure},
+    log::{Start, failure},
     proto::{self, session_service_server::SessionService},
     session::Manager,
 };
@@ -80,8 +80,8 @@ impl SessionService for Sessions {
 
     async fn stop_session(&self, request: Request<proto::StopSessionRequest>) -> Answer<proto::StopSessionResponse> {
         let caller = caller(request.extensions())?;
-        let id = validate::stop_session(request.into_inner())?;
-        let session = self.manager.stop(&caller, &id).await?;
+        let stop = validate::stop_session(request.into_inner())?;
+        let session = self.manager.stop(&caller, &stop.session_id, stop.request).await?;
         Ok(Response::new(proto::StopSessionResponse { session: Some(session.into()) }))
     }
 
@@ -91,33 +91,39 @@ impl SessionService for Sessions {
     ) -> Answer<proto::DeleteSessionResponse> {
         let caller = caller(request.extensions())?;
         let delete = validate::delete_session(request.into_inner())?;
-        self.manager.delete(&caller, &delete.session_id, delete.etag.as_deref()).await?;
+        self.manager.delete(&caller, &delete.session_id, delete.etag, delete.request).await?;
         Ok(Response::new(proto::DeleteSessionResponse {}))
     }
 
     async fn send_message(&self, request: Request<proto::SendMessageRequest>) -> Answer<proto::SendMessageResponse> {
         let caller = caller(request.extensions())?;
         let message = validate::send_message(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, &message.parts).await?;
+        let accepted = self.manager.send(&caller, &message.session_id, message.parts, message.request).await?;
         let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
         Ok(Response::new(proto::SendMessageResponse { turn, sequence }))
     }
 
     async fn run_turn(&self, request: Request<proto::RunTurnRequest>) -> Answer<Self::RunTurnStream> {
         let caller = caller(request.extensions())?;
-        let validate::RunTurn { message, omit_deltas } = validate::run_turn(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, &message.parts).await?;
-        let turn_id = accepted.turn.turn_id.clone();
-        let filter = Filter { omit_deltas, turn: Some(turn_id.clone()), ..Filter::default() };
-        let start = Start { after: Some(accepted.sequence), filter, ..Start::default() };
+        let validate::RunTurn { message, after, omit_deltas } = validate::run_turn(request.into_inner())?;
+        let (cursor, call) = after.map(|resume| (resume.sequence, resume.request)).unzip();
+        let accepted = match call {
+            None => self.manager.send(&caller, &message.session_id, message.parts, message.request).await?,
+            Some(call) => self.manager.sent(&caller, call).await?,
+        };
         let session_id = message.session_id.to_string();
-        let opened = self.manager.log().watch(&key(caller.tenant, message.session_id), start).await?;
-        let terms = self.terms(validate::LONGEST_SILENCE, Duration::ZERO, Until::EndOf(turn_id));
+        let key = key(caller.tenant, message.session_id);
+        let opened = self.manager.follow(&key, &accepted, cursor, omit_deltas).await?;
         let rest = proto::RunTurnResponse { session_id, ..Default::default() };
-        let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
-        let first = Frame::new(&proto::RunTurnResponse { turn, sequence, ..rest.clone() }).finish();
-        let responses = watch::responses(opened, terms, move || rest.clone());
-        Ok(Response::new(stream::iter([Ok(first)]).chain(responses).boxed()))
+        let first = proto::RunTurnResponse {
+            turn: Some(accepted.turn.clone().into()),
+            sequence: cursor.unwrap_or(accepted.sequence),
+            ..rest.clone()
+        };
+        let terms = self.terms(validate::LONGEST_SILENCE, Duration::ZERO, Until::EndOf(accepted.turn.turn_id));
+        let events = opened.map(|opened| watch::responses(opened, terms, move || rest.clone()));
+        let first = stream::iter([Ok(Frame::new(&first).finish())]);
+        Ok(Response::new(first.chain(stream::iter(events).flatten()).boxed()))
     }
 
     async fn watch_session(&self, request: Request<proto::WatchSessionRequest>) -> Answer<Self::WatchSessionStream> {

@@ -124,6 +124,7 @@ pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
                 .with("session_id", session)
         }
         store::Error::Conflict { .. }
+        | store::Error::RequestIdInUse(_)
         | store::Error::Owned(_)
         | store::Error::Unavailable(_)
         | store::Error::Corrupt(_) => tracing::error_span!("store", %key).in_scope(|| unavailable(&error)),

@@ -219,7 +219,7 @@ async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
         update_time: now,
         etag: "1".to_owned(),
     };
-    Ok(store.put_profile(&tenant, &profile).await?)
+    Ok(store.put_profile(&tenant, &profile, None).await?)
 }
 
 async fn purge(manager: Manager, drain: CancellationToken) {

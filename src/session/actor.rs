@@ -13,8 +13,8 @@ use tracing::Instrument as _;
 
 use super::{
     Command,
-    after::{After, Answer, Halt, InFlight},
-    launch,
+    after::{After, Halt, InFlight},
+    launch, once,
     pending::Pending,
     running::{Happened, maybe},
     shared::Shared,
@@ -24,8 +24,8 @@ use super::{
 use crate::{
     agent::Action,
     domain::{
-        Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        TurnId, TurnStatus, Usage,
+        Failure, FirstAnswer, Kind, LogLevel, Principal, Reason, Remembered, Request, Sandbox, SandboxStatus,
+        SessionKey, SessionStatus, TurnId, TurnStatus, Usage,
     },
     sandbox::{self, Epoch, Exit},
     store::{self, Acquired, Batch, ExecMark, StdinRow, parts_of},
@@ -49,6 +49,7 @@ pub(super) struct Actor {
     stored: Option<ExecMark>,
     stdin: Vec<StdinRow>,
     deletes: bool,
+    calls: Vec<Remembered>,
     after: Vec<After>,
     in_flight: Option<InFlight>,
     halting: Option<Shutdown>,
@@ -78,6 +79,7 @@ impl Actor {
             mark: acquired.exec,
             stdin: Vec::new(),
             deletes: false,
+            calls: Vec::new(),
             after: Vec::new(),
             in_flight: None,
             halting: None,
@@ -143,33 +145,45 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Send { parts, by, reply } => match self.pending.accept(parts, &by) {
+            Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
                 Err(failure) => drop(reply.send(Err(failure))),
                 Ok((accepted, prompt)) => {
                     self.give(prompt);
+                    self.remember(request, || accepted.clone().into());
                     let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
                     self.after.push(After::Reply(Box::new(answer)));
                 }
             },
-            Command::Stop { by, reply } => {
-                let answer = Box::new(move |stored| drop(reply.send(stored)));
-                self.halt("stopped by a call", SessionStatus::Stopped, &by, None, Some(answer));
+            Command::Stop { by, request, reply } => {
+                let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
+                let session = self.pending.state().session.clone();
+                self.remember(request, || FirstAnswer::Stopped { session: Box::new(session.clone()) });
+                let answer =
+                    Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| once::bare(session)))));
+                self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
-            Command::Delete { etag, by, reply } => {
+            Command::Delete { etag, by, request, reply } => {
                 let held = &self.pending.state().session.etag;
                 if etag.is_some_and(|etag| etag != *held) {
                     let message = "the session changed since you read it; read it again";
                     let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
                     return drop(reply.send(Err(failure)));
                 }
-                let answer = Box::new(move |stored| drop(reply.send(stored)));
                 let sandbox = self.pending.state().session.sandbox.as_ref();
                 let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
-                self.halt("deleted by a call", SessionStatus::Deleted, &by, destroy, Some(answer));
+                let sandbox = self.halt("deleted by a call", SessionStatus::Deleted, &by);
+                self.remember(request, || FirstAnswer::Deleted);
+                let answer = Box::new(move |stored| drop(reply.send(stored)));
+                self.after.push(After::Halt(Halt { sandbox, destroy, reply: Some(answer) }));
                 self.deletes = true;
                 self.after.push(After::Leave);
             }
         }
+    }
+
+    /// What a call is answered is stored with its effect, also when there is nothing else to store.
+    fn remember(&mut self, request: Option<Request>, answer: impl FnOnce() -> FirstAnswer) {
+        self.calls.extend(request.map(|request| Remembered::now(request, answer())));
     }
 
     /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
@@ -250,7 +264,7 @@ impl Actor {
                     None,
                 );
                 self.pending.record_status_after_turn();
-                self.shut("a command to the sandbox failed", None, None);
+                self.shut("a command to the sandbox failed");
             }
         }
     }
@@ -300,38 +314,37 @@ impl Actor {
         self.sandbox_gone(&said);
     }
 
-    /// Ends the active turn and what runs, and says what the session is now.
-    fn halt(
-        &mut self,
-        message: &str,
-        status: SessionStatus,
-        by: &Principal,
-        destroy: Option<SandboxId>,
-        reply: Option<Answer>,
-    ) {
+    /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
+    fn halt(&mut self, message: &str, status: SessionStatus, by: &Principal) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.pending.stop_turn(by);
-        self.shut(message, destroy, reply);
+        let sandbox = self.take_down(message);
         self.pending.record_status(status, message, None, Some(by));
+        sandbox
     }
 
     /// Ends what runs in the sandbox, once it is stored that it does.
-    fn shut(&mut self, message: &str, destroy: Option<SandboxId>, reply: Option<Answer>) {
+    fn shut(&mut self, message: &str) {
+        let sandbox = self.take_down(message);
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+    }
+
+    fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
         let sandbox = self.off();
         self.end_exec();
         self.sandbox_gone(message);
-        self.after.push(After::Halt(Halt { sandbox, destroy, reply }));
+        sandbox
     }
 
     fn stop_idle(&mut self) {
         let silence = self.shared.config.idle_timeout;
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs()), None, None);
+        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
     }
 
     /// The server stops: agents end with it, and their turns with them.
     fn drain(&mut self) {
         self.pending
             .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
-        self.shut("the server was stopped", None, None);
+        self.shut("the server was stopped");
         self.after.push(After::Leave);
     }
 
@@ -438,6 +451,7 @@ impl Actor {
             parts,
             exec,
             stdin: std::mem::take(&mut self.stdin),
+            calls: std::mem::take(&mut self.calls),
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };
@@ -502,6 +516,7 @@ impl Actor {
         }
         let sandbox = self.off();
         self.stdin.clear();
+        self.calls.clear();
         self.carry_out(Halt { sandbox, destroy: None, reply: None });
         self.over = true;
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    domain::{Agent, ContentPart, Metadata, ProfileId, SandboxSpec, SessionOptions},
+    domain::{Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SessionOptions},
     sandbox::Provider,
 };
 
@@ -49,4 +49,6 @@ pub struct NewSession {
     pub sandbox: SandboxSpec,
     /// The first message.
     pub message: Option<Vec<ContentPart>>,
+    /// The call that asks for it, where that may be repeated.
+    pub request: Option<Request>,
 }

@@ -17,14 +17,16 @@ use super::{
     Command, Config, NewSession, Reply,
     actor::Actor,
     launch,
+    once::{self, Recall},
     pending::Pending,
     shared::Shared,
     turn::{Accepted, Prompt},
 };
 use crate::{
     domain::{
-        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason, Session,
-        SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn, Usage,
+        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
+        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
+        Usage,
     },
     log::{EventLog, failure, unavailable},
     store::{self, Batch, SessionQuery, SessionView, parts_of},
@@ -38,7 +40,7 @@ const ATTEMPTS: usize = 8;
 /// Runs sessions. Clones share everything.
 #[derive(Clone)]
 pub struct Manager {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// A session that was created.
@@ -63,7 +65,9 @@ impl Manager {
     #[must_use]
     pub fn new(log: EventLog, config: Config, tasks: &TaskTracker) -> Self {
         let (drain, tasks) = (CancellationToken::new(), tasks.clone());
-        Self { shared: Arc::new(Shared { log, config, drain, tasks, actors: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { log, config, drain, tasks, flights: Arc::default(), actors: Mutex::default() }),
+        }
     }
 
     /// The log, to read and to watch.
@@ -96,14 +100,20 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::ProfileNotFound`], [`Reason::SandboxUnsuitable`], [`Reason::ExternalIdInUse`],
-    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
     pub async fn create(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
+        let (manager, by, request) = (self.clone(), caller.clone(), new.request.clone());
+        let create = async move { manager.create_now(&by, new).await };
+        self.once(&caller.tenant, request, create).await
+    }
+
+    async fn create_now(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
-        let message = new.message.clone();
+        let (message, request) = (new.message.clone(), new.request.clone());
         let session = self.record(&key, caller, &profile, new);
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
@@ -116,10 +126,14 @@ impl Manager {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
         }
+        let record = pending.state().session.clone();
+        let turn = accepted.as_ref().map(|(accepted, _)| accepted.turn.clone());
+        let created = Created { view: once::with_turn(record, turn.clone()), turn, sequence };
+        let call = request.map(|request| Remembered::now(request, created.clone().into()));
         // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
         let (sender, commands) = mpsc::channel(QUEUE);
         self.slots().insert(key.clone(), sender);
-        let stored = self.store(&key, &session, &mut pending).await;
+        let stored = self.store(&key, &session, &mut pending, call).await;
         if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
             let prompt = prompt.clone();
             self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, Some(prompt)));
@@ -127,22 +141,37 @@ impl Manager {
             // Whoever found the session meanwhile asks again, and finds no slot.
             self.slots().remove(&key);
         }
-        stored?;
-        let view = self.view(&key).await?;
-        Ok(Created { view, turn: accepted.map(|(accepted, _)| accepted.turn), sequence })
+        stored.map(|()| created)
     }
 
-    async fn store(&self, key: &SessionKey, session: &Session, pending: &mut Pending) -> Result<(), Failure> {
+    async fn store(
+        &self,
+        key: &SessionKey,
+        session: &Session,
+        pending: &mut Pending,
+        call: Option<Remembered>,
+    ) -> Result<(), Failure> {
         let drained = pending.drain();
         let (record, parts) = parts_of(pending.state(), &drained.changes);
-        let batch = Batch { events: drained.events, record, parts, ..Batch::new(key.clone(), 0, drained.head) };
+        let calls = call.into_iter().collect();
+        let batch = Batch { events: drained.events, record, parts, calls, ..Batch::new(key.clone(), 0, drained.head) };
         self.shared.log.create(session, &batch).await
     }
 
     fn record(&self, key: &SessionKey, caller: &Caller, profile: &Profile, new: NewSession) -> Session {
         let now = Timestamp::now();
-        let NewSession { profile_id: _, agent, external_id, name, options, labels, metadata, sandbox, message: _ } =
-            new;
+        let NewSession {
+            profile_id: _,
+            agent,
+            external_id,
+            name,
+            options,
+            labels,
+            metadata,
+            sandbox,
+            message: _,
+            request: _,
+        } = new;
         Session {
             session_id: key.session.clone(),
             uid: LogUid::mint(),
@@ -170,26 +199,57 @@ impl Manager {
     /// Gives the agent a message.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
-    pub async fn send(&self, caller: &Caller, id: &SessionId, parts: &[ContentPart]) -> Result<Accepted, Failure> {
-        self.call(caller, id, |by, reply| Command::Send { parts: parts.to_vec(), by, reply }).await
+    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    pub async fn send(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        parts: Vec<ContentPart>,
+        request: Option<Request>,
+    ) -> Result<Accepted, Failure> {
+        let command = move |by, request, reply| Command::Send { parts: parts.clone(), by, request, reply };
+        self.call_once(caller, id, request, command).await
+    }
+
+    /// The message that a call sent before; it is never sent by this.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidField`] when the call is not known, [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`].
+    pub async fn sent(&self, caller: &Caller, request: Request) -> Result<Accepted, Failure> {
+        let unknown = "only with a request_id that was used within 24 h; without it the message is sent anew";
+        let refuse = async move { Err(Failure::invalid("after_sequence", unknown)) };
+        self.once(&caller.tenant, Some(request), refuse).await
     }
 
     /// Ends what runs and stops the sandbox; the record stays.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
-    pub async fn stop(&self, caller: &Caller, id: &SessionId) -> Result<SessionView, Failure> {
-        self.call(caller, id, |by, reply| Command::Stop { by, reply }).await?;
-        self.view(&SessionKey { tenant: caller.tenant.clone(), session: id.clone() }).await
+    /// [`Reason::SessionNotFound`], [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`],
+    /// [`Reason::ShuttingDown`].
+    pub async fn stop(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        request: Option<Request>,
+    ) -> Result<SessionView, Failure> {
+        self.call_once(caller, id, request, |by, request, reply| Command::Stop { by, request, reply }).await
     }
 
     /// Stops a session and deletes it.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::EtagMismatch`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
-    pub async fn delete(&self, caller: &Caller, id: &SessionId, etag: Option<&str>) -> Result<(), Failure> {
-        self.call(caller, id, |by, reply| Command::Delete { etag: etag.map(str::to_owned), by, reply }).await
+    /// [`Reason::SessionNotFound`], [`Reason::EtagMismatch`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        etag: Option<String>,
+        request: Option<Request>,
+    ) -> Result<(), Failure> {
+        let command = move |by, request, reply| Command::Delete { etag: etag.clone(), by, request, reply };
+        self.call_once(caller, id, request, command).await
     }
 
     /// A session as it is stored.
@@ -223,12 +283,14 @@ impl Manager {
         }
     }
 
-    /// Removes what is left of sessions that were deleted before `before`.
+    /// Removes what is left of sessions that were deleted before `before`, and calls that need not be remembered.
     ///
     /// # Errors
     /// [`Reason::StorageUnavailable`].
     pub async fn purge(&self, before: Timestamp) -> Result<(), Failure> {
-        let purged = self.shared.log.store().purge(before).await;
+        let store = self.shared.log.store();
+        store.forget_requests(Timestamp::now()).await.map_err(|error| unavailable(&error))?;
+        let purged = store.purge(before).await;
         for id in purged.map_err(|error| unavailable(&error))? {
             if let Err(error) = self.shared.config.provider.destroy(&id).await {
                 tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed");
@@ -242,6 +304,19 @@ impl Manager {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping; try again at the next one"));
         }
         Ok(())
+    }
+
+    /// Hands a command to the session's actor, unless that was done before.
+    async fn call_once<T: Recall>(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        request: Option<Request>,
+        command: impl Fn(Principal, Option<Request>, Reply<T>) -> Command + Send + Sync + 'static,
+    ) -> Result<T, Failure> {
+        let (manager, by, id, same) = (self.clone(), caller.clone(), id.clone(), request.clone());
+        let call = async move { manager.call(&by, &id, |by, reply| command(by, same.clone(), reply)).await };
+        self.once(&caller.tenant, request, call).await
     }
 
     /// Hands a command to the session's actor. One that was leaving just then did nothing with it: it goes to the next.
@@ -313,7 +388,8 @@ fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Co
         // Whoever hung up does not want to know.
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }
     }
 }

@@ -7,8 +7,10 @@ mod actor;
 mod after;
 mod bounds;
 mod config;
+mod follow;
 mod launch;
 mod manager;
+mod once;
 mod pending;
 mod profiles;
 mod programs;
@@ -28,16 +30,19 @@ pub use turn::Accepted;
 
 use tokio::sync::oneshot;
 
-use crate::domain::{ContentPart, Failure, Principal};
+use crate::{
+    domain::{ContentPart, Failure, Principal, Request},
+    store::SessionView,
+};
 
 /// What an actor is asked to do. Private: callers use the methods of [`Manager`].
 enum Command {
     /// Give the agent a message.
-    Send { parts: Vec<ContentPart>, by: Principal, reply: Reply<Accepted> },
+    Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
     /// End what runs and stop the sandbox.
-    Stop { by: Principal, reply: Reply<()> },
+    Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Stop, then delete; with an etag only if it is the record's.
-    Delete { etag: Option<String>, by: Principal, reply: Reply<()> },
+    Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }
 
 /// Where an answer goes. One that is dropped without an answer means that nothing was done.

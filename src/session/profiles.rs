@@ -4,12 +4,14 @@ use ulid::Ulid;
 
 use super::Manager;
 use crate::{
-    domain::{Agent, Caller, Failure, Profile, ProfileId, Reason, TenantId, Timestamp},
+    domain::{
+        Agent, Caller, Failure, FirstAnswer, Profile, ProfileId, Reason, Remembered, Request, TenantId, Timestamp,
+    },
     log::unavailable,
 };
 
 /// A profile to create, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewProfile {
     /// For people, never empty.
     pub name: String,
@@ -17,15 +19,23 @@ pub struct NewProfile {
     pub description: String,
     /// `None`: the server's default.
     pub agent: Option<Agent>,
+    /// The call that asks for it, where that may be repeated.
+    pub request: Option<Request>,
 }
 
 impl Manager {
     /// Stores a profile as revision 1.
     ///
     /// # Errors
-    /// [`Reason::StorageUnavailable`].
+    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`].
     pub async fn create_profile(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
-        let NewProfile { name, description, agent } = new;
+        let (manager, by, request) = (self.clone(), caller.clone(), new.request.clone());
+        let create = async move { manager.create_profile_now(&by, new).await };
+        self.once(&caller.tenant, request, create).await
+    }
+
+    async fn create_profile_now(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
+        let NewProfile { name, description, agent, request } = new;
         let now = Timestamp::now();
         let profile = Profile {
             profile_id: ProfileId::mint(),
@@ -38,7 +48,10 @@ impl Manager {
             update_time: now,
             etag: Ulid::new().to_string(),
         };
-        self.log().store().put_profile(&caller.tenant, &profile).await.map_err(|error| unavailable(&error))?;
+        let answer = || FirstAnswer::Profile { profile: Box::new(profile.clone()) };
+        let call = request.map(|request| Remembered::now(request, answer()));
+        let stored = self.log().store().put_profile(&caller.tenant, &profile, call.as_ref()).await;
+        stored.map_err(|error| unavailable(&error))?;
         Ok(profile)
     }
 

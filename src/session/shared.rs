@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Command, Config};
+use super::{Command, Config, once::Flights};
 use crate::{domain::SessionKey, log::EventLog};
 
 /// See the module.
@@ -17,6 +17,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) drain: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) flights: Arc<Flights>,
     pub(super) actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
 }
 

@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Error;
 use crate::domain::{
-    Block, Conversation, Kind, PermissionRequest, PermissionRule, Principal, Profile, Question, Session, Turn,
-    WorkspaceFile,
+    Block, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile, Question, Session,
+    Turn, WorkspaceFile,
 };
 
 #[cfg(test)]
@@ -48,6 +48,7 @@ stored! {
     Vec<PermissionRule> = "permission_rules",
     WorkspaceFile = "file",
     Profile = "profile",
+    FirstAnswer = "answer",
 }
 
 /// The bytes of a row's body.

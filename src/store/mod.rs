@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Block, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
-    Question, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-    WorkspaceFile,
+    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
+    Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod codec;
@@ -26,7 +26,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Stores a session with its first events. The head must be 0, the epoch of the batch 0.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there is or was a session of that id, [`Error::ExternalIdInUse`], [`Error::Unavailable`].
+    /// [`Error::Conflict`] when there is or was a session of that id, [`Error::ExternalIdInUse`],
+    /// [`Error::RequestIdInUse`], [`Error::Unavailable`].
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error>;
 
     /// Makes the caller the owner of a session: raises its epoch, so that earlier owners can append no more, and returns
@@ -38,7 +39,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Appends batches of several sessions in one transaction: all that can be are stored, and the answer says for each
     /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`], one of an unknown
-    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`]; none hinders the others.
+    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`], one with a request id that stands for another
+    /// call [`Error::RequestIdInUse`]; none hinders the others.
     ///
     /// # Errors
     /// The outer one when nothing was stored. After [`Error::Unavailable`] it is not known whether the transaction took
@@ -115,11 +117,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`].
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error>;
 
-    /// Stores a revision of a profile; the one before must be there, or be none.
+    /// Stores a revision of a profile, and the call that asked for it; the revision before must be there, or be none.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when that revision is there already, [`Error::Unavailable`].
-    async fn put_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<(), Error>;
+    /// [`Error::Conflict`] when that revision is there already, [`Error::RequestIdInUse`], [`Error::Unavailable`].
+    async fn put_profile(&self, tenant: &TenantId, profile: &Profile, call: Option<&Remembered>) -> Result<(), Error>;
 
     /// A revision of a profile; 0: the newest.
     ///
@@ -137,6 +139,25 @@ pub trait Store: fmt::Debug + Send + Sync {
         after: Option<&(String, ProfileId)>,
         limit: usize,
     ) -> Result<Vec<Profile>, Error>;
+
+    /// The call that a request id stands for at a time. `None`: none yet, or none any more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn request(&self, tenant: &TenantId, id: &RequestId, now: Timestamp) -> Result<Option<Remembered>, Error>;
+
+    /// Removes the calls that need not be remembered any more, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn forget_requests(&self, now: Timestamp) -> Result<u64, Error>;
+
+    /// Sequence of the event that ended a turn, where that comes after `after`. `None`: it is not over, or the session is
+    /// gone.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
 
     /// Finishes what is under way and closes the database.
     async fn close(&self);
@@ -161,6 +182,8 @@ pub struct Batch {
     pub exec: Option<ExecMark>,
     /// Bytes to give to the agent, because of these events.
     pub stdin: Vec<StdinRow>,
+    /// Calls that have their effect with this batch; an effect may be that there was nothing to do.
+    pub calls: Vec<Remembered>,
     /// This batch deletes the session: nothing but [`Store::events`] finds it afterwards.
     pub deletes: bool,
 }
@@ -169,8 +192,8 @@ impl Batch {
     /// One that carries nothing yet.
     #[must_use]
     pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
-        let (events, parts, stdin) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, deletes: false }
+        let (events, parts, stdin, calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, calls, deletes: false }
     }
 }
 
@@ -343,6 +366,9 @@ pub enum Error {
     /// Another session of the tenant has the external id.
     #[error("session {0} has this external id")]
     ExternalIdInUse(SessionId),
+    /// The request id stands for another call.
+    #[error("request id {0} stands for another call")]
+    RequestIdInUse(RequestId),
     /// There is nothing of that key.
     #[error("there is no such session")]
     NotFound,

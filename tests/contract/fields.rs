@@ -269,7 +269,7 @@ fn the_table_has_nothing_that_no_request_can_carry() {
 #[test]
 fn all_that_is_refused_is_told_at_once() {
     let request = proto::CreateSessionRequest {
-        request_id: "r-1".into(),
+        request_id: "r 1".into(),
         start_sandbox: true,
         sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
         name: "n".repeat(201),

@@ -20,7 +20,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::NotImplemented => By("tests/service/wire.rs::every_method_that_is_not_built_says_so"),
         Reason::MessageTooLarge => By("tests/service/wire.rs::texts_and_requests_over_their_limits_are_refused"),
         Reason::WorkspacePath => NotYet("WorkspaceService"),
-        Reason::RequestIdReused => NotYet("request_id is refused by name"),
+        Reason::RequestIdReused => By("tests/commands/again.rs::an_id_is_not_taken_for_another_request_or_method"),
         Reason::ExternalIdInUse => {
             By("tests/service/sessions.rs::an_external_id_names_one_session_until_that_is_deleted")
         }

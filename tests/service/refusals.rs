@@ -32,7 +32,7 @@ fn wrong_creations() -> Vec<(Create, &'static str)> {
             "initial_message.parts[0]",
         ),
         (Create { start_sandbox: true, ..Default::default() }, "start_sandbox"),
-        (Create { request_id: "r-1".into(), ..Default::default() }, "request_id"),
+        (Create { request_id: "a b".into(), ..Default::default() }, "request_id"),
     ]
 }
 
@@ -93,7 +93,7 @@ async fn a_message_that_is_refused_changes_nothing() {
         (proto::SendMessageRequest { parts: vec![proto::ContentPart::default()], ..send("") }, "parts[0]"),
         (proto::SendMessageRequest { busy_policy: queue, ..send("a") }, "busy_policy"),
         (proto::SendMessageRequest { busy_policy: 99, ..send("a") }, "busy_policy"),
-        (proto::SendMessageRequest { request_id: "r".into(), ..send("a") }, "request_id"),
+        (proto::SendMessageRequest { request_id: "a b".into(), ..send("a") }, "request_id"),
     ] {
         let refused = sessions.send_message(request.clone()).await.expect_err(field);
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{field}");
@@ -116,7 +116,7 @@ async fn watches_and_pages_name_what_is_wrong() {
     for (request, field) in [
         (proto::WatchSessionRequest { after_sequence: Some(-1), ..watch() }, "after_sequence"),
         (proto::WatchSessionRequest { expected_uid: "log_1".into(), ..watch() }, "expected_uid"),
-        (proto::WatchSessionRequest { omit_deltas: true, ..watch() }, "omit_deltas"),
+        (proto::WatchSessionRequest { conversation_ids: vec![String::new()], ..watch() }, "conversation_ids[0]"),
     ] {
         assert_eq!(fields(&sessions.watch_session(request).await.expect_err(field)), [field]);
     }

@@ -20,7 +20,7 @@ pub(crate) async fn another_tenant_finds_nothing(store: &dyn Store) {
     .await;
     let running = Kind::SandboxChanged { sandbox: sandbox("sbx_1", SandboxStatus::Ready) };
     owner.append(store, [running, Kind::BlockStart { block: text_block("b", "x", BlockState::Streaming) }]).await;
-    store.put_profile(&TenantId::new("t"), &profile("p", 1, "name")).await.unwrap();
+    store.put_profile(&TenantId::new("t"), &profile("p", 1, "name"), None).await.unwrap();
 
     let stranger = SessionKey { tenant: TenantId::new("u"), session: owner.key.session.clone() };
     assert!(store.session(&stranger).await.unwrap().is_none());
@@ -244,7 +244,7 @@ pub(crate) async fn what_runs_is_found(store: &dyn Store) {
 
 pub(crate) async fn profiles_have_revisions(store: &dyn Store) {
     let tenant = TenantId::new("t");
-    let put = async |id, revision, name| store.put_profile(&tenant, &profile(id, revision, name)).await;
+    let put = async |id, revision, name| store.put_profile(&tenant, &profile(id, revision, name), None).await;
     put("p1", 1, "b").await.unwrap();
     put("p2", 1, "a").await.unwrap();
     put("p0", 1, "b").await.unwrap();

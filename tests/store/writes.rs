@@ -14,6 +14,7 @@ use crate::make::{
     Owner, all, delta, ids, key, labels, log_line, main_blocks, permission, question, sandbox, store_one, text_block,
     turn,
 };
+use crate::requests;
 
 pub(crate) async fn a_session_is_created_once(store: &dyn Store) {
     let (owner, batch) = Owner::creation(key("t"), |_| {});
@@ -307,6 +308,8 @@ pub(crate) async fn a_caller_may_give_up_at_any_point(store: &dyn Store) {
         let waits = round % 4 + 1;
         let block = Kind::BlockStart { block: text_block(&format!("b{round}"), "x", BlockState::Complete) };
         let batch = owner.batch([block, log_line("x")]);
+        let call_id = format!("r{round}");
+        let batch = Batch { calls: vec![requests::call(&call_id, 1)], ..batch };
         let batches = [batch.clone()];
         let mut call = store.append(&batches);
         let mut waited = 0;
@@ -321,6 +324,15 @@ pub(crate) async fn a_caller_may_give_up_at_any_point(store: &dyn Store) {
         drop(call);
         if outcome.is_none() {
             given_up += 1;
+            // The call is remembered exactly if its events are there. It may still be becoming so: what was the same
+            // before and after the events were looked for was the same meanwhile.
+            let mut known = [false, true];
+            while known[0] != known[1] {
+                known[0] = requests::known(store, "t", &call_id).await.is_some();
+                let stored = store.events(&owner.key, batch.head, 1).await.unwrap().head > batch.head;
+                known[1] = requests::known(store, "t", &call_id).await.is_some();
+                assert!(known[0] != known[1] || known[0] == stored, "round {round}: {known:?} {stored}");
+            }
             // Not known whether it was stored: sending it again tells.
             match store_one(store, batch).await {
                 Ok(()) => {}

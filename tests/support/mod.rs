@@ -417,6 +417,24 @@ pub fn check_ranges(mut cursor: i64, events: &[SessionEvent]) -> i64 {
     cursor
 }
 
+/// The same events however their text was cut: deltas of one block that follow each other are one.
+pub fn joined(events: &[SessionEvent]) -> Vec<SessionEvent> {
+    let mut joined: Vec<SessionEvent> = Vec::new();
+    for event in events {
+        if let Some(Kind::BlockDelta(more)) = &event.kind
+            && let Some(last) = joined.last_mut()
+            && let Some(Kind::BlockDelta(delta)) = &mut last.kind
+            && delta.block_id == more.block_id
+        {
+            delta.delta.push_str(&more.delta);
+            (last.sequence, last.event_time) = (event.sequence, event.event_time);
+        } else {
+            joined.push(SessionEvent { first_sequence: 0, ..event.clone() });
+        }
+    }
+    joined
+}
+
 /// The reason that a refusal names.
 pub fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()

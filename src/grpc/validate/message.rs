@@ -1,8 +1,8 @@
 //! Messages to the agent.
 
-use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check};
+use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check, request};
 use crate::{
-    domain::{ContentPart, Failure, SessionId},
+    domain::{ContentPart, Failure, Request, SessionId},
     proto::{self, BusyPolicy, content_part::Part},
 };
 
@@ -13,26 +13,40 @@ pub struct SendMessage {
     pub session_id: SessionId,
     /// What is said: 1 to 64 parts.
     pub parts: Vec<ContentPart>,
+    /// The call, where it may be repeated.
+    pub request: Option<Request>,
 }
 
-/// A message, and how its turn is watched.
+/// A message for a session whose turn is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunTurn {
     /// The message.
     pub message: SendMessage,
+    /// Only what came after this, of a turn that runs already; `None`: from the start of the turn.
+    pub after: Option<Resume>,
     /// Text comes with complete blocks only.
     pub omit_deltas: bool,
+}
+
+/// Where to go on with a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The call that the turn was begun with.
+    pub request: Request,
+    /// All up to here was seen.
+    pub sequence: i64,
 }
 
 /// Checks a `SendMessage` request.
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`].
-pub fn send_message(request: proto::SendMessageRequest) -> Result<SendMessage, Failure> {
-    let proto::SendMessageRequest { session_id, text, parts, busy_policy, request_id } = request;
+pub fn send_message(mut request: proto::SendMessageRequest) -> Result<SendMessage, Failure> {
     let mut check = Check::default();
-    check.not_applied("request_id", !request_id.is_empty());
-    let message = message(&mut check, session_id, text, parts, busy_policy);
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/SendMessage", id, &request);
+    let proto::SendMessageRequest { session_id, text, parts, busy_policy, request_id: _ } = request;
+    let message = message(&mut check, session_id, text, parts, busy_policy, call);
     check.finish(message)
 }
 
@@ -40,14 +54,30 @@ pub fn send_message(request: proto::SendMessageRequest) -> Result<SendMessage, F
 ///
 /// # Errors
 /// As [`send_message`].
-pub fn run_turn(request: proto::RunTurnRequest) -> Result<RunTurn, Failure> {
-    let proto::RunTurnRequest { session_id, text, parts, busy_policy, request_id, after_sequence, omit_deltas } =
-        request;
+pub fn run_turn(mut request: proto::RunTurnRequest) -> Result<RunTurn, Failure> {
     let mut check = Check::default();
-    check.not_applied("request_id", !request_id.is_empty());
-    check.not_applied("after_sequence", after_sequence.is_some());
-    let message = message(&mut check, session_id, text, parts, busy_policy);
-    check.finish(RunTurn { message, omit_deltas })
+    let id = std::mem::take(&mut request.request_id);
+    // How to watch is no part of what is asked for: it differs when the call is repeated.
+    let (after, omit_deltas) = (request.after_sequence.take(), std::mem::take(&mut request.omit_deltas));
+    if after.is_some() && id.is_empty() {
+        check.refuse("after_sequence", "only together with request_id");
+    }
+    if after.is_some_and(|after| after < 0) {
+        check.refuse("after_sequence", "must not be negative");
+    }
+    let call = request::call(&mut check, "SessionService/RunTurn", id, &request);
+    let proto::RunTurnRequest {
+        session_id,
+        text,
+        parts,
+        busy_policy,
+        request_id: _,
+        after_sequence: _,
+        omit_deltas: _,
+    } = request;
+    let after = after.zip(call.clone()).map(|(sequence, request)| Resume { request, sequence });
+    let message = message(&mut check, session_id, text, parts, busy_policy, call);
+    check.finish(RunTurn { message, after, omit_deltas })
 }
 
 fn message(
@@ -56,6 +86,7 @@ fn message(
     text: String,
     parts: Vec<proto::ContentPart>,
     policy: i32,
+    request: Option<Request>,
 ) -> SendMessage {
     let session_id = SessionId::new(check.id("session_id", session_id));
     match check.known("busy_policy", policy, "BusyPolicy") {
@@ -76,7 +107,7 @@ fn message(
         }
         content_parts(check, "parts", parts)
     };
-    SendMessage { session_id, parts }
+    SendMessage { session_id, parts, request }
 }
 
 /// The first message of a session. Only its parts are the caller's to say.

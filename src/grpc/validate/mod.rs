@@ -9,14 +9,15 @@ mod check;
 mod message;
 mod metadata;
 mod profile;
+mod request;
 mod session;
 mod watch;
 
 pub use blocks::{ListBlocks, list_blocks};
-pub use message::{RunTurn, SendMessage, run_turn, send_message};
+pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
-    DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions, stop_session,
+    DeleteSession, ListSessions, StopSession, create_session, delete_session, get_session, list_sessions, stop_session,
 };
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 

@@ -1,6 +1,6 @@
 //! Profiles.
 
-use super::{MAX_DESCRIPTION, check::Check};
+use super::{MAX_DESCRIPTION, check::Check, request};
 use crate::{
     domain::{Failure, Profile, ProfileId},
     grpc::page,
@@ -59,13 +59,14 @@ fn summary(profile: proto::AgentProfile) -> proto::AgentProfile {
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`] with all fields at fault.
-pub fn create_profile(request: proto::CreateProfileRequest) -> Result<NewProfile, Failure> {
-    let proto::CreateProfileRequest { profile, request_id } = request;
+pub fn create_profile(mut request: proto::CreateProfileRequest) -> Result<NewProfile, Failure> {
     let mut check = Check::default();
-    check.not_applied("request_id", !request_id.is_empty());
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "ProfileService/CreateProfile", id, &request);
+    let proto::CreateProfileRequest { profile, request_id: _ } = request;
     let Some(profile) = profile else {
         check.refuse("profile", "required");
-        return check.finish(NewProfile { name: String::new(), description: String::new(), agent: None });
+        return check.finish(NewProfile::default());
     };
     let proto::AgentProfile {
         profile_id,
@@ -121,6 +122,7 @@ pub fn create_profile(request: proto::CreateProfileRequest) -> Result<NewProfile
         name: check.name("profile.name", name),
         description: check.text("profile.description", description, MAX_DESCRIPTION),
         agent: check.agent("profile.agent", &agent),
+        request: call,
     };
     check.finish(profile)
 }

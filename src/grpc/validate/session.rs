@@ -1,13 +1,24 @@
 //! Sessions: create, find, list, stop, delete.
 
-use super::{MAX_ID, check::Check, message, metadata};
+use super::{MAX_ID, check::Check, message, metadata, request};
 use crate::{
-    domain::{Failure, Isolation, ProfileId, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp},
+    domain::{
+        Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
+    },
     grpc::page,
     proto,
     session::NewSession,
     store::{SessionQuery, SessionView},
 };
+
+/// A session to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopSession {
+    /// Which one.
+    pub session_id: SessionId,
+    /// The call, where it may be repeated.
+    pub request: Option<Request>,
+}
 
 /// A session to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +27,8 @@ pub struct DeleteSession {
     pub session_id: SessionId,
     /// Must match, when there is one.
     pub etag: Option<String>,
+    /// The call, where it may be repeated.
+    pub request: Option<Request>,
 }
 
 /// A page of sessions to list.
@@ -46,7 +59,10 @@ impl ListSessions {
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`].
-pub fn create_session(request: proto::CreateSessionRequest) -> Result<NewSession, Failure> {
+pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSession, Failure> {
+    let mut check = Check::default();
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/CreateSession", id, &request);
     let proto::CreateSessionRequest {
         profile_id,
         agent,
@@ -60,13 +76,11 @@ pub fn create_session(request: proto::CreateSessionRequest) -> Result<NewSession
         workspace_files,
         start_sandbox,
         initial_message,
-        request_id,
+        request_id: _,
     } = request;
-    let mut check = Check::default();
     check.not_applied("workspace_source", workspace_source.is_some());
     check.not_applied("workspace_files", !workspace_files.is_empty());
     check.not_applied("start_sandbox", start_sandbox);
-    check.not_applied("request_id", !request_id.is_empty());
     let session = NewSession {
         profile_id: Some(check.text("profile_id", profile_id, MAX_ID)).filter(|id| !id.is_empty()).map(ProfileId::new),
         agent: check.agent("agent", &agent),
@@ -77,6 +91,7 @@ pub fn create_session(request: proto::CreateSessionRequest) -> Result<NewSession
         metadata: metadata::metadata(&mut check, own),
         sandbox: sandbox.map(|spec| sandbox_spec(&mut check, spec)).unwrap_or_default(),
         message: initial_message.map(|message| message::initial(&mut check, message)),
+        request: call,
     };
     check.finish(session)
 }
@@ -121,25 +136,27 @@ pub fn get_session(request: proto::GetSessionRequest) -> Result<SessionId, Failu
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`].
-pub fn stop_session(request: proto::StopSessionRequest) -> Result<SessionId, Failure> {
-    let proto::StopSessionRequest { session_id, request_id } = request;
+pub fn stop_session(mut request: proto::StopSessionRequest) -> Result<StopSession, Failure> {
     let mut check = Check::default();
-    check.not_applied("request_id", !request_id.is_empty());
-    let session_id = check.id("session_id", session_id);
-    check.finish(SessionId::new(session_id))
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/StopSession", id, &request);
+    let proto::StopSessionRequest { session_id, request_id: _ } = request;
+    let session_id = SessionId::new(check.id("session_id", session_id));
+    check.finish(StopSession { session_id, request: call })
 }
 
 /// Checks a `DeleteSession` request.
 ///
 /// # Errors
 /// [`crate::domain::Reason::InvalidField`].
-pub fn delete_session(request: proto::DeleteSessionRequest) -> Result<DeleteSession, Failure> {
-    let proto::DeleteSessionRequest { session_id, etag, request_id } = request;
+pub fn delete_session(mut request: proto::DeleteSessionRequest) -> Result<DeleteSession, Failure> {
     let mut check = Check::default();
-    check.not_applied("request_id", !request_id.is_empty());
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/DeleteSession", id, &request);
+    let proto::DeleteSessionRequest { session_id, etag, request_id: _ } = request;
     let session_id = SessionId::new(check.id("session_id", session_id));
     let etag = Some(check.text("etag", etag, MAX_ID)).filter(|etag| !etag.is_empty());
-    check.finish(DeleteSession { session_id, etag })
+    check.finish(DeleteSession { session_id, etag, request: call })
 }
 
 /// Checks a `ListSessions` request.

@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
     Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
-    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, InputOutcome, InputResolution, Isolation,
-    Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-    PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question, QuestionAnswer, QuestionChoice,
-    QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionError, SessionId,
-    SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse, Turn,
-    TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome,
+    InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question,
+    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
+    SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
+    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
 };
 
 #[test]
@@ -42,12 +42,19 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    for answer in answers() {
+        let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
+        check(&mut seen, &variant, &answer);
+    }
 
     for kind in variants::<Kind>("event") {
         assert!(seen.contains(&format!("event.{kind}")), "no golden file for events of the sort {kind}");
     }
     for content in variants::<Content>("type") {
         assert!(seen.contains(&format!("block.{content}")), "no golden file for blocks of the sort {content}");
+    }
+    for answer in variants::<FirstAnswer>("answer") {
+        assert!(seen.contains(&format!("answer.{answer}")), "no golden file for answers of the sort {answer}");
     }
     for name in NAMES {
         let found = seen.iter().any(|file| file.split('.').next() == Some(name));
@@ -66,6 +73,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("FileChangeKind", names::<FileChangeKind>()),
         ("FileChangeOrigin", names::<FileChangeOrigin>()),
         ("FileType", names::<FileType>()),
+        ("FirstAnswer", variants::<FirstAnswer>("answer")),
         ("InputOutcome", names::<InputOutcome>()),
         ("Isolation", names::<Isolation>()),
         ("Kind", variants::<Kind>("event")),
@@ -160,6 +168,16 @@ fn golden(name: &str) -> PathBuf {
 
 fn variant_name(tag: &serde_json::Value) -> String {
     tag.as_str().unwrap().to_owned()
+}
+
+fn answers() -> Vec<FirstAnswer> {
+    vec![
+        FirstAnswer::Created { session: Box::new(session()), turn: Some(Box::new(turn())), sequence: 2 },
+        FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
+        FirstAnswer::Stopped { session: Box::new(session()) },
+        FirstAnswer::Deleted,
+        FirstAnswer::Profile { profile: Box::new(profile()) },
+    ]
 }
 
 fn kinds() -> Vec<Kind> {

@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{light, open::Connections, put};
+use super::{light, open::Connections, put, requests};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -14,8 +14,13 @@ use crate::{
 /// Stores a session with its first events.
 pub(super) async fn create(connections: &Connections, session: &Session, batch: &Batch) -> Result<(), Error> {
     let mut tx = connections.write().await?;
+    if let Err(error) = requests::check(&mut tx, &batch.key.tenant, &batch.calls).await? {
+        tx.undo().await?;
+        return Err(error);
+    }
     match insert(&mut tx, batch.record.as_ref().unwrap_or(session), batch).await {
         Ok(()) => {
+            requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             put::events(&mut tx, &[batch]).await?;
             put::rest(&mut tx, batch).await?;
             tx.commit().await
@@ -37,10 +42,14 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
     let mut tx = connections.write().await?;
     for batch in batches {
         let outcome = match dense(batch) {
-            Ok(head) => claim(&mut tx, batch, head).await?,
+            Ok(head) => match requests::check(&mut tx, &batch.key.tenant, &batch.calls).await? {
+                Ok(()) => claim(&mut tx, batch, head).await?,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         if outcome.is_ok() {
+            requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             claimed.push(batch);
         }
         outcomes.push(outcome);

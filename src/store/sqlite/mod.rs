@@ -15,7 +15,10 @@ use super::{
     Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, PlacedBlock, SessionQuery, SessionView, SnapshotHead,
     Store,
 };
-use crate::domain::{Profile, ProfileId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp};
+use crate::domain::{
+    Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp,
+    TurnId,
+};
 
 mod acquire;
 mod append;
@@ -28,9 +31,11 @@ mod open;
 mod profiles;
 mod purge;
 mod put;
+mod requests;
 mod rows;
 mod sessions;
 mod snapshot;
+mod turns;
 
 pub use lock::owner_address;
 
@@ -148,8 +153,8 @@ impl Store for SqliteStore {
         purge::purge(&self.connections, before).await
     }
 
-    async fn put_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<(), Error> {
-        profiles::put(&self.connections, tenant, profile).await
+    async fn put_profile(&self, tenant: &TenantId, profile: &Profile, call: Option<&Remembered>) -> Result<(), Error> {
+        profiles::put(&self.connections, tenant, profile, call).await
     }
 
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error> {
@@ -163,6 +168,18 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Profile>, Error> {
         profiles::page(&self.connections, tenant, after, limit).await
+    }
+
+    async fn request(&self, tenant: &TenantId, id: &RequestId, now: Timestamp) -> Result<Option<Remembered>, Error> {
+        requests::find(&self.connections, tenant, id, now).await
+    }
+
+    async fn forget_requests(&self, now: Timestamp) -> Result<u64, Error> {
+        requests::forget(&self.connections, now).await
+    }
+
+    async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
+        turns::end(&self.connections, key, turn_id, after).await
     }
 
     async fn close(&self) {

@@ -2,20 +2,31 @@
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::open::Connections;
+use super::{open::Connections, requests};
 use crate::{
-    domain::{Profile, ProfileId, TenantId},
+    domain::{Profile, ProfileId, Remembered, TenantId},
     store::{Error, codec},
 };
 
-/// Stores the revision after the newest one.
-pub(super) async fn put(connections: &Connections, tenant: &TenantId, profile: &Profile) -> Result<(), Error> {
+/// Stores the revision after the newest one, and the call that asked for it.
+pub(super) async fn put(
+    connections: &Connections,
+    tenant: &TenantId,
+    profile: &Profile,
+    call: Option<&Remembered>,
+) -> Result<(), Error> {
     let mut tx = connections.write().await?;
+    let calls = call.map(std::slice::from_ref).unwrap_or_default();
+    if let Err(error) = requests::check(&mut tx, tenant, calls).await? {
+        tx.undo().await?;
+        return Err(error);
+    }
     let newest = newest(&mut tx, tenant, &profile.profile_id).await?;
     if profile.revision != newest + 1 {
         tx.undo().await?;
         return Err(Error::Conflict { epoch: 0, head: newest });
     }
+    requests::put(&mut tx, tenant, calls).await?;
     let sql = "UPDATE profile SET newest = 0 WHERE tenant_id = ? AND profile_id = ? AND newest = 1";
     sqlx::query(sql).bind(tenant.as_str()).bind(profile.profile_id.as_str()).execute(&mut *tx).await?;
     let sql = "INSERT INTO profile (tenant_id, profile_id, revision, name, newest, body) VALUES (?, ?, ?, ?, 1, ?)";

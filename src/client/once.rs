@@ -1,0 +1,70 @@
+//! Calls that change something: each carries a request id, so that the client can repeat it and nothing is done twice.
+
+use std::future::Future;
+
+use tokio::time::sleep;
+use tonic::{Response, Status};
+use ulid::Ulid;
+
+use super::{Error, backoff::Backoff};
+use crate::proto::{
+    CreateProfileRequest, CreateSessionRequest, DeleteSessionRequest, RunTurnRequest, SendMessageRequest,
+    StopSessionRequest,
+};
+
+/// How often a call is made before its caller is told that it failed: about half a second of pauses.
+const ATTEMPTS: usize = 4;
+
+/// A request that changes something.
+pub(super) trait Changes: Clone {
+    /// Where its id stands.
+    fn request_id(&mut self) -> &mut String;
+
+    /// The same request with an id: its own, or a new one.
+    fn named(mut self) -> Self {
+        let id = self.request_id();
+        if id.is_empty() {
+            *id = Ulid::new().to_string();
+        }
+        self
+    }
+}
+
+macro_rules! changes {
+    ($($request:ident,)*) => {
+        $(impl Changes for $request {
+            fn request_id(&mut self) -> &mut String {
+                &mut self.request_id
+            }
+        })*
+    };
+}
+
+changes! {
+    CreateSessionRequest,
+    StopSessionRequest,
+    DeleteSessionRequest,
+    SendMessageRequest,
+    RunTurnRequest,
+    CreateProfileRequest,
+}
+
+/// Makes a call, and makes it again while what went wrong may pass.
+pub(super) async fn once<Q: Changes, A, F: Future<Output = Result<Response<A>, Status>>>(
+    request: Q,
+    call: impl Fn(Q) -> F,
+) -> Result<A, Error> {
+    let request = request.named();
+    let mut backoff = Backoff::default();
+    for _ in 1..ATTEMPTS {
+        match call(request.clone()).await.map_err(Error::from) {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the call was cut; making it again");
+                sleep(backoff.next(error.retry_after)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(call(request).await?.into_inner())
+}

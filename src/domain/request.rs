@@ -1,0 +1,75 @@
+//! Calls that may be repeated, and what their first answer was.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Profile, RequestId, Session, Timestamp, Turn};
+
+/// How long a request id is remembered.
+pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
+
+/// A call that carries a request id: it has its effect once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The caller's, unique per tenant.
+    pub id: RequestId,
+    /// What was called, as `SERVICE/METHOD`.
+    pub method: String,
+    /// Of all that the call asks for, without its id: equal for two requests that mean the same.
+    pub hash: [u8; 32],
+}
+
+/// What a call was answered the first time, and is answered again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum FirstAnswer {
+    /// A session was created.
+    Created {
+        /// As it was then.
+        session: Box<Session>,
+        /// Of the first message.
+        turn: Option<Box<Turn>>,
+        /// Watch after this.
+        sequence: i64,
+    },
+    /// A message was accepted.
+    Accepted {
+        /// As it was then.
+        turn: Box<Turn>,
+        /// Watch after this.
+        sequence: i64,
+    },
+    /// A session was stopped.
+    Stopped {
+        /// As it was then.
+        session: Box<Session>,
+    },
+    /// A session was deleted.
+    Deleted,
+    /// A profile was stored.
+    Profile {
+        /// As it was then.
+        profile: Box<Profile>,
+    },
+}
+
+/// A call that had its effect: stored with it, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// What was asked.
+    pub request: Request,
+    /// What was answered.
+    pub answer: FirstAnswer,
+    /// Until then. Afterwards the id is as good as new.
+    pub expires: Timestamp,
+}
+
+impl Remembered {
+    /// A call that has its effect now.
+    #[must_use]
+    pub fn now(request: Request, answer: FirstAnswer) -> Self {
+        let retention = i64::try_from(REQUEST_RETENTION.as_micros()).unwrap_or(i64::MAX);
+        Self { request, answer, expires: Timestamp(Timestamp::now().0.saturating_add(retention)) }
+    }
+}

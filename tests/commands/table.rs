@@ -1,0 +1,202 @@
+//! Every RPC that changes something, with requests for it, and what its effects can be counted by.
+
+use std::collections::BTreeSet;
+
+use agent_runtime::{
+    domain::Scope,
+    grpc::{Access, access, fields::UNBUILT},
+    proto::{self, SessionStatus, descriptors, session_event::Kind},
+};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use tonic::{Code, Status};
+
+use crate::{
+    raw,
+    support::{PATIENCE, Server, get, scripted, send, snapshot, until, watch},
+};
+
+/// An RPC with two requests that ask for different things. `SESSION` stands for a session's id.
+pub(crate) struct Case {
+    pub(crate) method: &'static str,
+    asks: &'static str,
+    asks_otherwise: &'static str,
+    /// The session has a turn that does not end by itself.
+    busy: bool,
+}
+
+/// A turn that does not end by itself.
+pub(crate) const LONG: &str = r#"[{"pause_ms":600000}]"#;
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        method: "SessionService/CreateSession",
+        asks: r#"{"agent":"scripted","externalId":"ticket","labels":{"a":"1","b":"2","c":"3","d":"4"},
+            "metadata":{"z":1,"y":{"b":2,"a":[1,2]},"x":null},
+            "initialMessage":{"parts":[{"text":"[{\"pause_ms\":600000}]"}]}}"#,
+        asks_otherwise: r#"{"agent":"scripted","labels":{"a":"2","b":"1"}}"#,
+        busy: false,
+    },
+    Case {
+        method: "SessionService/StopSession",
+        asks: r#"{"sessionId":"SESSION"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION-2"}"#,
+        busy: true,
+    },
+    Case {
+        method: "SessionService/DeleteSession",
+        asks: r#"{"sessionId":"SESSION"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","etag":"other"}"#,
+        busy: true,
+    },
+    Case {
+        method: "SessionService/SendMessage",
+        asks: r#"{"sessionId":"SESSION","text":"[{\"pause_ms\":600000}]"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","text":"hello"}"#,
+        busy: false,
+    },
+    Case {
+        method: "SessionService/RunTurn",
+        asks: r#"{"sessionId":"SESSION","text":"[{\"pause_ms\":600000}]"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","text":"hello"}"#,
+        busy: false,
+    },
+    Case {
+        method: "ProfileService/CreateProfile",
+        asks: r#"{"profile":{"name":"reviewer"}}"#,
+        asks_otherwise: r#"{"profile":{"name":"writer"}}"#,
+        busy: false,
+    },
+];
+
+/// A server's sessions and profiles, counted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Effects {
+    sessions: usize,
+    profiles: usize,
+    turns: usize,
+    stops: usize,
+}
+
+fn descriptor(method: &str) -> MessageDescriptor {
+    let (service, name) = method.split_once('/').expect("SERVICE/METHOD");
+    let service = descriptors().get_service_by_name(&format!("agentruntime.v1.{service}")).expect("a service");
+    service.methods().find(|known| known.name() == name).expect("a method").input()
+}
+
+fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let mut message = DynamicMessage::deserialize(descriptor(method), &mut deserializer).expect("a request");
+    if let Some(id) = message.get_field_by_name("session_id") {
+        let id = id.as_str().expect("text").replace("SESSION", session);
+        message.set_field_by_name("session_id", prost_reflect::Value::String(id));
+    }
+    message.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
+    // Maps are written in the order of a hash map: another one each time.
+    message.encode_to_vec()
+}
+
+impl Case {
+    /// A session for the request.
+    pub(crate) async fn session(&self, server: &Server) -> String {
+        let mut sessions = server.sessions().await;
+        let id = scripted(&mut sessions).await.session_id;
+        if self.busy {
+            send(&mut sessions, &id, LONG).await.expect("accepted");
+        }
+        id
+    }
+
+    pub(crate) fn request(&self, session: &str, request_id: &str) -> Vec<u8> {
+        wire(self.method, self.asks, session, request_id)
+    }
+
+    pub(crate) fn another(&self, session: &str, request_id: &str) -> Vec<u8> {
+        wire(self.method, self.asks_otherwise, session, request_id)
+    }
+
+    /// Calls it, and returns the first message of the answer.
+    pub(crate) async fn call(&self, server: &Server, request: Vec<u8>) -> Result<Vec<u8>, Status> {
+        let answered = async {
+            let answer = raw::call(server, self.method, Some(&server.key), request).await?;
+            answer.into_inner().message().await.map(|message| message.expect("an answer"))
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("no hang")
+    }
+
+    pub(crate) async fn refused(&self, server: &Server, request: Vec<u8>) -> Status {
+        self.call(server, request).await.expect_err(self.method)
+    }
+}
+
+impl Effects {
+    /// What came since.
+    pub(crate) fn since(&self, before: &Self) -> [isize; 4] {
+        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops].map(usize::cast_signed);
+        let (now, then) = (counts(self), counts(before));
+        std::array::from_fn(|at| now[at] - then[at])
+    }
+
+    /// Of all that was done on the server so far.
+    pub(crate) async fn on(server: &Server) -> Self {
+        let (mut sessions, mut profiles) = (server.sessions().await, server.profiles().await);
+        let list = proto::ListSessionsRequest { page_size: 1000, ..Default::default() };
+        let listed = sessions.list_sessions(list).await.expect("a list").into_inner().sessions;
+        let list = proto::ListProfilesRequest { page_size: 1000, ..Default::default() };
+        let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles.len();
+        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0 };
+        for session in listed {
+            let id = session.session_id;
+            effects.turns += snapshot(&mut sessions, &id).await.0.turns.len();
+            let head = get(&mut sessions, &id).await.sequence;
+            let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
+            let events = until(&mut stream, |event| event.sequence >= head).await;
+            let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
+            effects.stops += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| stopped(kind)).count();
+        }
+        effects
+    }
+}
+
+/// Methods that change something: they need a scope that allows it, and do not say that they have no side effects.
+fn mutating() -> BTreeSet<String> {
+    let services = descriptors().services().filter(|service| service.package_name() == "agentruntime.v1");
+    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    let changing = methods.filter(|method| {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
+        let harmless = options.idempotency_level() == prost_types::method_options::IdempotencyLevel::NoSideEffects;
+        let allowed = match access(&path) {
+            Access::Scope(Scope::Write | Scope::Approve | Scope::Admin) => true,
+            Access::Scope(Scope::Read) | Access::AnyKey | Access::Open => false,
+        };
+        allowed && !harmless
+    });
+    changing.map(|method| format!("{}/{}", method.parent_service().name(), method.name())).collect()
+}
+
+#[test]
+fn every_call_that_changes_something_is_tried_or_not_built() {
+    let mutating = mutating();
+    let tried: BTreeSet<String> = CASES.iter().map(|case| case.method.to_owned()).collect();
+    let built: BTreeSet<String> =
+        mutating.iter().filter(|method| !UNBUILT.contains(&method.as_str())).cloned().collect();
+    assert_eq!(built, tried);
+    assert!(mutating.len() > 18, "only {mutating:?}");
+    // What only reads, though it streams and needs a strong scope, takes no id.
+    for method in mutating.iter().filter(|method| *method != "SessionService/ExportTranscript") {
+        let request = descriptor(method);
+        let header = request.get_field_by_name("header").and_then(|field| field.kind().as_message().cloned());
+        let has_id = |message: &MessageDescriptor| message.get_field_by_name("request_id").is_some();
+        assert!(has_id(&request) || header.as_ref().is_some_and(has_id), "{method} takes no request_id");
+    }
+}
+
+/// The refusal of an id that was used for something else.
+#[track_caller]
+pub(crate) fn reused(refusal: &Status, id: &str, method: &str) {
+    use tonic_types::StatusExt as _;
+    let info = refusal.get_details_error_info().expect("details");
+    assert_eq!((refusal.code(), info.reason.as_str()), (Code::AlreadyExists, "REQUEST_ID_REUSED"), "{method}");
+    assert_eq!((info.metadata["request_id"].as_str(), info.metadata["method"].as_str()), (id, method));
+}
