@@ -4,6 +4,8 @@
 mod file;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/kept.rs"]
+mod kept;
 #[path = "store/load.rs"]
 mod load;
 #[path = "store/make.rs"]
@@ -64,6 +66,9 @@ conformance! {
     reads::what_runs_is_found,
     reads::profiles_have_revisions,
     reads::readers_see_one_moment,
+    kept::every_cut_of_a_compacted_log_folds_to_the_same_state,
+    kept::text_that_is_open_or_young_keeps_its_deltas,
+    kept::events_that_are_old_go_but_never_the_newest,
     writes::a_caller_may_give_up_at_any_point,
     writes::a_closed_store_says_so,
 }

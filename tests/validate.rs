@@ -292,6 +292,7 @@ fn view(id: usize) -> SessionView {
     session.create_time = Timestamp(i64::try_from(1000 - id).unwrap());
     SessionView {
         session,
+        oldest_sequence: 1,
         active_turn: None,
         queued_turns: Vec::new(),
         open_permissions: Vec::new(),

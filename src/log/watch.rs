@@ -60,7 +60,7 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
     if page.deleted {
         return Err(Failure::session_not_found(&key.session));
     }
-    let refusal = refuse(&start, after, page.head, &page.uid);
+    let refusal = refuse(&start, after, page.head, &page.uid).or_else(|| truncated(start.after?, page.trimmed));
     let mut watch = Watch {
         log: log.clone(),
         key: key.clone(),
@@ -101,6 +101,13 @@ fn refuse(start: &Start, after: i64, head: i64, uid: &LogUid) -> Option<Failure>
     None
 }
 
+/// Retention removed what follows the sequence.
+fn truncated(after: i64, trimmed: i64) -> Option<Failure> {
+    let message = format!("the events after {after} are no longer kept; ask for a snapshot");
+    let failure = || Failure::new(Reason::SequenceTruncated, message).with("after_sequence", after);
+    (after < trimmed).then(|| failure().with("oldest_sequence", trimmed + 1))
+}
+
 impl Watch {
     /// The newest sequence that was handed out, or where the watch began.
     #[must_use]
@@ -112,7 +119,8 @@ impl Watch {
     /// loses nothing.
     ///
     /// # Errors
-    /// [`Reason::StorageUnavailable`]; the watch can be asked again.
+    /// [`Reason::StorageUnavailable`]; the watch can be asked again. [`Reason::SequenceTruncated`] when it was so slow
+    /// that retention passed it.
     pub async fn next(&mut self) -> Result<Option<Vec<Arc<Committed>>>, Failure> {
         loop {
             if self.ended {
@@ -137,6 +145,9 @@ impl Watch {
     async fn read(&mut self) -> Result<(), Failure> {
         let page = self.log.store().events(&self.key, self.cursor, PAGE).await;
         let page = page.map_err(|error| failure(error, &self.key))?;
+        if let Some(refusal) = truncated(self.cursor, page.trimmed) {
+            return Err(refusal);
+        }
         // At the head the hub takes over: what it published since the seat was taken lies in its ring.
         self.behind = !page.events.is_empty();
         self.ready = page.events.into();

@@ -14,6 +14,7 @@ use crate::domain::{
 };
 
 mod codec;
+mod horizon;
 mod parts;
 mod sqlite;
 
@@ -47,6 +48,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
 
     /// Events after a sequence, oldest first, at most `limit` and about 1 MiB of them, and the head as of the same moment.
+    /// An event that follows compacted ones stands for them too.
     ///
     /// # Errors
     /// [`Error::NotFound`] also for deleted sessions' keys that were purged, [`Error::Unavailable`], [`Error::Corrupt`].
@@ -87,6 +89,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Error>;
+
+    /// Compacts the logs that changed: removes deltas older than `before` of text that a later event, older than `before`
+    /// too, tells whole. What a reader folds stays the same.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn compact(&self, before: Timestamp) -> Result<(), Error>;
+
+    /// Removes events older than `before` from all logs, as far as they are compacted, but never the newest of a session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn trim(&self, before: Timestamp) -> Result<(), Error>;
 
     /// Removes all that is stored of sessions deleted before `before`, but for the tombstones that keep their ids from
     /// being used again. Returns the sandboxes they had.
@@ -227,6 +242,8 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// Sequence of the newest event there is.
     pub head: i64,
+    /// Events up to here are gone; what follows an earlier sequence cannot be had, and then there are none here.
+    pub trimmed: i64,
     /// Of the log.
     pub uid: LogUid,
     /// The session is deleted: `head` is the last event there will be.
@@ -238,6 +255,8 @@ pub struct EventPage {
 pub struct SessionView {
     /// The record.
     pub session: Session,
+    /// A watch can begin after this sequence minus one, or later.
+    pub oldest_sequence: i64,
     /// The turn that is running, awaiting input or parked.
     pub active_turn: Option<Turn>,
     /// Next first.

@@ -23,7 +23,7 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
         tx.undo().await?;
         return Ok(None);
     };
-    let rows::Record { session, epoch } = rows::record(&row)?;
+    let rows::Record { session, epoch, .. } = rows::record(&row)?;
     let mut open = SessionState::new(session);
     open.turns = rows::open_turns(&mut tx, key).await?;
     open.conversations = rows::conversations(&mut tx, key).await?;

@@ -17,6 +17,7 @@ use crate::domain::{Profile, ProfileId, SandboxId, Session, SessionKey, SessionS
 mod acquire;
 mod append;
 mod blocks;
+mod compact;
 mod error;
 mod events;
 mod lock;
@@ -27,6 +28,7 @@ mod put;
 mod rows;
 mod sessions;
 mod snapshot;
+mod trim;
 
 pub use lock::owner_address;
 
@@ -37,6 +39,7 @@ pub struct SqliteStore {
     path: Option<PathBuf>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<lock::Lock>>,
+    changed: compact::Changed,
 }
 
 impl SqliteStore {
@@ -52,7 +55,7 @@ impl SqliteStore {
             .map_err(|error| Error::Unavailable(format!("the path {}: {error}", path.display())))?;
         let lock = lock::Lock::take(&path).await?;
         let connections = open::Connections::file(&path).await?;
-        Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)) })
+        Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)), changed: compact::Changed::default() })
     }
 
     /// A database in memory: gone when it is dropped.
@@ -61,7 +64,7 @@ impl SqliteStore {
     /// [`Error::Unavailable`].
     pub async fn in_memory() -> Result<Self, Error> {
         let connections = open::Connections::memory().await?;
-        Ok(Self { connections, path: None, lock: Mutex::new(None) })
+        Ok(Self { connections, path: None, lock: Mutex::new(None), changed: compact::Changed::default() })
     }
 
     /// Tells those who find the database owned where its owner serves; in memory there is nobody to tell.
@@ -87,7 +90,9 @@ impl fmt::Debug for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error> {
-        append::create(&self.connections, session, batch).await
+        let outcome = append::create(&self.connections, session, batch).await;
+        self.changed.note(std::slice::from_ref(batch));
+        outcome
     }
 
     async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, Error> {
@@ -95,7 +100,10 @@ impl Store for SqliteStore {
     }
 
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error> {
-        append::append(&self.connections, batches).await
+        let outcomes = append::append(&self.connections, batches).await;
+        // Also where it is not known whether they are stored: what is looked at for nothing costs little.
+        self.changed.note(batches);
+        outcomes
     }
 
     async fn events(&self, key: &SessionKey, after: i64, limit: usize) -> Result<EventPage, Error> {
@@ -124,6 +132,14 @@ impl Store for SqliteStore {
 
     async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Error> {
         sessions::active(&self.connections, tenant).await
+    }
+
+    async fn compact(&self, before: Timestamp) -> Result<(), Error> {
+        compact::compact(&self.connections, &self.changed, before).await
+    }
+
+    async fn trim(&self, before: Timestamp) -> Result<(), Error> {
+        trim::trim(&self.connections, before).await
     }
 
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error> {

@@ -14,7 +14,7 @@ use crate::{
 /// The state as of the head.
 pub(super) async fn snapshot(connections: &Connections, key: &SessionKey) -> Result<Option<SessionState>, Error> {
     let mut tx = connections.read().await?;
-    let Some(rows::Record { session, epoch: _ }) = rows::find(&mut tx, key).await? else { return Ok(None) };
+    let Some(rows::Record { session, .. }) = rows::find(&mut tx, key).await? else { return Ok(None) };
     let turns = "SELECT body FROM turn WHERE tenant_id = ? AND session_id = ? ORDER BY ordinal";
     let permissions = "SELECT body FROM permission WHERE tenant_id = ? AND session_id = ? ORDER BY ordinal";
     let questions = "SELECT body FROM question WHERE tenant_id = ? AND session_id = ? ORDER BY ordinal";
