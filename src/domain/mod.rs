@@ -14,6 +14,7 @@ mod profile;
 mod sandbox;
 mod session;
 mod state;
+mod text;
 mod time;
 mod turn;
 mod usage;

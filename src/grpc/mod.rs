@@ -4,9 +4,11 @@
 //! It knows no SQL and no sandbox. Handlers are thin: validate, one call into the core, convert.
 
 mod access;
+mod content;
 pub mod convert;
 pub mod fields;
 pub mod page;
+mod pieces;
 mod profiles;
 mod runtime;
 mod sessions;

@@ -16,6 +16,8 @@ use crate::{
 const PURGE_AFTER: Duration = Duration::from_mins(10);
 /// How often deleted sessions are looked for.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
+/// Time between the last naming of bytes and their removal, when nothing names them.
+const BLOBS_AFTER: Duration = Duration::from_hours(1);
 /// Shortest and longest pause between two looks at what can be compacted.
 const COMPACT_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(15));
 /// Longest pause between two looks at what retention removes.
@@ -29,17 +31,20 @@ pub(super) fn start(
     tasks: &TaskTracker,
     drain: &CancellationToken,
 ) {
-    tasks.spawn(purge(manager.clone(), drain.clone()));
+    tasks.spawn(purge(manager.clone(), Arc::clone(store), drain.clone()));
     let shrink = shrink(Arc::clone(store), config.compact_after, config.retain_events);
     let drain = drain.clone();
     // What a stop cuts short is undone by the store, and done by the next server.
     tasks.spawn(async move { drain.run_until_cancelled_owned(shrink).await.unwrap_or(()) });
 }
 
-async fn purge(manager: Manager, drain: CancellationToken) {
+async fn purge(manager: Manager, store: Arc<SqliteStore>, drain: CancellationToken) {
     while drain.run_until_cancelled(tokio::time::sleep(PURGE_EVERY)).await.is_some() {
         if let Err(failure) = manager.purge(before(PURGE_AFTER)).await {
             tracing::warn!(%failure, "deleted sessions could not be purged; trying again later");
+        }
+        if let Err(error) = store.collect_blobs(before(BLOBS_AFTER)).await {
+            tracing::warn!(%error, "bytes that nothing names could not be removed; trying again later");
         }
     }
 }

@@ -438,6 +438,7 @@ impl Actor {
             parts,
             exec,
             stdin: std::mem::take(&mut self.stdin),
+            beside: drained.beside,
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };

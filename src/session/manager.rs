@@ -17,7 +17,7 @@ use super::{
     Command, Config, NewSession, Reply,
     actor::Actor,
     launch,
-    pending::Pending,
+    pending::{Drained, Pending},
     shared::Shared,
     turn::{Accepted, Prompt},
 };
@@ -135,7 +135,8 @@ impl Manager {
     async fn store(&self, key: &SessionKey, session: &Session, pending: &mut Pending) -> Result<(), Failure> {
         let drained = pending.drain();
         let (record, parts) = parts_of(pending.state(), &drained.changes);
-        let batch = Batch { events: drained.events, record, parts, ..Batch::new(key.clone(), 0, drained.head) };
+        let Drained { head, events, changes: _, beside } = drained;
+        let batch = Batch { events, record, parts, beside, ..Batch::new(key.clone(), 0, head) };
         self.shared.log.create(session, &batch).await
     }
 

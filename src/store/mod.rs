@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
+    Block, BlockId, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
     Question, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
     WorkspaceFile,
 };
@@ -78,6 +78,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error>;
 
+    /// The text of a block from a byte on, all of it or a piece, whether it is inline or not; as far as it is committed.
+    /// `None`: no such block.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn block_text(&self, key: &SessionKey, id: &BlockId, offset: u64) -> Result<Option<Piece>, Error>;
+
+    /// Bytes named by their hash, from one of them on, all or a piece. `None`: the session does not name such bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error>;
+
     /// Sessions that have a turn that is not over or a sandbox that runs: what a server looks after when it starts.
     ///
     /// # Errors
@@ -109,6 +122,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error>;
+
+    /// Removes bytes that no session names, and that none named since `before`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn collect_blobs(&self, before: Timestamp) -> Result<(), Error>;
 
     /// Stores a revision of a profile; the one before must be there, or be none.
     ///
@@ -156,6 +175,8 @@ pub struct Batch {
     pub exec: Option<ExecMark>,
     /// Bytes to give to the agent, because of these events.
     pub stdin: Vec<StdinRow>,
+    /// What these events leave out or name, kept beside the log.
+    pub beside: Beside,
     /// This batch deletes the session: nothing but [`Store::events`] finds it afterwards.
     pub deletes: bool,
 }
@@ -165,7 +186,7 @@ impl Batch {
     #[must_use]
     pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
         let (events, parts, stdin) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, deletes: false }
+        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, beside: Beside::default(), deletes: false }
     }
 }
 
@@ -218,6 +239,51 @@ pub struct StdinRow {
     pub offset: u64,
     /// The bytes.
     pub data: Vec<u8>,
+}
+
+/// What is kept beside the log.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Text of blocks that is not inline.
+    pub texts: Vec<TextPiece>,
+    /// Bytes that blocks name.
+    pub blobs: Vec<BlobBytes>,
+}
+
+/// A part of a block's text that is not inline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextPiece {
+    /// Whose.
+    pub block_id: BlockId,
+    /// Bytes of the text before it, inline ones too.
+    pub offset: u64,
+    /// At most [`Piece::BYTES`]; may be cut inside a character.
+    pub data: Vec<u8>,
+    /// Instead of all that was kept of the block before.
+    pub anew: bool,
+}
+
+/// Bytes named by their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobBytes {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+/// A part of something long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// From the byte asked for on; empty only at or beyond the end.
+    pub data: Vec<u8>,
+    /// How long the whole is.
+    pub end: u64,
+}
+
+impl Piece {
+    /// The most that one piece has.
+    pub const BYTES: usize = 256 << 10;
 }
 
 /// What a new owner has to know.

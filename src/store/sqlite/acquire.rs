@@ -5,6 +5,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{
     open::Connections,
     rows::{self, StoredBlock},
+    texts,
 };
 use crate::{
     domain::{ExecId, SandboxId, SessionKey, SessionState},
@@ -33,6 +34,7 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
     let blocks = open_blocks(&mut tx, key).await?;
     let blocks = rows::grow(&mut tx, key, &open.session, blocks).await?;
     open.blocks = blocks.into_iter().map(|stored| stored.block).collect();
+    texts::count(&mut tx, key, &mut open.blocks).await?;
     let exec = newest_exec(&mut tx, key).await?;
     let stdin = match &exec {
         Some(exec) => stdin(&mut tx, key, &exec.exec_id).await?,

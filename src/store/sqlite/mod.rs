@@ -11,11 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, SessionQuery, SessionView, Store};
-use crate::domain::{Profile, ProfileId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp};
+use super::{Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, Piece, SessionQuery, SessionView, Store};
+use crate::domain::{BlockId, Profile, ProfileId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp};
 
 mod acquire;
 mod append;
+mod blobs;
 mod blocks;
 mod compact;
 mod error;
@@ -28,6 +29,7 @@ mod put;
 mod rows;
 mod sessions;
 mod snapshot;
+mod texts;
 mod trim;
 
 pub use lock::owner_address;
@@ -126,6 +128,14 @@ impl Store for SqliteStore {
         blocks::page(&self.connections, key, query).await
     }
 
+    async fn block_text(&self, key: &SessionKey, id: &BlockId, offset: u64) -> Result<Option<Piece>, Error> {
+        texts::read(&self.connections, key, id, offset).await
+    }
+
+    async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error> {
+        blobs::read(&self.connections, key, sha256, offset).await
+    }
+
     async fn unfinished(&self) -> Result<Vec<SessionKey>, Error> {
         sessions::unfinished(&self.connections).await
     }
@@ -144,6 +154,10 @@ impl Store for SqliteStore {
 
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error> {
         purge::purge(&self.connections, before).await
+    }
+
+    async fn collect_blobs(&self, before: Timestamp) -> Result<(), Error> {
+        blobs::collect(&self.connections, before).await
     }
 
     async fn put_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<(), Error> {

@@ -49,6 +49,8 @@ pub(super) async fn rest(conn: &mut SqliteConnection, batch: &Batch) -> Result<(
     for row in &batch.stdin {
         put_stdin(conn, &batch.key, row).await?;
     }
+    super::texts::put(conn, &batch.key, &batch.beside.texts).await?;
+    super::blobs::put(conn, batch).await?;
     if let Some(mark) = &batch.exec {
         put_exec(conn, &batch.key, mark).await?;
     }
@@ -274,6 +276,6 @@ async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark
     Ok(())
 }
 
-fn signed(offset: u64) -> Result<i64, Error> {
+pub(super) fn signed(offset: u64) -> Result<i64, Error> {
     i64::try_from(offset).map_err(|_| Error::Corrupt(format!("offset {offset} is beyond what can be stored")))
 }
