@@ -410,18 +410,18 @@ fn a_read_says_of_what_and_from_where() {
         validate::read_block_content(proto::ReadBlockContentRequest { session_id, block_id, offset })
     };
     let taken = block("blk_1", 7).unwrap();
-    let expected = validate::ReadBlockContent {
-        session_id: SessionId::new("ses_1"),
-        block_id: BlockId::new("blk_1"),
-        offset: 7,
-    };
+    let expected =
+        validate::ReadBlockContent { session_id: SessionId::new("ses_1"), block_id: BlockId::new("blk_1"), offset: 7 };
     assert_eq!(taken, expected);
     assert_eq!(block(&"x".repeat(256), i64::MAX).unwrap().offset, i64::MAX.unsigned_abs());
     refused(block("", 0), "block_id");
     refused(block(&"x".repeat(257), 0), "block_id");
     refused(block("a\0b", 0), "block_id");
     refused(block("blk_1", -1), "offset");
-    refused(validate::read_block_content(proto::ReadBlockContentRequest { block_id: "b".into(), ..Default::default() }), "session_id");
+    refused(
+        validate::read_block_content(proto::ReadBlockContentRequest { block_id: "b".into(), ..Default::default() }),
+        "session_id",
+    );
 
     let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let blob = |sha256: &str, offset| {

@@ -22,7 +22,8 @@ pub(super) async fn block(
         let (log, key, block_id) = (log.clone(), key.clone(), block_id.clone());
         async move {
             let piece = log.store().block_text(&key, &block_id, offset).await.map_err(|error| failure(error, &key))?;
-            let missing = || Failure::new(Reason::BlockNotFound, format!("there is no block {block_id} in the session"));
+            let missing =
+                || Failure::new(Reason::BlockNotFound, format!("there is no block {block_id} in the session"));
             piece.ok_or_else(|| missing().with("block_id", &block_id))
         }
     };

@@ -95,7 +95,12 @@ impl Waiting {
         }
         while anew || !data.is_empty() {
             let (piece, rest) = data.split_at(data.len().min(PIECE_BYTES));
-            self.beside.texts.push(TextPiece { block_id: id.clone(), offset: offset as u64, data: piece.to_vec(), anew });
+            self.beside.texts.push(TextPiece {
+                block_id: id.clone(),
+                offset: offset as u64,
+                data: piece.to_vec(),
+                anew,
+            });
             self.bytes += piece.len();
             (offset, data, anew) = (offset + piece.len(), rest, false);
         }

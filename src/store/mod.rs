@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, BlockId, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
-    Question, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-    WorkspaceFile,
+    Block, BlockId, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile,
+    ProfileId, Question, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
+    Turn, WorkspaceFile,
 };
 
 mod codec;
@@ -186,7 +186,18 @@ impl Batch {
     #[must_use]
     pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
         let (events, parts, stdin) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, beside: Beside::default(), deletes: false }
+        Self {
+            key,
+            epoch,
+            head,
+            events,
+            record: None,
+            parts,
+            exec: None,
+            stdin,
+            beside: Beside::default(),
+            deletes: false,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is kept of a log, and beside it: compaction, retention, and what only a file can show of them.
 
 use agent_runtime::{
-    domain::{Block, BlockState, Event, Kind, SessionState, Timestamp},
+    domain::{Block, BlockState, Event, Failure, Kind, Reason, SessionState, Timestamp},
+    log::{EventLog, Start},
     store::{Error, SqliteStore, Store},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
@@ -227,4 +228,41 @@ async fn the_next_process_goes_on_with_what_one_did_not_come_to() {
         resumes(&store, owner, 3).await;
     }
     store.close().await;
+}
+
+/// Whoever reads so slowly that retention passes is told, and what it was given before is whole.
+#[tokio::test]
+async fn a_watch_that_retention_passes_is_told() {
+    let store = std::sync::Arc::new(SqliteStore::in_memory().await.unwrap());
+    let tasks = tokio_util::task::TaskTracker::new();
+    let log = EventLog::start(std::sync::Arc::clone(&store) as std::sync::Arc<dyn Store>, &tasks);
+    let mut owner = Owner::create(&*store, key("t"), |_| {}).await;
+    for _ in 0..20 {
+        owner.append(&*store, (0..100).map(|_| log_line("x"))).await;
+    }
+    let from = |after| Start { after: Some(after), ..Start::default() };
+    let mut watch = log.watch(&owner.key, from(0)).await.unwrap().watch;
+    store.compact(after(&owner, 3000)).await.unwrap();
+    store.trim(after(&owner, 1500)).await.unwrap();
+    let first = watch.next().await.unwrap().unwrap();
+    assert_eq!(first.first().unwrap().event().sequence, 1);
+    let cursor = watch.cursor();
+    let refused = watch.next().await.unwrap_err();
+    let told = |failure: &Failure, after: i64| {
+        assert_eq!(failure.reason, Reason::SequenceTruncated);
+        assert_eq!(failure.metadata["after_sequence"], after.to_string());
+        assert_eq!(failure.metadata["oldest_sequence"], "1501");
+    };
+    told(&refused, cursor);
+    for after in [0, 1, 1499] {
+        told(&log.watch(&owner.key, from(after)).await.unwrap_err(), after);
+        let opened = log.watch(&owner.key, Start { or_snapshot: true, ..from(after) }).await.unwrap();
+        assert_eq!(opened.snapshot.unwrap(), owner.folded());
+    }
+    for after in [1500, 1501, 2001] {
+        assert!(log.watch(&owner.key, from(after)).await.unwrap().snapshot.is_none());
+    }
+    log.close();
+    tasks.close();
+    tasks.wait().await;
 }

@@ -77,7 +77,8 @@ async fn end(conn: &mut SqliteConnection, key: &SessionKey, block: &Block) -> Re
     if block.truncated_bytes == 0 {
         return Ok(inline);
     }
-    let sql = "SELECT byte_offset + length(data) FROM block_text WHERE tenant_id = ? AND session_id = ? AND block_id = ?
+    let sql =
+        "SELECT byte_offset + length(data) FROM block_text WHERE tenant_id = ? AND session_id = ? AND block_id = ?
         ORDER BY byte_offset DESC LIMIT 1";
     let query = sqlx::query_scalar::<_, i64>(sql).bind(key.tenant.as_str()).bind(key.session.as_str());
     let end = query.bind(block.block_id.as_str().as_bytes()).fetch_optional(conn).await?;
@@ -108,9 +109,9 @@ async fn beside(
     {
         let (at, piece): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
         let skip = usize::try_from(at).ok().and_then(|at| (offset + data.len()).checked_sub(at));
-        let fresh = skip.and_then(|skip| piece.get(skip..)).ok_or_else(|| {
-            Error::Corrupt(format!("the text of block {id} of {key} has a hole before byte {at}"))
-        })?;
+        let fresh = skip
+            .and_then(|skip| piece.get(skip..))
+            .ok_or_else(|| Error::Corrupt(format!("the text of block {id} of {key} has a hole before byte {at}")))?;
         data.extend_from_slice(&fresh[..fresh.len().min(Piece::BYTES - data.len())]);
     }
     Ok(())
