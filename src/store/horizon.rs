@@ -77,7 +77,9 @@ mod tests {
 
     fn horizon(events: &[Event]) -> i64 {
         let mut horizon = Horizon::after(0);
-        events.iter().for_each(|event| horizon.pass(event.sequence, tells(&event.kind)));
+        for event in events {
+            horizon.pass(event.sequence, tells(&event.kind));
+        }
         horizon.at()
     }
 

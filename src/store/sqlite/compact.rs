@@ -160,12 +160,15 @@ async fn scan(connections: &Connections, key: &SessionKey, from: i64, before: Ti
                         .map_err(|_| Error::Corrupt(format!("block of {key} at {last}: not UTF-8")))?;
                     horizon.pass(last, Tells::Growth(&BlockId::new(id)));
                 }
-                (None, Some(whole)) => match codec::decode(whole, format_args!("{key} at {last}"))? {
-                    Kind::BlockStart { block } | Kind::BlockComplete { block } => {
-                        horizon.pass(last, Tells::Whole(&block.block_id));
-                    }
-                    _ => return Err(Error::Corrupt(format!("event of {key} at {last}: no whole block"))),
-                },
+                (None, Some(whole)) => {
+                    let kind = codec::decode(whole, format_args!("{key} at {last}"))?;
+                    let (Kind::BlockStart { block } | Kind::BlockComplete { block }) = kind else {
+                        return Err(Error::Corrupt(format!(
+                            "event of {key} at {last}: stored as a block, but it is none"
+                        )));
+                    };
+                    horizon.pass(last, Tells::Whole(&block.block_id));
+                }
                 (None, None) => horizon.pass(last, Tells::Other),
             }
         }
