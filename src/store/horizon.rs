@@ -38,6 +38,11 @@ impl Horizon {
         self.at
     }
 
+    /// Some block has grown since it was told whole.
+    pub(super) fn is_open(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
     /// Takes the next event.
     pub(super) fn pass(&mut self, sequence: i64, tells: Tells<'_>) {
         match tells {

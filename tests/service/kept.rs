@@ -7,7 +7,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
-    Server, Sessions, check_ranges, fields, fold, get, play, reason, scripted, send, snapshot, stop, until, watch,
+    PATIENCE, Server, Sessions, check_ranges, fields, fold, get, play, reason, scripted, send, snapshot, stop, until,
+    watch,
 };
 
 /// A piece of text whose characters have 1 to 4 bytes, 103 in all.
@@ -40,6 +41,11 @@ async fn content(sessions: &mut Sessions, id: &str, block: &str, offset: i64) ->
         all.extend_from_slice(&response.data);
     }
     Ok(all)
+}
+
+/// What must come about before patience ends.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it does not come about")
 }
 
 async fn blob(sessions: &mut Sessions, id: &str, sha256: &str, offset: i64) -> Result<Vec<u8>, Status> {
@@ -146,9 +152,7 @@ async fn what_is_committed_of_a_long_text_outlives_a_crash_in_the_middle() {
     let first = content(&mut sessions, &id, "long", 0).await.expect("read");
     assert!(first.len() > INLINE && whole.as_bytes().starts_with(&first), "{}", first.len());
     // The rest follows, though no event tells of it.
-    while content(&mut sessions, &id, "long", 0).await.expect("read").len() < whole.len() {
-        tokio::task::yield_now().await;
-    }
+    soon(async { while content(&mut sessions, &id, "long", 0).await.expect("read").len() < whole.len() {} }).await;
     let folder = server.kill().expect("its own folder");
     let server = Server::start_on(folder.path(), &[]);
     let mut sessions = server.sessions().await;
@@ -234,17 +238,13 @@ async fn a_compacted_log_resumes_at_every_sequence() {
     // The next server finds what this one did not come to.
     let server = Server::start_on(folder.path(), &["--delta-window", "1", "--compact-after", "0"]);
     let mut sessions = server.sessions().await;
-    while deltas(&all(&mut sessions, &id, 0, head).await) > 0 {
-        tokio::task::yield_now().await;
-    }
+    soon(async { while deltas(&all(&mut sessions, &id, 0, head).await) > 0 {} }).await;
     resumes_everywhere(&mut sessions, &id, &live, head).await;
 
     // A turn under a server that compacts all the time: live, reload and log are one.
     let played = play(&mut sessions, &id, &interleaved()).await;
     let head = get(&mut sessions, &id).await.sequence;
-    while deltas(&all(&mut sessions, &id, 0, head).await) > 0 {
-        tokio::task::yield_now().await;
-    }
+    soon(async { while deltas(&all(&mut sessions, &id, 0, head).await) > 0 {} }).await;
     let (reloaded, _) = snapshot(&mut sessions, &id).await;
     assert_eq!(fold(&all(&mut sessions, &id, 0, head).await), reloaded);
     assert_eq!(fold(&played.events).blocks, reloaded.blocks);
@@ -259,12 +259,15 @@ async fn events_that_retention_removed_are_refused_by_name() {
     let id = scripted(&mut sessions).await.session_id;
     play_out(&mut sessions, &id).await;
     for _ in 0..2 {
-        let session = loop {
-            let session = get(&mut sessions, &id).await;
-            if session.oldest_sequence == session.sequence {
-                break session;
+        let session = soon(async {
+            loop {
+                let session = get(&mut sessions, &id).await;
+                if session.oldest_sequence == session.sequence {
+                    return session;
+                }
             }
-        };
+        })
+        .await;
         let head = session.sequence;
         let state = snapshot(&mut sessions, &id).await.0;
         assert!(state.blocks.len() > 1, "what the events made stays");
@@ -296,13 +299,8 @@ async fn events_that_retention_removed_are_refused_by_name() {
 /// Runs a turn to its end without looking back.
 async fn play_out(sessions: &mut Sessions, id: &str) {
     let (turn, _) = send(sessions, id, r#"[{"say":"some words"},{"count":20}]"#).await.expect("accepted");
-    loop {
-        let session = get(sessions, id).await;
-        if session.active_turn.is_none() {
-            assert_ne!(turn.turn_id, "");
-            break;
-        }
-    }
+    assert_ne!(turn.turn_id, "");
+    soon(async { while get(sessions, id).await.active_turn.is_some() {} }).await;
     stop(sessions, id).await;
 }
 

@@ -1,13 +1,13 @@
 //! What is kept of a log, and beside it: compaction, retention, and what only a file can show of them.
 
 use agent_runtime::{
-    domain::{Block, BlockState, Event, Failure, Kind, Reason, SessionState, Timestamp},
+    domain::{Block, BlockId, BlockState, Event, Failure, Kind, Reason, SessionState, Timestamp},
     log::{EventLog, Start},
-    store::{Error, SqliteStore, Store},
+    store::{Batch, Beside, BlobBytes, Error, SqliteStore, Store, TextPiece},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use crate::make::{Owner, delta, key, log_line, text_block};
+use crate::make::{Owner, delta, key, log_line, store_one, text_block};
 
 /// Whoever read up to any sequence goes on without a hole, and folds the state that the whole log folds to.
 pub(crate) async fn resumes(store: &dyn Store, owner: &Owner, page: usize) {
@@ -265,4 +265,30 @@ async fn a_watch_that_retention_passes_is_told() {
     log.close();
     tasks.close();
     tasks.wait().await;
+}
+
+#[tokio::test]
+async fn a_purge_leaves_nothing_in_any_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("store.db");
+    let store = SqliteStore::open(&db).await.unwrap();
+    let mut owner = Owner::create(&store, key("t"), |_| {}).await;
+    let beside = Beside {
+        texts: vec![TextPiece { block_id: BlockId::new("a"), offset: 0, data: b"text".into(), anew: true }],
+        blobs: vec![BlobBytes { sha256: "hash".into(), data: b"bytes".into() }],
+    };
+    let batch = owner.batch(interleaved());
+    store_one(&store, Batch { beside, ..batch }).await.unwrap();
+    owner.delete(&store).await;
+    store.purge(after(&owner, 100)).await.unwrap();
+    store.collect_blobs(after(&owner, 100)).await.unwrap();
+    let mut direct = SqliteConnectOptions::new().filename(&db).connect().await.unwrap();
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY name";
+    let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut direct).await.unwrap();
+    direct.close().await.unwrap();
+    assert!(tables.len() > 15, "{tables:?}");
+    for table in tables {
+        assert_eq!(count(&db, &table).await, i64::from(table == "session"), "{table}");
+    }
+    store.close().await;
 }
