@@ -6,7 +6,7 @@ use std::{collections::HashMap, mem};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::BlockId,
+    domain::{Block, BlockId},
     store::{Beside, BlobBytes, TextPiece},
 };
 
@@ -20,7 +20,7 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(super) struct Waiting {
     beside: Beside,
     bytes: usize,
-    /// The open blocks whose text was cut, as far as this owner saw all of it.
+    /// The open blocks whose text was cut. How much they lost stands here, because no event tells it before the last one.
     tails: HashMap<BlockId, Tail>,
 }
 
@@ -28,7 +28,9 @@ pub(super) struct Waiting {
 #[derive(Clone, Debug)]
 struct Tail {
     inline: usize,
-    hash: Sha256,
+    lost: usize,
+    /// `None`: an earlier owner saw the beginning.
+    hash: Option<Sha256>,
 }
 
 impl Waiting {
@@ -52,6 +54,11 @@ impl Waiting {
         mem::take(&mut self.beside)
     }
 
+    /// A block of this id begins, and is whole.
+    pub(super) fn forget(&mut self, id: &BlockId) {
+        self.tails.remove(id);
+    }
+
     /// Forgets the blocks that are not open any more.
     pub(super) fn prune(&mut self, is_open: impl Fn(&BlockId) -> bool) {
         self.tails.retain(|id, _| is_open(id));
@@ -63,20 +70,28 @@ impl Waiting {
         self.beside.blobs.push(BlobBytes { sha256, data });
     }
 
+    /// How much of a block's text is not inline so far.
+    pub(super) fn lost(&self, block: &Block) -> usize {
+        let told = || usize::try_from(block.truncated_bytes).unwrap_or(0);
+        self.tails.get(&block.block_id).map_or_else(told, |tail| tail.lost)
+    }
+
     /// The text of a block goes on: `cut` bytes of it were lost before, after `inline` ones.
     pub(super) fn grow(&mut self, id: &BlockId, inline: usize, cut: usize, lost: &str) {
         if cut == 0 {
             return self.put(id, inline, lost);
         }
-        if let Some(tail) = self.tails.get_mut(id) {
-            tail.hash.update(lost);
+        let tail = self.tails.entry(id.clone()).or_insert(Tail { inline, lost: cut, hash: None });
+        tail.lost = cut + lost.len();
+        if let Some(hash) = &mut tail.hash {
+            hash.update(lost);
         }
         self.push(id, inline + cut, lost.as_bytes(), false);
     }
 
     /// The text of a block was told whole; all but `inline` bytes of it are lost. Nothing is written twice.
     pub(super) fn put(&mut self, id: &BlockId, inline: usize, lost: &str) {
-        let tail = Tail { inline, hash: Sha256::new_with_prefix(lost) };
+        let tail = Tail { inline, lost: lost.len(), hash: Some(Sha256::new_with_prefix(lost)) };
         let known = self.tails.get(id).is_some_and(|held| held.is(&tail));
         self.tails.insert(id.clone(), tail);
         if !known {
@@ -109,7 +124,8 @@ impl Waiting {
 
 impl Tail {
     fn is(&self, other: &Self) -> bool {
-        self.inline == other.inline && self.hash.clone().finalize() == other.hash.clone().finalize()
+        let hash = |tail: &Self| tail.hash.clone().map(Sha256::finalize);
+        self.hash.is_some() && self.inline == other.inline && self.lost == other.lost && hash(self) == hash(other)
     }
 }
 

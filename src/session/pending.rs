@@ -155,6 +155,7 @@ impl Pending {
         for mut block in open {
             block.state = BlockState::Interrupted;
             block.complete_time = Some(self.time());
+            block.truncated_bytes = self.lost(&block);
             match &mut block.content {
                 Content::ToolUse(tool) => tool.status = ExecutionStatus::Failed,
                 Content::Subagent(call) => call.status = ExecutionStatus::Failed,
@@ -178,6 +179,8 @@ impl Pending {
         let truncated_bytes = bytes(&lost);
         if truncated_bytes > 0 {
             self.beside.put(&block_id, content.text().len(), &lost);
+        } else {
+            self.beside.forget(&block_id);
         }
         Block {
             block_id,
@@ -207,7 +210,7 @@ impl Pending {
         let Some(held) = block.content.growing().map(str::len) else {
             return self.nonsense("adds to a block that does not grow", block_id);
         };
-        let (already_cut, conversation_id) = (block.truncated_bytes, block.conversation_id.clone());
+        let (already_cut, conversation_id) = (self.beside.lost(block), block.conversation_id.clone());
         let room = if already_cut > 0 { 0 } else { bounds::MAX_INLINE_BLOCK_BYTES.saturating_sub(held) };
         let lost = bounds::cut(&mut text, room);
         let inline = held + text.len();
@@ -220,14 +223,11 @@ impl Pending {
             );
         }
         if !lost.is_empty() {
-            self.beside.grow(block_id, inline, usize::try_from(already_cut).unwrap_or(0), &lost);
-            let truncated_bytes = already_cut.saturating_add(bytes(&lost));
+            self.beside.grow(block_id, inline, already_cut, &lost);
             if already_cut == 0 {
                 // Said once, when the text stops growing; the final number comes with the complete block.
-                let patch = BlockPatch { truncated_bytes: Some(truncated_bytes), ..BlockPatch::default() };
+                let patch = BlockPatch { truncated_bytes: Some(bytes(&lost)), ..BlockPatch::default() };
                 self.record(conversation_id, None, Kind::BlockUpdate { block_id: block_id.clone(), patch });
-            } else if let Some(block) = self.state.blocks.iter_mut().find(|block| block.block_id == *block_id) {
-                block.truncated_bytes = truncated_bytes;
             }
         }
     }
@@ -280,7 +280,8 @@ impl Pending {
             block.complete_time = Some(now);
             return self.record(conversation_id, None, Kind::BlockStart { block });
         };
-        let mut block = Block { state: BlockState::Complete, complete_time: Some(now), ..open };
+        let truncated_bytes = self.lost(&open);
+        let mut block = Block { state: BlockState::Complete, complete_time: Some(now), truncated_bytes, ..open };
         if let Some(mut content) = content {
             let mut lost = bounds::content(&mut content);
             let was_cut = block.truncated_bytes > 0;
@@ -309,7 +310,13 @@ impl Pending {
         }
         block.state = BlockState::Complete;
         block.complete_time = Some(now);
+        block.truncated_bytes = self.lost(&block);
         self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+    }
+
+    /// Bytes of a block's text that are not inline so far.
+    fn lost(&self, block: &Block) -> i64 {
+        i64::try_from(self.beside.lost(block)).unwrap_or(i64::MAX)
     }
 
     fn used(&mut self, conversation_id: ConversationId, usage: Usage, model: String) {

@@ -153,6 +153,10 @@ async fn what_is_committed_of_a_long_text_outlives_a_crash_in_the_middle() {
     assert!(first.len() > INLINE && whole.as_bytes().starts_with(&first), "{}", first.len());
     // The rest follows, though no event tells of it.
     soon(async { while content(&mut sessions, &id, "long", 0).await.expect("read").len() < whole.len() {} }).await;
+    // What is shown meanwhile is what the events say.
+    let head = get(&mut sessions, &id).await.sequence;
+    let shown = snapshot(&mut sessions, &id).await.0.blocks;
+    assert_eq!(fold(&all(&mut sessions, &id, 0, head).await).blocks, shown);
     let folder = server.kill().expect("its own folder");
     let server = Server::start_on(folder.path(), &[]);
     let mut sessions = server.sessions().await;
