@@ -22,7 +22,7 @@ use crate::{
 /// Events that one read transaction looks at.
 const READ: i64 = 10_000;
 /// Sequences whose deltas one transaction removes.
-const STEP: i64 = 4_000;
+const STEP: i64 = 2_000;
 
 /// Logs that grew since they were looked at, and how far each was read.
 #[derive(Debug, Default)]

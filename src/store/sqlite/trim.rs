@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Sequences that one transaction removes.
-const STEP: i64 = 4_000;
+const STEP: i64 = 2_000;
 
 /// Removes events that are older than `before`, as far as logs are compacted, but never the newest of a session.
 pub(super) async fn trim(connections: &Connections, before: Timestamp) -> Result<(), Error> {
