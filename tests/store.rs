@@ -1,11 +1,15 @@
 //! The conformance suite of stores, run against every implementation there is, and what is special about a file.
 
+#[path = "store/beside.rs"]
+mod beside;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/groups.rs"]
 mod groups;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/kept.rs"]
+mod kept;
 #[path = "store/load.rs"]
 mod load;
 #[path = "store/make.rs"]
@@ -70,6 +74,11 @@ conformance! {
     reads::what_runs_is_found,
     reads::profiles_have_revisions,
     reads::readers_see_one_moment,
+    beside::the_text_of_a_block_is_what_is_inline_and_the_rest,
+    beside::bytes_are_there_for_those_who_name_them,
+    kept::every_cut_of_a_compacted_log_folds_to_the_same_state,
+    kept::text_that_is_open_or_young_keeps_its_deltas,
+    kept::events_that_are_old_go_but_never_the_newest,
     writes::a_caller_may_give_up_at_any_point,
     writes::a_closed_store_says_so,
     requests::a_call_is_stored_with_its_effect_or_not_at_all,

@@ -379,6 +379,7 @@ fn view(id: usize) -> SessionView {
     session.create_time = Timestamp(i64::try_from(1000 - id).unwrap());
     SessionView {
         session,
+        oldest_sequence: 1,
         active_turn: None,
         queued_turns: Vec::new(),
         open_permissions: Vec::new(),
@@ -487,4 +488,37 @@ fn pages_of_profiles_follow_each_other() {
     let second =
         validate::list_profiles(proto::ListProfilesRequest { page_size: 1, page_token: page.next_page_token }).unwrap();
     assert_eq!(second.after, Some(("a".into(), ProfileId::new("prof_a"))));
+}
+
+#[test]
+fn a_read_says_of_what_and_from_where() {
+    let block = |block_id: &str, offset| {
+        let (session_id, block_id) = ("ses_1".into(), block_id.into());
+        validate::read_block_content(proto::ReadBlockContentRequest { session_id, block_id, offset })
+    };
+    let taken = block("blk_1", 7).unwrap();
+    let expected =
+        validate::ReadBlockContent { session_id: SessionId::new("ses_1"), block_id: BlockId::new("blk_1"), offset: 7 };
+    assert_eq!(taken, expected);
+    assert_eq!(block(&"x".repeat(256), i64::MAX).unwrap().offset, i64::MAX.unsigned_abs());
+    refused(block("", 0), "block_id");
+    refused(block(&"x".repeat(257), 0), "block_id");
+    refused(block("a\0b", 0), "block_id");
+    refused(block("blk_1", -1), "offset");
+    refused(
+        validate::read_block_content(proto::ReadBlockContentRequest { block_id: "b".into(), ..Default::default() }),
+        "session_id",
+    );
+
+    let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let blob = |sha256: &str, offset| {
+        validate::read_blob(proto::ReadBlobRequest { session_id: "ses_1".into(), sha256: sha256.into(), offset })
+    };
+    let expected = validate::ReadBlob { session_id: SessionId::new("ses_1"), sha256: hash.into(), offset: 3 };
+    assert_eq!(blob(hash, 3).unwrap(), expected);
+    for other in ["", &hash[1..], &hash.to_uppercase(), &format!("{hash}0"), &hash.replace('e', "g")] {
+        refused(blob(other, 0), "sha256");
+    }
+    refused(blob(hash, -1), "offset");
+    refused(validate::read_blob(proto::ReadBlobRequest { sha256: hash.into(), ..Default::default() }), "session_id");
 }

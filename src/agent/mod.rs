@@ -108,6 +108,13 @@ pub enum Draft {
         /// Model in use; empty: unchanged.
         model: String,
     },
+    /// Bytes that a block which follows names by their hash.
+    Blob {
+        /// SHA-256, lower-case hex.
+        sha256: String,
+        /// The bytes.
+        data: Vec<u8>,
+    },
     /// Something failed, and it is no turn.
     Error(SessionError),
     /// A line for people who look after the runtime.

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::dev;
 
+mod age;
 mod agents;
 mod connect;
 mod error;

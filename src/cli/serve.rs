@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, builder::FalseyValueParser};
 
-use super::{INTERRUPTED, connect::Common, error::Error, signals::Signals};
+use super::{INTERRUPTED, age, connect::Common, error::Error, signals::Signals};
 use crate::server::{Config, Server};
 
 /// Flags of `serve`.
@@ -50,12 +50,30 @@ pub(super) struct Args {
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
+    /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
+    #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
+    compact_after: u64,
+    /// Remove events that are older, for example 30d or 12h: watches can resume no further back. Sessions, blocks and
+    /// turns stay. Without it all events are kept.
+    #[arg(long, env = "AGENT_RUNTIME_RETAIN_EVENTS", value_name = "AGE", value_parser = age::parse)]
+    retain_events: Option<Duration>,
 }
 
 impl Args {
     fn config(self, data: PathBuf) -> Config {
-        let Self { listen, no_auth, insecure, tls_cert, tls_key, cors_origins, claude_code, sandbox, delta_window } =
-            self;
+        let Self {
+            listen,
+            no_auth,
+            insecure,
+            tls_cert,
+            tls_key,
+            cors_origins,
+            claude_code,
+            sandbox,
+            delta_window,
+            compact_after,
+            retain_events,
+        } = self;
         Config {
             listen,
             data,
@@ -66,6 +84,8 @@ impl Args {
             claude_code,
             sandbox,
             delta_window: Duration::from_millis(delta_window),
+            compact_after: Duration::from_secs(compact_after),
+            retain_events,
         }
     }
 }

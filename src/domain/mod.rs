@@ -15,6 +15,7 @@ mod request;
 mod sandbox;
 mod session;
 mod state;
+mod text;
 mod time;
 mod turn;
 mod usage;

@@ -44,6 +44,9 @@ pub enum FirstAnswer {
     Stopped {
         /// As it was then.
         session: Box<Session>,
+        /// First sequence that its log had.
+        #[serde(default = "from_the_first")]
+        oldest_sequence: i64,
     },
     /// A session was deleted.
     Deleted,
@@ -72,4 +75,8 @@ impl Remembered {
         let retention = i64::try_from(REQUEST_RETENTION.as_micros()).unwrap_or(i64::MAX);
         Self { request, answer, expires: Timestamp(Timestamp::now().0.saturating_add(retention)) }
     }
+}
+
+fn from_the_first() -> i64 {
+    1
 }

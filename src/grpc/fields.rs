@@ -31,8 +31,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
     "SessionService/WatchSessions",
-    "SessionService/ReadBlockContent",
-    "SessionService/ReadBlob",
     "SessionService/ExportTranscript",
     "WorkspaceService/ListFiles",
     "WorkspaceService/ReadFile",
@@ -165,6 +163,22 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("order", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
             ("page_size", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
             ("page_token", Effective("tests/validate.rs::pages_of_blocks_follow_each_other")),
+        ],
+    ),
+    (
+        "ReadBlockContentRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+            ("block_id", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+            ("offset", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+        ],
+    ),
+    (
+        "ReadBlobRequest",
+        &[
+            ("session_id", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+            ("sha256", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+            ("offset", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
         ],
     ),
     (

@@ -4,10 +4,12 @@
 //! It knows no SQL and no sandbox. Handlers are thin: validate, one call into the core, convert.
 
 mod access;
+mod content;
 pub mod convert;
 pub mod fields;
 mod frame;
 pub mod page;
+mod pieces;
 mod profiles;
 mod runtime;
 mod sessions;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    caller,
+    caller, content,
     frame::Frame,
     status::not_implemented,
     validate,
@@ -209,13 +209,17 @@ impl SessionService for Sessions {
 
     async fn read_block_content(
         &self,
-        _: Request<proto::ReadBlockContentRequest>,
+        request: Request<proto::ReadBlockContentRequest>,
     ) -> Answer<Self::ReadBlockContentStream> {
-        Err(not_implemented("SessionService/ReadBlockContent"))
+        let caller = caller(request.extensions())?;
+        let wanted = validate::read_block_content(request.into_inner())?;
+        Ok(Response::new(content::block(self.manager.log().clone(), caller.tenant, wanted).await?))
     }
 
-    async fn read_blob(&self, _: Request<proto::ReadBlobRequest>) -> Answer<Self::ReadBlobStream> {
-        Err(not_implemented("SessionService/ReadBlob"))
+    async fn read_blob(&self, request: Request<proto::ReadBlobRequest>) -> Answer<Self::ReadBlobStream> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::read_blob(request.into_inner())?;
+        Ok(Response::new(content::blob(self.manager.log().clone(), caller.tenant, wanted).await?))
     }
 
     async fn export_transcript(

@@ -107,7 +107,7 @@ impl EventLog {
     /// Opens a watch.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::SequenceAhead`], [`Reason::SessionReplaced`],
+    /// [`Reason::SessionNotFound`], [`Reason::SequenceTruncated`], [`Reason::SequenceAhead`], [`Reason::SessionReplaced`],
     /// [`Reason::StorageUnavailable`].
     pub async fn watch(&self, key: &SessionKey, start: Start) -> Result<Opened, Failure> {
         watch::open(self, key, start).await

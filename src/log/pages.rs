@@ -34,11 +34,14 @@ pub(super) struct Page {
     pub(super) segment: Option<Arc<Segment>>,
     /// Sequence of the newest event there was.
     pub(super) head: i64,
+    /// Sequence of the newest event that retention had removed.
+    pub(super) trimmed: i64,
 }
 
 impl Page {
     pub(super) fn new(page: EventPage) -> Self {
-        Self { segment: Segment::read(page.events).map(Arc::new), head: page.head }
+        let EventPage { events, head, trimmed, uid: _, deleted: _ } = page;
+        Self { segment: Segment::read(events).map(Arc::new), head, trimmed }
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
         return Err(Failure::session_not_found(&key.session));
     }
     let (uid, mut head) = (page.uid.clone(), page.head);
-    let refusal = refuse(&start, after, head, &uid);
+    let refusal = refuse(&start, after, head, &uid).or_else(|| truncated(start.after?, page.trimmed));
     let mut watch = Watch {
         log: log.clone(),
         key: key.clone(),
@@ -112,6 +112,13 @@ fn refuse(start: &Start, after: i64, head: i64, uid: &LogUid) -> Option<Failure>
     None
 }
 
+/// Retention removed what follows the sequence.
+fn truncated(after: i64, trimmed: i64) -> Option<Failure> {
+    let message = format!("the events after {after} are no longer kept; ask for a snapshot");
+    let failure = || Failure::new(Reason::SequenceTruncated, message).with("after_sequence", after);
+    (after < trimmed).then(|| failure().with("oldest_sequence", trimmed + 1))
+}
+
 impl Watch {
     /// The newest sequence that what was handed out stands for, or where the watch began.
     #[must_use]
@@ -147,7 +154,8 @@ impl Watch {
     /// nothing.
     ///
     /// # Errors
-    /// [`Reason::StorageUnavailable`]; the watch can be asked again.
+    /// [`Reason::StorageUnavailable`]; the watch can be asked again. [`Reason::SequenceTruncated`] when it was so slow
+    /// that retention passed it.
     pub async fn next(&mut self) -> Result<Option<Vec<Shown>>, Failure> {
         loop {
             let mut shown = Vec::new();
@@ -159,6 +167,9 @@ impl Watch {
                     Some(page) => page,
                     None => self.seat.pages().after(self.log.store(), &self.key, self.seen).await?,
                 };
+                if let Some(refusal) = truncated(self.seen, page.trimmed) {
+                    return Err(refusal);
+                }
                 if let Some(segment) = &page.segment {
                     self.look_at(segment, &mut shown);
                 }

@@ -34,6 +34,10 @@ pub struct Config {
     pub sandbox: String,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
+    /// Age at which deltas go, once their text was told whole.
+    pub compact_after: Duration,
+    /// Age at which whole events go; `None`: they stay.
+    pub retain_events: Option<Duration>,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 
 mod auth;
 mod config;
+mod keep;
 mod key;
 mod oversize;
 mod routes;
@@ -40,10 +41,6 @@ const MAX_STREAMS: u32 = 1024;
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
 const SESSIONS_GRACE: Duration = Duration::from_secs(20);
-/// Time between a session's deletion and the removal of what is stored of it, so that whoever watches can read its end.
-const PURGE_AFTER: Duration = Duration::from_mins(10);
-/// How often deleted sessions are looked for.
-const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Deltas of a session that nobody watches are gathered for this long.
@@ -106,7 +103,7 @@ impl Server {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving =
             tasks.spawn(server.add_routes(routes).serve_with_incoming_shutdown(incoming, ends.cancelled_owned()));
-        tasks.spawn(purge(manager.clone(), drain.clone()));
+        keep::start(&config, &manager, &store, &tasks, &drain);
         store.advertise(&addr.to_string())?;
         Ok(Self { addr, key, manager, provider, store, health, drain, serving, tasks })
     }
@@ -220,13 +217,4 @@ async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
         etag: "1".to_owned(),
     };
     Ok(store.put_profile(&tenant, &profile, None).await?)
-}
-
-async fn purge(manager: Manager, drain: CancellationToken) {
-    let micros = i64::try_from(PURGE_AFTER.as_micros()).expect("minutes fit");
-    while drain.run_until_cancelled(tokio::time::sleep(PURGE_EVERY)).await.is_some() {
-        if let Err(failure) = manager.purge(Timestamp(Timestamp::now().0 - micros)).await {
-            tracing::warn!(%failure, "deleted sessions could not be purged; trying again later");
-        }
-    }
 }

@@ -42,6 +42,7 @@ pub(super) struct Actor {
     shared: Arc<Shared>,
     key: SessionKey,
     epoch: Epoch,
+    oldest_sequence: i64,
     pending: Pending,
     commands: mpsc::Receiver<Command>,
     side: Side,
@@ -72,6 +73,7 @@ impl Actor {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
+            oldest_sequence: acquired.oldest_sequence,
             pending: Pending::new(acquired.open),
             commands,
             side: Side::Off,
@@ -157,9 +159,11 @@ impl Actor {
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
-                self.remember(request, || FirstAnswer::Stopped { session: Box::new(session.clone()) });
-                let answer =
-                    Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| once::bare(session)))));
+                let oldest = self.oldest_sequence;
+                let first = || FirstAnswer::Stopped { session: Box::new(session.clone()), oldest_sequence: oldest };
+                self.remember(request, first);
+                let view = once::stopped(session, oldest);
+                let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| view))));
                 self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
             Command::Delete { etag, by, request, reply } => {
@@ -452,6 +456,7 @@ impl Actor {
             exec,
             stdin: std::mem::take(&mut self.stdin),
             calls: std::mem::take(&mut self.calls),
+            beside: drained.beside,
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };

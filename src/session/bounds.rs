@@ -24,6 +24,12 @@ pub(super) fn clip(text: &mut String, max: usize) -> usize {
     lost
 }
 
+/// Cuts a text, and returns what it lost.
+pub(super) fn cut(text: &mut String, max: usize) -> String {
+    let keep = prefix(text, max).len();
+    text.split_off(keep)
+}
+
 /// Cuts text that is not a block's growing one.
 pub(super) fn clip_text(mut text: String) -> String {
     clip(&mut text, MAX_TEXT_BYTES);
@@ -38,72 +44,75 @@ pub(super) fn block_id(id: BlockId) -> BlockId {
     BlockId::new(format!("{:x}", Sha256::digest(id.as_str().as_bytes())))
 }
 
-/// Cuts a block's content and returns how many bytes of its growing text were cut off.
-pub(super) fn content(content: &mut Content) -> i64 {
-    let lost = match content {
+/// Cuts a block's content and returns what of its text was cut off.
+pub(super) fn content(content: &mut Content) -> String {
+    match content {
         Content::AssistantText { text, model } => {
             clip(model, MAX_TEXT_BYTES);
-            clip(text, MAX_INLINE_BLOCK_BYTES)
+            cut(text, MAX_INLINE_BLOCK_BYTES)
         }
         Content::Thinking { text, summary } => {
             clip(summary, MAX_TEXT_BYTES);
-            clip(text, MAX_INLINE_BLOCK_BYTES)
+            cut(text, MAX_INLINE_BLOCK_BYTES)
         }
         Content::ToolUse(tool) => {
             for text in [&mut tool.tool_use_id, &mut tool.tool_name, &mut tool.display_name, &mut tool.description] {
                 clip(text, MAX_TEXT_BYTES);
             }
-            clip(&mut tool.input_json, MAX_INLINE_BLOCK_BYTES)
+            cut(&mut tool.input_json, MAX_INLINE_BLOCK_BYTES)
         }
         Content::ToolResult(result) => {
             clip(&mut result.tool_use_id, MAX_TEXT_BYTES);
-            result.output.as_mut().map_or(0, tool_output)
+            result.output.as_mut().map_or_else(String::new, tool_output)
         }
-        Content::UserMessage(_) => 0,
+        Content::UserMessage(_) => String::new(),
         Content::System { message, metadata_json, .. } => {
             clip(message, MAX_TEXT_BYTES);
             if metadata_json.len() > MAX_TEXT_BYTES {
                 // Half a JSON text is none.
                 metadata_json.clear();
             }
-            0
+            String::new()
         }
         Content::Subagent(call) => {
             for text in [&mut call.name, &mut call.input, &mut call.output, &mut call.tool_use_id] {
                 clip(text, MAX_TEXT_BYTES);
             }
-            0
+            String::new()
         }
         Content::Error { code, message } => {
             clip(code, MAX_TEXT_BYTES);
             clip(message, MAX_TEXT_BYTES);
-            0
+            String::new()
         }
-    };
-    i64::try_from(lost).unwrap_or(i64::MAX)
+    }
 }
 
-fn tool_output(output: &mut ToolOutput) -> usize {
+fn tool_output(output: &mut ToolOutput) -> String {
     match output {
-        ToolOutput::Text(text) => clip(text, MAX_INLINE_BLOCK_BYTES),
+        ToolOutput::Text(text) => cut(text, MAX_INLINE_BLOCK_BYTES),
         ToolOutput::Json(json) if json.len() > MAX_INLINE_BLOCK_BYTES => {
             // Half a JSON text is only text.
             let mut text = std::mem::take(json);
-            let lost = clip(&mut text, MAX_INLINE_BLOCK_BYTES);
+            let lost = cut(&mut text, MAX_INLINE_BLOCK_BYTES);
             *output = ToolOutput::Text(text);
             lost
         }
-        ToolOutput::Json(_) => 0,
+        ToolOutput::Json(_) => String::new(),
         ToolOutput::Parts(parts) => {
             let mut room = MAX_INLINE_BLOCK_BYTES;
-            let mut lost = 0;
+            let mut lost = String::new();
             for part in parts {
                 match part {
                     ContentPart::Text(text) | ContentPart::ImageUri(text) | ContentPart::FilePath(text) => {
-                        lost += clip(text, room);
-                        room -= text.len();
+                        lost.push_str(&cut(text, room));
+                        // What is kept is a prefix: after the first cut nothing more is.
+                        room = if lost.is_empty() { room - text.len() } else { 0 };
                     }
-                    ContentPart::Image(_) | ContentPart::Attachment(_) => {}
+                    ContentPart::Image(blob) | ContentPart::Attachment(blob) => {
+                        clip(&mut blob.media_type, MAX_ID_BYTES);
+                        clip(&mut blob.name, MAX_ID_BYTES);
+                    }
                 }
             }
             lost

@@ -18,7 +18,7 @@ use super::{
     actor::Actor,
     launch,
     once::{self, Recall},
-    pending::Pending,
+    pending::{Drained, Pending},
     shared::Shared,
     turn::{Accepted, Prompt},
 };
@@ -128,7 +128,7 @@ impl Manager {
         }
         let record = pending.state().session.clone();
         let turn = accepted.as_ref().map(|(accepted, _)| accepted.turn.clone());
-        let created = Created { view: once::with_turn(record, turn.clone()), turn, sequence };
+        let created = Created { view: once::created(record, turn.clone()), turn, sequence };
         let call = request.map(|request| Remembered::now(request, created.clone().into()));
         // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
         let (sender, commands) = mpsc::channel(QUEUE);
@@ -153,8 +153,8 @@ impl Manager {
     ) -> Result<(), Failure> {
         let drained = pending.drain();
         let (record, parts) = parts_of(pending.state(), &drained.changes);
-        let calls = call.into_iter().collect();
-        let batch = Batch { events: drained.events, record, parts, calls, ..Batch::new(key.clone(), 0, drained.head) };
+        let (calls, Drained { head, events, changes: _, beside }) = (call.into_iter().collect(), drained);
+        let batch = Batch { events, record, parts, calls, beside, ..Batch::new(key.clone(), 0, head) };
         self.shared.log.create(session, &batch).await
     }
 

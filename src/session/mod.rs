@@ -5,6 +5,7 @@
 
 mod actor;
 mod after;
+mod beside;
 mod bounds;
 mod config;
 mod follow;

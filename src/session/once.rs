@@ -109,14 +109,19 @@ impl Drop for Flight {
 }
 
 /// A session with the turn that holds it, as calls answer.
-pub(super) fn with_turn(session: Session, active_turn: Option<Turn>) -> SessionView {
+fn view(session: Session, oldest_sequence: i64, active_turn: Option<Turn>) -> SessionView {
     let (queued_turns, open_permissions, open_questions) = (Vec::new(), Vec::new(), Vec::new());
-    SessionView { session, active_turn, queued_turns, open_permissions, open_questions }
+    SessionView { session, oldest_sequence, active_turn, queued_turns, open_permissions, open_questions }
 }
 
-/// A session that nothing is left of but its record.
-pub(super) fn bare(session: Session) -> SessionView {
-    with_turn(session, None)
+/// A session that is new: nothing of its log is gone.
+pub(super) fn created(session: Session, active_turn: Option<Turn>) -> SessionView {
+    view(session, 1, active_turn)
+}
+
+/// A session in which nothing is at work.
+pub(super) fn stopped(session: Session, oldest_sequence: i64) -> SessionView {
+    view(session, oldest_sequence, None)
 }
 
 impl From<Created> for FirstAnswer {
@@ -146,10 +151,10 @@ macro_rules! recall {
 recall! {
     Created: FirstAnswer::Created { session, turn, sequence } => {
         let turn = turn.map(|turn| *turn);
-        Created { view: with_turn(*session, turn.clone()), turn, sequence }
+        Created { view: created(*session, turn.clone()), turn, sequence }
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
-    SessionView: FirstAnswer::Stopped { session } => bare(*session);
+    SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
 }

@@ -9,9 +9,10 @@ use crate::{
         Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecutionStatus,
         Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
     },
+    store::Beside,
 };
 
-use super::bounds;
+use super::{beside::Waiting, bounds};
 
 /// Bytes of one delta, after which the next one begins.
 const DELTA_BYTES: usize = 4096;
@@ -24,6 +25,7 @@ pub(super) struct Pending {
     state: SessionState,
     events: Vec<Event>,
     changes: Vec<Change>,
+    beside: Waiting,
     urgent: bool,
     bytes: usize,
 }
@@ -34,12 +36,13 @@ pub(super) struct Drained {
     pub(super) head: i64,
     pub(super) events: Vec<Event>,
     pub(super) changes: Vec<Change>,
+    pub(super) beside: Beside,
 }
 
 impl Pending {
     /// From what is stored. Only what is open is needed.
     pub(super) fn new(state: SessionState) -> Self {
-        Self { state, events: Vec::new(), changes: Vec::new(), urgent: false, bytes: 0 }
+        Self { state, events: Vec::new(), changes: Vec::new(), beside: Waiting::default(), urgent: false, bytes: 0 }
     }
 
     /// The state with everything decided in it.
@@ -54,17 +57,17 @@ impl Pending {
 
     /// There is nothing to submit.
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events.is_empty() && self.beside.is_empty()
     }
 
     /// Something waits that is not only text, or more text than one delta takes.
     pub(super) fn is_urgent(&self) -> bool {
-        self.urgent || self.bytes >= DELTA_BYTES
+        self.urgent || self.bytes >= DELTA_BYTES || self.beside.is_urgent()
     }
 
     /// About how many bytes wait.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.beside.bytes()
     }
 
     /// Takes what waits. What is over is forgotten: the store has it.
@@ -73,7 +76,7 @@ impl Pending {
         let head = self.head() - i64::try_from(events.len()).expect("a batch is small");
         self.urgent = false;
         self.bytes = 0;
-        Drained { head, events, changes: std::mem::take(&mut self.changes) }
+        Drained { head, events, changes: std::mem::take(&mut self.changes), beside: self.beside.drain() }
     }
 
     /// Forgets what is over and stored with the batch that was drained; call it after the parts were taken.
@@ -83,6 +86,8 @@ impl Pending {
         self.state.permissions.retain(|permission| permission.resolution.is_none());
         self.state.questions.retain(|question| question.resolution.is_none());
         self.state.files.clear();
+        let state = &self.state;
+        self.beside.prune(|id| state.block(id).is_some());
     }
 
     /// Records that something happened.
@@ -129,6 +134,7 @@ impl Pending {
             Draft::Complete { conversation_id, block_id, content } => self.complete(conversation_id, block_id, content),
             Draft::CompleteTool { block_id, status } => self.complete_tool(&bounds::block_id(block_id), status),
             Draft::Used { conversation_id, usage, model } => self.used(conversation_id, usage, model),
+            Draft::Blob { sha256, data } => self.beside.blob(sha256, data),
             Draft::Error(error) => self.record_session(None, Kind::ErrorOccurred { error }),
             Draft::Log(level, message) => self.log(level, message),
             Draft::Unparsed { raw, truncated_bytes } => {
@@ -149,6 +155,7 @@ impl Pending {
         for mut block in open {
             block.state = BlockState::Interrupted;
             block.complete_time = Some(self.time());
+            block.truncated_bytes = self.lost(&block);
             match &mut block.content {
                 Content::ToolUse(tool) => tool.status = ExecutionStatus::Failed,
                 Content::Subagent(call) => call.status = ExecutionStatus::Failed,
@@ -167,8 +174,14 @@ impl Pending {
         self.state.block(id).filter(|block| block.state == BlockState::Streaming)
     }
 
-    fn new_block(&self, conversation_id: ConversationId, block_id: BlockId, mut content: Content) -> Block {
-        let truncated_bytes = bounds::content(&mut content);
+    fn new_block(&mut self, conversation_id: ConversationId, block_id: BlockId, mut content: Content) -> Block {
+        let lost = bounds::content(&mut content);
+        let truncated_bytes = bytes(&lost);
+        if truncated_bytes > 0 {
+            self.beside.put(&block_id, content.text().len(), &lost);
+        } else {
+            self.beside.forget(&block_id);
+        }
         Block {
             block_id,
             conversation_id,
@@ -197,9 +210,10 @@ impl Pending {
         let Some(held) = block.content.growing().map(str::len) else {
             return self.nonsense("adds to a block that does not grow", block_id);
         };
-        let (already_cut, conversation_id) = (block.truncated_bytes, block.conversation_id.clone());
+        let (already_cut, conversation_id) = (self.beside.lost(block), block.conversation_id.clone());
         let room = if already_cut > 0 { 0 } else { bounds::MAX_INLINE_BLOCK_BYTES.saturating_sub(held) };
-        let lost = bounds::clip(&mut text, room);
+        let lost = bounds::cut(&mut text, room);
+        let inline = held + text.len();
         if !text.is_empty() && !self.merge(block_id, &text) {
             let offset = i64::try_from(held).expect("a block's text is small");
             self.record(
@@ -208,14 +222,12 @@ impl Pending {
                 Kind::BlockDelta { block_id: block_id.clone(), delta: text, offset },
             );
         }
-        if lost > 0 {
-            let truncated_bytes = already_cut + i64::try_from(lost).unwrap_or(i64::MAX);
+        if !lost.is_empty() {
+            self.beside.grow(block_id, inline, already_cut, &lost);
             if already_cut == 0 {
                 // Said once, when the text stops growing; the final number comes with the complete block.
-                let patch = BlockPatch { truncated_bytes: Some(truncated_bytes), ..BlockPatch::default() };
+                let patch = BlockPatch { truncated_bytes: Some(bytes(&lost)), ..BlockPatch::default() };
                 self.record(conversation_id, None, Kind::BlockUpdate { block_id: block_id.clone(), patch });
-            } else if let Some(block) = self.state.blocks.iter_mut().find(|block| block.block_id == *block_id) {
-                block.truncated_bytes = truncated_bytes;
             }
         }
     }
@@ -244,10 +256,13 @@ impl Pending {
         let Some(block) = self.open_block(&block_id) else {
             return self.nonsense("changes a block that is not open", &block_id);
         };
-        let conversation_id = block.conversation_id.clone();
+        let (conversation_id, was_cut) = (block.conversation_id.clone(), block.truncated_bytes > 0);
         if let Some(input) = &mut patch.input_json {
-            let lost = bounds::clip(input, bounds::MAX_INLINE_BLOCK_BYTES);
-            patch.truncated_bytes = i64::try_from(lost).ok().filter(|lost| *lost > 0);
+            let lost = bounds::cut(input, bounds::MAX_INLINE_BLOCK_BYTES);
+            if was_cut || !lost.is_empty() {
+                patch.truncated_bytes = Some(bytes(&lost));
+                self.beside.put(&block_id, input.len(), &lost);
+            }
         }
         for text in [&mut patch.display_name, &mut patch.description, &mut patch.summary, &mut patch.output] {
             *text = text.take().map(bounds::clip_text);
@@ -265,16 +280,21 @@ impl Pending {
             block.complete_time = Some(now);
             return self.record(conversation_id, None, Kind::BlockStart { block });
         };
-        let mut block = Block { state: BlockState::Complete, complete_time: Some(now), ..open };
+        let truncated_bytes = self.lost(&open);
+        let mut block = Block { state: BlockState::Complete, complete_time: Some(now), truncated_bytes, ..open };
         if let Some(mut content) = content {
-            let lost = bounds::content(&mut content);
+            let mut lost = bounds::content(&mut content);
+            let was_cut = block.truncated_bytes > 0;
             // Where deltas were cut the whole text is cut at the same place, so that what was shown stays a prefix.
-            if let (true, Some(shown)) = (block.truncated_bytes > 0, block.content.growing().map(str::len)) {
-                let cut = content.growing_mut().map_or(0, |text| bounds::clip(text, shown));
-                block.truncated_bytes = lost + i64::try_from(cut).unwrap_or(i64::MAX);
-            } else {
-                block.truncated_bytes = lost;
+            if let (true, Some(shown)) = (was_cut, block.content.growing().map(str::len))
+                && let Some(text) = content.growing_mut()
+            {
+                lost.insert_str(0, &bounds::cut(text, shown));
             }
+            if was_cut || !lost.is_empty() {
+                self.beside.put(&block_id, content.text().len(), &lost);
+            }
+            block.truncated_bytes = bytes(&lost);
             block.content = content;
         }
         self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
@@ -290,7 +310,13 @@ impl Pending {
         }
         block.state = BlockState::Complete;
         block.complete_time = Some(now);
+        block.truncated_bytes = self.lost(&block);
         self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+    }
+
+    /// Bytes of a block's text that are not inline so far.
+    fn lost(&self, block: &Block) -> i64 {
+        i64::try_from(self.beside.lost(block)).unwrap_or(i64::MAX)
     }
 
     fn used(&mut self, conversation_id: ConversationId, usage: Usage, model: String) {
@@ -309,6 +335,10 @@ impl Pending {
     fn nonsense(&mut self, what: &str, block_id: &BlockId) {
         self.log(LogLevel::Warn, format!("the agent {what}: {block_id}"));
     }
+}
+
+fn bytes(text: &str) -> i64 {
+    i64::try_from(text.len()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
-    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
-    Timestamp, Turn, TurnId, WorkspaceFile,
+    Block, BlockId, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile,
+    ProfileId, Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus,
+    TenantId, Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod codec;
+mod horizon;
 mod parts;
 mod sqlite;
 
@@ -49,6 +50,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
 
     /// Events after a sequence, oldest first, at most `limit` and about 1 MiB of them, and the head as of the same moment.
+    /// An event that follows compacted ones stands for them too.
     ///
     /// # Errors
     /// [`Error::NotFound`] also for deleted sessions' keys that were purged, [`Error::Unavailable`], [`Error::Corrupt`].
@@ -98,6 +100,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error>;
 
+    /// The text of a block from a byte on, all of it or a piece, whether it is inline or not; as far as it is committed.
+    /// `None`: no such block.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn block_text(&self, key: &SessionKey, id: &BlockId, offset: u64) -> Result<Option<Piece>, Error>;
+
+    /// Bytes named by their hash, from one of them on, all or a piece. `None`: the session does not name such bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error>;
+
     /// Sessions that have a turn that is not over or a sandbox that runs: what a server looks after when it starts.
     ///
     /// # Errors
@@ -110,12 +125,31 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`].
     async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Error>;
 
+    /// Compacts the logs that changed: removes deltas older than `before` of text that a later event, older than `before`
+    /// too, tells whole. What a reader folds stays the same.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn compact(&self, before: Timestamp) -> Result<(), Error>;
+
+    /// Removes events older than `before` from all logs, as far as they are compacted, but never the newest of a session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn trim(&self, before: Timestamp) -> Result<(), Error>;
+
     /// Removes all that is stored of sessions deleted before `before`, but for the tombstones that keep their ids from
     /// being used again. Returns the sandboxes they had.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error>;
+
+    /// Removes bytes that no session names, and that none named since `before`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn collect_blobs(&self, before: Timestamp) -> Result<(), Error>;
 
     /// Stores a revision of a profile, and the call that asked for it; the revision before must be there, or be none.
     ///
@@ -184,6 +218,8 @@ pub struct Batch {
     pub stdin: Vec<StdinRow>,
     /// Calls that have their effect with this batch; an effect may be that there was nothing to do.
     pub calls: Vec<Remembered>,
+    /// What these events leave out or name, kept beside the log.
+    pub beside: Beside,
     /// This batch deletes the session: nothing but [`Store::events`] finds it afterwards.
     pub deletes: bool,
 }
@@ -193,7 +229,19 @@ impl Batch {
     #[must_use]
     pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
         let (events, parts, stdin, calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { key, epoch, head, events, record: None, parts, exec: None, stdin, calls, deletes: false }
+        Self {
+            key,
+            epoch,
+            head,
+            events,
+            record: None,
+            parts,
+            exec: None,
+            stdin,
+            calls,
+            beside: Beside::default(),
+            deletes: false,
+        }
     }
 }
 
@@ -248,6 +296,51 @@ pub struct StdinRow {
     pub data: Vec<u8>,
 }
 
+/// What is kept beside the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Text of blocks that is not inline.
+    pub texts: Vec<TextPiece>,
+    /// Bytes that blocks name.
+    pub blobs: Vec<BlobBytes>,
+}
+
+/// A part of a block's text that is not inline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextPiece {
+    /// Whose.
+    pub block_id: BlockId,
+    /// Bytes of the text before it, inline ones too.
+    pub offset: u64,
+    /// At most [`Piece::BYTES`]; may be cut inside a character.
+    pub data: Vec<u8>,
+    /// Instead of all that was kept of the block before.
+    pub anew: bool,
+}
+
+/// Bytes named by their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobBytes {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+/// A part of something long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// From the byte asked for on; empty only at or beyond the end.
+    pub data: Vec<u8>,
+    /// How long the whole is.
+    pub end: u64,
+}
+
+impl Piece {
+    /// The most that one piece has.
+    pub const BYTES: usize = 256 << 10;
+}
+
 /// What a new owner has to know.
 #[derive(Clone, Debug)]
 pub struct Acquired {
@@ -261,6 +354,8 @@ pub struct Acquired {
     pub exec: Option<ExecMark>,
     /// What that program is given, by offset.
     pub stdin: Vec<StdinRow>,
+    /// First sequence that the log has.
+    pub oldest_sequence: i64,
 }
 
 /// A run of events.
@@ -270,6 +365,8 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// Sequence of the newest event there is.
     pub head: i64,
+    /// Events up to here are gone; what follows an earlier sequence cannot be had, and then there are none here.
+    pub trimmed: i64,
     /// Of the log.
     pub uid: LogUid,
     /// The session is deleted: `head` is the last event there will be.
@@ -299,6 +396,8 @@ pub struct PlacedBlock {
 pub struct SessionView {
     /// The record.
     pub session: Session,
+    /// A watch can begin after this sequence minus one, or later.
+    pub oldest_sequence: i64,
     /// The turn that is running, awaiting input or parked.
     pub active_turn: Option<Turn>,
     /// Next first.

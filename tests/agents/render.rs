@@ -116,6 +116,7 @@ impl Transcript {
                 let model = if model.is_empty() { String::new() } else { format!(" model={model}") };
                 self.text(format!("used {conversation_id}{}{model}", usage(used)));
             }
+            Draft::Blob { sha256, data } => self.text(format!("blob {sha256} {}", data.len())),
             Draft::Error(error) => self.text(format!("error {error:?}")),
             Draft::Log(level, message) => {
                 self.logs.push(message.clone());

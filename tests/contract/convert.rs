@@ -68,13 +68,14 @@ fn calls_show_the_turns_and_the_oldest_sequence() {
     let (running, queued) = (turn(TurnStatus::Running), turn(TurnStatus::Queued));
     let view = SessionView {
         session: Generator::new(5).session(),
+        oldest_sequence: 7,
         active_turn: Some(running.clone()),
         queued_turns: vec![queued.clone()],
         open_permissions: Vec::new(),
         open_questions: Vec::new(),
     };
     let session = proto::Session::from(view.clone());
-    assert_eq!(session.oldest_sequence, 1);
+    assert_eq!(session.oldest_sequence, 7);
     assert_eq!(session.active_turn, Some(Box::new(running.into())));
     assert_eq!(session.queued_turns, vec![queued.into()]);
     assert_eq!(proto::GetSessionResponse::from(view).session, Some(session));

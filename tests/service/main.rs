@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod kept;
 mod lists;
 mod messages;
 mod profiles;

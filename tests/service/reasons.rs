@@ -36,8 +36,8 @@ fn tried(reason: Reason) -> Tried {
         Reason::PermissionNotFound | Reason::AlreadyResolved => NotYet("ResolvePermission"),
         Reason::PermissionRuleNotFound => NotYet("DeletePermissionRule"),
         Reason::QuestionNotFound => NotYet("AnswerQuestion"),
-        Reason::BlockNotFound => NotYet("ReadBlockContent"),
-        Reason::BlobNotFound => NotYet("ReadBlob"),
+        Reason::BlockNotFound => By("tests/service/kept.rs::text_past_what_a_block_shows_can_be_read_whole"),
+        Reason::BlobNotFound => By("tests/service/kept.rs::a_picture_that_a_tool_gives_can_be_read_by_its_hash"),
         Reason::FileNotFound => NotYet("ReadFile"),
         Reason::ProfileNotFound => {
             By("tests/service/profiles.rs::a_profile_or_revision_that_is_not_there_is_not_found")
@@ -50,7 +50,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::TurnStarted | Reason::TurnFinished | Reason::TurnCancelled => NotYet("CancelTurn"),
         Reason::BudgetExhausted => NotYet("budgets"),
         Reason::TurnLost => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
-        Reason::SequenceTruncated => NotYet("retention"),
+        Reason::SequenceTruncated => By("tests/service/kept.rs::events_that_retention_removed_are_refused_by_name"),
         Reason::SequenceAhead | Reason::SessionReplaced => {
             By("tests/service/refusals.rs::cursors_of_another_log_are_refused")
         }

@@ -12,6 +12,7 @@ use agent_runtime::{
     store::{BlockQuery, SnapshotHead, Store},
 };
 
+use crate::kept;
 use crate::make::{Owner, delta, key, log_line, main_blocks, permission, question, sandbox, turn};
 
 /// What happens next, chosen by numbers, so that a history can be made shorter and simpler.
@@ -79,6 +80,13 @@ pub(crate) async fn check(store: &dyn Store, steps: &[Step]) {
             }
             expected.reverse();
         }
+    }
+    // Compacted in two steps, from the middle of the log and from its end.
+    for old in [steps.len() / 2, steps.len() + 1] {
+        let old = i64::try_from(old).unwrap();
+        store.compact(Timestamp(full.session.create_time.0 + old + 1)).await.unwrap();
+        kept::resumes(store, &owner, page).await;
+        assert_eq!(store.snapshot(&owner.key).await.unwrap().unwrap(), full);
     }
 }
 

@@ -4,10 +4,10 @@ use std::{future, task::Poll};
 
 use agent_runtime::{
     domain::{
-        BlockState, Conversation, ExecId, InputOutcome, InputResolution, Kind, PermissionEffect, PermissionRule,
-        SandboxId, SandboxStatus, Session, Timestamp, TurnStatus, Usage,
+        BlockId, BlockState, Conversation, ExecId, InputOutcome, InputResolution, Kind, PermissionEffect,
+        PermissionRule, SandboxId, SandboxStatus, Session, Timestamp, TurnStatus, Usage,
     },
-    store::{Batch, Error, ExecMark, Part, SessionQuery, StdinRow, Store},
+    store::{Batch, Beside, BlobBytes, Error, ExecMark, Part, SessionQuery, StdinRow, Store, TextPiece},
 };
 
 use crate::make::{
@@ -250,7 +250,12 @@ pub(crate) async fn purging_leaves_only_the_tombstone(store: &dyn Store) {
         Kind::QuestionRequested { question: question("q") },
         Kind::PermissionRulesChanged { rules: vec![] },
     ];
-    old.append(store, parts).await;
+    let beside = Beside {
+        texts: vec![TextPiece { block_id: BlockId::new("b"), offset: 0, data: b"text".into(), anew: true }],
+        blobs: vec![BlobBytes { sha256: "hash".into(), data: b"bytes".into() }],
+    };
+    let batch = old.batch(parts);
+    store_one(store, Batch { beside, ..batch }).await.unwrap();
     old.delete(store).await;
     let mut young = Owner::create(store, key("t"), |_| {}).await;
     young.delete(store).await;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     kinds::BlockKind,
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::agent::Draft;
 use crate::domain::{
-    BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
+    Blob, BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
 };
 
 /// How the CLI begins what a local command printed, which it says as if the user had.
@@ -65,8 +67,12 @@ impl Reading<'_> {
         }
         let subagent = outcome.agent_id.is_some();
         // What a subagent answers stands in a frame for the model, and without it in the outcome.
-        let answer = if subagent { outcome.content.and_then(output) } else { None };
-        let output = answer.or_else(|| block.content.and_then(output));
+        let mut images = Vec::new();
+        let answer = if subagent { outcome.content } else { None }.and_then(|content| output(content, &mut images));
+        let output = answer.or_else(|| block.content.and_then(|content| output(content, &mut images)));
+        for (sha256, data) in images {
+            self.emit(Draft::Blob { sha256, data });
+        }
         let shell = tool.is_some_and(|tool| tool.shell);
         let exit_code = if shell { exit_code(is_error, output.as_ref(), &outcome) } else { None };
         let content = Content::ToolResult(ToolResult {
@@ -100,14 +106,17 @@ impl Reading<'_> {
     }
 }
 
+/// The bytes of images, by their hash.
+type Images = Vec<(String, Vec<u8>)>;
+
 /// What the content of a result is: text, parts, or JSON where it is neither.
-fn output(content: &RawValue) -> Option<ToolOutput> {
+fn output(content: &RawValue, images: &mut Images) -> Option<ToolOutput> {
     let Ok(blocks) = wire::blocks(content) else { return Some(ToolOutput::Json(content.get().to_owned())) };
     let mut parts = Vec::with_capacity(blocks.len());
     for block in &blocks {
         match (BlockKind::parse(&block.kind), &block.text) {
             (BlockKind::Text, Some(text)) => parts.push(ContentPart::Text(text.to_string())),
-            (BlockKind::Image, _) => parts.push(image(block)),
+            (BlockKind::Image, _) => parts.push(image(block, images)),
             _ => return Some(ToolOutput::Json(content.get().to_owned())),
         }
     }
@@ -118,15 +127,23 @@ fn output(content: &RawValue) -> Option<ToolOutput> {
     }
 }
 
-/// An image by its address, or in its place what it was: its bytes have nowhere to go from here.
-fn image(block: &Block<'_>) -> ContentPart {
+/// An image by its address or the hash of its bytes, or in its place what it was: bytes that cannot be read have no name.
+fn image(block: &Block<'_>, images: &mut Images) -> ContentPart {
     let source = block.source.as_ref();
     if let Some(url) = source.and_then(|source| source.url.as_deref()) {
         return ContentPart::ImageUri(url.to_owned());
     }
     let media_type = source.and_then(|source| source.media_type.as_deref()).unwrap_or("image");
-    let bytes = source.and_then(|source| source.data.as_deref()).map_or(0, |data| data.len() / 4 * 3);
-    ContentPart::Text(format!("[{media_type}, about {bytes} bytes, not kept]"))
+    let encoded = source.and_then(|source| source.data.as_deref()).unwrap_or_default();
+    match STANDARD.decode(encoded) {
+        Ok(data) if !data.is_empty() => {
+            let sha256 = format!("{:x}", Sha256::digest(&data));
+            let (size_bytes, media_type) = (i64::try_from(data.len()).unwrap_or(i64::MAX), media_type.to_owned());
+            images.push((sha256.clone(), data));
+            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new() })
+        }
+        Ok(_) | Err(_) => ContentPart::Text(format!("[{media_type}, {} characters, not kept]", encoded.len())),
+    }
 }
 
 /// The exit status of a shell command, where the CLI lets it be known.

@@ -8,14 +8,16 @@ use crate::{
     store::SessionView,
 };
 
-/// First sequence that a watch can begin at: nothing removes events yet.
-const OLDEST_SEQUENCE: i64 = 1;
-
 /// A session as calls show it: the record, the turn that holds it, and those that wait, next first.
 #[must_use]
-pub fn session(record: Session, active_turn: Option<Turn>, queued_turns: Vec<Turn>) -> proto::Session {
+pub fn session(
+    record: Session,
+    oldest_sequence: i64,
+    active_turn: Option<Turn>,
+    queued_turns: Vec<Turn>,
+) -> proto::Session {
     proto::Session {
-        oldest_sequence: OLDEST_SEQUENCE,
+        oldest_sequence,
         active_turn: active_turn.map(|turn| Box::new(turn.into())),
         queued_turns: list(queued_turns),
         ..record.into()
@@ -77,8 +79,15 @@ impl From<Session> for proto::Session {
 
 impl From<SessionView> for proto::Session {
     fn from(view: SessionView) -> Self {
-        let SessionView { session: record, active_turn, queued_turns, open_permissions: _, open_questions: _ } = view;
-        session(record, active_turn, queued_turns)
+        let SessionView {
+            session: record,
+            oldest_sequence,
+            active_turn,
+            queued_turns,
+            open_permissions: _,
+            open_questions: _,
+        } = view;
+        session(record, oldest_sequence, active_turn, queued_turns)
     }
 }
 
@@ -91,9 +100,16 @@ impl From<Created> for proto::CreateSessionResponse {
 
 impl From<SessionView> for proto::GetSessionResponse {
     fn from(view: SessionView) -> Self {
-        let SessionView { session: record, active_turn, queued_turns, open_permissions, open_questions } = view;
+        let SessionView {
+            session: record,
+            oldest_sequence,
+            active_turn,
+            queued_turns,
+            open_permissions,
+            open_questions,
+        } = view;
         Self {
-            session: Some(session(record, active_turn, queued_turns)),
+            session: Some(session(record, oldest_sequence, active_turn, queued_turns)),
             open_permissions: list(open_permissions),
             open_questions: list(open_questions),
         }

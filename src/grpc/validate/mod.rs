@@ -6,6 +6,7 @@
 
 mod blocks;
 mod check;
+mod content;
 mod message;
 mod metadata;
 mod profile;
@@ -14,6 +15,7 @@ mod session;
 mod watch;
 
 pub use blocks::{ListBlocks, list_blocks};
+pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
 pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{

@@ -174,7 +174,7 @@ fn answers() -> Vec<FirstAnswer> {
     vec![
         FirstAnswer::Created { session: Box::new(session()), turn: Some(Box::new(turn())), sequence: 2 },
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
-        FirstAnswer::Stopped { session: Box::new(session()) },
+        FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
         FirstAnswer::Deleted,
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]

@@ -2,7 +2,7 @@
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{open::Connections, rows};
+use super::{open::Connections, rows, texts};
 use crate::{
     domain::{ExecId, SandboxId, SessionKey, SessionState},
     store::{Acquired, Error, ExecMark, StdinRow},
@@ -20,7 +20,7 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
         tx.undo().await?;
         return Ok(None);
     };
-    let rows::Record { session, epoch } = rows::record(&row)?;
+    let rows::Record { session, epoch, trimmed } = rows::record(&row)?;
     let mut open = SessionState::new(session);
     open.turns = rows::open_turns(&mut tx, key).await?;
     open.conversations = rows::conversations(&mut tx, key).await?;
@@ -30,13 +30,14 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
     let blocks = rows::open_blocks(&mut tx, key).await?;
     let blocks = rows::grow(&mut tx, key, &open.session, blocks).await?;
     open.blocks = blocks.into_iter().map(|stored| stored.block).collect();
+    texts::count(&mut tx, key, &mut open.blocks).await?;
     let exec = newest_exec(&mut tx, key).await?;
     let stdin = match &exec {
         Some(exec) => stdin(&mut tx, key, &exec.exec_id).await?,
         None => Vec::new(),
     };
     tx.commit().await?;
-    Ok(Some(Acquired { epoch, open, exec, stdin }))
+    Ok(Some(Acquired { epoch, open, exec, stdin, oldest_sequence: trimmed + 1 }))
 }
 
 async fn newest_exec(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Option<ExecMark>, Error> {

@@ -16,7 +16,7 @@ pub(super) async fn page(
     query: &BlockQuery,
 ) -> Result<Option<BlockPage>, Error> {
     let mut tx = connections.read().await?;
-    let Some(rows::Record { session, epoch: _ }) = rows::find(&mut tx, key).await? else { return Ok(None) };
+    let Some(rows::Record { session, .. }) = rows::find(&mut tx, key).await? else { return Ok(None) };
     let (sql, from) = if query.newest_first {
         let sql = "SELECT ordinal, written_at, body FROM block
             WHERE tenant_id = ? AND session_id = ? AND conversation_id = ? AND ordinal < ?

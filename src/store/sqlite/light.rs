@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Event, Kind},
-    store::{Batch, Error, ExecMark, codec},
+    store::{Batch, Beside, Error, ExecMark, codec},
 };
 
 /// Batches that go together in one round trip: a few sizes, so that the statements are prepared once.
@@ -70,15 +70,30 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
 
 /// A batch of one delta, whose event follows its head, and where reading stands, of which nothing but that is new.
 fn light(batch: &Batch) -> Option<Light<'_>> {
-    let Batch { key: _, epoch: _, head, events, record: None, parts, exec: Some(mark), stdin, calls, deletes: false } =
-        batch
+    let Batch {
+        key: _,
+        epoch: _,
+        head,
+        events,
+        record: None,
+        parts,
+        exec: Some(mark),
+        stdin,
+        calls,
+        beside,
+        deletes: false,
+    } = batch
     else {
         return None;
     };
     let [event @ Event { kind: Kind::BlockDelta { block_id, .. }, actor: None, .. }] = &events[..] else { return None };
     let follows = event.first_sequence == head + 1 && event.sequence > *head;
-    let nothing_else =
-        parts.is_empty() && stdin.is_empty() && calls.is_empty() && mark.parser_state.is_none() && !mark.ended;
+    let nothing_else = parts.is_empty()
+        && stdin.is_empty()
+        && calls.is_empty()
+        && *beside == Beside::default()
+        && mark.parser_state.is_none()
+        && !mark.ended;
     (follows && nothing_else).then(|| Light { batch, event, block_id: block_id.as_str(), mark })
 }
 

@@ -12,17 +12,19 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, PlacedBlock, SessionQuery, SessionView, SnapshotHead,
-    Store,
+    Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, Piece, PlacedBlock, SessionQuery, SessionView,
+    SnapshotHead, Store,
 };
 use crate::domain::{
-    Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp,
-    TurnId,
+    BlockId, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId,
+    Timestamp, TurnId,
 };
 
 mod acquire;
 mod append;
+mod blobs;
 mod blocks;
+mod compact;
 mod error;
 mod events;
 mod light;
@@ -35,6 +37,8 @@ mod requests;
 mod rows;
 mod sessions;
 mod snapshot;
+mod texts;
+mod trim;
 mod turns;
 
 pub use lock::owner_address;
@@ -46,6 +50,7 @@ pub struct SqliteStore {
     path: Option<PathBuf>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<lock::Lock>>,
+    changed: compact::Changed,
 }
 
 impl SqliteStore {
@@ -61,7 +66,7 @@ impl SqliteStore {
             .map_err(|error| Error::Unavailable(format!("the path {}: {error}", path.display())))?;
         let lock = lock::Lock::take(&path).await?;
         let connections = open::Connections::file(&path).await?;
-        Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)) })
+        Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)), changed: compact::Changed::default() })
     }
 
     /// A database in memory: gone when it is dropped.
@@ -70,7 +75,7 @@ impl SqliteStore {
     /// [`Error::Unavailable`].
     pub async fn in_memory() -> Result<Self, Error> {
         let connections = open::Connections::memory().await?;
-        Ok(Self { connections, path: None, lock: Mutex::new(None) })
+        Ok(Self { connections, path: None, lock: Mutex::new(None), changed: compact::Changed::default() })
     }
 
     /// Tells those who find the database owned where its owner serves; in memory there is nobody to tell.
@@ -96,7 +101,9 @@ impl fmt::Debug for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error> {
-        append::create(&self.connections, session, batch).await
+        let outcome = append::create(&self.connections, session, batch).await;
+        self.changed.note(std::slice::from_ref(batch));
+        outcome
     }
 
     async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, Error> {
@@ -104,7 +111,10 @@ impl Store for SqliteStore {
     }
 
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error> {
-        append::append(&self.connections, batches).await
+        let outcomes = append::append(&self.connections, batches).await;
+        // Also where it is not known whether they are stored: what is looked at for nothing costs little.
+        self.changed.note(batches);
+        outcomes
     }
 
     async fn events(&self, key: &SessionKey, after: i64, limit: usize) -> Result<EventPage, Error> {
@@ -141,6 +151,14 @@ impl Store for SqliteStore {
         blocks::page(&self.connections, key, query).await
     }
 
+    async fn block_text(&self, key: &SessionKey, id: &BlockId, offset: u64) -> Result<Option<Piece>, Error> {
+        texts::read(&self.connections, key, id, offset).await
+    }
+
+    async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error> {
+        blobs::read(&self.connections, key, sha256, offset).await
+    }
+
     async fn unfinished(&self) -> Result<Vec<SessionKey>, Error> {
         sessions::unfinished(&self.connections).await
     }
@@ -149,8 +167,20 @@ impl Store for SqliteStore {
         sessions::active(&self.connections, tenant).await
     }
 
+    async fn compact(&self, before: Timestamp) -> Result<(), Error> {
+        compact::compact(&self.connections, &self.changed, before).await
+    }
+
+    async fn trim(&self, before: Timestamp) -> Result<(), Error> {
+        trim::trim(&self.connections, before).await
+    }
+
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error> {
         purge::purge(&self.connections, before).await
+    }
+
+    async fn collect_blobs(&self, before: Timestamp) -> Result<(), Error> {
+        blobs::collect(&self.connections, before).await
     }
 
     async fn put_profile(&self, tenant: &TenantId, profile: &Profile, call: Option<&Remembered>) -> Result<(), Error> {

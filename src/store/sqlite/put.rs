@@ -49,6 +49,8 @@ pub(super) async fn rest(conn: &mut SqliteConnection, batch: &Batch) -> Result<(
     for row in &batch.stdin {
         put_stdin(conn, &batch.key, row).await?;
     }
+    super::texts::put(conn, &batch.key, &batch.beside.texts).await?;
+    super::blobs::put(conn, batch).await?;
     if let Some(mark) = &batch.exec {
         put_exec(conn, &batch.key, mark).await?;
     }

@@ -15,12 +15,14 @@ pub(super) struct Record {
     /// With the sequence and time of the head.
     pub(super) session: Session,
     pub(super) epoch: i64,
+    /// Events up to here are gone.
+    pub(super) trimmed: i64,
 }
 
 /// Columns that [`record`] reads.
 macro_rules! record_columns {
     () => {
-        "session_id, head, last_activity, epoch, record"
+        "session_id, head, last_activity, epoch, trimmed_to, record"
     };
 }
 pub(super) use record_columns;
@@ -42,7 +44,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, Error> {
     let mut session: Session = codec::decode(row.try_get("record")?, format_args!("session {id}"))?;
     session.sequence = row.try_get("head")?;
     session.last_activity_time = Timestamp(row.try_get("last_activity")?);
-    Ok(Record { session, epoch: row.try_get("epoch")? })
+    Ok(Record { session, epoch: row.try_get("epoch")?, trimmed: row.try_get("trimmed_to")? })
 }
 
 /// The bodies of all rows that a statement with the two parts of the key finds.

@@ -13,11 +13,12 @@ use crate::{
 /// One session with its turns that are not over, and what waits for an answer.
 pub(super) async fn one(connections: &Connections, key: &SessionKey) -> Result<Option<SessionView>, Error> {
     let mut tx = connections.read().await?;
-    let Some(rows::Record { session, epoch: _ }) = rows::find(&mut tx, key).await? else { return Ok(None) };
+    let Some(rows::Record { session, trimmed, .. }) = rows::find(&mut tx, key).await? else { return Ok(None) };
     let (active_turn, queued_turns) = split(rows::open_turns(&mut tx, key).await?);
     let open_permissions = rows::open_permissions(&mut tx, key).await?;
     let open_questions = rows::open_questions(&mut tx, key).await?;
-    Ok(Some(SessionView { session, active_turn, queued_turns, open_permissions, open_questions }))
+    let oldest_sequence = trimmed + 1;
+    Ok(Some(SessionView { session, oldest_sequence, active_turn, queued_turns, open_permissions, open_questions }))
 }
 
 /// A page of a tenant's sessions: two statements, however long it is.
@@ -28,15 +29,16 @@ pub(super) async fn page(
 ) -> Result<Vec<SessionView>, Error> {
     let mut tx = connections.read().await?;
     let rows = statement(tenant, query).build().fetch_all(&mut *tx).await?;
-    let sessions = rows.iter().map(|row| Ok(rows::record(row)?.session)).collect::<Result<Vec<_>, Error>>()?;
-    let ids: Vec<&str> = sessions.iter().map(|session| session.session_id.as_str()).collect();
+    let records = rows.iter().map(rows::record).collect::<Result<Vec<_>, Error>>()?;
+    let ids: Vec<&str> = records.iter().map(|record| record.session.session_id.as_str()).collect();
     let mut turns = open_turns(&mut tx, tenant, &ids).await?;
-    let view = |session: crate::domain::Session| {
+    let view = |rows::Record { session, trimmed, .. }: rows::Record| {
         let (active_turn, queued_turns) = split(turns.remove(&session.session_id).unwrap_or_default());
         let (open_permissions, open_questions) = (Vec::new(), Vec::new());
-        SessionView { session, active_turn, queued_turns, open_permissions, open_questions }
+        let oldest_sequence = trimmed + 1;
+        SessionView { session, oldest_sequence, active_turn, queued_turns, open_permissions, open_questions }
     };
-    Ok(sessions.into_iter().map(view).collect())
+    Ok(records.into_iter().map(view).collect())
 }
 
 /// Sessions that have a turn that is not over.
@@ -62,7 +64,7 @@ pub(super) async fn active(connections: &Connections, tenant: &TenantId) -> Resu
 
 /// The page, by an index that has its order: of labels where there are any, else the one that the filters select.
 fn statement(tenant: &TenantId, query: &SessionQuery) -> QueryBuilder<Sqlite> {
-    const COLUMNS: &str = "SELECT s.session_id, s.head, s.last_activity, s.epoch, s.record FROM ";
+    const COLUMNS: &str = "SELECT s.session_id, s.head, s.last_activity, s.epoch, s.trimmed_to, s.record FROM ";
     let mut labels = query.labels.iter();
     let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
     // Where the order is taken from.

@@ -16,7 +16,7 @@ use crate::{
 /// The state as of the head.
 pub(super) async fn snapshot(connections: &Connections, key: &SessionKey) -> Result<Option<SessionState>, Error> {
     let mut tx = connections.read().await?;
-    let Some(rows::Record { session, epoch: _ }) = rows::find(&mut tx, key).await? else { return Ok(None) };
+    let Some(rows::Record { session, .. }) = rows::find(&mut tx, key).await? else { return Ok(None) };
     let blocks = blocks(&mut tx, key).await?;
     let blocks = rows::grow(&mut tx, key, &session, blocks).await?;
     let blocks = blocks.into_iter().map(|stored| stored.block).collect();
@@ -26,7 +26,7 @@ pub(super) async fn snapshot(connections: &Connections, key: &SessionKey) -> Res
 /// The state as of the head, of whose blocks only those that stream.
 pub(super) async fn head(connections: &Connections, key: &SessionKey) -> Result<Option<SnapshotHead>, Error> {
     let mut tx = connections.read().await?;
-    let Some(rows::Record { session, epoch: _ }) = rows::find(&mut tx, key).await? else { return Ok(None) };
+    let Some(rows::Record { session, .. }) = rows::find(&mut tx, key).await? else { return Ok(None) };
     let blocks = rows::open_blocks(&mut tx, key).await?;
     let blocks = rows::grow(&mut tx, key, &session, blocks).await?;
     let (places, blocks) = blocks.into_iter().map(|stored| (stored.ordinal, stored.block)).unzip();
