@@ -186,7 +186,8 @@ async fn bookmarks_fill_silence_and_tell_the_head() {
         events.extend(stream.message().await.expect("no error").expect("more").events);
     }
     check_ranges(1, &events);
-    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "a bookmark came before the silence was over");
+    // The silence began when the first left the server, which was a little before it came here.
+    assert!(began.elapsed() >= std::time::Duration::from_millis(1800), "a bookmark came before the silence was over");
 }
 
 #[tokio::test]
