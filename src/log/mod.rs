@@ -4,6 +4,7 @@
 //! caller, only after the store has it. It knows nothing of agents, sandboxes or transport.
 
 mod appender;
+mod health;
 mod hub;
 mod watch;
 
@@ -18,9 +19,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::{Event, Failure, Reason, Session, SessionKey},
-    store::{self, Batch, Store},
+    store::{self, Acquired, Batch, Store},
 };
 
+pub use health::Health;
 pub use watch::{Opened, Start, Watch};
 
 /// Batches that wait for the appender; more and appending waits too.
@@ -36,6 +38,7 @@ struct Inner {
     store: Arc<dyn Store>,
     queue: mpsc::Sender<appender::Submission>,
     hubs: hub::Hubs,
+    health: health::Monitor,
     closing: CancellationToken,
 }
 
@@ -64,8 +67,12 @@ impl EventLog {
         let (queue, submissions) = mpsc::channel(QUEUE);
         let hubs: hub::Hubs = Arc::new(Mutex::new(HashMap::new()));
         let closing = CancellationToken::new();
-        tasks.spawn(appender::run(Arc::clone(&store), submissions, Arc::clone(&hubs), closing.clone()));
-        Self { inner: Arc::new(Inner { store, queue, hubs, closing }) }
+        let health = health::Monitor::new();
+        let appender =
+            appender::Appender { store: Arc::clone(&store), hubs: Arc::clone(&hubs), health: health.clone() };
+        tasks.spawn(appender.run(submissions, closing.clone()));
+        tasks.spawn(health::run(Arc::clone(&store), health.clone(), closing.clone()));
+        Self { inner: Arc::new(Inner { store, queue, hubs, health, closing }) }
     }
 
     /// Takes no more batches, and finishes those that were submitted.
@@ -79,12 +86,49 @@ impl EventLog {
         &*self.inner.store
     }
 
+    /// Whether the store takes transactions, now and later.
+    #[must_use]
+    pub fn health(&self) -> tokio::sync::watch::Receiver<Health> {
+        self.inner.health.watch()
+    }
+
+    /// Refuses what changes something while the store takes no transactions.
+    ///
+    /// # Errors
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`].
+    pub fn ready(&self) -> Result<(), Failure> {
+        self.inner.health.ready()
+    }
+
+    /// Waits until the store takes transactions.
+    pub async fn serving(&self) {
+        self.inner.health.serving().await;
+    }
+
+    /// Passes on what a write to the store came to; an error of the store is taken note of.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn noted<T>(&self, result: Result<T, store::Error>) -> Result<T, store::Error> {
+        self.inner.health.noted(result)
+    }
+
+    /// Makes the caller the owner of a session, as [`Store::acquire`] does; does not wait for a store that takes no
+    /// transactions.
+    ///
+    /// # Errors
+    /// [`store::Error::Unavailable`], [`store::Error::Full`], [`store::Error::Corrupt`].
+    pub async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, store::Error> {
+        self.inner.health.unless_failing(self.inner.store.acquire(key)).await
+    }
+
     /// Stores a new session with its first events.
     ///
     /// # Errors
-    /// [`Reason::ExternalIdInUse`], [`Reason::StorageUnavailable`].
+    /// [`Reason::ExternalIdInUse`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`].
     pub async fn create(&self, session: &Session, batch: &Batch) -> Result<(), Failure> {
-        self.inner.store.create_session(session, batch).await.map_err(|error| match failure(error, &batch.key) {
+        let stored = self.noted(self.inner.store.create_session(session, batch).await);
+        stored.map_err(|error| match failure(error, &batch.key) {
             taken if taken.reason == Reason::ExternalIdInUse => taken.with("external_id", &session.external_id),
             other => other,
         })
@@ -130,6 +174,7 @@ pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
         store::Error::Conflict { .. }
         | store::Error::Owned(_)
         | store::Error::Unavailable(_)
+        | store::Error::Full(_)
         | store::Error::Corrupt(_) => tracing::error_span!("store", %key).in_scope(|| unavailable(&error)),
     }
 }
@@ -138,5 +183,13 @@ pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
 #[must_use]
 pub fn unavailable(error: &store::Error) -> Failure {
     tracing::error!(%error, "the store failed");
+    refusal(error)
+}
+
+/// The same, where it was told before.
+fn refusal(error: &store::Error) -> Failure {
+    if let store::Error::Full(_) = error {
+        return Failure::new(Reason::StorageFull, "the server's disk is full; try again when space was freed");
+    }
     Failure::new(Reason::StorageUnavailable, "the database does not answer; try again")
 }

@@ -4,13 +4,13 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 use ulid::Ulid;
 
 use super::{
@@ -96,7 +96,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::ProfileNotFound`], [`Reason::SandboxUnsuitable`], [`Reason::ExternalIdInUse`],
-    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn create(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
@@ -170,7 +170,7 @@ impl Manager {
     /// Gives the agent a message.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn send(&self, caller: &Caller, id: &SessionId, parts: &[ContentPart]) -> Result<Accepted, Failure> {
         self.call(caller, id, |by, reply| Command::Send { parts: parts.to_vec(), by, reply }).await
     }
@@ -178,7 +178,7 @@ impl Manager {
     /// Ends what runs and stops the sandbox; the record stays.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::SessionNotFound`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn stop(&self, caller: &Caller, id: &SessionId) -> Result<SessionView, Failure> {
         self.call(caller, id, |by, reply| Command::Stop { by, reply }).await?;
         self.view(&SessionKey { tenant: caller.tenant.clone(), session: id.clone() }).await
@@ -187,7 +187,7 @@ impl Manager {
     /// Stops a session and deletes it.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::EtagMismatch`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::SessionNotFound`], [`Reason::EtagMismatch`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn delete(&self, caller: &Caller, id: &SessionId, etag: Option<&str>) -> Result<(), Failure> {
         self.call(caller, id, |by, reply| Command::Delete { etag: etag.map(str::to_owned), by, reply }).await
     }
@@ -228,7 +228,8 @@ impl Manager {
     /// # Errors
     /// [`Reason::StorageUnavailable`].
     pub async fn purge(&self, before: Timestamp) -> Result<(), Failure> {
-        let purged = self.shared.log.store().purge(before).await;
+        self.shared.log.ready()?;
+        let purged = self.shared.log.noted(self.shared.log.store().purge(before).await);
         for id in purged.map_err(|error| unavailable(&error))? {
             if let Err(error) = self.shared.config.provider.destroy(&id).await {
                 tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed");
@@ -237,11 +238,12 @@ impl Manager {
         Ok(())
     }
 
-    fn open(&self) -> Result<(), Failure> {
+    /// The door: refuses what changes something where that cannot be done.
+    pub(super) fn open(&self) -> Result<(), Failure> {
         if self.shared.drain.is_cancelled() {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping; try again at the next one"));
         }
-        Ok(())
+        self.shared.log.ready()
     }
 
     /// Hands a command to the session's actor. One that was leaving just then did nothing with it: it goes to the next.
@@ -281,13 +283,22 @@ impl Manager {
     }
 }
 
-/// One actor after the other, for as long as there are commands; then the slot is given back.
+/// One actor after the other, for as long as there is something to do; then the slot is given back.
 async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver<Command>, mut prompt: Option<Prompt>) {
     loop {
-        match shared.log.store().acquire(&key).await {
+        match shared.log.acquire(&key).await {
             Ok(Some(acquired)) => {
                 let actor = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
-                commands = run_traced(&key, actor.run(prompt.take())).await;
+                let run = actor.run(prompt.take()).instrument(tracing::info_span!("session", session = %key.session));
+                let end = run.await;
+                commands = end.commands;
+                if let Some(error) = end.not_stored.filter(store::Error::is_of_storage) {
+                    // What it left is looked after, once that can be stored.
+                    refuse_waiting(&key, &mut commands, error);
+                    if recovered(&shared).await {
+                        continue;
+                    }
+                }
                 let mut slots = shared.slots();
                 if commands.is_empty() {
                     slots.remove(&key);
@@ -295,19 +306,30 @@ async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver
                 }
             }
             Ok(None) => return refuse_all(&shared, &key, commands, store::Error::NotFound),
+            // A turn that was accepted is begun or lost, but never forgotten.
+            Err(error) if prompt.is_some() && error.is_of_storage() => {
+                refuse_waiting(&key, &mut commands, error.clone());
+                if !recovered(&shared).await {
+                    return refuse_all(&shared, &key, commands, error);
+                }
+            }
             Err(error) => return refuse_all(&shared, &key, commands, error),
         }
     }
 }
 
-async fn run_traced(key: &SessionKey, run: impl Future<Output = mpsc::Receiver<Command>>) -> mpsc::Receiver<Command> {
-    use tracing::Instrument as _;
-    run.instrument(tracing::info_span!("session", session = %key.session)).await
+/// Waits until the store takes transactions; says no when the server stops before.
+async fn recovered(shared: &Shared) -> bool {
+    shared.drain.run_until_cancelled(shared.log.serving()).await.is_some()
 }
 
 /// There is no session to act on: whoever waits is told, and the slot is given back.
 fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Command>, error: store::Error) {
     shared.slots().remove(key);
+    refuse_waiting(key, &mut commands, error);
+}
+
+fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
     let refusal = failure(error, key);
     while let Ok(command) = commands.try_recv() {
         // Whoever hung up does not want to know.

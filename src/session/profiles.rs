@@ -23,8 +23,9 @@ impl Manager {
     /// Stores a profile as revision 1.
     ///
     /// # Errors
-    /// [`Reason::StorageUnavailable`].
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn create_profile(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
+        self.open()?;
         let NewProfile { name, description, agent } = new;
         let now = Timestamp::now();
         let profile = Profile {
@@ -38,7 +39,8 @@ impl Manager {
             update_time: now,
             etag: Ulid::new().to_string(),
         };
-        self.log().store().put_profile(&caller.tenant, &profile).await.map_err(|error| unavailable(&error))?;
+        let stored = self.log().noted(self.log().store().put_profile(&caller.tenant, &profile).await);
+        stored.map_err(|error| unavailable(&error))?;
         Ok(profile)
     }
 

@@ -41,7 +41,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`]; none hinders the others.
     ///
     /// # Errors
-    /// The outer one when nothing was stored. After [`Error::Unavailable`] it is not known whether the transaction took
+    /// The outer one when nothing was stored. After [`Error::Unavailable`] or [`Error::Full`] it is not known whether the transaction took
     /// effect; sending the same batches again settles it, because a batch that was stored is a conflict then, with the
     /// head it left.
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
@@ -117,6 +117,13 @@ pub trait Store: fmt::Debug + Send + Sync {
         after: Option<&(String, ProfileId)>,
         limit: usize,
     ) -> Result<Vec<Profile>, Error>;
+
+    /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
+    /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Unavailable`].
+    async fn probe(&self) -> Result<(), Error>;
 
     /// Finishes what is under way and closes the database.
     async fn close(&self);
@@ -314,7 +321,23 @@ pub enum Error {
     /// The database does not answer, or not in time.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// There is no space left for the database; nothing was stored.
+    #[error("there is no space left for the database: {0}")]
+    Full(String),
     /// What is stored cannot be read.
     #[error("the database holds what this build cannot read: {0}")]
     Corrupt(String),
+}
+
+impl Error {
+    /// The database or its disk does not do its part now, and may later.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Full(_) => true,
+            Self::Conflict { .. } | Self::ExternalIdInUse(_) | Self::NotFound | Self::Owned(_) | Self::Corrupt(_) => {
+                false
+            }
+        }
+    }
 }

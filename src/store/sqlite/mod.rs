@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod lock;
 mod open;
+mod probe;
 mod profiles;
 mod purge;
 mod put;
@@ -48,8 +49,7 @@ impl SqliteStore {
     /// earlier one, [`Error::Unavailable`].
     pub async fn open(path: &Path) -> Result<Self, Error> {
         // An absolute path cannot be taken for one of SQLite's special names.
-        let path = std::path::absolute(path)
-            .map_err(|error| Error::Unavailable(format!("the path {}: {error}", path.display())))?;
+        let path = std::path::absolute(path).map_err(|error| error::from_io("the path", path, &error))?;
         let lock = lock::Lock::take(&path).await?;
         let connections = open::Connections::file(&path).await?;
         Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)) })
@@ -71,7 +71,11 @@ impl SqliteStore {
     pub fn advertise(&self, address: &str) -> Result<(), Error> {
         match &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(lock) => lock.advertise(address).map_err(|error| {
-                Error::Unavailable(format!("the address could not be written beside the database: {error}"))
+                error::from_io(
+                    "the address could not be written beside",
+                    self.path.as_deref().unwrap_or(Path::new("")),
+                    &error,
+                )
             }),
             None => Ok(()),
         }
@@ -145,6 +149,10 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Profile>, Error> {
         profiles::page(&self.connections, tenant, after, limit).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        probe::probe(&self.connections, self.path.as_deref()).await
     }
 
     async fn close(&self) {
