@@ -30,7 +30,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/AnswerQuestion",
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
-    "SessionService/WatchSessions",
     "SessionService/ReadBlockContent",
     "SessionService/ReadBlob",
     "SessionService/ExportTranscript",
@@ -152,6 +151,15 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("omit_deltas", Refused),
             ("bookmark_interval", Effective("tests/validate.rs::a_watch_is_silent_for_15_seconds_at_most")),
             ("max_batch_delay", Refused),
+        ],
+    ),
+    (
+        "WatchSessionsRequest",
+        &[
+            ("after_revision", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("status", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("profile_id", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("labels", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
         ],
     ),
     (

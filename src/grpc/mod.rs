@@ -6,6 +6,7 @@
 mod access;
 pub mod convert;
 pub mod fields;
+mod lists;
 pub mod page;
 mod profiles;
 mod runtime;

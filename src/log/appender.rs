@@ -1,7 +1,7 @@
 //! The appender: one task that stores what all sessions submit, as many batches in one transaction as wait, and publishes
 //! what was stored. The transaction itself is the clock: while one is under way the next one fills.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     health::Monitor,
     hub::{self, Hubs},
+    lists::Bells,
 };
 use crate::store::{self, Batch, Store};
 
@@ -31,6 +32,7 @@ pub(super) struct Appender {
     pub(super) store: Arc<dyn Store>,
     pub(super) hubs: Hubs,
     pub(super) health: Monitor,
+    pub(super) bells: Bells,
 }
 
 impl Appender {
@@ -49,6 +51,10 @@ impl Appender {
             let (batches, waiting): (Vec<_>, Vec<_>) =
                 group.drain(..).map(|submission| (submission.batch, submission.done)).unzip();
             let outcomes = self.append(&batches).await;
+            let listed = batches.iter().zip(&outcomes).filter(|(batch, outcome)| outcome.is_ok() && batch.is_listed());
+            for tenant in listed.map(|(batch, _)| &batch.key.tenant).collect::<BTreeSet<_>>() {
+                self.bells.ring(tenant);
+            }
             for ((batch, done), outcome) in batches.into_iter().zip(waiting).zip(outcomes) {
                 if outcome.is_ok() {
                     hub::publish(&self.hubs, &batch.key, batch.events);

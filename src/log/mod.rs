@@ -6,6 +6,7 @@
 mod appender;
 mod health;
 mod hub;
+mod lists;
 mod watch;
 
 use std::{
@@ -18,11 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::{Event, Failure, Reason, Session, SessionKey},
-    store::{self, Acquired, Batch, Store},
+    domain::{Event, Failure, Reason, Session, SessionKey, TenantId},
+    store::{self, Acquired, Batch, SessionFilter, Store},
 };
 
 pub use health::Health;
+pub use lists::{ListUpdate, ListWatch};
 pub use watch::{Opened, Start, Watch};
 
 /// Batches that wait for the appender; more and appending waits too.
@@ -39,6 +41,7 @@ struct Inner {
     queue: mpsc::Sender<appender::Submission>,
     hubs: hub::Hubs,
     health: health::Monitor,
+    bells: lists::Bells,
     closing: CancellationToken,
 }
 
@@ -67,12 +70,16 @@ impl EventLog {
         let (queue, submissions) = mpsc::channel(QUEUE);
         let hubs: hub::Hubs = Arc::new(Mutex::new(HashMap::new()));
         let closing = CancellationToken::new();
-        let health = health::Monitor::new();
-        let appender =
-            appender::Appender { store: Arc::clone(&store), hubs: Arc::clone(&hubs), health: health.clone() };
+        let (health, bells) = (health::Monitor::new(), lists::Bells::default());
+        let appender = appender::Appender {
+            store: Arc::clone(&store),
+            hubs: Arc::clone(&hubs),
+            health: health.clone(),
+            bells: bells.clone(),
+        };
         tasks.spawn(appender.run(submissions, closing.clone()));
         tasks.spawn(health::run(Arc::clone(&store), health.clone(), closing.clone()));
-        Self { inner: Arc::new(Inner { store, queue, hubs, health, closing }) }
+        Self { inner: Arc::new(Inner { store, queue, hubs, health, bells, closing }) }
     }
 
     /// Takes no more batches, and finishes those that were submitted.
@@ -128,6 +135,9 @@ impl EventLog {
     /// [`Reason::ExternalIdInUse`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`].
     pub async fn create(&self, session: &Session, batch: &Batch) -> Result<(), Failure> {
         let stored = self.noted(self.inner.store.create_session(session, batch).await);
+        if stored.is_ok() {
+            self.inner.bells.ring(&batch.key.tenant);
+        }
         stored.map_err(|error| match failure(error, &batch.key) {
             taken if taken.reason == Reason::ExternalIdInUse => taken.with("external_id", &session.external_id),
             other => other,
@@ -159,6 +169,27 @@ impl EventLog {
     /// [`Reason::StorageUnavailable`].
     pub async fn watch(&self, key: &SessionKey, start: Start) -> Result<Opened, Failure> {
         watch::open(self, key, start).await
+    }
+
+    /// The newest revision of a tenant's list of sessions.
+    ///
+    /// # Errors
+    /// [`Reason::StorageUnavailable`].
+    pub async fn revision(&self, tenant: &TenantId) -> Result<i64, Failure> {
+        self.inner.store.revision(tenant).await.map_err(|error| unavailable(&error))
+    }
+
+    /// Opens a watch of a tenant's list; `after`: with what changed after that revision instead of the whole list.
+    ///
+    /// # Errors
+    /// [`Reason::SequenceAhead`], [`Reason::SequenceTruncated`], [`Reason::StorageUnavailable`].
+    pub async fn watch_list(
+        &self,
+        tenant: &TenantId,
+        filter: SessionFilter,
+        after: Option<i64>,
+    ) -> Result<ListWatch, Failure> {
+        lists::open(self, tenant, filter, after).await
     }
 }
 

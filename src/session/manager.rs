@@ -201,12 +201,26 @@ impl Manager {
         view.ok_or_else(|| Failure::session_not_found(&key.session))
     }
 
-    /// A page of a tenant's sessions, as they are stored.
+    /// A page of a tenant's sessions, as they are stored, and the list's revision at the first page, which later pages
+    /// are given.
     ///
     /// # Errors
     /// [`Reason::StorageUnavailable`].
-    pub async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Failure> {
-        self.shared.log.store().sessions(tenant, query).await.map_err(|error| unavailable(&error))
+    pub async fn sessions(
+        &self,
+        tenant: &TenantId,
+        query: &SessionQuery,
+        revision: Option<i64>,
+    ) -> Result<(Vec<SessionView>, i64), Failure> {
+        // The revision first, and what was created later left out: all that happens after it is told to whoever watches
+        // after it, and nothing that is told means something that was not listed or told before.
+        let revision = match revision {
+            Some(revision) => revision,
+            None => self.shared.log.revision(tenant).await?,
+        };
+        let query = SessionQuery { as_of: Some(revision), ..query.clone() };
+        let views = self.shared.log.store().sessions(tenant, &query).await.map_err(|error| unavailable(&error))?;
+        Ok((views, revision))
     }
 
     /// Ends all agents and actors; nothing is accepted any more. Returns when all that was decided is stored, or when the

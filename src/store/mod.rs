@@ -14,9 +14,11 @@ use crate::domain::{
 };
 
 mod codec;
+mod listing;
 mod parts;
 mod sqlite;
 
+pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};
 
@@ -69,6 +71,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Error>;
+
+    /// The newest revision of a tenant's list: that of its last change that lists show. 0: there was none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn revision(&self, tenant: &TenantId) -> Result<i64, Error>;
+
+    /// Sessions of a tenant that changed, each once and as it is now, by the revision of its newest change.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn changes(&self, tenant: &TenantId, query: ChangesQuery<'_>) -> Result<ChangesPage, Error>;
 
     /// A page of a conversation's blocks, and the head it is true at. `None`: no such session, or deleted.
     ///
@@ -266,6 +280,8 @@ pub struct SessionQuery {
     pub external_id: Option<String>,
     /// All must match.
     pub labels: BTreeMap<String, String>,
+    /// Created up to this revision of the list.
+    pub as_of: Option<i64>,
     /// Creation and id of the last one of the page before.
     pub before: Option<(Timestamp, SessionId)>,
     /// At most so many.

@@ -50,7 +50,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::TurnStarted | Reason::TurnFinished | Reason::TurnCancelled => NotYet("CancelTurn"),
         Reason::BudgetExhausted => NotYet("budgets"),
         Reason::TurnLost => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
-        Reason::SequenceTruncated => NotYet("retention"),
+        Reason::SequenceTruncated => By("tests/lists.rs::what_is_purged_cannot_be_resumed_across"),
         Reason::SequenceAhead | Reason::SessionReplaced => {
             By("tests/service/refusals.rs::cursors_of_another_log_are_refused")
         }

@@ -16,7 +16,8 @@ pub use blocks::{ListBlocks, list_blocks};
 pub use message::{SendMessage, run_turn, send_message};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
-    DeleteSession, ListSessions, create_session, delete_session, get_session, list_sessions, stop_session,
+    DeleteSession, ListSessions, WatchSessions, create_session, delete_session, get_session, list_sessions,
+    stop_session, watch_sessions,
 };
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 

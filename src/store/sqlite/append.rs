@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{open::Connections, put};
+use super::{open::Connections, put, revision};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -18,6 +18,7 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
         Ok(()) => {
             put::events(&mut tx, &[batch]).await?;
             put::rest(&mut tx, batch).await?;
+            revision::assign(&mut tx, &[batch]).await?;
             tx.commit().await
         }
         Err(error) => {
@@ -47,6 +48,7 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
         return Ok(outcomes);
     }
     put::events(&mut tx, &claimed).await?;
+    revision::assign(&mut tx, &claimed).await?;
     for batch in claimed {
         put::rest(&mut tx, batch).await?;
     }

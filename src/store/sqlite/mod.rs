@@ -11,7 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, SessionQuery, SessionView, Store};
+use super::{
+    Acquired, Batch, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, SessionQuery, SessionView,
+    Store,
+};
 use crate::domain::{Profile, ProfileId, SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp};
 
 mod acquire;
@@ -25,6 +28,7 @@ mod probe;
 mod profiles;
 mod purge;
 mod put;
+mod revision;
 mod rows;
 mod sessions;
 mod snapshot;
@@ -116,6 +120,14 @@ impl Store for SqliteStore {
 
     async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Error> {
         sessions::page(&self.connections, tenant, query).await
+    }
+
+    async fn revision(&self, tenant: &TenantId) -> Result<i64, Error> {
+        revision::newest(&self.connections, tenant).await
+    }
+
+    async fn changes(&self, tenant: &TenantId, query: ChangesQuery<'_>) -> Result<ChangesPage, Error> {
+        revision::changes(&self.connections, tenant, query).await
     }
 
     async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error> {
