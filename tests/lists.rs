@@ -326,6 +326,31 @@ async fn sessions_come_into_a_filter_and_go_out_of_it() {
     assert!(by_profile.list.is_empty());
 }
 
+/// A reader never finds a change without the revision that tells of it.
+#[tokio::test]
+async fn a_change_and_its_revision_are_stored_at_once() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    let options = SqliteConnectOptions::new().filename(server.data().join("agent-runtime.db")).read_only(true);
+    let mut db = options.connect().await.expect("the database");
+    let turns = tokio::spawn(async move {
+        for _ in 0..10 {
+            play(&mut sessions, &id, "hello").await;
+        }
+    });
+    let mut seen: HashMap<i64, Vec<u8>> = HashMap::new();
+    while !turns.is_finished() {
+        let sql = "SELECT revision, CAST(status || coalesce(json_extract(substr(record, 2), '$.sandbox'), '') AS BLOB) FROM session";
+        let (revision, shown): (i64, Vec<u8>) = sqlx::query_as(sql).fetch_one(&mut db).await.expect("a row");
+        let held = seen.entry(revision).or_insert_with(|| shown.clone());
+        assert_eq!(*held, shown, "revision {revision} stands for two states");
+        tokio::task::yield_now().await;
+    }
+    turns.await.expect("turns");
+    assert!(seen.len() > 10, "only {} revisions were seen", seen.len());
+}
+
 #[tokio::test]
 async fn ten_thousand_sessions_come_in_pages() {
     const MANY: usize = 10_000;

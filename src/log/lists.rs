@@ -149,8 +149,7 @@ impl ListWatch {
                     }
                 }
                 Stage::Waiting => {
-                    // The log keeps the bell for as long as somebody listens.
-                    self.bell.changed().await.expect("a bell that is listened to stays");
+                    self.rung().await;
                     self.stage = Stage::Rung;
                 }
                 Stage::Rung => {
@@ -161,6 +160,11 @@ impl ListWatch {
                 }
             }
         }
+    }
+
+    async fn rung(&mut self) {
+        // The log keeps the bell for as long as somebody listens.
+        self.bell.changed().await.expect("a bell that is listened to stays");
     }
 
     fn rest(&mut self) {

@@ -32,6 +32,7 @@ mod revision;
 mod rows;
 mod sessions;
 mod snapshot;
+mod writer;
 
 pub use lock::owner_address;
 

@@ -1,11 +1,6 @@
-//! The connections: one that writes, a few that read, and how each transaction begins and ends.
+//! The connections: one that writes, a few that read, and how they are closed and opened.
 //!
-//! A transaction that is dropped without an end, because its future was dropped or because an error left its fate unknown,
-//! takes the writing connection with it; the next writer makes a new one. So no error can leave half a transaction
-//! behind.
-//!
-//! After an error of the disk at a commit nothing is trusted that an old connection held. The writer is left alone until
-//! [`Connections::renew`], so that those who read see what was committed before, and not what may be on the disk or not.
+//! After an error of the disk at a commit nothing is trusted that an old connection held: see [`Connections::renew`].
 
 use std::{
     fs::OpenOptions,
@@ -16,13 +11,16 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction,
+    ConnectOptions as _, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, MutexGuard, RwLock};
 
-use super::error::{from_io, is_io};
+use super::{
+    error::from_io,
+    writer::{WriteTx, Writer},
+};
 use crate::store::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -32,8 +30,6 @@ const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a database that another program holds is waited for; callers wait so long for a refusal.
 const BUSY_PATIENCE: Duration = Duration::from_secs(2);
-/// Databases up to this size are checked as a whole before they are trusted again.
-const CHECKED_BYTES: i64 = 16 << 20;
 
 /// The connections to one database.
 #[derive(Debug)]
@@ -49,25 +45,6 @@ struct Readers {
     options: SqliteConnectOptions,
     pool: RwLock<SqlitePool>,
 }
-
-/// The writing connection.
-#[derive(Debug)]
-pub(super) struct Writer {
-    options: SqliteConnectOptions,
-    connection: Option<SqliteConnection>,
-    /// A new one sees what the old one did: not in memory.
-    replaceable: bool,
-    /// A transaction was begun and not ended.
-    spoiled: bool,
-    /// The disk failed at a commit: see the module.
-    distrusted: bool,
-    /// The last transaction that could not be begun: whoever waited in line behind it need not wait as long again.
-    refused: Option<(Instant, Error)>,
-    closed: bool,
-}
-
-/// A transaction that writes. Dropped without an end, it is undone.
-pub(super) struct WriteTx<'a>(MutexGuard<'a, Writer>);
 
 /// What one read sees is one moment of the database.
 pub(super) enum ReadTx<'a> {
@@ -100,79 +77,36 @@ impl Connections {
     async fn migrated(options: SqliteConnectOptions, readers: Option<Readers>) -> Result<Self, Error> {
         let mut connection = options.connect().await?;
         MIGRATIONS.run(&mut connection).await?;
-        let writer = Writer {
-            options,
-            connection: Some(connection),
-            replaceable: readers.is_some(),
-            spoiled: false,
-            distrusted: false,
-            refused: None,
-            closed: false,
-        };
+        let writer = Writer::new(options, connection, readers.is_some());
         Ok(Self { writer: Mutex::new(writer), readers })
     }
 
     /// Begins to write, as soon as nobody else does.
     pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
         let since = Instant::now();
-        let mut writer = self.writer.lock().await;
-        if let Some((_, error)) = writer.refused.as_ref().filter(|(at, _)| *at >= since) {
-            return Err(error.clone());
-        }
-        if let Err(error) = writer.ready().await {
-            return Err(writer.refuse(error));
-        }
-        let mut tx = WriteTx(writer);
-        tx.0.spoiled = true;
-        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *tx).await {
-            Ok(_) => Ok(tx),
-            Err(error) => Err(tx.0.refuse(error.into())),
-        }
+        WriteTx::begin(self.writer.lock().await, since).await
     }
 
     /// Begins to read.
     pub(super) async fn read(&self) -> Result<ReadTx<'_>, Error> {
-        match &self.readers {
-            Some(readers) => Ok(ReadTx::Pooled(readers.pool.read().await.begin().await?)),
-            None => {
-                let mut writer = self.writer.lock().await;
-                writer.ready().await?;
-                Ok(ReadTx::Only(writer))
-            }
+        if let Some(readers) = &self.readers {
+            return Ok(ReadTx::Pooled(readers.pool.read().await.begin().await?));
         }
+        let mut writer = self.writer.lock().await;
+        writer.ready().await?;
+        Ok(ReadTx::Only(writer))
     }
 
     /// After an error of the disk: closes every connection and opens the database anew. What is there then is what
     /// counts, and it is made to last before anybody reads it or writes after it.
     pub(super) async fn renew(&self) -> Result<(), Error> {
         let mut writer = self.writer.lock().await;
-        let Some(readers) = self.readers.as_ref().filter(|_| writer.distrusted && !writer.closed) else {
-            return Ok(());
-        };
+        let Some(readers) = self.readers.as_ref().filter(|_| writer.is_distrusted()) else { return Ok(()) };
         // The readers first: as long as one is open, SQLite keeps the files of the others open and uses them again.
         let mut pool = readers.pool.write().await;
         pool.close().await;
-        if let Some(connection) = writer.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the database did not close well");
-        }
-        let mut fresh = writer.options.connect().await?;
-        let checked = check(&mut fresh).await;
-        if let Err(error) = checked {
-            fresh.close().await.ok();
-            return Err(error);
-        }
+        writer.renew().await?;
         *pool = readers.open();
-        *writer = Writer {
-            options: writer.options.clone(),
-            connection: Some(fresh),
-            replaceable: true,
-            spoiled: false,
-            distrusted: false,
-            refused: None,
-            closed: false,
-        };
         Ok(())
     }
 
@@ -183,12 +117,7 @@ impl Connections {
             readers.pool.read().await.close().await;
         }
         let mut writer = self.writer.lock().await;
-        writer.closed = true;
-        if let Some(connection) = writer.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the database did not close well; what was committed is safe");
-        }
+        writer.close().await;
     }
 }
 
@@ -211,115 +140,6 @@ fn pool(options: &SqliteConnectOptions) -> SqlitePool {
         .max_lifetime(None)
         .test_before_acquire(false)
         .connect_lazy_with(options.clone())
-}
-
-/// Copies all that the write-ahead log holds into the database's own file, and that to the disk: whatever was read back
-/// from memory alone is written again. A database that is small is read as a whole.
-async fn check(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let (busy, ..): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
-    if busy != 0 {
-        return Err(Error::Unavailable("another program holds the database; close it".into()));
-    }
-    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    let size: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
-    if size <= CHECKED_BYTES {
-        let said: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await?;
-        if said != "ok" {
-            return Err(Error::Corrupt(said));
-        }
-    }
-    Ok(())
-}
-
-impl Writer {
-    /// Undoes what was left, and connects where there is no connection.
-    async fn ready(&mut self) -> Result<(), Error> {
-        if self.closed {
-            return Err(Error::Unavailable("the store is closed".into()));
-        }
-        if self.distrusted {
-            return Err(Error::Unavailable("the disk failed; the database is opened anew when it works again".into()));
-        }
-        if self.spoiled {
-            // That there is nothing to undo is no error.
-            sqlx::query("ROLLBACK").execute(&mut **self).await.ok();
-            self.spoiled = false;
-        }
-        if self.connection.is_none() {
-            self.connection = Some(self.options.connect().await?);
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, error: Error) -> Error {
-        self.refused = Some((Instant::now(), error.clone()));
-        error
-    }
-}
-
-impl WriteTx<'_> {
-    /// Makes it last. After an error it is not known whether it does.
-    pub(super) async fn commit(mut self) -> Result<(), Error> {
-        self.end("COMMIT").await
-    }
-
-    /// Undoes it.
-    pub(super) async fn undo(mut self) -> Result<(), Error> {
-        self.end("ROLLBACK").await
-    }
-
-    async fn end(&mut self, how: &'static str) -> Result<(), Error> {
-        match sqlx::query(how).execute(&mut **self).await {
-            Ok(_) => {
-                self.0.spoiled = false;
-                Ok(())
-            }
-            Err(error) => {
-                self.0.distrusted = is_io(&error) && self.0.replaceable;
-                Err(error.into())
-            }
-        }
-    }
-}
-
-impl Drop for WriteTx<'_> {
-    fn drop(&mut self) {
-        // A connection that is not trusted stays: as the last one it would try to save what it has when it is closed.
-        if self.0.spoiled && self.0.replaceable && !self.0.distrusted {
-            // Its own thread ends what it is at, then undoes the transaction and lets go of the file.
-            self.0.connection = None;
-            self.0.spoiled = false;
-        }
-    }
-}
-
-impl Deref for Writer {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &SqliteConnection {
-        self.connection.as_ref().expect("a locked writer is connected")
-    }
-}
-
-impl DerefMut for Writer {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.connection.as_mut().expect("a locked writer is connected")
-    }
-}
-
-impl Deref for WriteTx<'_> {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &SqliteConnection {
-        &self.0
-    }
-}
-
-impl DerefMut for WriteTx<'_> {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.0
-    }
 }
 
 impl Deref for ReadTx<'_> {
