@@ -21,6 +21,7 @@ use agent_runtime::{
 use prost::Message as _;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use support::{PATIENCE, Server, Sessions, play, reason, scripted, send, stop};
+use tokio::task::JoinSet;
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -113,6 +114,14 @@ async fn delete(sessions: &mut Sessions, id: &str) {
     sessions.delete_session(request).await.expect("deleted");
 }
 
+/// The one task ended well.
+fn is_over(task: &mut JoinSet<()>) -> bool {
+    task.try_join_next().is_some_and(|done| {
+        done.expect("it does not panic");
+        true
+    })
+}
+
 async fn labelled(sessions: &mut Sessions, team: &str) -> String {
     let labels = [("team".to_owned(), team.to_owned())].into();
     let request = proto::CreateSessionRequest { agent: "scripted".into(), labels, ..Default::default() };
@@ -174,19 +183,19 @@ async fn a_session_that_changes_often_is_told_once_a_second_and_its_text_never()
     let revision = watching.revision;
     let (mut caller, busy) = (server.sessions().await, id.clone());
     let began = Instant::now();
-    let turns = tokio::spawn(async move {
+    let mut turns = JoinSet::new();
+    turns.spawn(async move {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(4) {
             play(&mut caller, &busy, "hello").await;
         }
     });
     let mut told: Vec<Instant> = Vec::new();
-    while !turns.is_finished() {
+    while !is_over(&mut turns) {
         if let Ok(response) = tokio::time::timeout(Duration::from_millis(200), watching.next()).await {
             told.extend(response.changes.iter().map(|_| Instant::now()));
         }
     }
-    turns.await.expect("turns");
     let changed = list(&mut sessions).await.1 - revision;
     let (seconds, most) = (began.elapsed().as_secs(), usize::try_from(began.elapsed().as_secs()).expect("few") + 2);
     assert!(changed > 8, "only {changed} changes were made in {seconds} s");
@@ -334,20 +343,20 @@ async fn a_change_and_its_revision_are_stored_at_once() {
     let id = scripted(&mut sessions).await.session_id;
     let options = SqliteConnectOptions::new().filename(server.data().join("agent-runtime.db")).read_only(true);
     let mut db = options.connect().await.expect("the database");
-    let turns = tokio::spawn(async move {
+    let mut turns = JoinSet::new();
+    turns.spawn(async move {
         for _ in 0..10 {
             play(&mut sessions, &id, "hello").await;
         }
     });
     let mut seen: HashMap<i64, Vec<u8>> = HashMap::new();
-    while !turns.is_finished() {
+    while !is_over(&mut turns) {
         let sql = "SELECT revision, CAST(status || coalesce(json_extract(substr(record, 2), '$.sandbox'), '') AS BLOB) FROM session";
         let (revision, shown): (i64, Vec<u8>) = sqlx::query_as(sql).fetch_one(&mut db).await.expect("a row");
         let held = seen.entry(revision).or_insert_with(|| shown.clone());
         assert_eq!(*held, shown, "revision {revision} stands for two states");
         tokio::task::yield_now().await;
     }
-    turns.await.expect("turns");
     assert!(seen.len() > 10, "only {} revisions were seen", seen.len());
 }
 
@@ -398,10 +407,10 @@ async fn a_list_and_a_watch_after_it_miss_nothing() {
     for _ in 0..6 {
         scripted(&mut sessions).await;
     }
-    let mut others = Vec::new();
+    let mut others = JoinSet::new();
     for number in 0..3 {
         let mut caller = server.sessions().await;
-        others.push(tokio::spawn(async move {
+        others.spawn(async move {
             let began = Instant::now();
             for round in 0.. {
                 let id = scripted(&mut caller).await.session_id;
@@ -413,7 +422,7 @@ async fn a_list_and_a_watch_after_it_miss_nothing() {
                     return;
                 }
             }
-        }));
+        });
     }
     let mut seen: HashMap<i64, usize> = HashMap::new();
     let mut watches = Vec::new();
@@ -437,8 +446,8 @@ async fn a_list_and_a_watch_after_it_miss_nothing() {
         watches.push(Watching::open(&mut sessions, WatchSessionsRequest::default()).await);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    for other in others {
-        other.await.expect("callers");
+    while let Some(done) = others.join_next().await {
+        done.expect("callers");
     }
     assert!(seen.len() > 4, "nothing changed meanwhile");
     let (listed, revision) = list(&mut sessions).await;

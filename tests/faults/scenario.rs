@@ -7,7 +7,7 @@ use std::{
 };
 
 use agent_runtime::proto::{self, SessionEvent, TurnStatus, block::Content};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt as _;
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     // 14 s of talk: longer than the fault, so that it begins and ends in the middle.
     let said = "0123456789".repeat(140);
     let script = format!(r#"[{{"say":"{said}","size":10,"pace_ms":100}}]"#);
-    let mut seen = follow(&mut sessions, &busy).await;
+    let (mut seen, _reading) = follow(&mut sessions, &busy).await;
     let (turn, _) = send(&mut sessions, &busy, &script).await.expect("accepted");
     let mut events = Vec::new();
     gather(&mut seen, &mut events, |event| matches!(event.kind, Some(proto::session_event::Kind::BlockDelta(_)))).await;
@@ -156,15 +156,16 @@ async fn health_is(server: &Server, wanted: ServingStatus) {
 }
 
 /// A watch from the beginning on, which reads all the time.
-async fn follow(sessions: &mut Sessions, id: &str) -> mpsc::UnboundedReceiver<SessionEvent> {
+async fn follow(sessions: &mut Sessions, id: &str) -> (mpsc::UnboundedReceiver<SessionEvent>, JoinSet<()>) {
     let mut stream = watch(sessions, id, Some(0)).await.expect("a watch");
     let (sender, events) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
         while let Ok(Some(response)) = stream.message().await {
             response.events.into_iter().for_each(|event| drop(sender.send(event)));
         }
     });
-    events
+    (events, reading)
 }
 
 async fn gather(
