@@ -512,6 +512,8 @@ impl Actor {
         }
         let sandbox = self.off();
         self.stdin.clear();
+        // What was decided since follows what is not stored.
+        self.pending.drain();
         self.carry_out(Halt { sandbox, destroy: None, reply: None });
         self.over = true;
         self.not_stored = Some(error.clone());

@@ -42,10 +42,11 @@ pub(crate) async fn run(
     // 14 s of talk: longer than the fault, so that it begins and ends in the middle.
     let said = "0123456789".repeat(140);
     let script = format!(r#"[{{"say":"{said}","size":10,"pace_ms":100}}]"#);
-    let (mut seen, _reading) = follow(&mut sessions, &busy).await;
+    let (mut watched, _reading) = follow(&mut sessions, &busy).await;
     let (turn, _) = send(&mut sessions, &busy, &script).await.expect("accepted");
     let mut events = Vec::new();
-    gather(&mut seen, &mut events, |event| matches!(event.kind, Some(proto::session_event::Kind::BlockDelta(_)))).await;
+    gather(&mut watched, &mut events, |event| matches!(event.kind, Some(proto::session_event::Kind::BlockDelta(_))))
+        .await;
     health_is(server, ServingStatus::Serving).await;
 
     begin.await;
@@ -93,7 +94,7 @@ pub(crate) async fn run(
     }
     let played = play(&mut sessions, &quiet, "hello again").await;
     assert_eq!(played.turn.status(), TurnStatus::Completed);
-    gather(&mut seen, &mut events, |event| ended(event, &turn.turn_id)).await;
+    gather(&mut watched, &mut events, |event| ended(event, &turn.turn_id)).await;
     check_ranges(0, &events);
     assert_eq!(last_turn(&events).status(), TurnStatus::Completed, "{:?}", last_turn(&events).error);
     let is_text =
