@@ -59,11 +59,11 @@ pub(crate) async fn run(
             external_id: external_id.clone(),
             ..Default::default()
         };
-        let began = Instant::now();
+        let since = Instant::now();
         match sessions.create_session(request).await {
             Ok(response) => made.push(response.into_inner().session.expect("a session")),
             Err(status) => {
-                assert!(began.elapsed() < QUICK, "the first refusal took {:?}", began.elapsed());
+                assert!(since.elapsed() < QUICK, "the first refusal took {:?}", since.elapsed());
                 refused.push(external_id);
                 break status;
             }
@@ -87,9 +87,9 @@ pub(crate) async fn run(
     assert!(commands(server, &mut sessions, &quiet).await.iter().all(|status| reason(status) == expected.1));
 
     end.await;
-    let began = Instant::now();
+    let since = Instant::now();
     while !healthy(server, ServingStatus::Serving).await {
-        assert!(began.elapsed() < QUICK, "the fault is over, but nothing is served");
+        assert!(since.elapsed() < QUICK, "the fault is over, but nothing is served");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let played = play(&mut sessions, &quiet, "hello again").await;
@@ -113,7 +113,7 @@ pub(crate) async fn run(
 
 /// The first kinds of command, each of which must be refused at once.
 async fn commands(server: &Server, sessions: &mut Sessions, id: &str) -> Vec<Status> {
-    let began = Instant::now();
+    let since = Instant::now();
     let id = || id.to_owned();
     let stop = proto::StopSessionRequest { session_id: id(), ..Default::default() };
     let delete = proto::DeleteSessionRequest { session_id: id(), ..Default::default() };
@@ -127,7 +127,7 @@ async fn commands(server: &Server, sessions: &mut Sessions, id: &str) -> Vec<Sta
         sessions.delete_session(delete).await.expect_err("refused"),
         server.profiles().await.create_profile(profile).await.expect_err("refused"),
     ];
-    assert!(began.elapsed() < Duration::from_secs(2), "refusals took {:?}", began.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(2), "refusals took {:?}", since.elapsed());
     refused
 }
 
@@ -149,9 +149,9 @@ async fn healthy(server: &Server, wanted: ServingStatus) -> bool {
 }
 
 async fn health_is(server: &Server, wanted: ServingStatus) {
-    let began = Instant::now();
+    let since = Instant::now();
     while !healthy(server, wanted).await {
-        assert!(began.elapsed() < Duration::from_secs(2), "health is not {wanted:?}");
+        assert!(since.elapsed() < Duration::from_secs(2), "health is not {wanted:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
