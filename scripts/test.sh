@@ -40,14 +40,20 @@ prepare() {
     if ! cargo fmt --version > /dev/null 2>&1 || ! cargo clippy --version > /dev/null 2>&1; then
         command -v rustup > /dev/null && rustup component add rustfmt clippy || true
     fi
-    if [ "$(uname)" = Linux ] && ! command -v bwrap > /dev/null; then
-        if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
-            echo "installing bubblewrap"
-            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y bubblewrap; } \
-                > "$logs/apt.log" 2>&1 || echo "bubblewrap cannot be installed; see $logs/apt.log"
-        else
-            echo "bubblewrap is not installed; tests that need it say SKIPPED"
-        fi
+    [ "$(uname)" = Linux ] || return 0
+    install bwrap bubblewrap
+    install strace strace
+}
+
+# install PROGRAM PACKAGE: from Debian's packages, where that is possible.
+install() {
+    command -v "$1" > /dev/null && return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        echo "installing $2"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$2"; } \
+            >> "$logs/apt.log" 2>&1 || echo "$2 cannot be installed; see $logs/apt.log"
+    else
+        echo "$2 is not installed; tests that need it say SKIPPED"
     fi
 }
 

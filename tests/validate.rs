@@ -10,7 +10,7 @@ use agent_runtime::{
     grpc::validate::{self, MAX_MESSAGE_TEXT},
     log::Filter,
     proto::{self, content_part::Part},
-    store::{BlockPage, SessionView},
+    store::{BlockPage, SessionFilter, SessionView},
 };
 use serde_json::json;
 
@@ -413,15 +413,41 @@ fn a_list_of_sessions_is_filtered() {
 }
 
 #[test]
+fn a_watch_of_the_list_is_filtered() {
+    let request = proto::WatchSessionsRequest {
+        after_revision: Some(7),
+        status: proto::SessionStatus::Running.into(),
+        profile_id: "prof_1".into(),
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+    };
+    let taken = validate::watch_sessions(request.clone()).unwrap();
+    let filter = SessionFilter {
+        status: Some(SessionStatus::Running),
+        profile_id: Some(ProfileId::new("prof_1")),
+        labels: request.labels.clone(),
+    };
+    assert_eq!(taken, validate::WatchSessions { filter, after: Some(7) });
+    let all = validate::watch_sessions(proto::WatchSessionsRequest::default()).unwrap();
+    assert_eq!(all, validate::WatchSessions { filter: SessionFilter::default(), after: None });
+    refused(
+        validate::watch_sessions(proto::WatchSessionsRequest { after_revision: Some(-1), ..request.clone() }),
+        "after_revision",
+    );
+    refused(validate::watch_sessions(proto::WatchSessionsRequest { status: 77, ..request }), "status");
+}
+
+#[test]
 fn pages_of_sessions_follow_each_other() {
     let request = proto::ListSessionsRequest { page_size: 2, profile_id: "p".into(), ..Default::default() };
     let first = validate::list_sessions(request.clone()).unwrap();
-    let page = first.respond((0..3).map(view).collect());
-    assert_eq!(page.sessions.len(), 2);
+    assert_eq!(first.revision, None);
+    let page = first.respond((0..3).map(view).collect(), 17);
+    assert_eq!((page.sessions.len(), page.revision), (2, 17));
     let second = proto::ListSessionsRequest { page_token: page.next_page_token.clone(), ..request };
     let taken = validate::list_sessions(second.clone()).unwrap();
     assert_eq!(taken.query.before, Some((Timestamp(999), SessionId::new("ses_1"))));
-    assert_eq!(taken.respond((0..2).map(view).collect()).next_page_token, "");
+    assert_eq!(taken.revision, Some(17), "the revision is that of the first page");
+    assert_eq!(taken.respond((0..2).map(view).collect(), 17).next_page_token, "");
     let other = proto::ListSessionsRequest { profile_id: "q".into(), ..second };
     refused(validate::list_sessions(other), "page_token");
 }

@@ -115,6 +115,8 @@ reasons! {
     ShuttingDown = "SHUTTING_DOWN",
     /// Another server owns the database.
     SecondServer = "SECOND_SERVER",
+    /// The disk of the database is full.
+    StorageFull = "STORAGE_FULL",
 }
 
 /// One field of a request that is not right.

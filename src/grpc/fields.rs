@@ -30,7 +30,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/AnswerQuestion",
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
-    "SessionService/WatchSessions",
     "SessionService/ExportTranscript",
     "WorkspaceService/ListFiles",
     "WorkspaceService/ReadFile",
@@ -153,6 +152,15 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("omit_deltas", Effective("tests/filters.rs::text_can_be_left_out_as_it_streams")),
             ("bookmark_interval", Effective("tests/validate.rs::a_watch_is_silent_for_15_seconds_at_most")),
             ("max_batch_delay", Effective("tests/filters.rs::events_come_together_after_a_delay")),
+        ],
+    ),
+    (
+        "WatchSessionsRequest",
+        &[
+            ("after_revision", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("status", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("profile_id", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
+            ("labels", Effective("tests/validate.rs::a_watch_of_the_list_is_filtered")),
         ],
     ),
     (

@@ -8,6 +8,7 @@ mod content;
 pub mod convert;
 pub mod fields;
 mod frame;
+mod lists;
 pub mod page;
 mod pieces;
 mod profiles;

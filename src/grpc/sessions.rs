@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     caller, content,
     frame::Frame,
+    lists,
     status::not_implemented,
     validate,
     watch::{self, Terms, Until},
@@ -74,8 +75,8 @@ impl SessionService for Sessions {
     async fn list_sessions(&self, request: Request<proto::ListSessionsRequest>) -> Answer<proto::ListSessionsResponse> {
         let caller = caller(request.extensions())?;
         let list = validate::list_sessions(request.into_inner())?;
-        let views = self.manager.sessions(&caller.tenant, &list.query).await?;
-        Ok(Response::new(list.respond(views)))
+        let (views, revision) = self.manager.sessions(&caller.tenant, &list.query, list.revision).await?;
+        Ok(Response::new(list.respond(views, revision)))
     }
 
     async fn stop_session(&self, request: Request<proto::StopSessionRequest>) -> Answer<proto::StopSessionResponse> {
@@ -144,6 +145,13 @@ impl SessionService for Sessions {
         Ok(Response::new(responses.boxed()))
     }
 
+    async fn watch_sessions(&self, request: Request<proto::WatchSessionsRequest>) -> Answer<Self::WatchSessionsStream> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::watch_sessions(request.into_inner())?;
+        let watch = self.manager.log().watch_list(&caller.tenant, wanted.filter, wanted.after).await?;
+        Ok(Response::new(lists::responses(watch, self.drain.clone()).boxed()))
+    }
+
     async fn list_blocks(&self, request: Request<proto::ListBlocksRequest>) -> Answer<proto::ListBlocksResponse> {
         let caller = caller(request.extensions())?;
         let list = validate::list_blocks(request.into_inner())?;
@@ -201,10 +209,6 @@ impl SessionService for Sessions {
         _: Request<proto::DeletePermissionRuleRequest>,
     ) -> Answer<proto::DeletePermissionRuleResponse> {
         Err(not_implemented("SessionService/DeletePermissionRule"))
-    }
-
-    async fn watch_sessions(&self, _: Request<proto::WatchSessionsRequest>) -> Answer<Self::WatchSessionsStream> {
-        Err(not_implemented("SessionService/WatchSessions"))
     }
 
     async fn read_block_content(

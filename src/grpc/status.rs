@@ -75,7 +75,8 @@ pub fn code(reason: Reason) -> Option<Code> {
         | Reason::QueueFull
         | Reason::BudgetExhausted
         | Reason::TooManyWatchers
-        | Reason::ModelProviderLimit => Some(Code::ResourceExhausted),
+        | Reason::ModelProviderLimit
+        | Reason::StorageFull => Some(Code::ResourceExhausted),
         Reason::AgentFailed => Some(Code::Internal),
         Reason::SandboxFailed | Reason::StorageUnavailable | Reason::ShuttingDown | Reason::SecondServer => {
             Some(Code::Unavailable)
@@ -89,7 +90,9 @@ fn retry_after(reason: Reason, told: Option<&str>) -> Option<Duration> {
     let usual = match reason {
         Reason::ShuttingDown => Duration::from_millis(500),
         Reason::StorageUnavailable | Reason::SecondServer | Reason::RateLimited => Duration::from_secs(1),
-        Reason::SandboxFailed | Reason::QueueFull | Reason::TooManyWatchers => Duration::from_secs(2),
+        Reason::SandboxFailed | Reason::QueueFull | Reason::TooManyWatchers | Reason::StorageFull => {
+            Duration::from_secs(2)
+        }
         Reason::QuotaExceeded | Reason::ModelProviderLimit => Duration::from_secs(10),
         Reason::InvalidField
         | Reason::NotImplemented

@@ -3,6 +3,7 @@
 
 mod auth;
 mod config;
+mod health;
 mod keep;
 mod key;
 mod oversize;
@@ -54,7 +55,7 @@ pub struct Server {
     manager: Manager,
     provider: Arc<Local>,
     store: Arc<SqliteStore>,
-    health: tonic_health::server::HealthReporter,
+    health: health::Follower,
     drain: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     tasks: TaskTracker,
@@ -87,7 +88,7 @@ impl Server {
 
         let drain = CancellationToken::new();
         let callers = auth::Keys::new(config.auth.then(|| key.clone()), caller());
-        let (health, routes) = routes::build(&config, &manager, &callers, &drain).await;
+        let (reporter, routes) = routes::build(&config, &manager, &callers, &drain).await;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::bind(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::bind(config.listen, error))?;
@@ -104,6 +105,7 @@ impl Server {
         let serving =
             tasks.spawn(server.add_routes(routes).serve_with_incoming_shutdown(incoming, ends.cancelled_owned()));
         keep::start(&config, &manager, &store, &tasks, &drain);
+        let health = health::Follower::start(reporter, manager.log(), &tasks);
         store.advertise(&addr.to_string())?;
         Ok(Self { addr, key, manager, provider, store, health, drain, serving, tasks })
     }
@@ -124,9 +126,7 @@ impl Server {
     /// and their turns recorded, the database is closed.
     pub async fn shutdown(self) {
         let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
-        for service in routes::SERVICES {
-            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
-        }
+        health.end().await;
         drain.cancel();
         let (calls, ()) = tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(SESSIONS_GRACE));
         if calls.is_err() {

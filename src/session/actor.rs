@@ -59,7 +59,16 @@ pub(super) struct Actor {
     traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
     over: bool,
+    not_stored: Option<store::Error>,
     deserted: bool,
+}
+
+/// What an actor leaves.
+pub(super) struct Ended {
+    /// With what is in it.
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Why what it decided last is not stored, where it is not.
+    pub(super) not_stored: Option<store::Error>,
 }
 
 impl Actor {
@@ -90,13 +99,14 @@ impl Actor {
             traced: None,
             actions: Vec::new(),
             over: false,
+            not_stored: None,
             deserted: false,
         }
     }
 
     /// Runs until there is nothing to do. With `prompt` the active turn was accepted just now and its agent is to be
     /// started; without, an active turn is one that an earlier owner left and nobody can go on with.
-    pub(super) async fn run(mut self, prompt: Option<Prompt>) -> mpsc::Receiver<Command> {
+    pub(super) async fn run(mut self, prompt: Option<Prompt>) -> Ended {
         match prompt {
             Some(prompt) => self.prepare(prompt),
             None => self.clean_up(),
@@ -106,7 +116,7 @@ impl Actor {
             let span = self.turn_span();
             self.step().instrument(span).await;
         }
-        self.commands
+        Ended { commands: self.commands, not_stored: self.not_stored }
     }
 
     /// The span of the turn that is active; one for as long as it is.
@@ -522,8 +532,11 @@ impl Actor {
         let sandbox = self.off();
         self.stdin.clear();
         self.calls.clear();
+        // What was decided since follows what is not stored.
+        self.pending.drain();
         self.carry_out(Halt { sandbox, destroy: None, reply: None });
         self.over = true;
+        self.not_stored = Some(error.clone());
     }
 
     /// Ends what runs, after what is being ended already.

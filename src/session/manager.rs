@@ -4,13 +4,13 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 use ulid::Ulid;
 
 use super::{
@@ -100,7 +100,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::ProfileNotFound`], [`Reason::SandboxUnsuitable`], [`Reason::ExternalIdInUse`],
-    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn create(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
         let (manager, by, request) = (self.clone(), caller.clone(), new.request.clone());
         let create = async move { manager.create_now(&by, new).await };
@@ -200,7 +200,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::RequestIdReused`],
-    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn send(
         &self,
         caller: &Caller,
@@ -226,7 +226,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::SessionNotFound`], [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`],
-    /// [`Reason::ShuttingDown`].
+    /// [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn stop(
         &self,
         caller: &Caller,
@@ -240,7 +240,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Reason::SessionNotFound`], [`Reason::EtagMismatch`], [`Reason::RequestIdReused`],
-    /// [`Reason::StorageUnavailable`], [`Reason::ShuttingDown`].
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn delete(
         &self,
         caller: &Caller,
@@ -261,12 +261,26 @@ impl Manager {
         view.ok_or_else(|| Failure::session_not_found(&key.session))
     }
 
-    /// A page of a tenant's sessions, as they are stored.
+    /// A page of a tenant's sessions, as they are stored, and the list's revision at the first page, which later pages
+    /// are given.
     ///
     /// # Errors
     /// [`Reason::StorageUnavailable`].
-    pub async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Failure> {
-        self.shared.log.store().sessions(tenant, query).await.map_err(|error| unavailable(&error))
+    pub async fn sessions(
+        &self,
+        tenant: &TenantId,
+        query: &SessionQuery,
+        revision: Option<i64>,
+    ) -> Result<(Vec<SessionView>, i64), Failure> {
+        // The revision first, and what was created later left out: all that happens after it is told to whoever watches
+        // after it, and nothing that is told means something that was not listed or told before.
+        let revision = match revision {
+            Some(revision) => revision,
+            None => self.shared.log.revision(tenant).await?,
+        };
+        let query = SessionQuery { as_of: Some(revision), ..query.clone() };
+        let views = self.shared.log.store().sessions(tenant, &query).await.map_err(|error| unavailable(&error))?;
+        Ok((views, revision))
     }
 
     /// Ends all agents and actors; nothing is accepted any more. Returns when all that was decided is stored, or when the
@@ -288,9 +302,10 @@ impl Manager {
     /// # Errors
     /// [`Reason::StorageUnavailable`].
     pub async fn purge(&self, before: Timestamp) -> Result<(), Failure> {
-        let store = self.shared.log.store();
-        store.forget_requests(Timestamp::now()).await.map_err(|error| unavailable(&error))?;
-        let purged = store.purge(before).await;
+        self.shared.log.ready()?;
+        let log = &self.shared.log;
+        log.noted(log.store().forget_requests(Timestamp::now()).await).map_err(|error| unavailable(&error))?;
+        let purged = log.noted(log.store().purge(before).await);
         for id in purged.map_err(|error| unavailable(&error))? {
             if let Err(error) = self.shared.config.provider.destroy(&id).await {
                 tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed");
@@ -299,11 +314,12 @@ impl Manager {
         Ok(())
     }
 
-    fn open(&self) -> Result<(), Failure> {
+    /// The door: refuses what changes something where that cannot be done.
+    pub(super) fn open(&self) -> Result<(), Failure> {
         if self.shared.drain.is_cancelled() {
             return Err(Failure::new(Reason::ShuttingDown, "the server is stopping; try again at the next one"));
         }
-        Ok(())
+        self.shared.log.ready()
     }
 
     /// Hands a command to the session's actor, unless that was done before.
@@ -356,13 +372,22 @@ impl Manager {
     }
 }
 
-/// One actor after the other, for as long as there are commands; then the slot is given back.
+/// One actor after the other, for as long as there is something to do; then the slot is given back.
 async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver<Command>, mut prompt: Option<Prompt>) {
     loop {
-        match shared.log.store().acquire(&key).await {
+        match shared.log.acquire(&key).await {
             Ok(Some(acquired)) => {
                 let actor = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
-                commands = run_traced(&key, actor.run(prompt.take())).await;
+                let run = actor.run(prompt.take()).instrument(tracing::info_span!("session", session = %key.session));
+                let end = run.await;
+                commands = end.commands;
+                if let Some(error) = end.not_stored.filter(store::Error::is_of_storage) {
+                    // What it left is looked after, once that can be stored.
+                    refuse_waiting(&key, &mut commands, error);
+                    if recovered(&shared).await {
+                        continue;
+                    }
+                }
                 let mut slots = shared.slots();
                 if commands.is_empty() {
                     slots.remove(&key);
@@ -370,19 +395,30 @@ async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver
                 }
             }
             Ok(None) => return refuse_all(&shared, &key, commands, store::Error::NotFound),
+            // A turn that was accepted is begun or lost, but never forgotten.
+            Err(error) if prompt.is_some() && error.is_of_storage() => {
+                refuse_waiting(&key, &mut commands, error.clone());
+                if !recovered(&shared).await {
+                    return refuse_all(&shared, &key, commands, error);
+                }
+            }
             Err(error) => return refuse_all(&shared, &key, commands, error),
         }
     }
 }
 
-async fn run_traced(key: &SessionKey, run: impl Future<Output = mpsc::Receiver<Command>>) -> mpsc::Receiver<Command> {
-    use tracing::Instrument as _;
-    run.instrument(tracing::info_span!("session", session = %key.session)).await
+/// Waits until the store takes transactions; says no when the server stops before.
+async fn recovered(shared: &Shared) -> bool {
+    shared.drain.run_until_cancelled(shared.log.serving()).await.is_some()
 }
 
 /// There is no session to act on: whoever waits is told, and the slot is given back.
 fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Command>, error: store::Error) {
     shared.slots().remove(key);
+    refuse_waiting(key, &mut commands, error);
+}
+
+fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
     let refusal = failure(error, key);
     while let Ok(command) = commands.try_recv() {
         // Whoever hung up does not want to know.

@@ -27,7 +27,7 @@ impl Manager {
     /// Stores a profile as revision 1.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`].
+    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn create_profile(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
         let (manager, by, request) = (self.clone(), caller.clone(), new.request.clone());
         let create = async move { manager.create_profile_now(&by, new).await };
@@ -35,6 +35,7 @@ impl Manager {
     }
 
     async fn create_profile_now(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
+        self.open()?;
         let NewProfile { name, description, agent, request } = new;
         let now = Timestamp::now();
         let profile = Profile {
@@ -50,7 +51,7 @@ impl Manager {
         };
         let answer = || FirstAnswer::Profile { profile: Box::new(profile.clone()) };
         let call = request.map(|request| Remembered::now(request, answer()));
-        let stored = self.log().store().put_profile(&caller.tenant, &profile, call.as_ref()).await;
+        let stored = self.log().noted(self.log().store().put_profile(&caller.tenant, &profile, call.as_ref()).await);
         stored.map_err(|error| unavailable(&error))?;
         Ok(profile)
     }

@@ -15,9 +15,11 @@ use crate::domain::{
 
 mod codec;
 mod horizon;
+mod listing;
 mod parts;
 mod sqlite;
 
+pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};
 
@@ -44,7 +46,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// call [`Error::RequestIdInUse`]; none hinders the others.
     ///
     /// # Errors
-    /// The outer one when nothing was stored. After [`Error::Unavailable`] it is not known whether the transaction took
+    /// The outer one when nothing was stored. After [`Error::Unavailable`] or [`Error::Full`] it is not known whether the transaction took
     /// effect; sending the same batches again settles it, because a batch that was stored is a conflict then, with the
     /// head it left.
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
@@ -93,6 +95,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Error>;
+
+    /// The newest revision of a tenant's list: that of its last change that lists show. 0: there was none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn revision(&self, tenant: &TenantId) -> Result<i64, Error>;
+
+    /// Sessions of a tenant that changed, each once and as it is now, by the revision of its newest change.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn changes(&self, tenant: &TenantId, query: ChangesQuery<'_>) -> Result<ChangesPage, Error>;
 
     /// A page of a conversation's blocks, and the head it is true at. `None`: no such session, or deleted.
     ///
@@ -192,6 +206,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
+    /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
+    /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Unavailable`].
+    async fn probe(&self) -> Result<(), Error>;
 
     /// Finishes what is under way and closes the database.
     async fn close(&self);
@@ -419,6 +439,8 @@ pub struct SessionQuery {
     pub external_id: Option<String>,
     /// All must match.
     pub labels: BTreeMap<String, String>,
+    /// Created up to this revision of the list.
+    pub as_of: Option<i64>,
     /// Creation and id of the last one of the page before.
     pub before: Option<(Timestamp, SessionId)>,
     /// At most so many.
@@ -477,7 +499,26 @@ pub enum Error {
     /// The database does not answer, or not in time.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// There is no space left for the database; nothing was stored.
+    #[error("there is no space left for the database: {0}")]
+    Full(String),
     /// What is stored cannot be read.
     #[error("the database holds what this build cannot read: {0}")]
     Corrupt(String),
+}
+
+impl Error {
+    /// The database or its disk does not do its part now, and may later.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Full(_) => true,
+            Self::Conflict { .. }
+            | Self::ExternalIdInUse(_)
+            | Self::RequestIdInUse(_)
+            | Self::NotFound
+            | Self::Owned(_)
+            | Self::Corrupt(_) => false,
+        }
+    }
 }

@@ -27,6 +27,7 @@ const BASES: &[(&str, &str)] = &[
     ("SessionService/SendMessage", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
     ("SessionService/RunTurn", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
     ("SessionService/WatchSession", r#"{"sessionId":"ses_1"}"#),
+    ("SessionService/WatchSessions", "{}"),
     ("SessionService/ListBlocks", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/ReadBlockContent", r#"{"sessionId":"ses_1","blockId":"blk_1"}"#),
     (
@@ -56,6 +57,7 @@ fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
         "SessionService/SendMessage" => run(wire, validate::send_message),
         "SessionService/RunTurn" => run(wire, validate::run_turn),
         "SessionService/WatchSession" => run(wire, validate::watch_session),
+        "SessionService/WatchSessions" => run(wire, validate::watch_sessions),
         "SessionService/ListBlocks" => run(wire, validate::list_blocks),
         "SessionService/ReadBlockContent" => run(wire, validate::read_block_content),
         "SessionService/ReadBlob" => run(wire, validate::read_blob),

@@ -65,7 +65,8 @@ fn tried(reason: Reason) -> Tried {
         Reason::SandboxUnsuitable => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
         Reason::SandboxFailed => By("tests/turns/starts.rs::a_sandbox_that_cannot_be_made_fails_the_turn"),
         Reason::BlockTooLarge => NotYet("whatever an agent prints is cut to fit"),
-        Reason::StorageUnavailable => NotYet("a database that fails on request"),
+        Reason::StorageUnavailable => By("tests/faults/held.rs::a_database_that_another_program_holds_is_waited_for"),
+        Reason::StorageFull => By("tests/faults/full.rs::a_full_disk_refuses_what_is_new_and_loses_nothing"),
         Reason::ShuttingDown => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
         Reason::SecondServer => {
             By("tests/service/start.rs::the_second_server_of_a_folder_is_told_where_the_first_one_is")

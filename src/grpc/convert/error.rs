@@ -59,6 +59,7 @@ impl From<Reason> for proto::ErrorReason {
             Reason::StorageUnavailable => Self::StorageUnavailable,
             Reason::ShuttingDown => Self::ShuttingDown,
             Reason::SecondServer => Self::SecondServer,
+            Reason::StorageFull => Self::StorageFull,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     domain::{Budget, Conversation, Session, SessionOptions, SessionState, SessionStatus, Turn, TurnStatus},
     proto,
     session::Created,
-    store::SessionView,
+    store::{ListChange, ListedChange, SessionView},
 };
 
 /// A session as calls show it: the record, the turn that holds it, and those that wait, next first.
@@ -88,6 +88,47 @@ impl From<SessionView> for proto::Session {
             open_questions: _,
         } = view;
         session(record, oldest_sequence, active_turn, queued_turns)
+    }
+}
+
+/// As lists that are watched show it: without what changes all the time.
+fn basic(view: SessionView) -> proto::Session {
+    let mut session = proto::Session {
+        sequence: 0,
+        oldest_sequence: 0,
+        usage: None,
+        last_activity_time: None,
+        ..proto::Session::from(view)
+    };
+    for turn in session.active_turn.as_deref_mut().into_iter().chain(&mut session.queued_turns) {
+        turn.usage = None;
+    }
+    session
+}
+
+impl From<ListedChange> for proto::SessionChange {
+    fn from(listed: ListedChange) -> Self {
+        let ListedChange { revision: _, change, view } = listed;
+        let session = match change {
+            ListChange::Added | ListChange::Modified => basic(view),
+            ListChange::Removed => proto::Session {
+                session_id: view.session.session_id.to_string(),
+                uid: view.session.uid.to_string(),
+                status: number::<_, proto::SessionStatus>(view.session.status),
+                ..proto::Session::default()
+            },
+        };
+        Self { kind: number::<_, proto::SessionChangeKind>(change), session: Some(session) }
+    }
+}
+
+impl From<ListChange> for proto::SessionChangeKind {
+    fn from(change: ListChange) -> Self {
+        match change {
+            ListChange::Added => Self::Added,
+            ListChange::Modified => Self::Modified,
+            ListChange::Removed => Self::Removed,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
 pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
-    DeleteSession, ListSessions, StopSession, create_session, delete_session, get_session, list_sessions, stop_session,
+    DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
+    list_sessions, stop_session, watch_sessions,
 };
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 

@@ -8,7 +8,7 @@ use crate::{
     grpc::page,
     proto,
     session::NewSession,
-    store::{SessionQuery, SessionView},
+    store::{SessionFilter, SessionQuery, SessionView},
 };
 
 /// A session to stop.
@@ -36,6 +36,8 @@ pub struct DeleteSession {
 pub struct ListSessions {
     /// What to ask the store for: one more than the page holds, which tells whether another page follows.
     pub query: SessionQuery,
+    /// Of the list at the first page; `None`: this is the first.
+    pub revision: Option<i64>,
     size: usize,
     page: page::Query,
 }
@@ -43,15 +45,14 @@ pub struct ListSessions {
 impl ListSessions {
     /// The page, of what the store answered to [`Self::query`].
     #[must_use]
-    pub fn respond(&self, views: Vec<SessionView>) -> proto::ListSessionsResponse {
+    pub fn respond(&self, views: Vec<SessionView>, revision: i64) -> proto::ListSessionsResponse {
         let items = views.into_iter().map(|view| {
-            let position = (view.session.create_time, view.session.session_id.clone());
+            let position = (view.session.create_time, view.session.session_id.clone(), revision);
             (proto::Session::from(view), position)
         });
         let (sessions, last) = page::cut(items.collect(), self.size);
         let next_page_token = last.map(|position| self.page.token(&position)).unwrap_or_default();
-        // The revision is for WatchSessions, which is not built.
-        proto::ListSessionsResponse { sessions, next_page_token, revision: 0 }
+        proto::ListSessionsResponse { sessions, next_page_token, revision }
     }
 }
 
@@ -171,15 +172,46 @@ pub fn list_sessions(request: proto::ListSessionsRequest) -> Result<ListSessions
     let external_id = check.external_id(external_id);
     let labels = check.labels(labels);
     let page = page::Query::new("sessions", &(status, &profile_id, &external_id, &labels));
+    let position = check.take(page.position::<(Timestamp, SessionId, i64)>(&page_token));
+    let (before, revision) = position.map(|(time, id, revision)| ((time, id), revision)).unzip();
     let query = SessionQuery {
         status: session_status(&mut check, status),
         profile_id: Some(profile_id).filter(|id| !id.is_empty()).map(ProfileId::new),
         external_id: Some(external_id).filter(|id| !id.is_empty()),
         labels,
-        before: check.take(page.position::<(Timestamp, SessionId)>(&page_token)),
+        as_of: None,
+        before,
         limit: size + 1,
     };
-    check.finish(ListSessions { query, size, page })
+    check.finish(ListSessions { query, revision, size, page })
+}
+
+/// A list of sessions to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchSessions {
+    /// Which sessions.
+    pub filter: SessionFilter,
+    /// Only what changed after this revision.
+    pub after: Option<i64>,
+}
+
+/// Checks a `WatchSessions` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn watch_sessions(request: proto::WatchSessionsRequest) -> Result<WatchSessions, Failure> {
+    let proto::WatchSessionsRequest { after_revision: after, status, profile_id, labels } = request;
+    let mut check = Check::default();
+    if after.is_some_and(|after| after < 0) {
+        check.refuse("after_revision", "must not be negative");
+    }
+    let profile_id = Some(check.text("profile_id", profile_id, MAX_ID)).filter(|id| !id.is_empty());
+    let filter = SessionFilter {
+        status: session_status(&mut check, status),
+        profile_id: profile_id.map(ProfileId::new),
+        labels: check.labels(labels),
+    };
+    check.finish(WatchSessions { filter, after })
 }
 
 fn session_status(check: &mut Check, number: i32) -> Option<SessionStatus> {

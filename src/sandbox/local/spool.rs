@@ -13,6 +13,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -28,6 +29,10 @@ use crate::sandbox::Error;
 
 /// Most bytes moved at once.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a full disk is waited for, and how often it is tried.
+const FULL_PATIENCE: Duration = Duration::from_secs(30);
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// File systems free whole blocks; this is a multiple of every usual block size.
 const BLOCK: u64 = 4096;
@@ -89,7 +94,7 @@ impl Spool {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            file.write_all(&buffer[..got])?;
+            keep(file, &buffer[..got])?;
             left = left.map(|left| left - got as u64);
             self.progress.send_modify(|progress| progress.length += got as u64);
         }
@@ -207,6 +212,29 @@ impl Reader {
         self.offset += size as u64;
         Ok(Bytes::from(chunk))
     }
+}
+
+/// Writes all of it. A disk that is full is waited for: the pipe fills meanwhile, and the program waits too.
+fn keep(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    let mut full_since = None;
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                full_since = None;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                if full_since.get_or_insert_with(Instant::now).elapsed() > FULL_PATIENCE {
+                    return Err(error);
+                }
+                std::thread::sleep(FULL_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

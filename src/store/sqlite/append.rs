@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{light, open::Connections, put, requests};
+use super::{light, open::Connections, put, requests, revision};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -23,6 +23,7 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
             requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             put::events(&mut tx, &[batch]).await?;
             put::rest(&mut tx, batch).await?;
+            revision::assign(&mut tx, &[batch]).await?;
             tx.commit().await
         }
         Err(error) => {
@@ -59,6 +60,7 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
         return Ok(outcomes);
     }
     put::events(&mut tx, &claimed).await?;
+    revision::assign(&mut tx, &claimed).await?;
     for batch in claimed {
         put::rest(&mut tx, batch).await?;
     }

@@ -1,5 +1,7 @@
 //! What SQLite and its driver report, as errors that say what to do. Nothing else in the room looks at their codes.
 
+use std::{io, path::Path};
+
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
 use crate::store::Error;
@@ -15,6 +17,8 @@ const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
 const RANGE: i32 = 25;
 const NOTADB: i32 = 26;
+const IOERR: i32 = 10;
+const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
@@ -41,11 +45,32 @@ impl From<MigrateError> for Error {
     }
 }
 
+/// An error of a file, in words that say which.
+pub(super) fn from_io(what: &str, path: &Path, error: &io::Error) -> Error {
+    let text = format!("{what} {}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(text),
+        _ => Error::Unavailable(text),
+    }
+}
+
+/// The disk did not do what it was asked: what was written last may be kept or not, whatever it says later.
+pub(super) fn is_io(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    code(error.as_ref()) & 0xff == IOERR
+}
+
+fn code(error: &dyn DatabaseError) -> i32 {
+    error.code().and_then(|code| code.parse().ok()).unwrap_or(ERROR)
+}
+
 fn from_database(error: &dyn DatabaseError) -> Error {
-    let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(ERROR);
+    let code = code(error);
     let text = error.message();
     match code & 0xff {
-        FULL => Error::Unavailable(format!("the disk is full; free some space: {text} (SQLite code {code})")),
+        // The second is what a full disk says when it is asked for more of the shared index.
+        FULL => Error::Full(format!("free some space: {text} (SQLite code {code})")),
+        _ if code == IOERR_SHMSIZE => Error::Full(format!("free some space: {text} (SQLite code {code})")),
         BUSY | LOCKED => {
             Error::Unavailable(format!("another program holds the database; close it: {text} (SQLite code {code})"))
         }
@@ -91,7 +116,7 @@ mod tests {
         sqlx::raw_sql("CREATE TABLE a (b UNIQUE); INSERT INTO a VALUES (1)").execute(&mut one).await.unwrap();
 
         let full = "PRAGMA max_page_count = 4; INSERT INTO a VALUES (zeroblob(100000))";
-        is_unavailable(fail(&mut one, full).await, "the disk is full");
+        assert!(matches!(fail(&mut one, full).await, Error::Full(_)));
         assert!(matches!(fail(&mut one, "INSERT INTO a VALUES (1)").await, Error::Corrupt(_)));
         assert!(matches!(fail(&mut one, "SELECT * FROM missing").await, Error::Corrupt(_)));
 

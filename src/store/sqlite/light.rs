@@ -11,10 +11,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use super::{
-    open::{Connections, WriteTx},
-    put,
-};
+use super::{open::Connections, put, writer::WriteTx};
 use crate::{
     domain::{Event, Kind},
     store::{Batch, Beside, Error, ExecMark, codec},
@@ -110,7 +107,7 @@ async fn write(tx: &mut WriteTx<'_>, light: &[Light<'_>]) -> Result<bool, Error>
         match query.execute(&mut **tx).await {
             Ok(_) => rest = later,
             Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NOT_NULL) => return Ok(false),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(tx.failed(error)),
         }
     }
     Ok(true)

@@ -15,6 +15,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::error::from_io;
 use crate::store::Error;
 
 /// Somebody who only asks who owns the database holds a shared lock for an instant: then try again, so often.
@@ -29,7 +30,7 @@ impl Lock {
     /// Takes the lock of a database.
     pub(super) async fn take(db: &Path) -> Result<Self, Error> {
         let path = lock_path(db);
-        let cannot = |error: io::Error| Error::Unavailable(format!("the lock file {}: {error}", path.display()));
+        let cannot = |error: io::Error| from_io("the lock file", &path, &error);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).map_err(cannot)?;

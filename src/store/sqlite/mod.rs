@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Acquired, Batch, BlockPage, BlockQuery, Error, EventPage, Piece, PlacedBlock, SessionQuery, SessionView,
-    SnapshotHead, Store,
+    Acquired, Batch, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, Piece, PlacedBlock,
+    SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
     BlockId, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId,
@@ -30,16 +30,19 @@ mod events;
 mod light;
 mod lock;
 mod open;
+mod probe;
 mod profiles;
 mod purge;
 mod put;
 mod requests;
+mod revision;
 mod rows;
 mod sessions;
 mod snapshot;
 mod texts;
 mod trim;
 mod turns;
+mod writer;
 
 pub use lock::owner_address;
 
@@ -62,8 +65,7 @@ impl SqliteStore {
     /// earlier one, [`Error::Unavailable`].
     pub async fn open(path: &Path) -> Result<Self, Error> {
         // An absolute path cannot be taken for one of SQLite's special names.
-        let path = std::path::absolute(path)
-            .map_err(|error| Error::Unavailable(format!("the path {}: {error}", path.display())))?;
+        let path = std::path::absolute(path).map_err(|error| error::from_io("the path", path, &error))?;
         let lock = lock::Lock::take(&path).await?;
         let connections = open::Connections::file(&path).await?;
         Ok(Self { connections, path: Some(path), lock: Mutex::new(Some(lock)), changed: compact::Changed::default() })
@@ -85,7 +87,11 @@ impl SqliteStore {
     pub fn advertise(&self, address: &str) -> Result<(), Error> {
         match &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(lock) => lock.advertise(address).map_err(|error| {
-                Error::Unavailable(format!("the address could not be written beside the database: {error}"))
+                error::from_io(
+                    "the address could not be written beside",
+                    self.path.as_deref().unwrap_or(Path::new("")),
+                    &error,
+                )
             }),
             None => Ok(()),
         }
@@ -145,6 +151,14 @@ impl Store for SqliteStore {
 
     async fn sessions(&self, tenant: &TenantId, query: &SessionQuery) -> Result<Vec<SessionView>, Error> {
         sessions::page(&self.connections, tenant, query).await
+    }
+
+    async fn revision(&self, tenant: &TenantId) -> Result<i64, Error> {
+        revision::newest(&self.connections, tenant).await
+    }
+
+    async fn changes(&self, tenant: &TenantId, query: ChangesQuery<'_>) -> Result<ChangesPage, Error> {
+        revision::changes(&self.connections, tenant, query).await
     }
 
     async fn blocks(&self, key: &SessionKey, query: &BlockQuery) -> Result<Option<BlockPage>, Error> {
@@ -210,6 +224,10 @@ impl Store for SqliteStore {
 
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
         turns::end(&self.connections, key, turn_id, after).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        probe::probe(&self.connections, self.path.as_deref()).await
     }
 
     async fn close(&self) {

@@ -1,53 +1,50 @@
-//! The connections: one that writes, a few that read, and how each transaction begins and ends.
+//! The connections: one that writes, a few that read, and how they are closed and opened.
 //!
-//! A transaction that is dropped without an end, because its future was dropped or because an error left its fate unknown,
-//! takes the writing connection with it; the next writer makes a new one. So no error can leave half a transaction
-//! behind, and after a failed flush to disk nothing is trusted that the old connection held.
+//! After an error of the disk at a commit nothing is trusted that an old connection held: see [`Connections::renew`].
 
 use std::{
     fs::OpenOptions,
     ops::{Deref, DerefMut},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction,
+    ConnectOptions as _, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLock};
 
+use super::{
+    error::from_io,
+    writer::{WriteTx, Writer},
+};
 use crate::store::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const READERS: u32 = 4;
+/// How long a reader waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a database that another program holds is waited for; callers wait so long for a refusal.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections to one database.
 #[derive(Debug)]
 pub(super) struct Connections {
-    options: SqliteConnectOptions,
     writer: Mutex<Writer>,
     /// `None` in memory: there the one connection is the database.
-    readers: Option<SqlitePool>,
+    readers: Option<Readers>,
 }
 
-/// The writing connection.
+/// The reading connections, all of which are closed and made anew at once.
 #[derive(Debug)]
-pub(super) struct Writer {
-    connection: Option<SqliteConnection>,
-    /// A new one sees what the old one did: not in memory.
-    replaceable: bool,
-    /// A transaction was begun and not ended.
-    spoiled: bool,
-    closed: bool,
+struct Readers {
+    options: SqliteConnectOptions,
+    pool: RwLock<SqlitePool>,
 }
-
-/// A transaction that writes. Dropped without an end, it is undone.
-pub(super) struct WriteTx<'a>(MutexGuard<'a, Writer>);
 
 /// What one read sees is one moment of the database.
 pub(super) enum ReadTx<'a> {
@@ -61,23 +58,17 @@ impl Connections {
     pub(super) async fn file(path: &Path) -> Result<Self, Error> {
         // Made here, not by SQLite, so that only this user can read it; SQLite gives its other files the same mode.
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        made.map_err(|error| Error::Unavailable(format!("the database {}: {error}", path.display())))?;
+        made.map_err(|error| from_io("the database", path, &error))?;
         let common = common_options().filename(path);
         let options = common
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_PATIENCE)
             .pragma("journal_size_limit", "67108864")
             // Each checkpoint writes every page that changed since the last one: so many pages of log are 16 MiB.
             .pragma("wal_autocheckpoint", "4000");
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(common.pragma("query_only", "ON"));
-        Self::migrated(options, Some(readers)).await
+        Self::migrated(options, Some(Readers::new(common.pragma("query_only", "ON")))).await
     }
 
     /// A database that is gone when this is.
@@ -85,127 +76,78 @@ impl Connections {
         Self::migrated(common_options().in_memory(true), None).await
     }
 
-    async fn migrated(options: SqliteConnectOptions, readers: Option<SqlitePool>) -> Result<Self, Error> {
+    async fn migrated(options: SqliteConnectOptions, readers: Option<Readers>) -> Result<Self, Error> {
         let mut connection = options.connect().await?;
         MIGRATIONS.run(&mut connection).await?;
-        let writer =
-            Writer { connection: Some(connection), replaceable: readers.is_some(), spoiled: false, closed: false };
-        Ok(Self { options, writer: Mutex::new(writer), readers })
+        let writer = Writer::new(options, connection, readers.is_some());
+        Ok(Self { writer: Mutex::new(writer), readers })
     }
 
     /// Takes the writing connection, as soon as nobody else has it; the first statement must begin the transaction.
     pub(super) async fn writer(&self) -> Result<WriteTx<'_>, Error> {
-        let mut tx = WriteTx(self.lock().await?);
-        tx.0.spoiled = true;
-        Ok(tx)
+        let since = Instant::now();
+        WriteTx::take(self.writer.lock().await, since).await
     }
 
     /// Begins to write, as soon as nobody else does.
     pub(super) async fn write(&self) -> Result<WriteTx<'_>, Error> {
-        let mut tx = self.writer().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *tx).await?;
-        Ok(tx)
+        let since = Instant::now();
+        WriteTx::begin(self.writer.lock().await, since).await
     }
 
     /// Begins to read.
     pub(super) async fn read(&self) -> Result<ReadTx<'_>, Error> {
-        match &self.readers {
-            Some(pool) => Ok(ReadTx::Pooled(pool.begin().await?)),
-            None => Ok(ReadTx::Only(self.lock().await?)),
+        if let Some(readers) = &self.readers {
+            return Ok(ReadTx::Pooled(readers.pool.read().await.begin().await?));
         }
+        let mut writer = self.writer.lock().await;
+        writer.ready().await?;
+        Ok(ReadTx::Only(writer))
+    }
+
+    /// After an error of the disk: closes every connection and opens the database anew. What is there then is what
+    /// counts, and it is made to last before anybody reads it or writes after it.
+    pub(super) async fn renew(&self) -> Result<(), Error> {
+        let mut writer = self.writer.lock().await;
+        let Some(readers) = self.readers.as_ref().filter(|_| writer.is_distrusted()) else { return Ok(()) };
+        // The readers first: as long as one is open, SQLite keeps the files of the others open and uses them again.
+        let mut pool = readers.pool.write().await;
+        pool.close().await;
+        writer.renew().await?;
+        *pool = readers.open();
+        Ok(())
     }
 
     /// Ends what is under way and closes all connections.
     pub(super) async fn close(&self) {
         // The writer last: the last one to leave empties the write-ahead log into the file.
-        if let Some(pool) = &self.readers {
-            pool.close().await;
+        if let Some(readers) = &self.readers {
+            readers.pool.read().await.close().await;
         }
         let mut writer = self.writer.lock().await;
-        writer.closed = true;
-        if let Some(connection) = writer.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the database did not close well; what was committed is safe");
-        }
-    }
-
-    async fn lock(&self) -> Result<MutexGuard<'_, Writer>, Error> {
-        let mut writer = self.writer.lock().await;
-        if writer.closed {
-            return Err(Error::Unavailable("the store is closed".into()));
-        }
-        if writer.spoiled {
-            // That there is nothing to undo is no error.
-            sqlx::query("ROLLBACK").execute(&mut **writer).await.ok();
-            writer.spoiled = false;
-        }
-        if writer.connection.is_none() {
-            writer.connection = Some(self.options.connect().await?);
-        }
-        Ok(writer)
+        writer.close().await;
     }
 }
 
-impl WriteTx<'_> {
-    /// Makes it last. After an error it is not known whether it does.
-    pub(super) async fn commit(mut self) -> Result<(), Error> {
-        self.end("COMMIT").await
+impl Readers {
+    fn new(options: SqliteConnectOptions) -> Self {
+        let pool = RwLock::new(pool(&options));
+        Self { options, pool }
     }
 
-    /// Undoes it.
-    pub(super) async fn undo(mut self) -> Result<(), Error> {
-        self.end("ROLLBACK").await
-    }
-
-    /// Says that the last statement ended it.
-    pub(super) fn ended(mut self) {
-        self.0.spoiled = false;
-    }
-
-    async fn end(&mut self, how: &'static str) -> Result<(), Error> {
-        sqlx::query(how).execute(&mut **self).await?;
-        self.0.spoiled = false;
-        Ok(())
+    fn open(&self) -> SqlitePool {
+        pool(&self.options)
     }
 }
 
-impl Drop for WriteTx<'_> {
-    fn drop(&mut self) {
-        if self.0.spoiled && self.0.replaceable {
-            // Its own thread ends what it is at, then undoes the transaction and lets go of the file.
-            self.0.connection = None;
-            self.0.spoiled = false;
-        }
-    }
-}
-
-impl Deref for Writer {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &SqliteConnection {
-        self.connection.as_ref().expect("a locked writer is connected")
-    }
-}
-
-impl DerefMut for Writer {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.connection.as_mut().expect("a locked writer is connected")
-    }
-}
-
-impl Deref for WriteTx<'_> {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &SqliteConnection {
-        &self.0
-    }
-}
-
-impl DerefMut for WriteTx<'_> {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.0
-    }
+fn pool(options: &SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone())
 }
 
 impl Deref for ReadTx<'_> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::open::Connections;
+use super::{open::Connections, revision};
 use crate::{
     domain::{SandboxId, SessionId, SessionKey, TenantId, Timestamp},
     store::Error,
@@ -57,6 +57,7 @@ async fn purge_one(connections: &Connections, before: Timestamp) -> Result<Optio
     let tenant = TenantId::new(row.try_get::<&str, _>(0)?);
     let key = SessionKey { tenant, session: SessionId::new(row.try_get::<&str, _>(1)?) };
     let had = sandboxes(&mut tx, &key).await?;
+    revision::forget(&mut tx, &key).await?;
     for sql in TABLES {
         sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).execute(&mut *tx).await?;
     }

@@ -86,6 +86,9 @@ fn statement(tenant: &TenantId, query: &SessionQuery) -> QueryBuilder<Sqlite> {
     if let Some(status) = query.status {
         sql.push(" AND s.status = ").push_bind(status.as_str());
     }
+    if let Some(revision) = query.as_of {
+        sql.push(" AND s.added_revision <= ").push_bind(revision);
+    }
     if let Some(profile) = &query.profile_id {
         sql.push(" AND s.profile_id = ").push_bind(profile.as_str().to_owned());
     }
@@ -106,7 +109,7 @@ fn statement(tenant: &TenantId, query: &SessionQuery) -> QueryBuilder<Sqlite> {
 }
 
 /// The turns that are not over of many sessions at once.
-async fn open_turns(
+pub(super) async fn open_turns(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
     ids: &[&str],
@@ -124,7 +127,7 @@ async fn open_turns(
 }
 
 /// The one that holds the session, and those that wait.
-fn split(turns: Vec<Turn>) -> (Option<Turn>, Vec<Turn>) {
+pub(super) fn split(turns: Vec<Turn>) -> (Option<Turn>, Vec<Turn>) {
     let (active, queued): (Vec<_>, Vec<_>) = turns.into_iter().partition(|turn| turn.status.is_active());
     let queued = queued.into_iter().filter(|turn| turn.status == TurnStatus::Queued).collect();
     (active.into_iter().next(), queued)
@@ -147,7 +150,7 @@ mod tests {
             |count: usize| (0..count).map(|at| (format!("key{at}"), "value".to_owned())).collect::<BTreeMap<_, _>>();
         let cases = [
             ("session_newest", newest.clone()),
-            ("session_newest", SessionQuery { before: before.clone(), ..newest.clone() }),
+            ("session_newest", SessionQuery { before: before.clone(), as_of: Some(1), ..newest.clone() }),
             (
                 "session_status",
                 SessionQuery { status: Some(SessionStatus::Idle), before: before.clone(), ..newest.clone() },
