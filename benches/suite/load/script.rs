@@ -3,6 +3,11 @@
 /// Deltas of one block: a block keeps 256 KiB of text, so the numbers run on through many.
 const BLOCK: u64 = 10_000;
 
+/// So many blocks, each of so many deltas of 20 bytes.
+pub(crate) fn blocks(blocks: u64, deltas: u64) -> String {
+    format!(r#"[{{"repeat":{blocks},"steps":[{{"count":{deltas}}}]}}]"#)
+}
+
 /// So many numbered deltas, in blocks.
 pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
     let stamp = if size == super::count::STAMPED { r#","stamp":true"# } else { "" };
