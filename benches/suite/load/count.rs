@@ -80,9 +80,10 @@ impl Count {
                 return;
             }
             Some(Kind::SnapshotComplete(_)) => self.placed = true,
-            Some(Kind::Bookmark(_)) if event.sequence < first => return,
-            _ => {
-                self.gaps += u64::from(first != self.cursor + 1 || !self.placed);
+            kind => {
+                // Only a bookmark may stand for nothing, and it stands where all else does.
+                let empty = event.sequence < first && !matches!(kind, Some(Kind::Bookmark(_)));
+                self.gaps += u64::from(first != self.cursor + 1 || !self.placed || empty);
                 self.events += u64::try_from(event.sequence - first + 1).unwrap_or(0);
             }
         }
