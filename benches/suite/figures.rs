@@ -1,5 +1,7 @@
 //! The figures, in the order in which they are told.
 
+use std::collections::HashSet;
+
 use crate::{
     Failure, append,
     figure::{Bench, value},
@@ -40,6 +42,7 @@ const ROWS: &[Row] = &[
     ("late_join", "late_join", NOW, "sessions=10 rate=200 deltas=1000", "missing=0 doubled=0"),
     ("reconnect", "reconnect", NOW, "sessions=10 rate=200 deltas=1000 cuts=2 away_ms=1000", "missing=0 doubled=0"),
     ("idle", "idle", &[], "sessions=10000", "kb_per_session<=4 base_rss_kb<=12000"),
+    ("idle", "idle", &[], "sessions=400 turns=1", "kb_per_further_session<=4"),
     ("idle", "idle", &[], "sessions=1000 watches=1000", "kb_per_watch<=9"),
     ("idle", "idle", &[], "sessions=200 connections=200", "kb_per_connection<=28"),
     ("list", "list", &[], "sessions=10000 page=100 calls=200", "median_ms<=2"),
@@ -52,6 +55,10 @@ const ROWS: &[Row] = &[
 
 pub(crate) fn run(bench: &mut Bench, args: &[String]) -> Result<(), Failure> {
     let wanted: Vec<&str> = names(args);
+    let others = ["start", "append", "stalled_watcher"];
+    if let Some(name) = wanted.iter().find(|name| !others.contains(name) && !ROWS.iter().any(|row| row.0 == **name)) {
+        return Err(format!("there is no figure {name}").into());
+    }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.contains(&name);
     let window = option(args, "--delta-window");
     let own: Vec<&str> = window.iter().flat_map(|window| ["--delta-window", window.as_str()]).collect();
@@ -64,11 +71,13 @@ pub(crate) fn run(bench: &mut Bench, args: &[String]) -> Result<(), Failure> {
             bench.tell("append", &[], &params, append::run(&params), target);
         }
     }
-    let mut turns = Vec::new();
+    let (mut told_of, mut turns) = (HashSet::new(), Vec::new());
     for (name, kind, options, params, target) in ROWS {
-        if is_wanted(name) {
+        let params = set(params, args);
+        // Rows that the command line made equal are one.
+        if is_wanted(name) && told_of.insert((name, params.clone())) {
             let options = if own.is_empty() { options } else { own.as_slice() };
-            let told = bench.figure(name, kind, options, &set(params, args), target);
+            let told = bench.figure(name, kind, options, &params, target);
             if *name == "turn_cost" {
                 turns.extend(told.and_then(|told| value(&told, "cpu_ms_per_turn").ok()));
             }

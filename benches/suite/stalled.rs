@@ -8,7 +8,7 @@ use crate::{
 };
 
 const ROUNDS: usize = 5;
-pub(crate) const PARAMS: &str = "sessions=1 watchers=4 deltas=200000";
+pub(crate) const PARAMS: &str = "sessions=1 watchers=4 deltas=1000000";
 const TARGET: &str = "others_slower_percent<5 rss_growth_kb<2000";
 
 pub(crate) fn run(bench: &mut Bench, options: &[&str], params: &str) {

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use super::{Params, client};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    Params,
+    client::{self, Client},
+};
 use crate::{
     Failure, number,
     proc::{Memory, Threads},
 };
 
+/// Turns that run at once: each is a process more.
+const AGENTS: usize = 16;
+
 /// With `watches` or `connections`, of these; else of sessions that were loaded once and have come to rest.
 pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
-    let sessions: usize = params.get("sessions", 1000)?;
+    let (sessions, turns): (usize, usize) = (params.get("sessions", 1000)?, params.get("turns", 0)?);
     let (watches, connections): (usize, usize) = (params.get("watches", 0)?, params.get("connections", 0)?);
     let rest = Duration::from_millis(params.get("rest_ms", 1500)?);
     let pid = params.pid.ok_or("idle needs --pid: it reads the server's memory")?;
@@ -19,15 +27,22 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     control.clone().list_sessions(agent_runtime::proto::ListSessionsRequest::default()).await?;
     tokio::time::sleep(rest).await;
     let base = Memory::of(pid)?;
-    let ids = client::create_many(&control, sessions).await?;
-    // For each an actor is started, which takes the session from the store, and ends again.
-    client::stop_all(&control, &ids).await?;
+    // In two halves: the second tells what one more takes, without what the first ones of all take.
+    let mut ids = load(&control, sessions / 2, turns).await?;
+    tokio::time::sleep(rest).await;
+    let half = Memory::of(pid)?;
+    ids.append(&mut load(&control, sessions - sessions / 2, turns).await?);
     tokio::time::sleep(rest).await;
     let loaded = Memory::of(pid)?;
     let told = format!("base_rss_kb={:.0} rss_kb={:.0}", base.rss_kb, loaded.rss_kb);
     if watches + connections == 0 {
         let each = (loaded.rss_kb - base.rss_kb) / number(sessions as u64);
-        return Ok(format!("{told} kb_per_session={each:.2} loaded_by=StopSession peak_rss_kb={:.0}", loaded.peak_kb));
+        let further = (loaded.rss_kb - half.rss_kb) / number((sessions - sessions / 2) as u64);
+        let by = if turns == 0 { "StopSession" } else { "RunTurn,StopSession" };
+        return Ok(format!(
+            "{told} kb_per_session={each:.2} kb_per_further_session={further:.2} loaded_by={by} peak_rss_kb={:.0}",
+            loaded.peak_kb
+        ));
     }
     let mut held = Vec::new();
     for at in 0..watches.max(connections) {
@@ -49,4 +64,18 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     let of = if connections > 0 { "connection" } else { "watch" };
     let cpu = millis / rest.as_secs_f64();
     Ok(format!("{told} watching_rss_kb={:.0} kb_per_{of}={each:.2} idle_cpu_ms_per_s={cpu:.2}", now.rss_kb))
+}
+
+/// For each session an actor is started, which takes it from the store, and ends again. With turns an agent ran, too.
+async fn load(client: &Client, count: usize, turns: usize) -> Result<Vec<String>, Failure> {
+    let ids = client::create_many(client, count).await?;
+    for _ in 0..turns {
+        let played = stream::iter(&ids).map(|id| {
+            let mut client = client.clone();
+            async move { client::run(&mut client, id, r#"[{"count":10}]"#).await }
+        });
+        played.buffer_unordered(AGENTS).try_for_each(|()| std::future::ready(Ok(()))).await?;
+    }
+    client::stop_all(client, &ids).await?;
+    Ok(ids)
 }
