@@ -17,7 +17,7 @@ const NUMBERS: u64 = 12;
 
 /// So many numbers as text.
 fn numbers(range: std::ops::RangeInclusive<u64>) -> String {
-    range.map(|number| format!("{number:019} ")).collect()
+    range.map(|number| format!("{number:019} ")).collect::<Vec<_>>().concat()
 }
 
 fn event(first: i64, last: i64, kind: Kind) -> SessionEvent {
@@ -47,8 +47,8 @@ fn judge(events: Vec<SessionEvent>) -> Result<Count, Failure> {
     for event in events {
         count.response(WatchSessionResponse { events: vec![event], ..Default::default() });
     }
-    assert!(count.is_over(), "the turn has ended");
     count.check(NUMBERS)?;
+    assert!(count.is_over(), "the turn has ended");
     Ok(count)
 }
 
@@ -173,11 +173,32 @@ fn a_snapshot_counts_as_what_was_said_before_it() {
     assert!(judge(unfinished).is_err(), "it has no end");
 }
 
+/// One who comes late need not wait for an end that was before.
+#[test]
+fn a_snapshot_of_what_is_over_is_whole_at_its_end() {
+    let mut count = Count::new(0, PLAIN);
+    let turn = Turn { status: TurnStatus::Completed.into(), ..Default::default() };
+    let content = Some(Content::AssistantText(AssistantText { text: numbers(1..=NUMBERS), ..Default::default() }));
+    let blocks = vec![Block { content, ..Default::default() }];
+    let state = Some(SessionState { turns: vec![turn], blocks, ..Default::default() });
+    let frames = [
+        event(0, 0, Kind::SnapshotStart(SnapshotStart {})),
+        event(0, 0, Kind::SnapshotChunk(Box::new(SnapshotChunk { state }))),
+        event(0, 14, Kind::SnapshotComplete(SnapshotComplete {})),
+    ];
+    for frame in frames {
+        assert!(!count.is_over());
+        count.response(WatchSessionResponse { events: vec![frame], ..Default::default() });
+    }
+    assert!(count.is_over());
+    count.check(NUMBERS).unwrap();
+}
+
 #[test]
 fn times_do_not_hide_a_number() {
     let stamped = |numbers: &[u64]| {
         let mut count = Count::new(0, STAMPED);
-        let text: String = numbers.iter().map(|number| format!("{number:010} 000000000001 ")).collect();
+        let text = numbers.iter().map(|number| format!("{number:010} 000000000001 ")).collect::<Vec<_>>().concat();
         count.response(WatchSessionResponse { events: vec![delta(0, 1, &text), end(2)], ..Default::default() });
         (count.check(3).is_ok(), count.latencies.len())
     };

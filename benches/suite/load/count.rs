@@ -1,6 +1,6 @@
 //! Counting: every event's place and every running number, in order.
 
-use agent_runtime::proto::{SessionEvent, TurnStatus, WatchSessionResponse, block::Content, session_event::Kind};
+use agent_runtime::proto::{SessionEvent, Turn, TurnStatus, WatchSessionResponse, block::Content, session_event::Kind};
 
 use crate::Failure;
 
@@ -55,7 +55,7 @@ impl Count {
 
     /// Whether the turn with the numbers has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.turns > self.skip
+        self.turns > self.skip && self.placed
     }
 
     pub(crate) fn response(&mut self, response: WatchSessionResponse) {
@@ -77,6 +77,8 @@ impl Count {
                         self.text(said.text.as_bytes(), None);
                     }
                 }
+                let turns = chunk.state.iter().flat_map(|state| &state.turns);
+                self.turns += turns.filter(|turn| is_final(turn)).count();
                 return;
             }
             Some(Kind::SnapshotComplete(_)) => self.placed = true,
@@ -91,8 +93,7 @@ impl Count {
         match event.kind {
             Some(Kind::BlockDelta(delta)) if self.turns == self.skip => self.text(delta.delta.as_bytes(), now),
             Some(Kind::TurnUpdated(update)) => {
-                let over = [TurnStatus::Completed, TurnStatus::Failed, TurnStatus::Lost, TurnStatus::Interrupted];
-                self.turns += usize::from(update.turn.is_some_and(|turn| over.contains(&turn.status())));
+                self.turns += usize::from(update.turn.is_some_and(|turn| is_final(&turn)));
             }
             _ => {}
         }
@@ -147,6 +148,11 @@ impl Count {
         let (last, doubled, gaps) = (self.last, self.doubled, self.gaps);
         Err(format!("a watcher saw {last} of {expected}: lost={missing} doubled={doubled} gaps={gaps}").into())
     }
+}
+
+fn is_final(turn: &Turn) -> bool {
+    let over = [TurnStatus::Completed, TurnStatus::Failed, TurnStatus::Lost, TurnStatus::Interrupted];
+    over.contains(&turn.status())
 }
 
 /// Where the agent's clock begins again.

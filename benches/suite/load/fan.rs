@@ -111,13 +111,12 @@ impl Totals {
     }
 
     fn told(&mut self) -> String {
-        let mut told = format!("events={} responses={}", self.events, self.responses);
-        if !self.latencies.is_empty() {
-            self.latencies.sort_unstable();
-            for (name, thousandth) in [("p50_us", 500), ("p99_us", 990), ("p999_us", 999)] {
-                told += &format!(" {name}={}", count::quantile(&self.latencies, thousandth));
-            }
+        let told = format!("events={} responses={}", self.events, self.responses);
+        if self.latencies.is_empty() {
+            return told;
         }
-        told
+        self.latencies.sort_unstable();
+        let at = |thousandth| count::quantile(&self.latencies, thousandth);
+        format!("{told} p50_us={} p99_us={} p999_us={}", at(500), at(990), at(999))
     }
 }

@@ -31,13 +31,13 @@ pub(crate) async fn late(params: &Params) -> Result<String, Failure> {
                 follow::finish(Count::new(0, count::PLAIN), snapshot),
                 follow::finish(Count::new(0, count::PLAIN), all)
             );
-            Ok((snapshot?, all?))
+            Ok::<_, Failure>((snapshot?, all?))
         });
     }
     let mut joined = 0;
     turns.send().await?;
     while let Some(counts) = tasks.join_next().await {
-        let (snapshot, all) = counts.map_err(Failure::from).and_then(|counts: Result<_, Failure>| counts)?;
+        let (snapshot, all) = counts??;
         snapshot.check(turns.deltas)?;
         all.check(turns.deltas)?;
         joined += 2;
@@ -56,28 +56,32 @@ pub(crate) async fn reconnect(params: &Params) -> Result<String, Failure> {
         let beside = client::watch(&mut turns.control.clone(), id, Some(0)).await?;
         let (params, id, deltas) = (params.clone(), id.clone(), turns.deltas);
         tasks.spawn(async move {
-            let beside = tokio::spawn(follow::finish(Count::new(0, count::PLAIN), beside));
-            let (mut count, mut behind) = (Count::new(0, count::PLAIN), 0);
-            for cut in 1..=cuts {
-                // The connection goes, too.
+            let beside = follow::finish(Count::new(0, count::PLAIN), beside);
+            let cut = async {
+                let (mut count, mut behind) = (Count::new(0, count::PLAIN), 0);
+                for cut in 1..=cuts {
+                    // The connection goes, too.
+                    let mut client = client::connect(&params, 0).await?;
+                    let mut stream = client::watch(&mut client, &id, Some(count.cursor)).await?;
+                    follow::until(&mut count, &mut stream, |seen| seen.last >= deltas * cut / (cuts + 2)).await?;
+                    drop((stream, client));
+                    tokio::time::sleep(Duration::from_millis(away)).await;
+                    let mut client = client::connect(&params, 0).await?;
+                    behind += client::session(&mut client, &id).await?.sequence - count.cursor;
+                }
                 let mut client = client::connect(&params, 0).await?;
-                let mut stream = client::watch(&mut client, &id, Some(count.cursor)).await?;
-                follow::until(&mut count, &mut stream, |seen| seen.last >= deltas * cut / (cuts + 2)).await?;
-                drop((stream, client));
-                tokio::time::sleep(Duration::from_millis(away)).await;
-                let mut client = client::connect(&params, 0).await?;
-                behind += client::session(&mut client, &id).await?.sequence - count.cursor;
-            }
-            let mut client = client::connect(&params, 0).await?;
-            let stream = client::watch(&mut client, &id, Some(count.cursor)).await?;
-            beside.await??.check(deltas)?;
-            Ok((follow::finish(count, stream).await?, behind))
+                let stream = client::watch(&mut client, &id, Some(count.cursor)).await?;
+                Ok::<_, Failure>((follow::finish(count, stream).await?, behind))
+            };
+            let (beside, cut) = tokio::join!(beside, cut);
+            beside?.check(deltas)?;
+            cut
         });
     }
     let (mut resumed, mut passed) = (0, 0);
     turns.send().await?;
     while let Some(counted) = tasks.join_next().await {
-        let (count, behind) = counted.map_err(Failure::from).and_then(|counted: Result<_, Failure>| counted)?;
+        let (count, behind) = counted??;
         count.check(turns.deltas)?;
         resumed += cuts;
         passed += behind;

@@ -16,7 +16,7 @@ pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
     if deltas >= BLOCK {
         steps.push(format!(r#"{{"repeat":{},"steps":[{}]}}"#, deltas / BLOCK, count(BLOCK)));
     }
-    if deltas % BLOCK > 0 {
+    if !deltas.is_multiple_of(BLOCK) {
         steps.push(count(deltas % BLOCK));
     }
     format!("[{}]", steps.join(","))

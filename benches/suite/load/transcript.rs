@@ -44,7 +44,7 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
         }
     }
     let newest = Spread::of(millis);
-    let mut told = format!(
+    let told = format!(
         "blocks={} first_ms={:.2} complete_ms={:.1} again_first_ms={:.2} again_complete_ms={:.1} newest_100_ms={:.2} \
          newest_100_p99_ms={:.2}",
         megabytes * 500 + 1,
@@ -55,11 +55,9 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
         newest.median,
         newest.p99
     );
-    if let (Some(before), Some(after)) = (before, after) {
-        let grown = after.peak_kb - before.rss_kb;
-        told += &format!(" rss_kb={:.0} rss_before_kb={:.0} peak_growth_kb={grown:.0}", after.rss_kb, before.rss_kb);
-    }
-    Ok(told)
+    let (Some(before), Some(after)) = (before, after) else { return Ok(told) };
+    let grown = after.peak_kb - before.rss_kb;
+    Ok(format!("{told} rss_kb={:.0} rss_before_kb={:.0} peak_growth_kb={grown:.0}", after.rss_kb, before.rss_kb))
 }
 
 /// Milliseconds to the first frame and to the last of the snapshot, and the bytes of text in it.
