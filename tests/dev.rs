@@ -3,6 +3,8 @@
 
 #[path = "support/claude.rs"]
 mod claude;
+#[path = "dev/stamp.rs"]
+mod stamp;
 
 use std::{
     collections::BTreeSet,

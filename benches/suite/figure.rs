@@ -16,17 +16,42 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Runs one kind of load on a fresh server and prints its line. A failure is told and does not end the others.
-    pub(crate) fn figure(&mut self, name: &str, kind: &str, options: &[&str], params: &str, target: &str) {
-        let told = self.measure(kind, options, params).unwrap_or_else(|error| {
-            self.failed = true;
-            format!("failed=\"{}\"", error.to_string().replace('"', "'").trim())
-        });
-        let options = if self.external.is_some() { "external".into() } else { options.join(" ") };
-        println!("{name} {params} options=\"{options}\" {told} target=\"{target}\"");
+    /// Runs one kind of load on a fresh server and prints its line, and returns what it said.
+    pub(crate) fn figure(
+        &mut self,
+        name: &str,
+        kind: &str,
+        options: &[&str],
+        params: &str,
+        target: &str,
+    ) -> Option<String> {
+        let told = self.measure(kind, options, params);
+        self.tell(name, options, params, told, target)
     }
 
-    fn measure(&self, kind: &str, options: &[&str], params: &str) -> Result<String, Failure> {
+    /// Prints a line. A failure is told and does not end the others.
+    pub(crate) fn tell(
+        &mut self,
+        name: &str,
+        options: &[&str],
+        params: &str,
+        told: Result<String, Failure>,
+        target: &str,
+    ) -> Option<String> {
+        let options = if self.external.is_some() { "external".into() } else { options.join(" ") };
+        let line = match &told {
+            Ok(told) => told.clone(),
+            Err(error) => {
+                self.failed = true;
+                format!("failed=\"{}\"", error.to_string().replace('"', "'").trim())
+            }
+        };
+        println!("{name} {params} options=\"{options}\" {line} target=\"{target}\"");
+        told.ok()
+    }
+
+    /// The same without a line.
+    pub(crate) fn measure(&self, kind: &str, options: &[&str], params: &str) -> Result<String, Failure> {
         if let Some((addr, key, pid)) = &self.external {
             return load(kind, addr, key, pid.as_deref(), params);
         }
@@ -36,6 +61,12 @@ impl Bench {
         let told = load(kind, &server.addr, &server.key, Some(&pid), params)?;
         Ok(format!("{told} {}", server.stop()?))
     }
+}
+
+/// One value of a line.
+pub(crate) fn value(told: &str, name: &str) -> Result<f64, Failure> {
+    let word = told.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    Ok(word.ok_or_else(|| format!("the line has no {name}"))?.parse()?)
 }
 
 /// Runs the load program to its end, and returns what it says.

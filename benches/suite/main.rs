@@ -10,11 +10,14 @@
 //! `--addr ADDR --key KEY [--pid PID]` measures a server that runs already; `--delta-window MS` and `name=value …`
 //! replace what a figure would take.
 
+mod append;
 mod figure;
 mod figures;
 mod load;
 mod proc;
 mod server;
+mod spread;
+mod stalled;
 mod start;
 
 use std::{env, process::ExitCode};

@@ -44,6 +44,23 @@ impl Threads {
     }
 }
 
+/// What a process holds in memory now, and at most so far.
+pub(crate) struct Memory {
+    pub(crate) rss_kb: f64,
+    pub(crate) peak_kb: f64,
+}
+
+impl Memory {
+    pub(crate) fn of(pid: u32) -> Result<Self, Failure> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let field = |name: &str| -> Result<f64, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory in status")?;
+            Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
+        };
+        Ok(Self { rss_kb: field("VmRSS:")?, peak_kb: field("VmHWM:")? })
+    }
+}
+
 /// The first line of every report.
 pub(crate) fn machine() -> Result<String, Failure> {
     let load = fs::read_to_string("/proc/loadavg")?;

@@ -1,6 +1,9 @@
 //! Connections to the server, and the few calls that all kinds of load make.
 
+use std::time::Duration;
+
 use agent_runtime::proto::{self, session_service_client::SessionServiceClient};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinSet;
 use tonic::{Request, metadata::MetadataValue, transport::Endpoint};
 
@@ -36,6 +39,18 @@ pub(crate) async fn connect(params: &Params, window_kb: u32) -> Result<Client, F
 pub(crate) async fn create(client: &mut Client) -> Result<String, Failure> {
     let request = proto::CreateSessionRequest { agent: "scripted".into(), ..Default::default() };
     Ok(client.create_session(request).await?.into_inner().session.ok_or("no session")?.session_id)
+}
+
+/// Calls that are under way at once, where there are many to make.
+const AT_ONCE: usize = 64;
+
+/// Sessions that have done nothing yet.
+pub(crate) async fn create_many(client: &Client, count: usize) -> Result<Vec<String>, Failure> {
+    let created = stream::iter(0..count).map(|_| {
+        let mut client = client.clone();
+        async move { create(&mut client).await }
+    });
+    created.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Sessions whose agents run: each has played one turn.
@@ -82,6 +97,25 @@ pub(crate) async fn run(client: &mut Client, id: &str, text: &str) -> Result<(),
     Ok(())
 }
 
+/// Plays a turn to its end without looking at it.
+pub(crate) async fn play(client: &mut Client, id: &str, text: &str) -> Result<(), Failure> {
+    send(client, id, text).await?;
+    at_rest(client, id).await
+}
+
+/// Waits until no turn runs.
+pub(crate) async fn at_rest(client: &mut Client, id: &str) -> Result<(), Failure> {
+    while session(client, id).await?.active_turn.is_some() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+pub(crate) async fn session(client: &mut Client, id: &str) -> Result<proto::Session, Failure> {
+    let request = proto::GetSessionRequest { session_id: id.into() };
+    Ok(client.get_session(request).await?.into_inner().session.ok_or("no session")?)
+}
+
 pub(crate) async fn watch(client: &mut Client, id: &str, after: Option<i64>) -> Result<Stream, Failure> {
     watch_with(
         client,
@@ -96,15 +130,10 @@ pub(crate) async fn watch_with(client: &mut Client, request: proto::WatchSession
 
 /// Ends the agents, so that what comes next has the machine for itself.
 pub(crate) async fn stop_all(client: &Client, ids: &[String]) -> Result<(), Failure> {
-    let mut tasks = JoinSet::new();
-    for id in ids {
+    let stopped = stream::iter(ids).map(|id| {
         let (mut client, session_id) = (client.clone(), id.clone());
-        tasks.spawn(async move {
-            client.stop_session(proto::StopSessionRequest { session_id, ..Default::default() }).await
-        });
-    }
-    while let Some(stopped) = tasks.join_next().await {
-        stopped??;
-    }
+        async move { client.stop_session(proto::StopSessionRequest { session_id, ..Default::default() }).await }
+    });
+    stopped.buffer_unordered(AT_ONCE).try_for_each(|_| std::future::ready(Ok(()))).await?;
     Ok(())
 }

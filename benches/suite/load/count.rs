@@ -1,8 +1,7 @@
 //! Counting: every event's place and every running number, in order.
 
-use agent_runtime::proto::{SessionEvent, TurnStatus, session_event::Kind};
+use agent_runtime::proto::{SessionEvent, Turn, TurnStatus, WatchSessionResponse, block::Content, session_event::Kind};
 
-use super::client::Stream;
 use crate::Failure;
 
 /// Bytes of a number, and of one with a time.
@@ -17,7 +16,8 @@ pub(crate) struct Count {
     skip: usize,
     size: usize,
     turns: usize,
-    cursor: i64,
+    /// The newest sequence that what came stands for.
+    pub(crate) cursor: i64,
     /// Whether the place of each event is known to be right, which it is not before a snapshot.
     placed: bool,
     rest: Vec<u8>,
@@ -27,6 +27,7 @@ pub(crate) struct Count {
     pub(crate) doubled: u64,
     /// Events that do not follow the one before.
     pub(crate) gaps: u64,
+    /// Sequences that what came stands for.
     pub(crate) events: u64,
     pub(crate) responses: u64,
     /// Microseconds from the agent to here, where the deltas tell.
@@ -52,32 +53,39 @@ impl Count {
         }
     }
 
-    /// Reads until the turn with the numbers has ended.
-    pub(crate) async fn finish(mut self, mut stream: Stream) -> Result<Self, Failure> {
-        while self.turns <= self.skip {
-            self.next(&mut stream).await?;
-        }
-        Ok(self)
+    /// Whether the turn with the numbers has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.turns > self.skip && self.placed
     }
 
-    async fn next(&mut self, stream: &mut Stream) -> Result<(), Failure> {
-        let response = stream.message().await?.ok_or("the watch ended")?;
+    pub(crate) fn response(&mut self, response: WatchSessionResponse) {
         self.responses += 1;
         let now = (self.size == STAMPED).then(monotonic_micros);
         for event in response.events {
             self.event(event, now);
         }
-        Ok(())
     }
 
     fn event(&mut self, event: SessionEvent, now: Option<i64>) {
         let first = if event.first_sequence == 0 { event.sequence } else { event.first_sequence };
         match &event.kind {
-            Some(Kind::SnapshotStart(_) | Kind::SnapshotChunk(_)) => return self.placed = false,
+            Some(Kind::SnapshotStart(_)) => return self.placed = false,
+            Some(Kind::SnapshotChunk(chunk)) => {
+                // What was said before, of which the numbers are all: whoever asks for a snapshot skips no turn.
+                for block in chunk.state.iter().flat_map(|state| &state.blocks) {
+                    if let Some(Content::AssistantText(said)) = &block.content {
+                        self.text(said.text.as_bytes(), None);
+                    }
+                }
+                let turns = chunk.state.iter().flat_map(|state| &state.turns);
+                self.turns += turns.filter(|turn| is_final(turn)).count();
+                return;
+            }
             Some(Kind::SnapshotComplete(_)) => self.placed = true,
-            Some(Kind::Bookmark(_)) if event.sequence < first => return,
-            _ => {
-                self.gaps += u64::from(first != self.cursor + 1 || !self.placed);
+            kind => {
+                // Only a bookmark may stand for nothing, and it stands where all else does.
+                let empty = event.sequence < first && !matches!(kind, Some(Kind::Bookmark(_)));
+                self.gaps += u64::from(first != self.cursor + 1 || !self.placed || empty);
                 self.events += u64::try_from(event.sequence - first + 1).unwrap_or(0);
             }
         }
@@ -85,8 +93,7 @@ impl Count {
         match event.kind {
             Some(Kind::BlockDelta(delta)) if self.turns == self.skip => self.text(delta.delta.as_bytes(), now),
             Some(Kind::TurnUpdated(update)) => {
-                let over = [TurnStatus::Completed, TurnStatus::Failed, TurnStatus::Lost, TurnStatus::Interrupted];
-                self.turns += usize::from(update.turn.is_some_and(|turn| over.contains(&turn.status())));
+                self.turns += usize::from(update.turn.is_some_and(|turn| is_final(&turn)));
             }
             _ => {}
         }
@@ -111,7 +118,7 @@ impl Count {
     }
 
     fn number(&mut self, text: &[u8], now: Option<i64>) {
-        let digits = if now.is_some() { NUMBER } else { self.size - 1 };
+        let digits = if self.size == STAMPED { NUMBER } else { self.size - 1 };
         let Some(number) = parse(&text[..digits]).filter(|_| text[self.size - 1] == b' ') else {
             self.lost += 1;
             return;
@@ -141,6 +148,11 @@ impl Count {
         let (last, doubled, gaps) = (self.last, self.doubled, self.gaps);
         Err(format!("a watcher saw {last} of {expected}: lost={missing} doubled={doubled} gaps={gaps}").into())
     }
+}
+
+fn is_final(turn: &Turn) -> bool {
+    let over = [TurnStatus::Completed, TurnStatus::Failed, TurnStatus::Lost, TurnStatus::Interrupted];
+    over.contains(&turn.status())
 }
 
 /// Where the agent's clock begins again.

@@ -6,9 +6,9 @@ use agent_runtime::proto;
 use tokio::task::JoinSet;
 
 use super::{
-    Params,
-    client::{self, Client},
+    Params, client,
     count::{self, Count},
+    follow,
     meter::Meter,
     script,
 };
@@ -21,6 +21,7 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     let rate: u64 = params.get("rate", 0)?;
     let window_kb: u32 = params.get("window_kb", 1024)?;
     let connections: usize = params.get("connections", 0)?;
+    let stalled: usize = params.get("stalled", 0)?;
     let delay: u64 = params.get("max_batch_delay_ms", 0)?;
     let size = if rate > 0 { count::STAMPED } else { count::PLAIN };
 
@@ -46,10 +47,16 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
         };
         let stream = client::watch_with(&mut client, request).await?;
         tasks.spawn(async move {
-            let counted = Count::new(1, size).finish(stream).await;
+            let counted = follow::finish(Count::new(1, size), stream).await;
             drop(client);
             counted
         });
+    }
+    // They hold their streams and read nothing.
+    let mut held = Vec::new();
+    for at in 0..stalled {
+        let mut client = client::connect(params, 0).await?;
+        held.push((client::watch(&mut client, &ids[at % sessions], Some(0)).await?, client));
     }
     // So that what opening and warming left to do is done.
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -64,7 +71,7 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     }
     if watchers == 0 {
         for id in &ids {
-            idle(&control, id).await?;
+            client::at_rest(&mut control.clone(), id).await?;
         }
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -74,8 +81,9 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     // What is stored, as one who comes now reads it.
     for id in &ids {
         let stream = client::watch(&mut control.clone(), id, Some(0)).await?;
-        Count::new(1, size).finish(stream).await?.check(deltas)?;
+        follow::finish(Count::new(1, size), stream).await?.check(deltas)?;
     }
+    drop(held);
     client::stop_all(&control, &ids).await?;
     let told = if watchers == 0 {
         format!("lines_per_s={:.0}", number(lines) / seconds)
@@ -83,19 +91,6 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
         format!("carried_per_s={:.0} lost=0 {}", number(carried) / seconds, all.told())
     };
     Ok(format!("{told} seconds={seconds:.2} {cost} stored={lines}"))
-}
-
-/// Waits until no turn runs.
-async fn idle(client: &Client, id: &str) -> Result<(), Failure> {
-    let mut client = client.clone();
-    loop {
-        let request = proto::GetSessionRequest { session_id: id.into() };
-        let session = client.get_session(request).await?.into_inner().session.ok_or("no session")?;
-        if session.active_turn.is_none() {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// What all watchers saw.
@@ -116,13 +111,12 @@ impl Totals {
     }
 
     fn told(&mut self) -> String {
-        let mut told = format!("events={} responses={}", self.events, self.responses);
-        if !self.latencies.is_empty() {
-            self.latencies.sort_unstable();
-            for (name, thousandth) in [("p50_us", 500), ("p99_us", 990), ("p999_us", 999)] {
-                told += &format!(" {name}={}", count::quantile(&self.latencies, thousandth));
-            }
+        let told = format!("events={} responses={}", self.events, self.responses);
+        if self.latencies.is_empty() {
+            return told;
         }
-        told
+        self.latencies.sort_unstable();
+        let at = |thousandth| count::quantile(&self.latencies, thousandth);
+        format!("{told} p50_us={} p99_us={} p999_us={}", at(500), at(990), at(999))
     }
 }

@@ -3,7 +3,7 @@
 use super::Params;
 use crate::{
     Failure, number,
-    proc::{cpu_seconds, machine_cpu_seconds},
+    proc::{Memory, cpu_seconds, machine_cpu_seconds},
 };
 
 pub(crate) struct Meter {
@@ -28,6 +28,7 @@ impl Meter {
             machine / millions
         );
         let Some((pid, before)) = self.server else { return Ok(rest) };
-        Ok(format!("cpu_s_per_million={:.2} {rest}", (cpu_seconds(pid)? - before) / millions))
+        let (cost, peak) = ((cpu_seconds(pid)? - before) / millions, Memory::of(pid)?.peak_kb);
+        Ok(format!("cpu_s_per_million={cost:.3} {rest} peak_rss_kb={peak:.0}"))
     }
 }

@@ -4,6 +4,7 @@ use std::{env, str::FromStr};
 
 use crate::Failure;
 
+#[derive(Clone)]
 pub(crate) struct Params {
     pub(crate) addr: String,
     pub(crate) key: String,

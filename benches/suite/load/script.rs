@@ -3,6 +3,11 @@
 /// Deltas of one block: a block keeps 256 KiB of text, so the numbers run on through many.
 const BLOCK: u64 = 10_000;
 
+/// So many blocks, each of so many deltas of 20 bytes.
+pub(crate) fn blocks(blocks: u64, deltas: u64) -> String {
+    format!(r#"[{{"repeat":{blocks},"steps":[{{"count":{deltas}}}]}}]"#)
+}
+
 /// So many numbered deltas, in blocks.
 pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
     let stamp = if size == super::count::STAMPED { r#","stamp":true"# } else { "" };
@@ -11,7 +16,7 @@ pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
     if deltas >= BLOCK {
         steps.push(format!(r#"{{"repeat":{},"steps":[{}]}}"#, deltas / BLOCK, count(BLOCK)));
     }
-    if deltas % BLOCK > 0 {
+    if !deltas.is_multiple_of(BLOCK) {
         steps.push(count(deltas % BLOCK));
     }
     format!("[{}]", steps.join(","))

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Params, client};
+use super::{Params, client, script};
 use crate::{Failure, number, proc::Threads};
 
 /// Deltas of one block of 50 kB: a megabyte has twenty.
@@ -14,8 +14,7 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     let control = client::connect(params, 0).await?;
     let ids = client::create_warm(&control, 1).await?;
     let (mut client, id) = (control.clone(), ids[0].as_str());
-    let history = format!(r#"[{{"repeat":{},"steps":[{{"count":{BLOCK}}}]}}]"#, megabytes * 20);
-    client::run(&mut client, id, &history).await?;
+    client::run(&mut client, id, &script::blocks(megabytes * 20, BLOCK)).await?;
     // What the history left to do is done, and the way is warm.
     for _ in 0..20 {
         client::run(&mut client, id, r#"[{"count":1}]"#).await?;
