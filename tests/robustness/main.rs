@@ -1,0 +1,27 @@
+//! Robustness: real servers that are killed, stopped, cut off and lose their power while clients talk and watch; all that
+//! clients see is taken down, and judged by what the contract promises. `make robustness` runs more of the same.
+
+#![allow(unreachable_pub, reason = "a test binary is nobody's library")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../support/wire_fold.rs"]
+mod wire_fold;
+
+mod abilities;
+mod case;
+mod ending;
+mod figures;
+mod history;
+mod judge;
+mod link;
+mod power;
+mod proxy;
+mod recorder;
+mod rig;
+mod runs;
+mod script;
+mod stage;
+mod traffic;
+mod watcher;
