@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -46,7 +46,6 @@ struct Shared {
     rng: Mutex<StdRng>,
     /// Cancelled and replaced when all connections are cut at once.
     all: Mutex<CancellationToken>,
-    taken: AtomicU64,
 }
 
 impl Proxy {
@@ -58,7 +57,6 @@ impl Proxy {
             chaos: AtomicBool::new(false),
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             all: Mutex::default(),
-            taken: AtomicU64::new(0),
         });
         let over = CancellationToken::new();
         let (serving, tracker, end) = (Arc::clone(&shared), tasks.clone(), over.clone());
@@ -92,11 +90,6 @@ impl Proxy {
     pub fn cut_all(&self) {
         std::mem::take(&mut *lock(&self.shared.all)).cancel();
     }
-
-    /// Connections so far.
-    pub fn taken(&self) -> u64 {
-        self.shared.taken.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Proxy {
@@ -110,7 +103,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
-    shared.taken.fetch_add(1, Ordering::Relaxed);
     let upstream = lock(&shared.upstream).clone();
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;

@@ -47,7 +47,7 @@ impl Folded {
 }
 
 /// What the log folds to at a sequence, as a client with this filter holds it. `None`: the log has no such place.
-pub fn fold_to(session: &Session, filter: &Filter, sequence: i64) -> Option<SessionState> {
+fn fold_to(session: &Session, filter: &Filter, sequence: i64) -> Option<SessionState> {
     states(session, filter, &BTreeSet::from([sequence])).remove(&sequence)
 }
 

@@ -20,7 +20,7 @@ use std::fmt;
 
 use crate::{case::Case, history::Line};
 
-pub use fold::{Folded, fold_to};
+pub use fold::Folded;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

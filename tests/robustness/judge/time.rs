@@ -39,7 +39,8 @@ pub fn time(case: &Case, faults: &mut Faults) {
         let at = told.partition_point(|(told, _)| *told < place);
         at.checked_sub(1).map(|at| told[at].1)
     };
-    for stream in &case.streams {
+    // The stream of a turn was opened with its call, before the answer that named its cursor.
+    for stream in case.streams.iter().filter(|stream| stream.open.of_call.is_none()) {
         let Some(before) = known(&stream.open.session, stream.place) else { continue };
         for event in stream.events().take(64) {
             let head = match &event.kind {
