@@ -116,27 +116,13 @@ impl Manager {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
         }
-        // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
-        let (sender, commands) = mpsc::channel(QUEUE);
-        self.slots().insert(key.clone(), sender);
-        let stored = self.store(&key, &session, &mut pending).await;
-        if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
-            let prompt = prompt.clone();
-            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, Some(prompt)));
-        } else {
-            // Whoever found the session meanwhile asks again, and finds no slot.
-            self.slots().remove(&key);
-        }
-        stored?;
+        let (turn, prompt) = accepted.map(|(accepted, prompt)| (accepted.turn, prompt)).unzip();
+        // On a task of its own: a caller that hangs up must not leave half of it.
+        let (shared, of) = (Arc::clone(&self.shared), key.clone());
+        let begun = self.shared.tasks.spawn(async move { begin(shared, of, session, pending, prompt).await }).await;
+        begun.map_err(|_| Failure::new(Reason::StorageUnavailable, "the session could not be stored; try again"))??;
         let view = self.view(&key).await?;
-        Ok(Created { view, turn: accepted.map(|(accepted, _)| accepted.turn), sequence })
-    }
-
-    async fn store(&self, key: &SessionKey, session: &Session, pending: &mut Pending) -> Result<(), Failure> {
-        let drained = pending.drain();
-        let (record, parts) = parts_of(pending.state(), &drained.changes);
-        let batch = Batch { events: drained.events, record, parts, ..Batch::new(key.clone(), 0, drained.head) };
-        self.shared.log.create(session, &batch).await
+        Ok(Created { view, turn, sequence })
     }
 
     fn record(&self, key: &SessionKey, caller: &Caller, profile: &Profile, new: NewSession) -> Session {
@@ -255,8 +241,9 @@ impl Manager {
         for _ in 0..ATTEMPTS {
             self.open()?;
             let (reply, answer) = oneshot::channel();
-            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await;
-            if let (Ok(()), Ok(answer)) = (sent, answer.await) {
+            // What could not be sent must go at once: it holds the other end of the answer that is waited for.
+            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await.is_ok();
+            if sent && let Ok(answer) = answer.await {
                 return answer;
             }
             tokio::task::yield_now().await;
@@ -279,6 +266,30 @@ impl Manager {
     fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, mpsc::Sender<Command>>> {
         self.shared.slots()
     }
+}
+
+/// Stores a new session and starts its agent where it has a message.
+async fn begin(
+    shared: Arc<Shared>,
+    key: SessionKey,
+    session: Session,
+    mut pending: Pending,
+    prompt: Option<Prompt>,
+) -> Result<(), Failure> {
+    // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
+    let (sender, commands) = mpsc::channel(QUEUE);
+    shared.slots().insert(key.clone(), sender);
+    let drained = pending.drain();
+    let (record, parts) = parts_of(pending.state(), &drained.changes);
+    let batch = Batch { events: drained.events, record, parts, ..Batch::new(key.clone(), 0, drained.head) };
+    let stored = shared.log.create(&session, &batch).await;
+    if let (Ok(()), Some(prompt)) = (&stored, prompt) {
+        shared.tasks.spawn(host(Arc::clone(&shared), key, commands, Some(prompt)));
+    } else {
+        // Whoever found the session meanwhile asks again, and finds no slot.
+        shared.slots().remove(&key);
+    }
+    stored
 }
 
 /// One actor after the other, for as long as there are commands; then the slot is given back.

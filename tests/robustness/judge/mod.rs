@@ -20,6 +20,7 @@ use std::fmt;
 
 use crate::{case::Case, history::Line};
 
+pub use acknowledged::{message, of_turn};
 pub use fold::Folded;
 
 /// A promise that was not kept.
