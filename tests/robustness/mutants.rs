@@ -20,7 +20,7 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     }),
     ("swap", "ordered", |h| h.in_frame(|events| three(events).map(|at| events.swap(at, at + 1)))),
     ("a range that reaches back", "ranges", |h| {
-        h.in_frame(|events| three(events).map(|at| events[at].0.first_sequence = events[at].0.sequence - 1))
+        h.in_frame(|events| three(events).map(|at| events[at + 1].0.first_sequence = events[at].0.sequence))
     }),
     ("early bookmark", "bookmarkable", |h| {
         h.in_frame(|events| {

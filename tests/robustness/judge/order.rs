@@ -7,7 +7,12 @@ use crate::case::{Case, first, is_frame, is_of_snapshot};
 pub fn ordered(case: &Case, faults: &mut Faults) {
     for stream in &case.streams {
         let mut last = stream.open.after.unwrap_or(0);
-        for event in stream.events().filter(|event| !is_of_snapshot(event)) {
+        for event in stream.events() {
+            if is_of_snapshot(event) {
+                // It starts over.
+                last = 0;
+                continue;
+            }
             if event.sequence < last {
                 faults.say(format!("{}: {} comes after {last}", stream.name(), event.sequence));
             }
@@ -22,6 +27,7 @@ pub fn unique(case: &Case, faults: &mut Faults) {
         let mut reached = stream.open.after.unwrap_or(0);
         for event in stream.events() {
             if is_of_snapshot(event) {
+                reached = 0;
                 continue;
             }
             if !is_frame(event) && first(event) <= reached {
