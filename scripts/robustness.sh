@@ -29,7 +29,7 @@ grep -aE '^(kills|resumes|pauses|power|lying_disk|mutants|recorded_mutants|sourc
     | grep -avE '^(kills|resumes|pauses|power) ' || true
 if [ "$status" != 0 ]; then
     grep -aE '^test .* FAILED' "$log" || true
-    grep -a -A 12 ' violations in \|panicked at' "$log" | head -n 80 || true
+    grep -a -A 12 'violations in \|panicked at' "$log" | head -n 80 || true
     echo "FAILED after $((SECONDS - began)) s; see $log"
     exit 1
 fi

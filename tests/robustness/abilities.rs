@@ -5,11 +5,7 @@ use agent_runtime::proto;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{
-    history::Filter,
-    link::Link,
-    support::command,
-};
+use crate::{history::Filter, link::Link, support::command};
 use rand::{Rng as _, rngs::StdRng};
 
 /// See the module.

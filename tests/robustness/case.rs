@@ -33,7 +33,6 @@ pub struct Frame {
 
 pub struct Called {
     pub client: u32,
-    pub place: usize,
     pub call: Call,
     pub answer: Option<(usize, Answer)>,
 }
@@ -67,7 +66,7 @@ impl Case {
             What::Run { .. } => {}
             What::Server { .. } => self.faults += 1,
             What::Call(call) => {
-                self.calls.push(Called { client: line.client, place, call: call.clone(), answer: None });
+                self.calls.push(Called { client: line.client, call: call.clone(), answer: None });
             }
             What::Answer { call, answer } => {
                 if let Some(called) = self.calls.iter_mut().rev().find(|called| called.call.call == *call) {
@@ -116,8 +115,7 @@ impl Case {
 
     /// Of a session that nobody can read any more the log is what its watchers saw, where they saw all of it.
     fn merge_gone(&mut self) {
-        let gone: BTreeSet<String> =
-            self.sessions.iter().filter(|(_, s)| s.gone).map(|(id, _)| id.clone()).collect();
+        let gone: BTreeSet<String> = self.sessions.iter().filter(|(_, s)| s.gone).map(|(id, _)| id.clone()).collect();
         for id in gone {
             let mut seen: BTreeMap<i64, SessionEvent> = BTreeMap::new();
             let streams = self.streams.iter().filter(|s| s.open.session == id && s.open.filter.is_none());
@@ -140,7 +138,8 @@ impl Case {
                 log.push(event);
             }
             let session = self.sessions.get_mut(&id).expect("it is one of them");
-            session.uid = self.streams.iter().find_map(|s| s.uid().filter(|_| s.open.session == id)).unwrap_or_default();
+            session.uid =
+                self.streams.iter().find_map(|s| s.uid().filter(|_| s.open.session == id)).unwrap_or_default();
             session.log = log;
         }
     }

@@ -104,7 +104,8 @@ async fn listed(link: &Link) -> BTreeSet<String> {
     let (mut sessions, metadata) = link.raw();
     let (mut ids, mut page_token) = (BTreeSet::new(), String::new());
     loop {
-        let mut request = Request::new(proto::ListSessionsRequest { page_size: 1000, page_token, ..Default::default() });
+        let mut request =
+            Request::new(proto::ListSessionsRequest { page_size: 1000, page_token, ..Default::default() });
         *request.metadata_mut() = metadata();
         let page = sessions.list_sessions(request).await.map(Response::into_inner).expect("sessions are listed");
         ids.extend(page.sessions.into_iter().map(|session| session.session_id));

@@ -71,10 +71,8 @@ async fn etcd_15220_a_bookmark_is_in_step_with_its_stream() {
     let script = r#"[{"count":60,"pace_ms":3},{"pause_ms":1300},{"count":60,"pace_ms":3}]"#;
     let (turn, _) = link.send(&session, script, "").await.expect("accepted");
     let mut second = watch(&link, &session, None).await;
-    let (a, b) = tokio::join!(
-        until(&mut first, |event| ended(event, &turn)),
-        until(&mut second, |event| ended(event, &turn))
-    );
+    let (a, b) =
+        tokio::join!(until(&mut first, |event| ended(event, &turn)), until(&mut second, |event| ended(event, &turn)));
     for events in [a, b] {
         assert!(events.iter().skip(1).any(is_bookmark), "a second of silence brings a bookmark");
     }
@@ -108,8 +106,7 @@ async fn etcd_15271_nobody_goes_back_in_time_after_a_takeover() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_17247_no_event_comes_twice_however_a_watch_is_opened() {
     let (rig, link, session) = rig(17247).await;
-    let (turn, mut cursor) =
-        link.send(&session, r#"[{"count":500,"pace_ms":1}]"#, "").await.expect("accepted");
+    let (turn, mut cursor) = link.send(&session, r#"[{"count":500,"pace_ms":1}]"#, "").await.expect("accepted");
     for _ in 0..400 {
         let mut watching = watch(&link, &session, Some(cursor)).await;
         // The bookmark, what was stored, and what is stored just now.
@@ -197,7 +194,8 @@ async fn etcd_20221_a_watch_on_the_future_is_refused() {
     drop(instead);
     let outcome = rig.finish().await;
     // The stranger's cursor was given by nobody, and a judge says so; it says nothing else.
-    let others: Vec<_> = outcome.violations.iter().filter(|violation| !violation.what.contains("never given")).collect();
+    let others: Vec<_> =
+        outcome.violations.iter().filter(|violation| !violation.what.contains("never given")).collect();
     assert!(others.is_empty(), "{others:?}");
 }
 

@@ -95,8 +95,11 @@ impl Link {
 
     pub async fn create(&self, request_id: &str) -> Result<proto::Session, Status> {
         let call = Call { method: "CreateSession".into(), request_id: request_id.into(), ..Call::default() };
-        let message =
-            proto::CreateSessionRequest { agent: "scripted".into(), request_id: request_id.into(), ..Default::default() };
+        let message = proto::CreateSessionRequest {
+            agent: "scripted".into(),
+            request_id: request_id.into(),
+            ..Default::default()
+        };
         let mut sessions = self.sessions.clone();
         let calling = sessions.create_session(self.request(message));
         let (_, _, response) = self
@@ -129,9 +132,8 @@ impl Link {
         };
         let mut sessions = self.sessions.clone();
         let calling = sessions.send_message(self.request(message));
-        let (_, _, response) = self
-            .call(call, calling, |response| accepted(session, response.turn.as_ref(), response.sequence))
-            .await?;
+        let (_, _, response) =
+            self.call(call, calling, |response| accepted(session, response.turn.as_ref(), response.sequence)).await?;
         Ok((response.turn.expect("a turn").turn_id, response.sequence))
     }
 

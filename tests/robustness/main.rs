@@ -7,6 +7,7 @@
 mod support;
 
 #[path = "../support/wire_fold.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod wire_fold;
 
 mod abilities;

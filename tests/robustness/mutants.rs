@@ -15,9 +15,7 @@ use crate::{
 /// What it is, who must catch it, and how it is made; the change says whether there was a place for it.
 const MUTANTS: &[(&str, &str, Change)] = &[
     ("drop", "reliable", |h| h.in_frame(|events| three(events).map(|at| drop(events.remove(at + 1))))),
-    ("duplicate", "unique", |h| {
-        h.in_frame(|events| three(events).map(|at| events.insert(at + 1, events[at].clone())))
-    }),
+    ("duplicate", "unique", |h| h.in_frame(|events| three(events).map(|at| events.insert(at + 1, events[at].clone())))),
     ("swap", "ordered", |h| h.in_frame(|events| three(events).map(|at| events.swap(at, at + 1)))),
     ("a range that reaches back", "ranges", |h| {
         h.in_frame(|events| three(events).map(|at| events[at + 1].0.first_sequence = events[at].0.sequence))

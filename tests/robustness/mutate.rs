@@ -26,7 +26,9 @@ impl History {
 
     /// Streams of sessions whose log was read back, without a filter.
     fn streams(&self) -> BTreeMap<u64, (u32, Open)> {
-        let logged = |open: &Open| self.lines.iter().any(|l| matches!(&l.what, What::Log { session, .. } if *session == open.session));
+        let logged = |open: &Open| {
+            self.lines.iter().any(|l| matches!(&l.what, What::Log { session, .. } if *session == open.session))
+        };
         let opens = self.lines.iter().filter_map(|line| match &line.what {
             What::Open(open) if open.filter.is_none() && open.of_call.is_none() && logged(open) => {
                 Some((open.stream, (line.client, open.clone())))
@@ -178,10 +180,14 @@ impl History {
 
     /// A block of text of a turn that was completed, of which a spool tells.
     pub fn completed_block(&mut self) -> Option<String> {
-        let spooled: String = self.lines.iter().filter_map(|line| match &line.what {
-            What::Spool { fd, data, .. } if fd == "stdout" => Some(data.as_str()),
-            _ => None,
-        }).collect();
+        let spooled: String = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Spool { fd, data, .. } if fd == "stdout" => Some(data.as_str()),
+                _ => None,
+            })
+            .collect();
         let mut found = None;
         for events in self.logs() {
             let completed: Vec<String> = events
@@ -244,12 +250,18 @@ impl History {
 
     /// A log that ends before the last turn that it accepted.
     pub fn lose_last_turn(&mut self) -> Option<()> {
-        let acknowledged: Vec<String> = self.lines.iter().filter_map(|line| match &line.what {
-            What::Answer { answer: Answer::Ok { turn, .. }, .. } if !turn.is_empty() => Some(turn.clone()),
-            _ => None,
-        }).collect();
+        let acknowledged: Vec<String> = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Answer { answer: Answer::Ok { turn, .. }, .. } if !turn.is_empty() => Some(turn.clone()),
+                _ => None,
+            })
+            .collect();
         self.logs().into_iter().find_map(|events| {
-            let at = events.iter().position(|event| of_turn(&event.0).is_some_and(|turn| acknowledged.contains(&turn.turn_id)))?;
+            let at = events
+                .iter()
+                .position(|event| of_turn(&event.0).is_some_and(|turn| acknowledged.contains(&turn.turn_id)))?;
             events.truncate(at);
             Some(())
         })
@@ -265,14 +277,24 @@ impl History {
     }
 
     pub fn refuse_accepted(&mut self) -> Option<()> {
-        let logged: Vec<String> = self.logs().into_iter().flatten().filter_map(|event| of_turn(&event.0)).map(|turn| turn.turn_id.clone()).collect();
+        let logged: Vec<String> = self
+            .logs()
+            .into_iter()
+            .flatten()
+            .filter_map(|event| of_turn(&event.0))
+            .map(|turn| turn.turn_id.clone())
+            .collect();
         self.lines.iter_mut().find_map(|line| match &mut line.what {
             What::Answer { answer: answer @ Answer::Ok { .. }, .. } => {
                 let Answer::Ok { turn, .. } = &*answer else { return None };
                 if !logged.contains(turn) {
                     return None;
                 }
-                *answer = Answer::Err { code: "FailedPrecondition".into(), reason: "SESSION_BUSY".into(), message: String::new() };
+                *answer = Answer::Err {
+                    code: "FailedPrecondition".into(),
+                    reason: "SESSION_BUSY".into(),
+                    message: String::new(),
+                };
                 Some(())
             }
             _ => None,
@@ -281,7 +303,9 @@ impl History {
 
     pub fn end_twice(&mut self) -> Option<()> {
         self.logs().into_iter().find_map(|events| {
-            let is_end = |event: &&Wire<SessionEvent>| of_turn(&event.0).is_some_and(|turn| turn.status() == TurnStatus::Completed);
+            let is_end = |event: &&Wire<SessionEvent>| {
+                of_turn(&event.0).is_some_and(|turn| turn.status() == TurnStatus::Completed)
+            };
             let mut again = events.iter().rfind(is_end)?.clone();
             again.0.sequence = events.last()?.0.sequence + 1;
             events.push(again);
@@ -319,10 +343,14 @@ impl History {
 
     /// Somebody asked twice with one id.
     pub fn with_request_ids(&self) -> Option<()> {
-        let ids: Vec<&String> = self.lines.iter().filter_map(|line| match &line.what {
-            What::Call(call) if call.interrupts && !call.request_id.is_empty() => Some(&call.request_id),
-            _ => None,
-        }).collect();
+        let ids: Vec<&String> = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Call(call) if call.interrupts && !call.request_id.is_empty() => Some(&call.request_id),
+                _ => None,
+            })
+            .collect();
         ids.windows(2).any(|pair| pair[0] == pair[1]).then_some(())
     }
 

@@ -24,7 +24,10 @@ static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
     let library = folder.join(format!("power_loss_{}.so", std::process::id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/robustness/power_loss.c");
     let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(source).args(["-ldl", "-lpthread"]);
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .arg(&library)
+        .arg(source)
+        .args(["-ldl", "-lpthread"]);
     assert!(cc.status().expect("a C compiler").success(), "the shim does not compile");
     library
 });

@@ -130,7 +130,12 @@ fn draw(rng: &mut StdRng) -> Fate {
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fate: Fate, silent: &CancellationToken) -> io::Result<()> {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    fate: Fate,
+    silent: &CancellationToken,
+) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
     loop {

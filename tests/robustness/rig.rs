@@ -2,6 +2,7 @@
 //! is there, read back.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -143,8 +144,7 @@ impl Rig {
         self.tasks.close();
         self.tasks.wait().await;
         let history = self.recorder.history();
-        let (figures, violations) =
-            tokio::task::block_in_place(|| (Figures::of(&history), judge(&history)));
+        let (figures, violations) = tokio::task::block_in_place(|| (Figures::of(&history), judge(&history)));
         Outcome { history, violations, figures }
     }
 }
@@ -211,9 +211,17 @@ impl Outcome {
     /// Nothing may be wrong. What was right is not kept, unless somebody wants it.
     pub fn approve(self, what: &str) -> Figures {
         println!("{what} {}", self.figures);
+        let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+        for violation in &self.violations {
+            *by.entry(violation.judge).or_default() += 1;
+        }
         let list: Vec<String> = self.violations.iter().take(20).map(ToString::to_string).collect();
-        let count = self.violations.len();
-        assert!(count == 0, "{count} violations in {}, {}:\n{}", what, self.figures.seed, list.join("\n"));
+        assert!(
+            by.is_empty(),
+            "violations in {what}, seed {}, by judge {by:?}:\n{}",
+            self.figures.seed,
+            list.join("\n")
+        );
         self.figures
     }
 }

@@ -1,9 +1,11 @@
 //! The runs. Each takes its size from the environment: what is here by default is what every change must survive.
 
+use std::time::Duration;
+
 use crate::{
     figures::Figures,
     power::Power,
-    rig::{Outcome, Plan, run},
+    rig::{Outcome, Plan, Rig, run},
 };
 
 /// A size, from the environment or as it is by default.
@@ -61,12 +63,7 @@ async fn nothing_is_lost_doubled_or_reordered_when_the_server_is_killed() {
 /// In the middle of blocks, while the server is killed now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_back_gets_exactly_what_followed() {
-    let of = |seed, left: usize| Plan {
-        resumes: left.min(500),
-        kills: 2,
-        watchers: 24,
-        ..plan("resumes", seed)
-    };
+    let of = |seed, left: usize| Plan { resumes: left.min(500), kills: 2, watchers: 24, ..plan("resumes", seed) };
     until("resumes", size("RESUMES", 500), |total| total.resumes, of).await;
 }
 
@@ -93,4 +90,17 @@ async fn a_disk_that_lies_is_found_out() {
     let lost = violations.iter().filter(|violation| ["durable", "acknowledged"].contains(&violation.judge)).count();
     println!("lying_disk lost={lost} {figures}");
     assert!(lost > 0, "nothing was lost: the loss of power is not felt");
+}
+
+/// The caller hangs up while its session is stored: it is there whole or not at all, and can be used and stopped at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_leaves_no_half_of_a_session() {
+    let mut rig = Rig::start("hang up", seed() + 3, None).await;
+    for round in 0..60_u64 {
+        let link = rig.link();
+        // Connected, so that what is cut is the call.
+        let _ = link.stop("ses_none", "").await;
+        let _ = tokio::time::timeout(Duration::from_micros(100 * round), link.create("")).await;
+    }
+    rig.finish().await.approve("hang_up");
 }

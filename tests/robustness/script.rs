@@ -18,7 +18,9 @@ fn step(rng: &mut StdRng, name: &str) -> Vec<Value> {
     match rng.random_range(0..20) {
         0..9 => {
             let open = rng.random_bool(0.1);
-            vec![json!({"count": rng.random_range(5..60), "size": 20, "pace_us": rng.random_range(200..6000), "open": open})]
+            vec![
+                json!({"count": rng.random_range(5..60), "size": 20, "pace_us": rng.random_range(200..6000), "open": open}),
+            ]
         }
         9 => vec![json!({"count": rng.random_range(50..600), "size": 20})],
         10..12 => vec![json!({"think": words(rng), "size": rng.random_range(1..9), "pace_ms": rng.random_range(0..8)})],

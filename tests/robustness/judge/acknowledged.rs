@@ -31,12 +31,21 @@ pub fn acknowledged(case: &Case, faults: &mut Faults) {
             Some((_, Answer::Ok { session, turn, sequence, .. })) => {
                 accepted(case, called, session, turn, *sequence, faults);
             }
-            Some((_, Answer::Err { code, .. })) if !called.call.text.is_empty() && !UNKNOWN.contains(&code.as_str()) => {
+            Some((_, Answer::Err { code, .. }))
+                if !called.call.text.is_empty() && !UNKNOWN.contains(&code.as_str()) =>
+            {
                 // A retry of it may have been taken.
-                let again = case.calls.iter().any(|other| other.call.text == called.call.text && other.call.call != called.call.call);
-                let there = messages.get(called.call.session.as_str()).is_some_and(|m| m.contains_key(&called.call.text));
+                let again = case
+                    .calls
+                    .iter()
+                    .any(|other| other.call.text == called.call.text && other.call.call != called.call.call);
+                let there =
+                    messages.get(called.call.session.as_str()).is_some_and(|m| m.contains_key(&called.call.text));
                 if there && !again {
-                    faults.say(format!("a message that was refused with {code} is in the log: {}", clip(&called.call.text)));
+                    faults.say(format!(
+                        "a message that was refused with {code} is in the log: {}",
+                        clip(&called.call.text)
+                    ));
                 }
             }
             Some((_, Answer::Err { .. })) | None => {}

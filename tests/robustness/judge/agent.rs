@@ -15,7 +15,9 @@ pub fn agent(case: &Case, faults: &mut Faults) {
     }
     for ((sandbox, exec, fd), data) in &case.spools {
         // The folder of a session that is gone tells nothing: nobody can say what was in its log.
-        let Some((id, session)) = case.sessions.iter().find(|(_, s)| s.whole && has_sandbox(s, sandbox)) else { continue };
+        let Some((id, session)) = case.sessions.iter().find(|(_, s)| s.whole && has_sandbox(s, sandbox)) else {
+            continue;
+        };
         match fd.as_str() {
             "stdin" => given(&format!("{id}/{exec}"), session, data, faults),
             _ => printed(&format!("{id}/{exec}"), session, data, faults),
@@ -35,7 +37,9 @@ fn numbers(id: &str, session: &Session, faults: &mut Faults) {
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     for block in finished(session) {
         let Some(Content::AssistantText(said)) = &block.content else { continue };
-        for word in said.text.split_whitespace().filter(|word| word.len() >= 19 && word.bytes().all(|b| b.is_ascii_digit())) {
+        for word in
+            said.text.split_whitespace().filter(|word| word.len() >= 19 && word.bytes().all(|b| b.is_ascii_digit()))
+        {
             let number: u64 = word.parse().unwrap_or(0);
             let before = reached.entry(block.turn_id.clone()).or_default();
             if number != *before + 1 {
@@ -67,7 +71,8 @@ fn finished(session: &Session) -> impl Iterator<Item = &Block> {
 
 /// Each line of input is a message of the log.
 fn given(place: &str, session: &Session, data: &str, faults: &mut Faults) {
-    let known: BTreeSet<&str> = session.log.iter().filter_map(user_block).map(|block| block.block_id.as_str()).collect();
+    let known: BTreeSet<&str> =
+        session.log.iter().filter_map(user_block).map(|block| block.block_id.as_str()).collect();
     for id in prompts(data) {
         if !known.contains(id.as_str()) {
             faults.say(format!("{place}: the agent was given {id}, which is not in the log"));
@@ -107,7 +112,8 @@ fn printed(place: &str, session: &Session, data: &str, faults: &mut Faults) {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     for line in data.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
-        let delta = value.get("delta").and_then(|delta| Some((delta.get("id")?.as_str()?, delta.get("text")?.as_str()?)));
+        let delta =
+            value.get("delta").and_then(|delta| Some((delta.get("id")?.as_str()?, delta.get("text")?.as_str()?)));
         if let Some((id, text)) = delta {
             texts.entry(id.to_owned()).or_default().push_str(text);
         }
@@ -128,7 +134,11 @@ fn printed(place: &str, session: &Session, data: &str, faults: &mut Faults) {
             None if is_over => faults.say(format!("{place}: the agent printed {id}, which is not in the log")),
             None => {}
             Some((logged, 0)) if is_over && logged != said => {
-                faults.say(format!("{place}: of {id} the agent printed {} bytes, the log has {}", said.len(), logged.len()));
+                faults.say(format!(
+                    "{place}: of {id} the agent printed {} bytes, the log has {}",
+                    said.len(),
+                    logged.len()
+                ));
             }
             Some((logged, _)) if !said.starts_with(logged) => {
                 faults.say(format!("{place}: {id} is not in the log as the agent printed it"));

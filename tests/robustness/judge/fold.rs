@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_runtime::proto::{SessionEvent, SessionState, session_event::Kind, to_json};
 use prost::Message as _;
 
-use super::{Faults, shown::{is_shown, reduce}};
+use super::{
+    Faults,
+    shown::{is_shown, reduce},
+};
 use crate::{
     case::{Case, Session, Stream},
     history::Filter,
@@ -33,7 +36,11 @@ impl Folded {
         let block = self.0.blocks.swap_remove(at);
         let mut small = SessionState { session: self.0.session.take(), blocks: vec![block], ..SessionState::default() };
         if small.session.is_some() {
-            let (active, queued) = small.session.as_mut().map(|s| (s.active_turn.take(), std::mem::take(&mut s.queued_turns))).unwrap_or_default();
+            let (active, queued) = small
+                .session
+                .as_mut()
+                .map(|s| (s.active_turn.take(), std::mem::take(&mut s.queued_turns)))
+                .unwrap_or_default();
             wire_fold::apply(&mut small, event);
             if let Some(session) = &mut small.session {
                 (session.active_turn, session.queued_turns) = (active, queued);
@@ -161,6 +168,9 @@ fn json(state: &SessionState) -> String {
 fn differ(held: &SessionState, folded: &SessionState) -> String {
     let (held, folded) = (json(held), json(folded));
     let at = held.bytes().zip(folded.bytes()).position(|(a, b)| a != b).unwrap_or(held.len().min(folded.len()));
-    let part = |text: &str| String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(80).min(text.len())..(at + 80).min(text.len())]).into_owned();
+    let part = |text: &str| {
+        String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(80).min(text.len())..(at + 80).min(text.len())])
+            .into_owned()
+    };
     format!("…{}… and not …{}…", part(&held), part(&folded))
 }

@@ -22,12 +22,7 @@ pub fn reliable(case: &Case, faults: &mut Faults) {
             let passed = session.within(cursor + 1, event.sequence);
             let missing = passed.iter().filter(|logged| is_shown(&stream.open.filter, logged));
             for logged in missing.filter(|logged| is_frame(event) || !is_part(logged, event)) {
-                faults.say(format!(
-                    "{}: {} {} was left out",
-                    stream.name(),
-                    logged.sequence,
-                    kind_of(logged)
-                ));
+                faults.say(format!("{}: {} {} was left out", stream.name(), logged.sequence, kind_of(logged)));
             }
             cursor = event.sequence;
         }
@@ -57,7 +52,8 @@ pub fn durable(case: &Case, faults: &mut Faults) {
 
 fn is_logged(stream: &Stream, session: &Session, event: &SessionEvent) -> Result<(), String> {
     // What a filter left out only widens the range; its own place is the last one.
-    let from = if stream.open.filter.is_none() && stream.open.of_call.is_none() { first(event) } else { event.sequence };
+    let from =
+        if stream.open.filter.is_none() && stream.open.of_call.is_none() { first(event) } else { event.sequence };
     let logged = session.within(from, event.sequence);
     match logged {
         [] if session.whole => Err("is not in the log".into()),

@@ -47,7 +47,10 @@ fn texts(session: &Session) -> HashMap<&str, &str> {
         Some(Kind::BlockComplete(done)) => done.block.as_ref(),
         _ => None,
     });
-    complete.filter(|block| !is_replaced(block)).filter_map(|block| Some((block.block_id.as_str(), text(block)?))).collect()
+    complete
+        .filter(|block| !is_replaced(block))
+        .filter_map(|block| Some((block.block_id.as_str(), text(block)?)))
+        .collect()
 }
 
 /// A tool's input may be replaced by an update.

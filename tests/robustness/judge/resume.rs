@@ -60,7 +60,9 @@ fn first_frame(stream: &Stream, after: i64, faults: &mut Faults) {
 fn refused(case: &Case, stream: &Stream, was_given: bool, faults: &mut Faults) {
     let Some((_, _, reason)) = &stream.close else { return };
     let deleted = || {
-        let of = |called: &&crate::case::Called| called.call.method == "DeleteSession" && called.call.session == stream.open.session;
+        let of = |called: &&crate::case::Called| {
+            called.call.method == "DeleteSession" && called.call.session == stream.open.session
+        };
         case.calls.iter().any(|called| of(&called))
     };
     let wrong = match reason.as_str() {

@@ -1,6 +1,8 @@
 //! What a filter leaves out, as the contract says it.
 
-use agent_runtime::proto::{BlockState, SessionEvent, SessionState, block::Content, session_event::Kind, tool_result::Output};
+use agent_runtime::proto::{
+    BlockState, SessionEvent, SessionState, block::Content, session_event::Kind, tool_result::Output,
+};
 
 use crate::history::Filter;
 
