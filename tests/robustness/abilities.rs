@@ -10,6 +10,7 @@ use rand::{Rng as _, rngs::StdRng};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is there or not")]
 pub struct Abilities {
     pub request_ids: bool,
     pub interrupt: bool,

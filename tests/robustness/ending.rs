@@ -40,7 +40,9 @@ async fn session_as_it_is(link: &Link, session: &str) {
     link.recorder.add(0, What::Log { session: session.to_owned(), uid, events });
     let (_, frames) = read(link, session, None).await;
     let mut folded = Folded::default();
-    frames.iter().for_each(|event| folded.apply(event));
+    for event in &frames {
+        folded.apply(event);
+    }
     let sequence = frames.last().map_or(0, |event| event.sequence);
     let (snapshot, blocks) = (Wire(folded.0), blocks(link, session).await.into_iter().map(Wire).collect());
     link.recorder.add(0, What::State { session: session.to_owned(), sequence, snapshot, blocks });

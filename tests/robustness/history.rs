@@ -26,6 +26,7 @@ pub struct Line {
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "most lines are frames, and those are small")]
 pub enum What {
     /// What kind of run it was, and its seed.
     Run { name: String, seed: u64 },
@@ -53,6 +54,7 @@ pub enum What {
 
 /// A call with one answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the number of the call is what lines call it")]
 pub struct Call {
     pub call: u64,
     pub method: String,

@@ -118,7 +118,8 @@ impl Made {
         self.store(Kind::SandboxChanged(Box::new(SandboxChanged { sandbox: Some(sandbox) })));
         self.answer(client, call, &turn.turn_id, before, "");
         let given = serde_json::json!({"type": "user", "id": turn.block_id, "text": text});
-        self.stdin.push_str(&format!("{given}\n"));
+        self.stdin += &given.to_string();
+        self.stdin.push('\n');
         at
     }
 
@@ -140,7 +141,8 @@ impl Made {
     pub fn delta(&mut self, id: &str, text: &str) -> i64 {
         let offset = i64::try_from(self.text(id).len()).expect("short");
         let printed = serde_json::json!({"delta": {"id": id, "text": text}});
-        self.stdout.push_str(&format!("{printed}\n"));
+        self.stdout += &printed.to_string();
+        self.stdout.push('\n');
         self.store(Kind::BlockDelta(BlockDelta { block_id: id.into(), delta: text.into(), offset }))
     }
 
@@ -177,22 +179,21 @@ impl Made {
         self.add(client, What::Open(Open { stream, session: SESSION.into(), after, expected_uid, ..Open::default() }));
         self.clients.insert(stream, client);
         let head = self.head();
-        let frames = match after {
-            Some(after) => vec![bookmark(after, after, head)],
-            None => {
-                let mut folded = Folded::default();
-                self.log.iter().for_each(|event| folded.apply(event));
-                let frame = |kind| SessionEvent { kind: Some(kind), ..Default::default() };
-                vec![
-                    frame(Kind::SnapshotStart(SnapshotStart {})),
-                    frame(Kind::SnapshotChunk(Box::new(SnapshotChunk { state: Some(folded.0) }))),
-                    SessionEvent {
-                        sequence: head,
-                        event_time: self.log.last().and_then(|last| last.event_time),
-                        ..frame(Kind::SnapshotComplete(SnapshotComplete {}))
-                    },
-                ]
-            }
+        let frames = if let Some(after) = after {
+            vec![bookmark(after, after, head)]
+        } else {
+            let mut folded = Folded::default();
+            self.log.iter().for_each(|event| folded.apply(event));
+            let frame = |kind| SessionEvent { kind: Some(kind), ..Default::default() };
+            vec![
+                frame(Kind::SnapshotStart(SnapshotStart {})),
+                frame(Kind::SnapshotChunk(Box::new(SnapshotChunk { state: Some(folded.0) }))),
+                SessionEvent {
+                    sequence: head,
+                    event_time: self.log.last().and_then(|last| last.event_time),
+                    ..frame(Kind::SnapshotComplete(SnapshotComplete {}))
+                },
+            ]
         };
         for (at, event) in frames.into_iter().enumerate() {
             let uid = if at == 0 { UID.to_owned() } else { String::new() };
@@ -260,6 +261,7 @@ fn block(id: &str, turn: &str, state: BlockState, content: Content) -> Block {
     }
 }
 
+#[allow(clippy::many_single_char_names, reason = "streams and blocks, as on paper")]
 /// Two clients, three turns, blocks that grow at the same time, cuts in their middle, snapshots, an interruption that was
 /// asked for twice.
 pub fn history() -> Vec<Line> {

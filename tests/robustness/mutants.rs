@@ -46,7 +46,7 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("publish before commit, and other text later", "durable", |h| {
         h.in_frame(|events| delta(events).map(|delta| *delta = "?".repeat(delta.len())))
     }),
-    ("snapshot then subscribe", "reliable", |h| h.after_snapshot(|events| Some(drop(events.remove(0))))),
+    ("snapshot then subscribe", "reliable", |h| h.after_snapshot(|events| events.drain(..1).next().map(drop))),
     ("snapshot from pending", "fold", |h| {
         let (next, text) = h.next_delta_after_snapshot()?;
         h.in_snapshot(|block| (block.block_id == next).then(|| grow(block, &text)).flatten())
@@ -62,7 +62,10 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("merge into a submitted batch", "durable", |h| {
         let (sequence, _) = h.logged_delta()?;
         h.everywhere(|event| match &mut event.kind {
-            Some(Kind::BlockDelta(delta)) if event.sequence == sequence => Some(delta.delta.push_str("more")),
+            Some(Kind::BlockDelta(delta)) if event.sequence == sequence => {
+                delta.delta.push_str("more");
+                Some(())
+            }
             _ => None,
         })
     }),
@@ -90,7 +93,8 @@ const MUTANTS: &[(&str, &str, Change)] = &[
             Some(Kind::BlockComplete(complete)) => {
                 let Some(Content::AssistantText(said)) = &mut complete.block.as_mut()?.content else { return None };
                 let at = said.text.match_indices("00000000000000000002 ").next()?.0;
-                Some(said.text.replace_range(at..at + 21, ""))
+                said.text.replace_range(at..at + 21, "");
+                Some(())
             }
             _ => None,
         })

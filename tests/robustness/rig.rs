@@ -167,10 +167,10 @@ pub async fn run(plan: Plan) -> Outcome {
     let mut left = (plan.kills, plan.pauses);
     while left != (0, 0) || stage.resumes() < plan.resumes {
         let said = stage.messages();
-        let kind = if left.0 > 0 && (left.1 == 0 || rng.random_bool(0.5)) { 0 } else { 1 };
+        let kills = left.0 > 0 && (left.1 == 0 || rng.random_bool(0.5));
         if left == (0, 0) {
             sleep(Duration::from_millis(20)).await;
-        } else if kind == 0 {
+        } else if kills {
             somebody_speaks(&stage, said).await;
             sleep(Duration::from_millis(rng.random_range(15..150))).await;
             rig.kill();

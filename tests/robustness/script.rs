@@ -61,7 +61,10 @@ fn interleaved(rng: &mut StdRng, name: &str) -> Vec<Value> {
 }
 
 fn words(rng: &mut StdRng) -> String {
-    (0..rng.random_range(1..12)).map(|word| format!("word{word} ")).collect()
+    "one two three four five six seven eight nine ten eleven "
+        .split_inclusive(' ')
+        .take(rng.random_range(1..12))
+        .collect()
 }
 
 fn garbage(rng: &mut StdRng) -> &'static str {

@@ -132,7 +132,6 @@ fn printed(place: &str, session: &Session, data: &str, faults: &mut Faults) {
             || blocks.get(id.as_str()).is_some_and(|block| completed.contains(block.turn_id.as_str()));
         match blocks.get(id.as_str()).map(|block| (text(block).unwrap_or_default(), block.truncated_bytes)) {
             None if is_over => faults.say(format!("{place}: the agent printed {id}, which is not in the log")),
-            None => {}
             Some((logged, 0)) if is_over && logged != said => {
                 faults.say(format!(
                     "{place}: of {id} the agent printed {} bytes, the log has {}",
@@ -143,7 +142,7 @@ fn printed(place: &str, session: &Session, data: &str, faults: &mut Faults) {
             Some((logged, _)) if !said.starts_with(logged) => {
                 faults.say(format!("{place}: {id} is not in the log as the agent printed it"));
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 }
