@@ -222,6 +222,10 @@ impl Outcome {
             self.figures.seed,
             list.join("\n")
         );
+        if std::env::var_os("KEEP").is_none_or(|keep| keep.is_empty()) {
+            // The recorder writes nothing into a folder that is gone.
+            let _ = std::fs::remove_dir_all(folder(self.figures.seed));
+        }
         self.figures
     }
 }
