@@ -1,17 +1,20 @@
 # What a developer types. Every target stands for a script or one cargo command, which can be run without make as well.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt
+.PHONY: help demo test robustness bench lint fmt
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-6s %s\n' "$$name" "$$text"; done
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 demo: ## A real agent writes and runs a program; watched live, cut and resumed, and read again after kill -9
 	@bash scripts/demo.sh
 
 test: ## Everything that must hold: format, lints, all tests, duplicate crates, no process left behind
 	@bash scripts/test.sh
+
+robustness: ## Kill, cut off and power off servers by the thousand; KILLS= RESUMES= PAUSES= POWER= SEED= set the sizes
+	@bash scripts/robustness.sh
 
 bench: ## Measure latency, throughput and memory, end to end (ARGS="fan_paced replay": only these)
 	cargo bench --locked --bench suite -- $(ARGS)

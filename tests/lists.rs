@@ -370,9 +370,10 @@ async fn ten_thousand_sessions_come_in_pages() {
     let options = SqliteConnectOptions::new().filename(folder.path().join("agent-runtime.db"));
     let mut db = options.connect().await.expect("the database");
     let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 9999)
-        INSERT INTO session SELECT tenant_id, format('ses_%05d', n), uid, epoch, head, last_activity, status, profile_id,
-        external_id, create_time, sandbox_id, sandbox_running, deleted_at, purged,
-        CAST(replace(CAST(record AS TEXT), session_id, format('ses_%05d', n)) AS BLOB),
+        INSERT INTO session (tenant_id, session_id, uid, epoch, head, last_activity, status, profile_id, external_id,
+        create_time, sandbox_running, record, revision, added_revision, filed_revision)
+        SELECT tenant_id, format('ses_%05d', n), uid, epoch, head, last_activity, status, profile_id, external_id,
+        create_time, sandbox_running, CAST(replace(CAST(record AS TEXT), session_id, format('ses_%05d', n)) AS BLOB),
         revision + n, added_revision + n, filed_revision + n FROM session CROSS JOIN n;
         UPDATE tenant SET revision = (SELECT MAX(revision) FROM session)";
     sqlx::raw_sql(sql).execute(&mut db).await.expect("copied");

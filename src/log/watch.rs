@@ -178,9 +178,8 @@ impl Watch {
             } else {
                 match self.seat.after(self.seen, HANDFUL) {
                     Taken::Segments(segments) => {
-                        for segment in &segments {
-                            self.look_at(segment, &mut shown);
-                        }
+                        // What does not follow is not shown: the store has what lies between.
+                        self.behind = !segments.iter().all(|segment| self.look_at(segment, &mut shown));
                     }
                     Taken::Nothing => self.seat.changed().await,
                     Taken::Behind => self.behind = true,
@@ -192,10 +191,14 @@ impl Watch {
         }
     }
 
-    /// Takes over what a segment has after the cursor, but for what is left out.
-    fn look_at(&mut self, segment: &Arc<Segment>, shown: &mut Vec<Shown>) {
+    /// Takes over what a segment has after the cursor, but for what is left out. `false`: it does not follow.
+    fn look_at(&mut self, segment: &Arc<Segment>, shown: &mut Vec<Shown>) -> bool {
         let events = segment.events();
         let from = events.partition_point(|event| event.sequence <= self.seen);
+        let (Some(first), Some(last)) = (events.get(from), events.last()) else { return true };
+        if first.first_sequence > self.seen + 1 {
+            return false;
+        }
         if self.sieve.is_open() {
             self.show(segment, from..events.len(), shown);
         } else {
@@ -208,11 +211,10 @@ impl Watch {
             }
             self.show(segment, start..events.len(), shown);
         }
-        if let Some(last) = events.last() {
-            self.seen = self.seen.max(last.sequence);
-            // Nothing follows a deletion.
-            self.ended = matches!(last.kind, Kind::StatusChanged { status: SessionStatus::Deleted, .. });
-        }
+        self.seen = last.sequence;
+        // Nothing follows a deletion.
+        self.ended = matches!(last.kind, Kind::StatusChanged { status: SessionStatus::Deleted, .. });
+        true
     }
 
     fn show(&mut self, segment: &Arc<Segment>, range: Range<usize>, shown: &mut Vec<Shown>) {

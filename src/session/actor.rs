@@ -138,7 +138,8 @@ impl Actor {
         let read = self.pending.bytes() < BACKLOG;
         let flush_at = self.flush_at();
         let idle_at = self.idle_at();
-        let answering = self.halting.is_none() && !self.over && !self.deserted;
+        // Nothing follows a deletion: who comes now is told by the next one that there is no session.
+        let answering = self.halting.is_none() && !self.over && !self.deserted && !self.deletes;
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;

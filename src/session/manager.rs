@@ -346,8 +346,9 @@ impl Manager {
         for _ in 0..ATTEMPTS {
             self.open()?;
             let (reply, answer) = oneshot::channel();
-            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await;
-            if let (Ok(()), Ok(answer)) = (sent, answer.await) {
+            // What could not be sent must go at once: it holds the other end of the answer that is waited for.
+            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await.is_ok();
+            if sent && let Ok(answer) = answer.await {
                 return answer;
             }
             tokio::task::yield_now().await;

@@ -219,7 +219,9 @@ pub fn processes_of(data: &Path) -> Vec<Process> {
 
 /// The command that serves this folder on a free port.
 pub fn command(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-runtime"));
+    // Another build of the same program, where one is named.
+    let program = std::env::var_os("SERVER_UNDER_TEST").filter(|program| !program.is_empty());
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_agent-runtime").into()));
     command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::inherit());
     command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()));
     command

@@ -18,7 +18,8 @@ use rustix::{
 use super::error::from_io;
 use crate::store::Error;
 
-/// Somebody who only asks who owns the database holds a shared lock for an instant: then try again, so often.
+/// Somebody who only asks who owns the database holds a shared lock for an instant, and a program that an owner was just
+/// starting when it was killed holds the owner's lock until it runs: then try again, so often.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -34,16 +35,20 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).map_err(cannot)?;
+        let mut owned = false;
         for _ in 0..TRIES {
             if try_flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(cannot)? {
                 file.set_len(0).map_err(cannot)?;
                 return Ok(Self(file));
             }
-            if !try_flock(&file, FlockOperation::NonBlockingLockShared).map_err(cannot)? {
-                return Err(Error::Owned(address(&file)));
+            owned = !try_flock(&file, FlockOperation::NonBlockingLockShared).map_err(cannot)?;
+            if !owned {
+                try_flock(&file, FlockOperation::Unlock).map_err(cannot)?;
             }
-            try_flock(&file, FlockOperation::Unlock).map_err(cannot)?;
             tokio::time::sleep(PAUSE).await;
+        }
+        if owned {
+            return Err(Error::Owned(address(&file)));
         }
         Err(Error::Unavailable(format!("the lock file {} does not come free", path.display())))
     }

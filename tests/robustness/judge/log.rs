@@ -1,0 +1,114 @@
+//! What came over a stream against what is in the log. Reliable: nothing of the log is left out. Durable: nothing came that
+//! is not in the log.
+
+use agent_runtime::proto::{SessionEvent, session_event::Kind};
+
+use super::{Faults, shown::is_shown};
+use crate::{
+    case::{Case, Session, Stream, first, is_frame, is_of_snapshot},
+    history::kind_of,
+};
+
+/// Every event of the log that a stream passed over was delivered by it.
+pub fn reliable(case: &Case, faults: &mut Faults) {
+    for (stream, session) in case.known().filter(|(stream, _)| stream.open.of_call.is_none()) {
+        let mut cursor = stream.open.after.unwrap_or(0);
+        for event in stream.events().filter(|event| !is_of_snapshot(event)) {
+            if matches!(event.kind, Some(Kind::SnapshotComplete(_))) {
+                cursor = event.sequence;
+                continue;
+            }
+            // From the cursor and not from what the event claims: a hole in the stream is one here as well.
+            let passed = session.within(cursor + 1, event.sequence);
+            let missing = passed.iter().filter(|logged| is_shown(&stream.open.filter, logged));
+            for logged in missing.filter(|logged| is_frame(event) || !is_part(logged, event)) {
+                faults.say(format!("{}: {} {} was left out", stream.name(), logged.sequence, kind_of(logged)));
+            }
+            cursor = event.sequence;
+        }
+    }
+}
+
+/// Every event that came is in the log, the same.
+pub fn durable(case: &Case, faults: &mut Faults) {
+    for (stream, session) in case.known() {
+        for event in stream.events().filter(|event| !is_frame(event)) {
+            if let Err(what) = is_logged(stream, session, event) {
+                faults.say(format!("{}: {} {} {what}", stream.name(), event.sequence, kind_of(event)));
+            }
+        }
+        let shown = stream.events().map(|event| event.sequence).max().unwrap_or(0);
+        if session.whole && shown > session.head() {
+            faults.say(format!("{}: came up to {shown}, the log ends at {}", stream.name(), session.head()));
+        }
+    }
+    for called in &case.calls {
+        let Some((_, crate::history::Answer::Ok { session, sequence, .. })) = &called.answer else { continue };
+        if let Some(held) = case.sessions.get(session).filter(|held| held.whole && held.head() < *sequence) {
+            faults.say(format!("{session}: an answer told of {sequence}, the log ends at {}", held.head()));
+        }
+    }
+}
+
+fn is_logged(stream: &Stream, session: &Session, event: &SessionEvent) -> Result<(), String> {
+    // What a filter left out only widens the range; its own place is the last one.
+    let from =
+        if stream.open.filter.is_none() && stream.open.of_call.is_none() { first(event) } else { event.sequence };
+    let logged = session.within(from, event.sequence);
+    match logged {
+        [] if session.whole => Err("is not in the log".into()),
+        // Of a session that is gone only a part is known.
+        [] => Ok(()),
+        [one] if one.sequence == event.sequence && is_same(one, event) => Ok(()),
+        // Compacted since: its text is held against the whole block's.
+        [one] if one.sequence > event.sequence || first(one) < first(event) => match &event.kind {
+            Some(Kind::BlockDelta(_)) => Ok(()),
+            _ => Err("is not in the log any more".into()),
+        },
+        [one] => Err(format!("is something else in the log: {one:?} and not {event:?}")),
+        many => match merged(many) {
+            Some(merged) if is_same(&merged, event) => Ok(()),
+            Some(_) => Err("is not what its parts are in the log".into()),
+            None => Err("stands for events that cannot be merged".into()),
+        },
+    }
+}
+
+/// Whether the logged event is what came, or was merged into it.
+fn is_part(logged: &SessionEvent, event: &SessionEvent) -> bool {
+    if logged.sequence >= event.sequence {
+        return true;
+    }
+    match (&logged.kind, &event.kind) {
+        (Some(Kind::BlockDelta(part)), Some(Kind::BlockDelta(whole))) => {
+            let at = usize::try_from(part.offset - whole.offset).ok();
+            part.block_id == whole.block_id
+                && at.and_then(|at| whole.delta.get(at..)).is_some_and(|rest| rest.starts_with(&part.delta))
+        }
+        _ => false,
+    }
+}
+
+/// Consecutive deltas of one block as one.
+fn merged(events: &[SessionEvent]) -> Option<SessionEvent> {
+    let mut whole = events.first()?.clone();
+    whole.first_sequence = first(&whole);
+    for event in &events[1..] {
+        let (Some(Kind::BlockDelta(held)), Some(Kind::BlockDelta(next))) = (&mut whole.kind, &event.kind) else {
+            return None;
+        };
+        let end = held.offset + i64::try_from(held.delta.len()).ok()?;
+        if held.block_id != next.block_id || end != next.offset {
+            return None;
+        }
+        held.delta.push_str(&next.delta);
+        (whole.sequence, whole.event_time) = (event.sequence, event.event_time);
+    }
+    Some(whole)
+}
+
+/// Equal but for how the range is told.
+fn is_same(logged: &SessionEvent, event: &SessionEvent) -> bool {
+    let plain = |event: &SessionEvent| SessionEvent { first_sequence: 0, ..event.clone() };
+    plain(logged) == plain(event)
+}

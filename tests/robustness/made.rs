@@ -1,0 +1,321 @@
+//! A true history made by hand: a log that grows, and clients that see what a server without faults would show them. For what
+//! traffic cannot produce, or not every time.
+
+use std::collections::BTreeMap;
+
+use agent_runtime::proto::{
+    self, AssistantText, Block, BlockComplete, BlockDelta, BlockStart, BlockState, Bookmark, ContentPart,
+    ConversationUpdated, Sandbox, SandboxChanged, Session, SessionCreated, SessionEvent, SessionStatus, SnapshotChunk,
+    SnapshotComplete, SnapshotStart, StatusChanged, Turn, TurnOrigin, TurnStatus, TurnUpdated, UserMessage,
+    block::Content, content_part::Part, session_event::Kind,
+};
+
+use crate::{
+    history::{Answer, Call, Line, Open, What, Wire},
+    judge::Folded,
+};
+
+/// The one session of the history.
+pub const SESSION: &str = "ses_made";
+pub const UID: &str = "log_made";
+
+/// See the module.
+#[derive(Default)]
+pub struct Made {
+    lines: Vec<Line>,
+    log: Vec<SessionEvent>,
+    /// Streams that are open, with what each was shown.
+    cursors: BTreeMap<u64, i64>,
+    clients: BTreeMap<u64, u32>,
+    ids: u64,
+    turns: Vec<Turn>,
+    /// What the agent was given, and what it printed.
+    stdin: String,
+    stdout: String,
+}
+
+impl Made {
+    pub fn add(&mut self, client: u32, what: What) {
+        let at_us = self.lines.len() as u64;
+        self.lines.push(Line { at_us, client, what });
+    }
+
+    fn id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    /// Stores one event.
+    pub fn store(&mut self, kind: Kind) -> i64 {
+        let sequence = i64::try_from(self.log.len()).expect("few") + 1;
+        let event_time = Some(prost_types::Timestamp { seconds: sequence, nanos: 0 });
+        let conversation_id = "main".to_owned();
+        let event = SessionEvent { sequence, event_time, conversation_id, kind: Some(kind), ..Default::default() };
+        self.log.push(event);
+        sequence
+    }
+
+    pub fn created() -> Self {
+        let mut made = Self::default();
+        made.add(0, What::Run { name: "made".into(), seed: 0 });
+        let call = made.call(1, Call { method: "CreateSession".into(), ..Call::default() });
+        let session = Session {
+            session_id: SESSION.into(),
+            uid: UID.into(),
+            status: SessionStatus::Idle.into(),
+            sequence: 1,
+            ..Default::default()
+        };
+        made.store(Kind::SessionCreated(Box::new(SessionCreated { session: Some(session) })));
+        let conversation = proto::Conversation { conversation_id: "main".into(), ..Default::default() };
+        let begun = ConversationUpdated { conversation: Some(conversation), session_usage: None };
+        made.store(Kind::ConversationUpdated(Box::new(begun)));
+        made.answer(1, call, "", 2, UID);
+        made
+    }
+
+    pub fn call(&mut self, client: u32, mut call: Call) -> u64 {
+        call.call = self.id();
+        let id = call.call;
+        self.add(client, What::Call(call));
+        id
+    }
+
+    pub fn answer(&mut self, client: u32, call: u64, turn: &str, sequence: i64, uid: &str) {
+        let answer = Answer::Ok { session: SESSION.into(), uid: uid.into(), turn: turn.into(), sequence };
+        self.add(client, What::Answer { call, answer });
+    }
+
+    /// A message is sent, accepted and given to the agent.
+    pub fn send(&mut self, client: u32, text: &str, request_id: &str) -> usize {
+        let call = self.call(
+            client,
+            Call {
+                method: "SendMessage".into(),
+                session: SESSION.into(),
+                text: text.into(),
+                request_id: request_id.into(),
+                ..Call::default()
+            },
+        );
+        let before = self.head();
+        let at = self.turns.len();
+        let turn = Turn {
+            turn_id: format!("turn_{at}"),
+            block_id: format!("blk_{at}"),
+            status: TurnStatus::Running.into(),
+            origin: TurnOrigin::User.into(),
+            ..Default::default()
+        };
+        self.turns.push(turn.clone());
+        self.store(updated(turn.clone()));
+        self.status(SessionStatus::Running);
+        let parts = vec![ContentPart { part: Some(Part::Text(text.into())) }];
+        let content = Content::UserMessage(UserMessage { parts, created_by: None });
+        let block = block(&turn.block_id, &turn.turn_id, BlockState::Complete, content);
+        self.store(Kind::BlockStart(Box::new(BlockStart { block: Some(block) })));
+        let sandbox = Sandbox { sandbox_id: "sbx_made".into(), ..Default::default() };
+        self.store(Kind::SandboxChanged(Box::new(SandboxChanged { sandbox: Some(sandbox) })));
+        self.answer(client, call, &turn.turn_id, before, "");
+        let given = serde_json::json!({"type": "user", "id": turn.block_id, "text": text});
+        self.stdin += &given.to_string();
+        self.stdin.push('\n');
+        at
+    }
+
+    fn status(&mut self, status: SessionStatus) {
+        let changed = StatusChanged { status: status.into(), ..Default::default() };
+        self.store(Kind::StatusChanged(Box::new(changed)));
+    }
+
+    /// The agent begins a block of text.
+    pub fn begin(&mut self, turn: usize, name: &str) -> String {
+        let turn = self.turns[turn].clone();
+        let id = format!("{}/{name}", turn.block_id);
+        let block = block(&id, &turn.turn_id, BlockState::Streaming, said(""));
+        self.store(Kind::BlockStart(Box::new(BlockStart { block: Some(block) })));
+        id
+    }
+
+    /// It grows.
+    pub fn delta(&mut self, id: &str, text: &str) -> i64 {
+        let offset = i64::try_from(self.text(id).len()).expect("short");
+        let printed = serde_json::json!({"delta": {"id": id, "text": text}});
+        self.stdout += &printed.to_string();
+        self.stdout.push('\n');
+        self.store(Kind::BlockDelta(BlockDelta { block_id: id.into(), delta: text.into(), offset }))
+    }
+
+    fn text(&self, id: &str) -> String {
+        let deltas = self.log.iter().filter_map(|event| match &event.kind {
+            Some(Kind::BlockDelta(delta)) if delta.block_id == id => Some(delta.delta.as_str()),
+            _ => None,
+        });
+        deltas.collect()
+    }
+
+    /// It is over.
+    pub fn complete(&mut self, turn: usize, id: &str, state: BlockState) {
+        let text = self.text(id);
+        let block = block(id, &self.turns[turn].turn_id.clone(), state, said(&text));
+        self.store(Kind::BlockComplete(Box::new(BlockComplete { block: Some(block) })));
+    }
+
+    pub fn end(&mut self, turn: usize, status: TurnStatus) {
+        self.turns[turn].status = status.into();
+        let turn = self.turns[turn].clone();
+        self.store(updated(turn));
+        self.status(SessionStatus::Idle);
+    }
+
+    pub fn head(&self) -> i64 {
+        i64::try_from(self.log.len()).expect("few")
+    }
+
+    /// A client opens a watch; with a snapshot it is there at once.
+    pub fn open(&mut self, client: u32, after: Option<i64>, expected_uid: &str) -> u64 {
+        let stream = self.id();
+        let expected_uid = expected_uid.to_owned();
+        self.add(client, What::Open(Open { stream, session: SESSION.into(), after, expected_uid, ..Open::default() }));
+        self.clients.insert(stream, client);
+        let head = self.head();
+        let frames = if let Some(after) = after {
+            vec![bookmark(after, after, head)]
+        } else {
+            let mut folded = Folded::default();
+            self.log.iter().for_each(|event| folded.apply(event));
+            let frame = |kind| SessionEvent { kind: Some(kind), ..Default::default() };
+            vec![
+                frame(Kind::SnapshotStart(SnapshotStart {})),
+                frame(Kind::SnapshotChunk(Box::new(SnapshotChunk { state: Some(folded.0) }))),
+                SessionEvent {
+                    sequence: head,
+                    event_time: self.log.last().and_then(|last| last.event_time),
+                    ..frame(Kind::SnapshotComplete(SnapshotComplete {}))
+                },
+            ]
+        };
+        for (at, event) in frames.into_iter().enumerate() {
+            let uid = if at == 0 { UID.to_owned() } else { String::new() };
+            self.add(client, What::Frame { stream, uid, events: vec![Wire(event)] });
+        }
+        self.cursors.insert(stream, after.unwrap_or(head));
+        stream
+    }
+
+    /// Shows a stream all that is stored and not shown yet.
+    pub fn show(&mut self, stream: u64) {
+        let (cursor, head) = (self.cursors[&stream], self.head());
+        let from = usize::try_from(cursor).expect("positive");
+        let events: Vec<_> = self.log[from..].iter().cloned().map(Wire).collect();
+        if !events.is_empty() {
+            self.add(self.clients[&stream], What::Frame { stream, uid: String::new(), events });
+            self.cursors.insert(stream, head);
+        }
+    }
+
+    /// Hangs up, and returns the cursor.
+    pub fn cut(&mut self, stream: u64) -> i64 {
+        self.add(self.clients[&stream], What::Close { stream, code: "cut".into(), reason: String::new() });
+        self.cursors[&stream]
+    }
+
+    /// All as it is in the end.
+    pub fn finish(mut self) -> Vec<Line> {
+        for (fd, data) in [("stdin", self.stdin.clone()), ("stdout", self.stdout.clone())] {
+            self.add(0, What::Spool { sandbox: "sbx_made".into(), exec: "exec_made".into(), fd: fd.into(), data });
+        }
+        let events = self.log.iter().cloned().map(Wire).collect();
+        self.add(0, What::Log { session: SESSION.into(), uid: UID.into(), events });
+        let mut folded = Folded::default();
+        self.log.iter().for_each(|event| folded.apply(event));
+        let blocks = folded.0.blocks.iter().cloned().map(Wire).collect();
+        let sequence = self.head();
+        self.add(0, What::State { session: SESSION.into(), sequence, snapshot: Wire(folded.0), blocks });
+        self.lines
+    }
+}
+
+/// An empty bookmark, or one that stands for what was left out.
+pub fn bookmark(cursor: i64, sequence: i64, head: i64) -> SessionEvent {
+    let kind = Some(Kind::Bookmark(Bookmark { head_sequence: head }));
+    SessionEvent { first_sequence: cursor + 1, sequence, kind, ..Default::default() }
+}
+
+fn updated(turn: Turn) -> Kind {
+    Kind::TurnUpdated(Box::new(TurnUpdated { turn: Some(turn) }))
+}
+
+fn said(text: &str) -> Content {
+    Content::AssistantText(AssistantText { text: text.into(), model: String::new() })
+}
+
+fn block(id: &str, turn: &str, state: BlockState, content: Content) -> Block {
+    Block {
+        block_id: id.into(),
+        conversation_id: "main".into(),
+        turn_id: turn.into(),
+        state: state.into(),
+        content: Some(content),
+        ..Default::default()
+    }
+}
+
+#[allow(clippy::many_single_char_names, reason = "streams and blocks, as on paper")]
+/// Two clients, three turns, blocks that grow at the same time, cuts in their middle, snapshots, an interruption that was
+/// asked for twice.
+pub fn history() -> Vec<Line> {
+    let number = |number: u64| format!("{number:020} ");
+    let mut made = Made::created();
+    let a = made.open(1, Some(0), "");
+    let first = made.send(1, "the first message", "r-1");
+    made.show(a);
+    let (x, y) = (made.begin(first, "1"), made.begin(first, "2"));
+    made.delta(&x, &number(1));
+    made.delta(&x, &number(2));
+    // Joins in the middle of a block, and goes on live.
+    let b = made.open(2, None, "");
+    made.delta(&x, &number(3));
+    made.delta(&y, "über ");
+    made.delta(&x, &number(4));
+    made.delta(&y, "漢字 ");
+    made.show(a);
+    made.show(b);
+    let cursor = made.cut(a);
+    made.complete(first, &y, BlockState::Complete);
+    made.complete(first, &x, BlockState::Complete);
+    made.end(first, TurnStatus::Completed);
+    made.show(b);
+    // Comes back behind all that another has seen.
+    let a = made.open(1, Some(cursor), UID);
+    made.show(a);
+    made.add(0, What::Server { fate: "killed".into() });
+    let second = made.send(2, "the second message", "r-2");
+    let z = made.begin(second, "1");
+    made.delta(&z, &number(1));
+    made.show(a);
+    for _ in 0..2 {
+        let call = made.call(
+            2,
+            Call {
+                method: "InterruptTurn".into(),
+                session: SESSION.into(),
+                request_id: "r-3".into(),
+                interrupts: true,
+                ..Call::default()
+            },
+        );
+        made.answer(2, call, "", 0, "");
+    }
+    made.complete(second, &z, BlockState::Interrupted);
+    made.end(second, TurnStatus::Interrupted);
+    made.show(a);
+    let third = made.send(1, "the third message", "r-4");
+    let w = made.begin(third, "1");
+    made.delta(&w, &number(1));
+    made.complete(third, &w, BlockState::Complete);
+    made.end(third, TurnStatus::Completed);
+    made.show(b);
+    made.show(a);
+    made.finish()
+}

@@ -1,0 +1,231 @@
+//! A run: a real server behind the chaos proxy, recording clients, what is done to the server meanwhile, and at the end what
+//! is there, read back.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    abilities::{self, Abilities},
+    ending,
+    figures::Figures,
+    history::Line,
+    judge::{Violation, judge},
+    link::Link,
+    power::Power,
+    proxy::Proxy,
+    recorder::Recorder,
+    stage::Stage,
+    support::Server,
+    traffic, watcher,
+};
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub name: &'static str,
+    pub seed: u64,
+    pub sessions: usize,
+    pub writers: u32,
+    pub watchers: u32,
+    /// `kill -9`, each in the middle of a turn.
+    pub kills: usize,
+    /// SIGSTOP for a while, then SIGCONT.
+    pub pauses: usize,
+    /// Goes on until there were so many.
+    pub resumes: usize,
+    pub chaos: bool,
+    /// Each kill is a loss of power as well.
+    pub power: Option<Power>,
+}
+
+/// A server, its folder and its proxy.
+pub struct Rig {
+    pub recorder: Recorder,
+    pub proxy: Proxy,
+    pub folder: PathBuf,
+    data: TempDir,
+    server: Option<Server>,
+    power: Option<Power>,
+    args: Vec<&'static str>,
+    pub tasks: TaskTracker,
+    next_client: u32,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    pub history: Vec<Line>,
+    pub violations: Vec<Violation>,
+    pub figures: Figures,
+}
+
+impl Rig {
+    pub async fn start(name: &str, seed: u64, power: Option<Power>) -> Self {
+        let folder = folder(seed);
+        println!("{name}: seed {seed}, history in {}", folder.display());
+        let recorder = Recorder::new(&folder, name, seed);
+        let tasks = TaskTracker::new();
+        let proxy = Proxy::start(seed, &tasks).await;
+        let data = TempDir::new().expect("a temporary folder");
+        let mut args = vec!["--sandbox", "process"];
+        args.extend(abilities::compaction());
+        let mut rig = Self { recorder, proxy, folder, data, server: None, power, args, tasks, next_client: 1 };
+        rig.up();
+        rig
+    }
+
+    /// Starts the server, on what the one before left.
+    pub fn up(&mut self) {
+        let data = self.data.path().join("data");
+        let env = self.power.as_ref().map(|power| power.env(self.data.path())).unwrap_or_default();
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let server = tokio::task::block_in_place(|| {
+            std::fs::create_dir_all(&data).expect("a data folder");
+            Server::start_on_with(&data, &self.args, &env)
+        });
+        self.proxy.lead_to(&server.addr);
+        self.server = Some(server);
+        self.recorder.fate("started");
+    }
+
+    fn running(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// Ends the server as a crash does, or as a loss of power does.
+    pub fn kill(&mut self) {
+        let server = self.server.take().expect("the server runs");
+        tokio::task::block_in_place(|| server.kill());
+        self.recorder.fate(if self.power.is_some() { "power lost" } else { "killed" });
+        let data = self.data.path().join("data");
+        ending::spools(&self.recorder, &data);
+        if self.power.is_some() {
+            Power::lose(self.data.path());
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.running().pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("the server is there");
+        self.recorder.fate(if signal == Signal::STOP { "stopped" } else { "continued" });
+    }
+
+    /// A client of its own connection, through the proxy.
+    pub fn link(&mut self) -> Link {
+        let client = self.next_client;
+        self.next_client += 1;
+        Link::new(client, &self.recorder, &self.proxy.addr, &self.running().key)
+    }
+
+    /// Reads back what is there, and judges.
+    pub async fn finish(mut self) -> Outcome {
+        self.proxy.chaos(false);
+        self.proxy.cut_all();
+        if self.server.is_none() {
+            self.up();
+        }
+        let link = Link::new(0, &self.recorder, &self.running().addr, &self.running().key);
+        ending::read_back(&link).await;
+        let data = self.data.path().join("data");
+        ending::spools(&self.recorder, &data);
+        // Politely: it must take all it started with it.
+        let server = self.server.take();
+        tokio::task::block_in_place(|| drop(server));
+        ending::copy_database(&data, &self.folder.join("db"));
+        drop(self.proxy);
+        self.tasks.close();
+        self.tasks.wait().await;
+        let history = self.recorder.history();
+        let (figures, violations) = tokio::task::block_in_place(|| (Figures::of(&history), judge(&history)));
+        Outcome { history, violations, figures }
+    }
+}
+
+/// Carries out a plan.
+pub async fn run(plan: Plan) -> Outcome {
+    let mut rng = StdRng::seed_from_u64(plan.seed);
+    let mut rig = Rig::start(plan.name, plan.seed, plan.power.clone()).await;
+    let link = rig.link();
+    let abilities = Abilities::of(&link).await;
+    let stage = Stage::new(abilities, plan.sessions);
+    let clients = TaskTracker::new();
+    for _ in 0..plan.writers {
+        clients.spawn(traffic::talk(rig.link(), stage.clone(), rng.random()));
+    }
+    for _ in 0..plan.watchers {
+        clients.spawn(watcher::watch(rig.link(), stage.clone(), rng.random()));
+    }
+    rig.proxy.chaos(plan.chaos);
+    let mut left = (plan.kills, plan.pauses);
+    while left != (0, 0) || stage.resumes() < plan.resumes {
+        let said = stage.messages();
+        let kills = left.0 > 0 && (left.1 == 0 || rng.random_bool(0.5));
+        if left == (0, 0) {
+            sleep(Duration::from_millis(20)).await;
+        } else if kills {
+            somebody_speaks(&stage, said).await;
+            sleep(Duration::from_millis(rng.random_range(15..150))).await;
+            rig.kill();
+            rig.up();
+            left.0 -= 1;
+        } else {
+            somebody_speaks(&stage, said).await;
+            rig.signal(Signal::STOP);
+            sleep(Duration::from_millis(rng.random_range(20..1800))).await;
+            rig.signal(Signal::CONT);
+            left.1 -= 1;
+        }
+    }
+    // What was begun last is seen as well.
+    sleep(Duration::from_millis(50)).await;
+    stage.end();
+    rig.proxy.chaos(false);
+    rig.proxy.cut_all();
+    clients.close();
+    clients.wait().await;
+    rig.finish().await
+}
+
+/// Waits until a turn is under way, or nobody gets a word in.
+async fn somebody_speaks(stage: &Stage, said: u64) {
+    let patience = Instant::now() + Duration::from_secs(5);
+    while stage.messages() == said && Instant::now() < patience {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Where the history of a seed is kept.
+pub fn folder(seed: u64) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("robustness").join(seed.to_string())
+}
+
+impl Outcome {
+    /// Nothing may be wrong. What was right is not kept, unless somebody wants it.
+    pub fn approve(self, what: &str) -> Figures {
+        println!("{what} {}", self.figures);
+        let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+        for violation in &self.violations {
+            *by.entry(violation.judge).or_default() += 1;
+        }
+        let list: Vec<String> = self.violations.iter().take(20).map(ToString::to_string).collect();
+        assert!(
+            by.is_empty(),
+            "violations in {what}, seed {}, by judge {by:?}:\n{}",
+            self.figures.seed,
+            list.join("\n")
+        );
+        if std::env::var_os("KEEP").is_none_or(|keep| keep.is_empty()) {
+            // The recorder writes nothing into a folder that is gone.
+            let _ = std::fs::remove_dir_all(folder(self.figures.seed));
+        }
+        self.figures
+    }
+}

@@ -1,0 +1,106 @@
+//! The runs. Each takes its size from the environment: what is here by default is what every change must survive.
+
+use std::time::Duration;
+
+use crate::{
+    figures::Figures,
+    power::Power,
+    rig::{Outcome, Plan, Rig, run},
+};
+
+/// A size, from the environment or as it is by default.
+pub fn size(name: &str, default: usize) -> usize {
+    let given = std::env::var(name).ok().filter(|text| !text.is_empty());
+    given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Seeds follow each other from one that can be given, else from chance.
+pub fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().filter(|text| !text.is_empty());
+    given.map_or_else(|| u64::from(rand::random::<u32>()) << 16, |text| text.parse().expect("SEED is a number"))
+}
+
+fn plan(name: &'static str, seed: u64) -> Plan {
+    Plan {
+        name,
+        seed,
+        sessions: 4,
+        writers: 3,
+        watchers: 6,
+        kills: 0,
+        pauses: 0,
+        resumes: 0,
+        chaos: false,
+        power: None,
+    }
+}
+
+/// One run after the other, each with its seed, until there is enough; and what all of it came to.
+async fn until(
+    name: &'static str,
+    wanted: usize,
+    figure: impl Fn(&Figures) -> usize,
+    of: impl Fn(u64, usize) -> Plan,
+) -> Figures {
+    let mut total = Figures::default();
+    let mut seed = seed();
+    while figure(&total) < wanted {
+        let outcome = run(of(seed, wanted - figure(&total))).await;
+        total.add(outcome.approve(name));
+        seed += 1;
+    }
+    // What was lost, doubled or left out would have ended it before.
+    println!("{name}={} lost=0 doubled=0 gaps=0 {total}", figure(&total));
+    total
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_reordered_when_the_server_is_killed() {
+    let of = |seed, left: usize| Plan { kills: left.min(20), ..plan("kills", seed) };
+    until("kills", size("KILLS", 40), |total| total.kills, of).await;
+}
+
+/// In the middle of blocks, while the server is killed now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_back_gets_exactly_what_followed() {
+    let of = |seed, left: usize| Plan { resumes: left.min(500), kills: 2, watchers: 24, ..plan("resumes", seed) };
+    until("resumes", size("RESUMES", 500), |total| total.resumes, of).await;
+}
+
+/// Connections are cut, go silent and are slow; the server stands still for longer than they live.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_connections_and_a_server_that_stands_still_cost_nothing() {
+    let of = |seed, left: usize| Plan { pauses: left.min(5), kills: 1, chaos: true, ..plan("pauses", seed) };
+    until("pauses", size("PAUSES", 5), |total| total.pauses, of).await;
+}
+
+fn power(seed: u64, kills: usize, forget: &'static str) -> Plan {
+    Plan { kills, power: Some(Power { forget }), ..plan("power", seed) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_acknowledged_or_seen_is_lost_with_the_power() {
+    until("power", size("POWER", 8), |total| total.kills, |seed, left| power(seed, left.min(10), "")).await;
+}
+
+/// A disk that says it has what it has not: if nothing were lost then, the test above would prove nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_lies_is_found_out() {
+    let Outcome { violations, figures, .. } = run(power(seed(), 4, "-wal")).await;
+    let lost = violations.iter().filter(|violation| ["durable", "acknowledged"].contains(&violation.judge)).count();
+    println!("lying_disk lost={lost} {figures}");
+    assert!(lost > 0, "nothing was lost: the loss of power is not felt");
+}
+
+/// The caller hangs up while its session is stored: it is there whole or not at all, and can be used and stopped at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_leaves_no_half_of_a_session() {
+    let mut rig = Rig::start("hang up", seed() + 3, None).await;
+    for round in 0..60_u64 {
+        let link = rig.link();
+        // Connected, so that what is cut is the call.
+        let _ = link.stop("ses_none", "").await;
+        let _ = tokio::time::timeout(Duration::from_micros(100 * round), link.create("")).await;
+    }
+    rig.finish().await.approve("hang_up");
+}

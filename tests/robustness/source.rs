@@ -1,0 +1,210 @@
+//! Mutants of the source: the server broken for real, in a copy, as somebody might break it; and the runs must find out. With
+//! MUTANTS=1 each is built and run; without, only whether the table still fits the sources.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const KILLS: &str = "runs::nothing_is_lost_doubled_or_reordered_when_the_server_is_killed";
+const RESUMES: &str = "runs::whoever_comes_back_gets_exactly_what_followed";
+const POWER: &str = "runs::nothing_that_was_acknowledged_or_seen_is_lost_with_the_power";
+
+/// A change of the sources.
+struct Mutant {
+    name: &'static str,
+    /// File, what stands there once, and what stands there instead.
+    edits: &'static [(&'static str, &'static str, &'static str)],
+    /// The run that must find it, with its size.
+    run: (&'static str, &'static str, &'static str),
+    /// One of these judges.
+    by: &'static [&'static str],
+}
+
+/// Makes every commit slow, so that a kill hits what is around it.
+const SLOW: (&str, &str, &str) = (
+    "src/log/appender.rs",
+    "let outcomes = timing.of(self.append(&batches)).await;",
+    "tokio::time::sleep(Duration::from_millis(15)).await;\n            let outcomes = timing.of(self.append(&batches)).await;",
+);
+
+const TABLE: &[Mutant] = &[
+    Mutant {
+        name: "publish before commit",
+        edits: &[
+            (
+                "src/log/appender.rs",
+                "let outcomes = timing.of(self.append(&batches)).await;",
+                "for batch in &batches {
+                    hub::publish(&self.hubs, &batch.key, batch.events.clone());
+                }
+                tokio::time::sleep(Duration::from_millis(15)).await;
+                let outcomes = timing.of(self.append(&batches)).await;",
+            ),
+            (
+                "src/log/appender.rs",
+                "                if outcome.is_ok() {\n                    hub::publish(&self.hubs, &batch.key, batch.events);\n                }\n",
+                "                let _ = batch;\n",
+            ),
+        ],
+        run: (KILLS, "KILLS", "60"),
+        by: &["durable", "time", "resumable"],
+    },
+    Mutant {
+        name: "acknowledge before commit",
+        edits: &[
+            SLOW,
+            (
+                "src/session/actor.rs",
+                "                    self.after.push(After::Reply(Box::new(answer)));\n                }\n            },\n            Command::Stop",
+                "                    answer(Ok(()));\n                }\n            },\n            Command::Stop",
+            ),
+        ],
+        run: (KILLS, "KILLS", "60"),
+        by: &["acknowledged"],
+    },
+    Mutant {
+        name: "stdin before commit",
+        edits: &[
+            SLOW,
+            (
+                "src/session/actor.rs",
+                "        self.stdin.push(row.clone());\n        self.after.push(After::Write(row));",
+                "        self.stdin.push(row.clone());\n        if let Side::On(running) = &mut self.side {\n            running.write(row);\n        }",
+            ),
+        ],
+        run: (KILLS, "KILLS", "100"),
+        by: &["agent"],
+    },
+    Mutant {
+        name: "snapshot then subscribe",
+        edits: &[
+            ("src/log/watch.rs", "    let seat = Seat::take(&log.inner.hubs, key);\n    let store", "    let store"),
+            (
+                "src/log/watch.rs",
+                "        seat,\n        sieve:",
+                "        seat: {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    Seat::take(&log.inner.hubs, key)
+                },\n        sieve:",
+            ),
+            ("src/log/hub.rs", "is_none_or(|first| first.first_sequence > cursor + 1)", "is_none()"),
+            ("src/log/watch.rs", "        if first.first_sequence > self.seen + 1 {", "        if false {"),
+        ],
+        run: (RESUMES, "RESUMES", "500"),
+        by: &["reliable", "ranges"],
+    },
+    Mutant {
+        name: "a cursor past the snapshot",
+        edits: &[(
+            "src/log/watch.rs",
+            "(self.cursor, self.seen) = (snapshot.sequence(), snapshot.sequence());",
+            "(self.cursor, self.seen) = (snapshot.sequence() + 1, snapshot.sequence() + 1);",
+        )],
+        run: (RESUMES, "RESUMES", "500"),
+        by: &["reliable", "ranges"],
+    },
+    Mutant {
+        name: "a turn ends and leaves its blocks open",
+        edits: &[(
+            "src/session/pending.rs",
+            "filter(|block| block.state == BlockState::Streaming).cloned().collect();",
+            "filter(|_| false).cloned().collect();",
+        )],
+        run: (KILLS, "KILLS", "60"),
+        by: &["atomic"],
+    },
+    Mutant {
+        name: "power loss: commits are not flushed",
+        edits: &[(
+            "src/store/sqlite/open.rs",
+            ".synchronous(SqliteSynchronous::Full)",
+            ".synchronous(SqliteSynchronous::Normal)",
+        )],
+        run: (POWER, "POWER", "30"),
+        by: &["durable", "acknowledged", "resumable"],
+    },
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target")
+}
+
+/// The file with the edit made; what is looked for must stand there once.
+fn edited(text: &str, mutant: &Mutant, file: &str, find: &str, replace: &str) -> String {
+    assert_eq!(text.matches(find).count(), 1, "{}: {file} does not have exactly one `{find}`", mutant.name);
+    text.replace(find, replace)
+}
+
+#[test]
+fn every_mutant_of_the_source_has_its_place_and_is_caught() {
+    for mutant in TABLE {
+        for (file, find, replace) in mutant.edits {
+            let text = fs::read_to_string(root().join(file)).expect("a source");
+            edited(&text, mutant, file, find, replace);
+        }
+    }
+    if std::env::var_os("MUTANTS").is_none_or(|wanted| wanted.is_empty()) {
+        return;
+    }
+    let folder = target().join("robustness").join("source");
+    let mut escaped = Vec::new();
+    for mutant in TABLE {
+        let server = build(&folder, mutant);
+        let (run, name, size) = mutant.run;
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command.args([run, "--exact", "--nocapture"]).env("SERVER_UNDER_TEST", server).env(name, size);
+        let output = command.env_remove("MUTANTS").output().expect("the run");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let verdict = said.lines().find(|line| line.starts_with("violations in")).unwrap_or("nothing was found");
+        println!("source_mutant={:?} {verdict}", mutant.name);
+        let caught = mutant.by.iter().any(|judge| verdict.contains(&format!("\"{judge}\"")));
+        if output.status.success() || !caught {
+            let end: Vec<&str> = said.lines().rev().take(8).collect();
+            escaped.push(format!("{}: {end:#?}", mutant.name));
+        }
+    }
+    println!("source_mutants={} escaped={}", TABLE.len(), escaped.len());
+    assert!(escaped.is_empty(), "{}", escaped.join("\n"));
+}
+
+/// The server with the edits, in a folder and a target folder of its own.
+fn build(folder: &Path, mutant: &Mutant) -> PathBuf {
+    let sources = folder.join("package");
+    let _ = fs::remove_dir_all(&sources);
+    for part in ["src", "proto", "migrations", "benches", "examples"] {
+        copy(&root().join(part), &sources.join(part));
+    }
+    for part in ["Cargo.toml", "Cargo.lock", "build.rs", "README.md"] {
+        fs::copy(root().join(part), sources.join(part)).expect("a copy");
+    }
+    for (file, find, replace) in mutant.edits {
+        let path = sources.join(file);
+        let text = fs::read_to_string(&path).expect("a source");
+        fs::write(&path, edited(&text, mutant, file, find, replace)).expect("written");
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--bin", "agent-runtime"]).current_dir(&sources);
+    let output = cargo.env("CARGO_TARGET_DIR", folder.join("target")).output().expect("cargo");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{} does not build:\n{said}", mutant.name);
+    folder.join("target/debug/agent-runtime")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("sources").filter_map(Result::ok) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
