@@ -27,9 +27,9 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// One whose fields beside the events are those of the message, which has none.
-    pub(super) fn new(rest: &impl prost::Message) -> Self {
-        Self { pieces: vec![rest.encode_to_vec().into()] }
+    /// One whose fields beside the events are these.
+    pub(super) fn new(rest: Bytes) -> Self {
+        Self { pieces: vec![rest] }
     }
 
     /// The response.
@@ -120,7 +120,7 @@ mod tests {
             for first_sequence in [None, Some(1)] {
                 let range = start..wire.len();
                 let count = range.len().min(3);
-                let mut frame = Frame::new(&rest);
+                let mut frame = Frame::new(rest.encode_to_vec().into());
                 frame.shown(&log::Shown { segment: Arc::clone(&segment), range, first_sequence }, count);
                 let mut expected = wire[start..start + count].to_vec();
                 expected[0].first_sequence = first_sequence.unwrap_or_default();

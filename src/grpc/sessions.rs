@@ -6,6 +6,7 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -15,7 +16,7 @@ use super::{
     lists,
     status::not_implemented,
     validate,
-    watch::{self, Terms, Until},
+    watch::{self, Rest, Terms, Until},
 };
 use crate::{
     domain::{Failure, SessionId, SessionKey, TenantId},
@@ -115,15 +116,15 @@ impl SessionService for Sessions {
         let session_id = message.session_id.to_string();
         let key = key(caller.tenant, message.session_id);
         let opened = self.manager.follow(&key, &accepted, cursor, omit_deltas).await?;
-        let rest = proto::RunTurnResponse { session_id, ..Default::default() };
+        let each = proto::RunTurnResponse { session_id, ..Default::default() };
         let first = proto::RunTurnResponse {
             turn: Some(accepted.turn.clone().into()),
             sequence: cursor.unwrap_or(accepted.sequence),
-            ..rest.clone()
+            ..each.clone()
         };
         let terms = self.terms(validate::LONGEST_SILENCE, Duration::ZERO, Until::EndOf(accepted.turn.turn_id));
-        let events = opened.map(|opened| watch::responses(opened, terms, move || rest.clone()));
-        let first = stream::iter([Ok(Frame::new(&first).finish())]);
+        let events = opened.map(|opened| watch::responses(opened, terms, Rest::new(&each, &each)));
+        let first = stream::iter([Ok(Frame::new(first.encode_to_vec().into()).finish())]);
         Ok(Response::new(first.chain(stream::iter(events).flatten()).boxed()))
     }
 
@@ -135,13 +136,9 @@ impl SessionService for Sessions {
         let session_id = wanted.session_id.to_string();
         let opened = self.manager.log().watch(&key(caller.tenant, wanted.session_id), start).await?;
         let terms = self.terms(wanted.bookmark_interval, wanted.max_batch_delay, Until::Deleted);
-        // Once: it stands in the first response only.
-        let mut uid = opened.uid.to_string();
-        let responses = watch::responses(opened, terms, move || proto::WatchSessionResponse {
-            events: Vec::new(),
-            session_id: session_id.clone(),
-            uid: std::mem::take(&mut uid),
-        });
+        let each = proto::WatchSessionResponse { session_id, ..Default::default() };
+        let first = proto::WatchSessionResponse { uid: opened.uid.to_string(), ..each.clone() };
+        let responses = watch::responses(opened, terms, Rest::new(&first, &each));
         Ok(Response::new(responses.boxed()))
     }
 

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, pin::Pin, sync::LazyLock, time::Duration};
 
+use bytes::Bytes;
 use futures::{FutureExt as _, Stream, stream};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -31,6 +32,23 @@ pub(super) struct Terms {
     pub(super) drain: CancellationToken,
 }
 
+/// The fields of a response beside its events: encoded once, like them.
+pub(super) struct Rest {
+    first: Option<Bytes>,
+    each: Bytes,
+}
+
+impl Rest {
+    /// Those of the first response, and those of all that follow.
+    pub(super) fn new(first: &impl prost::Message, each: &impl prost::Message) -> Self {
+        Self { first: Some(first.encode_to_vec().into()), each: each.encode_to_vec().into() }
+    }
+
+    fn next(&mut self) -> Bytes {
+        self.first.take().unwrap_or_else(|| self.each.clone())
+    }
+}
+
 /// Until when events are delivered.
 pub(super) enum Until {
     /// The session is deleted.
@@ -39,14 +57,14 @@ pub(super) enum Until {
     EndOf(TurnId),
 }
 
-struct Delivery<R> {
+struct Delivery {
     watch: Watch,
     /// What goes out before anything else.
     ready: VecDeque<SessionEvent>,
     /// The snapshot whose blocks are to follow.
     snapshot: Option<Snapshot>,
     /// The other fields of the response.
-    rest: R,
+    rest: Rest,
     bookmark_interval: Duration,
     batch_delay: Duration,
     until: Until,
@@ -66,11 +84,11 @@ enum Stage {
     Over,
 }
 
-/// The responses of a watch that was opened, as they go out. `rest` makes the other fields of each.
-pub(super) fn responses<M: prost::Message>(
+/// The responses of a watch that was opened, as they go out, with the other fields of each.
+pub(super) fn responses(
     opened: Opened,
     terms: Terms,
-    rest: impl FnMut() -> M + Send + 'static,
+    rest: Rest,
 ) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
     let Opened { uid: _, head, snapshot, watch } = opened;
     let ready = match &snapshot {
@@ -90,7 +108,7 @@ pub(super) fn responses<M: prost::Message>(
     })
 }
 
-impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
+impl Delivery {
     async fn next(&mut self) -> Option<Result<Encoded, Status>> {
         match self.stage {
             Stage::Following => {}
@@ -169,7 +187,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
 
     fn deliver(&mut self, shown: &[Shown]) -> Encoded {
         self.sent = (Instant::now(), true);
-        let mut frame = Frame::new(&(self.rest)());
+        let mut frame = Frame::new(self.rest.next());
         for shown in shown {
             let last = shown.events().iter().position(|event| self.is_last(event));
             frame.shown(shown, last.map_or(shown.range.len(), |at| at + 1));
@@ -198,7 +216,7 @@ impl<M: prost::Message, R: FnMut() -> M> Delivery<R> {
 
     fn own(&mut self, event: &SessionEvent) -> Encoded {
         self.sent.0 = Instant::now();
-        Frame::new(&(self.rest)()).own(event).finish()
+        Frame::new(self.rest.next()).own(event).finish()
     }
 }
 

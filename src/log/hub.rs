@@ -15,10 +15,8 @@ use crate::domain::{Event, SessionKey};
 /// Hubs by session. A session that nobody watches has none.
 pub(super) type Hubs = Arc<Mutex<HashMap<SessionKey, Arc<Hub>>>>;
 
-/// Bytes of text and payload that a ring keeps, about; who is further behind reads the store.
+/// Bytes that a ring keeps, about; who is further behind reads the store.
 const RING_BYTES: usize = 1 << 20;
-/// Segments that a ring keeps.
-const RING_SEGMENTS: usize = 4096;
 
 /// What the watchers of one session share.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ pub(super) fn publish(hubs: &Hubs, key: &SessionKey, events: Vec<Event>) {
         let mut ring = lock(&hub.ring);
         ring.weight += segment.weight();
         ring.segments.push_back(Arc::new(segment));
-        while ring.segments.len() > RING_SEGMENTS || ring.weight > RING_BYTES {
+        while ring.weight > RING_BYTES {
             let Some(segment) = ring.segments.pop_front() else { break };
             ring.weight -= segment.weight();
         }

@@ -13,6 +13,9 @@ use crate::domain::{Event, Kind};
 /// Bytes that one delta may grow to when deltas that were read from the store are merged.
 const MERGED_BYTES: usize = 16 * 1024;
 
+/// Bytes that an event takes beside its text: itself, its ids, and what a transport makes of them.
+const OVERHEAD: usize = 512;
+
 /// Events that follow each other and are stored, at least one. Only the log makes one, so whoever holds one may show it.
 #[derive(Debug)]
 pub struct Segment {
@@ -44,7 +47,7 @@ pub struct Shown {
 impl Segment {
     /// Of events as they were committed. `None`: there are none.
     pub(super) fn committed(events: Vec<Event>) -> Option<Self> {
-        let weight = events.iter().map(Event::weight).sum();
+        let weight = events.iter().map(|event| event.weight() + OVERHEAD).sum();
         (!events.is_empty()).then(|| Self { events, weight, encoded: OnceLock::new() })
     }
 
