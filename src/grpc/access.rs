@@ -1,4 +1,4 @@
-//! Which RPC needs which scope: one table, held to the contract's comments by `tests/contract.rs`. What is not in it is
+//! Which RPC needs which scope: one table, held to the contract's comments by `tests/contract`. What is not in it is
 //! refused as if it needed everything.
 
 use crate::domain::Scope;

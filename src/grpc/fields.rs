@@ -1,6 +1,6 @@
 //! What becomes of every field that a request of a built RPC can carry, and which RPCs are not built.
 //!
-//! A table to be read and to be tested: `tests/contract.rs` walks the descriptors and fails for a field that is not here,
+//! A table to be read and to be tested: `tests/contract` walks the descriptors and fails for a field that is not here,
 //! for one that is said to have an effect but names no test of it, and for one that is said to be refused but is not.
 //! What lies below a refused field is refused with it.
 

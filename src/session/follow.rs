@@ -7,7 +7,8 @@ use crate::{
 };
 
 impl Manager {
-    /// Opens a watch of a turn that was accepted, after a sequence or from its start, without what belongs to others. `None`: its end was seen already.
+    /// Opens a watch of a turn that was accepted, after a sequence or from its start, without what belongs to others.
+    /// `None`: its end was seen already.
     ///
     /// # Errors
     /// [`Reason::InvalidField`](crate::domain::Reason::InvalidField) for a sequence before the turn; those of

@@ -42,13 +42,13 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Appends batches of several sessions in one transaction: all that can be are stored, and the answer says for each
     /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`], one of an unknown
-    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`], one with a request id that stands for another
-    /// call [`Error::RequestIdInUse`]; none hinders the others.
+    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`], one with a request id that stands
+    /// for another call [`Error::RequestIdInUse`]; none hinders the others.
     ///
     /// # Errors
-    /// The outer one when nothing was stored. After [`Error::Unavailable`] or [`Error::Full`] it is not known whether the transaction took
-    /// effect; sending the same batches again settles it, because a batch that was stored is a conflict then, with the
-    /// head it left.
+    /// The outer one when nothing was stored. After [`Error::Unavailable`] or [`Error::Full`] it is not known whether the
+    /// transaction took effect; sending the same batches again settles it, because a batch that was stored is a conflict
+    /// then, with the head it left.
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
 
     /// Events after a sequence, oldest first, at most `limit` and about 1 MiB of them, and the head as of the same moment.

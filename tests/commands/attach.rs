@@ -117,3 +117,25 @@ async fn a_cursor_that_is_not_of_the_turn_is_refused() {
         assert_eq!((gone.code(), reason(&gone).as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
     }
 }
+
+/// What is no longer kept cannot be waited for.
+#[tokio::test]
+async fn a_turn_whose_end_is_no_longer_kept_is_over() {
+    let server = Server::start_with(&["--retain-events", "0s", "--compact-after", "0"], &[]);
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    let (first, events) = run(&mut sessions, request(&id, "one", "r", None), None).await.expect("accepted");
+    let end = events.last().expect("events").sequence;
+    run(&mut sessions, request(&id, "two", "s", None), None).await.expect("accepted");
+    let trimmed = async {
+        while get(&mut sessions, &id).await.oldest_sequence <= end + 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trimmed).await.expect("old events go");
+    let refused = run(&mut sessions, request(&id, "one", "r", Some(end)), None).await.expect_err("gone");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "SEQUENCE_TRUNCATED"));
+    let head = get(&mut sessions, &id).await.sequence;
+    let (again, events) = run(&mut sessions, request(&id, "one", "r", Some(head)), None).await.expect("attached");
+    assert_eq!((again.turn, events), (first.turn, Vec::new()));
+}

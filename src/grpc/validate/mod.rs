@@ -1,7 +1,7 @@
 //! Requests to what the core works with. Every field of a request is taken, refused by name, or does not compile: requests
 //! are taken apart whole. All that is wrong with a request is told at once.
 //!
-//! What is refused only because it is not built yet stands in [`super::fields`], and `tests/contract.rs` holds the two
+//! What is refused only because it is not built yet stands in [`super::fields`], and `tests/contract` holds the two
 //! together.
 
 mod blocks;

@@ -1,7 +1,7 @@
 //! Creating sessions and appending batches: the only ways in.
 //!
 //! A session's row is claimed first, by an update that names the epoch and head it must have; what fits is then written.
-//! Events of all batches go together: a batch of deltas costs one update and its share of one insert.
+//! Events of all batches go together. Streaming text has a way of its own, which is tried first: `light`.
 
 use sqlx::{Row as _, SqliteConnection};
 

@@ -1,4 +1,4 @@
-//! What SQLite and its driver report, as errors that say what to do. Nothing else in the room looks at their codes.
+//! What SQLite and its driver report, as errors that say what to do. Nothing else in the room knows their codes.
 
 use std::{io, path::Path};
 
@@ -14,6 +14,7 @@ const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const SCHEMA: i32 = 17;
 const CONSTRAINT: i32 = 19;
+const CONSTRAINT_NOTNULL: i32 = 1299;
 const MISMATCH: i32 = 20;
 const RANGE: i32 = 25;
 const NOTADB: i32 = 26;
@@ -52,6 +53,12 @@ pub(super) fn from_io(what: &str, path: &Path, error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(text),
         _ => Error::Unavailable(text),
     }
+}
+
+/// A value is missing where the schema wants one.
+pub(super) fn is_missing_value(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    code(error.as_ref()) == CONSTRAINT_NOTNULL
 }
 
 /// The disk did not do what it was asked: what was written last may be kept or not, whatever it says later.

@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use super::{open::Connections, put, writer::WriteTx};
+use super::{error::is_missing_value, open::Connections, put, writer::WriteTx};
 use crate::{
     domain::{Event, Kind},
     store::{Batch, Beside, Error, ExecMark, codec},
@@ -25,9 +25,6 @@ const CLAIM: &str = "UPDATE session SET head = ?, last_activity = ?, stdout_offs
 /// `changes` counts the rows of the claim.
 const EVENT: &str = "INSERT INTO event (tenant_id, session_id, sequence, first_sequence, conversation_id, time, kind,
     block_id, payload) VALUES (?, ?, CASE WHEN changes() = 1 THEN ? END, ?, ?, ?, ?, ?, ?);";
-
-/// SQLITE_CONSTRAINT_NOTNULL: https://www.sqlite.org/rescode.html
-const NOT_NULL: &str = "1299";
 
 /// The statements for each size: in the middle of a transaction, and those that begin it, end it, or do both.
 static STATEMENTS: LazyLock<Vec<[Arc<str>; 4]>> = LazyLock::new(|| {
@@ -106,7 +103,7 @@ async fn write(tx: &mut WriteTx<'_>, light: &[Light<'_>]) -> Result<bool, Error>
         }
         match query.execute(&mut **tx).await {
             Ok(_) => rest = later,
-            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NOT_NULL) => return Ok(false),
+            Err(error) if is_missing_value(&error) => return Ok(false),
             Err(error) => return Err(tx.failed(error)),
         }
     }
