@@ -116,8 +116,7 @@ impl Reading<'_> {
         if !was_resumed || self.state.process.last_prompt.is_some() || self.state.process.turn != Turn::Idle {
             return false;
         }
-        let message =
-            "Claude Code was ended before it had stored the conversation: it knows nothing of what was said before";
+        let message = "Claude Code has nothing stored of this conversation: it knows nothing of what was said before";
         self.notice(line.uuid.as_deref(), NoticeKind::Status, message.to_owned(), String::new());
         self.actions.push(Action::Forgotten);
         true
