@@ -284,7 +284,7 @@ async fn kill_and_go_on(server: &Server, model: &Handle, killed: Killed) {
     assert_eq!(kinds(&played), ["user_message", "text", "user_message", "text"], "{killed:?}");
     let told =
         |content: &&Content| matches!(content, Content::System(notice) if notice.message.contains("knows nothing"));
-    let notices = played.contents().into_iter().filter(|content| told(&content)).count();
+    let notices = played.contents().into_iter().filter(|content| told(content)).count();
     let asked: Vec<_> = model.requests().split_off(asked_before);
     let calls: Vec<_> = asked.iter().filter(|seen| seen.kind == Asked::Call).collect();
     assert_eq!(calls.len(), 2, "{calls:?}");
