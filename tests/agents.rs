@@ -255,10 +255,20 @@ fn the_next_process_resumes_what_the_last_one_stored() {
         let turns = Transcript::of(&actions).turns;
         assert_eq!((turns[0].2.cost_micro_usd, turns[0].2.input_tokens), (1170, 120));
     }
-    // The CLI lost it: start anew.
-    let lost = br#"{"type":"result","subtype":"error_during_execution","is_error":true,"errors":["No conversation found with session ID: x"],"session_id":"x","total_cost_usd":0}"#;
+    // The CLI lost it: another one is given the message, and starts anew.
+    let lost = br#"{"type":"result","subtype":"error_during_execution","is_error":true,"errors":["No conversation found with session ID: x"],"session_id":"x","total_cost_usd":0,"uuid":"n"}"#;
+    let lost = [&lost[..], b"\n"].concat();
     plan.parser.prompted(&BlockId::new("p"));
-    let actions = feed(&mut plan.parser, &[&lost[..], b"\n"].concat());
+    let actions = feed(&mut plan.parser, &lost);
+    let [Action::Emit(Draft::Complete { block_id, content: Some(Content::System { .. }), .. }), Action::Forgotten] =
+        &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(block_id.as_str(), "n");
+    // One that was not to go on from anything would say the same again: then its turn failed.
+    plan.parser.prompted(&BlockId::new("p"));
+    let actions = feed(&mut plan.parser, &lost);
     assert_eq!(actions[0], Action::TurnStarted { block_id: Some(BlockId::new("p")) });
     assert!(matches!(&actions[1], Action::TurnEnded(end) if matches!(end.outcome, Outcome::Failed(_))));
     let setup = Setup { memory: Some(plan.parser.checkpoint().state), ..setup };

@@ -55,6 +55,9 @@ pub enum Action {
     },
     /// The agent is done with what it was doing.
     TurnEnded(TurnEnd),
+    /// What its last process left is gone, and it ends without having taken up what it was given: a fresh one is to be
+    /// given it.
+    Forgotten,
 }
 
 /// What an agent can say about a session.

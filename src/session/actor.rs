@@ -49,6 +49,8 @@ pub(super) struct Actor {
     mark: Option<ExecMark>,
     stored: Option<ExecMark>,
     stdin: Vec<StdinRow>,
+    /// What the program was started for, until it takes that up.
+    given: Option<Prompt>,
     deletes: bool,
     calls: Vec<Remembered>,
     after: Vec<After>,
@@ -89,6 +91,7 @@ impl Actor {
             stored: acquired.exec.clone(),
             mark: acquired.exec,
             stdin: Vec::new(),
+            given: None,
             deletes: false,
             calls: Vec::new(),
             after: Vec::new(),
@@ -242,7 +245,8 @@ impl Actor {
                 let sandbox = self.sandbox(SandboxStatus::Ready, "");
                 let mark = prepared.mark(sandbox.generation);
                 self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes };
+                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
+                self.given = Some(prompt);
                 self.stdin.push(row.clone());
                 self.mark = Some(mark);
                 self.side = Side::Starting(None, Arc::clone(&prepared.sandbox), vec![row]);
@@ -284,10 +288,15 @@ impl Actor {
         }
     }
 
-    fn act(&mut self, actions: &mut Vec<Action>) {
+    /// Does what the output asks for. True: another program is started in its place.
+    fn act(&mut self, actions: &mut Vec<Action>) -> bool {
+        let mut again = None;
         for action in actions.drain(..) {
-            if matches!(action, Action::TurnEnded(_)) {
-                self.idle_since = Instant::now();
+            match &action {
+                Action::TurnStarted { .. } => self.given = None,
+                Action::TurnEnded(_) => self.idle_since = Instant::now(),
+                Action::Forgotten => again = self.given.take(),
+                Action::Emit(_) | Action::Write(_) => {}
             }
             if let Some(data) = self.pending.act(action)
                 && let Side::On(running) = &mut self.side
@@ -296,6 +305,10 @@ impl Actor {
                 self.write_once_stored(row);
             }
         }
+        let Some(prompt) = again else { return false };
+        self.shut("the agent could not go on from what it had stored, and begins anew");
+        self.give(prompt);
+        true
     }
 
     /// The program ended: what it left open ends with it.
@@ -304,8 +317,11 @@ impl Actor {
         let mut on = std::mem::replace(&mut self.side, Side::Off);
         if let Side::On(running) = &mut on {
             running.finish(&mut actions);
+            self.mark.iter_mut().for_each(|mark| running.note(mark));
         }
-        self.act(&mut actions);
+        if self.act(&mut actions) {
+            return;
+        }
         let agent = self.pending.state().session.agent;
         let (said, code) = match &exit {
             Ok(Exit::Code(code)) => (format!("{agent} ended with exit code {code}"), code.to_string()),
@@ -344,6 +360,9 @@ impl Actor {
     }
 
     fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
+        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
+            running.note(mark);
+        }
         let sandbox = self.off();
         self.end_exec();
         self.sandbox_gone(message);
@@ -379,6 +398,7 @@ impl Actor {
     /// Takes what runs away from the loop: nothing of it is read again.
     fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.idle_since = Instant::now();
+        self.given = None;
         self.after.retain(|after| match after {
             After::Prepare(_) | After::Start(_) | After::Write(_) => false,
             After::Reply(_) | After::Halt(_) | After::Leave => true,
@@ -446,14 +466,8 @@ impl Actor {
 
     fn submit(&mut self) {
         let mut offset = 0;
-        if let Side::On(running) = &mut self.side
-            && let Some(mark) = &mut self.mark
-        {
-            let checkpoint = running.parser.checkpoint();
-            mark.stdout_offset = checkpoint.offset;
-            mark.stderr_offset = running.stderr_parser.offset();
-            mark.parser_version = checkpoint.version;
-            mark.parser_state = Some(checkpoint.state);
+        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
+            running.note(mark);
             offset = mark.stdout_offset;
         }
         let drained = self.pending.drain();

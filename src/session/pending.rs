@@ -121,6 +121,8 @@ impl Pending {
             Action::Write(data) => return Some(data),
             Action::TurnStarted { block_id } => self.turn_started(block_id.as_ref()),
             Action::TurnEnded(end) => self.turn_ended(end),
+            // What is given again, and to whom, is decided where programs are started.
+            Action::Forgotten => {}
         }
         None
     }

@@ -17,7 +17,7 @@ use crate::{
     agent::{Action, Parser, Stderr},
     domain::ExecId,
     sandbox::{self, Epoch, Exit, Output, Sandbox, Signal},
-    store::StdinRow,
+    store::{ExecMark, StdinRow},
 };
 
 /// How long output may still come after the program ended, before what holds it open is killed.
@@ -118,6 +118,15 @@ impl Running {
             self.released = offset;
             self.calls.push_back(Call::Release(offset));
         }
+    }
+
+    /// Notes where reading stands; to be stored with what was read.
+    pub(super) fn note(&self, mark: &mut ExecMark) {
+        let checkpoint = self.parser.checkpoint();
+        mark.stdout_offset = checkpoint.offset;
+        mark.stderr_offset = self.stderr_parser.offset();
+        mark.parser_version = checkpoint.version;
+        mark.parser_state = Some(checkpoint.state);
     }
 
     /// Reads bytes that the program printed.

@@ -44,6 +44,7 @@ impl Transcript {
     fn apply(&mut self, action: &Action) {
         match action {
             Action::Emit(draft) => self.emit(draft),
+            Action::Forgotten => panic!("nothing was forgotten"),
             Action::Write(bytes) => panic!("nothing is to be written: {bytes:?}"),
             Action::TurnStarted { block_id } => {
                 assert!(!std::mem::replace(&mut self.turn, true), "a turn starts inside a turn");

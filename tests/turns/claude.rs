@@ -39,10 +39,10 @@ async fn sandbox(server: &Server, sessions: &mut Sessions, id: &str) -> PathBuf 
     server.data().join("sandboxes").join(get(sessions, id).await.sandbox.expect("a sandbox").sandbox_id)
 }
 
-/// The CLI's own transcripts, line by line.
-fn transcript(home: &Path) -> Vec<Value> {
+/// The files of the CLI's own transcripts.
+fn transcripts(home: &Path) -> Vec<PathBuf> {
     fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in folder.read_dir().expect("a folder") {
+        for entry in folder.read_dir().into_iter().flatten() {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 files(&path, found);
@@ -53,6 +53,12 @@ fn transcript(home: &Path) -> Vec<Value> {
     }
     let mut found = Vec::new();
     files(&home.join(".claude/projects"), &mut found);
+    found
+}
+
+/// The CLI's own transcript, line by line.
+fn transcript(home: &Path) -> Vec<Value> {
+    let found = transcripts(home);
     assert_eq!(found.len(), 1, "one agent session has one transcript: {found:?}");
     let text = std::fs::read_to_string(&found[0]).expect("text");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -223,6 +229,13 @@ async fn what_the_model_refuses_fails_the_turn_with_its_cause() {
     model.shutdown().await;
 }
 
+/// When a CLI is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Killed {
+    BeforeItStored,
+    AfterItStored,
+}
+
 #[tokio::test]
 async fn a_cli_that_is_killed_fails_its_turn_and_the_session_goes_on() {
     let steps = json!([
@@ -230,30 +243,70 @@ async fn a_cli_that_is_killed_fails_its_turn_and_the_session_goes_on() {
         { "when": "after", "answer": [{ "text": "Here again." }] },
     ]);
     let Some((server, model)) = start(script(steps)).await else { return };
+    for killed in [Killed::BeforeItStored, Killed::AfterItStored] {
+        kill_and_go_on(&server, &model, killed).await;
+    }
+    model.shutdown().await;
+}
+
+async fn kill_and_go_on(server: &Server, model: &Handle, killed: Killed) {
     let mut sessions = server.sessions().await;
     let id = session(&mut sessions).await;
+    let asked_before = model.requests().len();
     let (turn, sequence) = send(&mut sessions, &id, "Count.").await.expect("accepted");
     let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
     let mut events = until(&mut stream, |event| matches!(event.kind, Some(Kind::BlockDelta(_)))).await;
-    let killed = programs(&server);
+    let home = sandbox(server, &mut sessions, &id).await.join("home");
+    let stores = || {
+        let mut texts = transcripts(&home).into_iter().filter_map(|file| std::fs::read_to_string(file).ok());
+        texts.any(|text| text.contains(&turn.block_id))
+    };
+    if killed == Killed::AfterItStored {
+        // It counts on meanwhile, so each delta is a time to look again.
+        events.extend(until(&mut stream, |event| matches!(event.kind, Some(Kind::BlockDelta(_))) && stores()).await);
+    }
+    kill_programs(server);
+    events.extend(until_end_of(&mut stream, &turn.turn_id).await);
+    let failed = last_turn(&events);
+    assert_eq!(failed.status(), TurnStatus::Failed);
+    let error = failed.error.expect("a cause");
+    assert_eq!((error.reason(), error.metadata["exit_code"].as_str()), (ErrorReason::AgentFailed, "signal 9"));
+    if killed == Killed::BeforeItStored && stores() {
+        // It was quicker than we were.
+        std::fs::remove_dir_all(home.join(".claude/projects")).expect("removed");
+    }
+
+    let played = play(&mut sessions, &id, "And after that?").await;
+    assert_eq!(played.turn.status(), TurnStatus::Completed, "{killed:?}: {:?}", played.turn.error);
+    assert_eq!(texts(&played).last(), Some(&"Here again."));
+    let counted = texts(&played)[0];
+    assert!(counted.starts_with("0000000000000000001 "), "what was said before is gone: {counted:?}");
+    assert_eq!(kinds(&played), ["user_message", "text", "user_message", "text"], "{killed:?}");
+    let told =
+        |content: &&Content| matches!(content, Content::System(notice) if notice.message.contains("knows nothing"));
+    let notices = played.contents().into_iter().filter(|content| told(content)).count();
+    let asked: Vec<_> = model.requests().split_off(asked_before);
+    let calls: Vec<_> = asked.iter().filter(|seen| seen.kind == Asked::Call).collect();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    let knows = calls[0].session == calls[1].session;
+    match killed {
+        Killed::BeforeItStored => assert_eq!((knows, notices), (false, 1), "nothing was there to go on from"),
+        Killed::AfterItStored => assert_eq!((knows, notices), (true, 0), "it did not go on from what it had stored"),
+    }
+    let state = played.state.session.expect("a session");
+    assert_eq!(state.status(), SessionStatus::Idle);
+    assert_eq!(state.sandbox.expect("a sandbox").status(), SandboxStatus::Ready);
+    assert_eq!(stop(&mut sessions, &id).await.status(), SessionStatus::Stopped);
+}
+
+fn kill_programs(server: &Server) {
+    let killed = programs(server);
     assert!(!killed.is_empty());
     for pid in &killed {
         let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).expect("a pid")).expect("a pid");
         // One of them may have ended with the other.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
-    events.extend(until_end_of(&mut stream, &turn.turn_id).await);
-    let turn = last_turn(&events);
-    assert_eq!(turn.status(), TurnStatus::Failed);
-    let error = turn.error.expect("a cause");
-    assert_eq!((error.reason(), error.metadata["exit_code"].as_str()), (ErrorReason::AgentFailed, "signal 9"));
-    let played = play(&mut sessions, &id, "And after that?").await;
-    assert_eq!(played.turn.status(), TurnStatus::Completed, "{:?}", played.turn.error);
-    assert_eq!(texts(&played).last(), Some(&"Here again."));
-    let counted = texts(&played)[0];
-    assert!(counted.starts_with("0000000000000000001 "), "what was said before is gone: {counted:?}");
-    assert_eq!(played.state.session.expect("a session").sandbox.expect("a sandbox").status(), SandboxStatus::Ready);
-    model.shutdown().await;
 }
 
 #[tokio::test]

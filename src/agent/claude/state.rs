@@ -17,7 +17,8 @@ pub(super) struct State {
     version: i32,
     /// The CLI's own id of the session.
     pub(super) session: String,
-    /// The CLI has stored something that `--resume` finds.
+    /// The CLI may have stored something that `--resume` finds. It stores a message a moment after it took it up, and says
+    /// nowhere when: one that is killed before has stored nothing.
     pub(super) resumable: bool,
     /// Model of the main conversation; empty: not known.
     pub(super) model: String,

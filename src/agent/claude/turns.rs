@@ -12,7 +12,7 @@ use super::{
     wire::{CommandLine, ResultLine},
 };
 use crate::agent::{Action, Draft, Outcome, TurnEnd};
-use crate::domain::{Agent, BlockId, Content, ConversationId, LogLevel, Reason, SessionError, Usage};
+use crate::domain::{Agent, BlockId, Content, ConversationId, LogLevel, NoticeKind, Reason, SessionError, Usage};
 
 impl Reading<'_> {
     /// How far a message is.
@@ -62,13 +62,13 @@ impl Reading<'_> {
         self.state.process.expected.take_if(|expected| *expected == *uuid);
         self.state.process.turn = Turn::Prompt(uuid.to_owned());
         self.state.process.last_prompt = Some(uuid.to_owned());
+        self.state.resumable = true;
         self.actions.push(Action::TurnStarted { block_id: Some(BlockId::new(uuid)) });
     }
 
     /// The model said something, in answer to `prompt` where the line names it.
     pub(super) fn output(&mut self, conversation: &ConversationId, prompt: Option<&str>) {
         if *conversation == ConversationId::main() {
-            // The CLI stores a message before it asks the model.
             self.state.resumable = true;
             self.active(prompt);
         } else {
@@ -89,19 +89,37 @@ impl Reading<'_> {
 
     /// The agent is done.
     pub(super) fn result(&mut self, line: &ResultLine<'_>, prompt: Option<&str>) {
+        let errors = errors(line);
+        let is_lost = errors.iter().any(|error| error.starts_with("No conversation found"));
+        if is_lost && self.forgotten(line) {
+            return;
+        }
         // After the end of its own turn a result adds what was used, and is no turn.
         let is_late = self.state.process.turn == Turn::Idle
             && prompt.is_some_and(|prompt| self.state.process.last_prompt.as_deref() == Some(prompt));
         if !is_late {
             self.active(prompt);
         }
+        self.state.resumable &= !is_lost;
         let told = Told::read(line, self.state.totals);
         self.state.totals = told.totals;
         self.used(told);
-        let outcome = self.outcome(line);
+        let outcome = self.outcome(line, &errors);
         if !is_late {
             self.end(outcome, told.turn);
         }
+    }
+
+    /// `--resume` found nothing, so the next process begins anew; at once, where this one did nothing else.
+    fn forgotten(&mut self, line: &ResultLine<'_>) -> bool {
+        let was_resumed = std::mem::take(&mut self.state.resumable);
+        if !was_resumed || self.state.process.last_prompt.is_some() || self.state.process.turn != Turn::Idle {
+            return false;
+        }
+        let message = "Claude Code has nothing stored of this conversation: it knows nothing of what was said before";
+        self.notice(line.uuid.as_deref(), NoticeKind::Status, message.to_owned(), String::new());
+        self.actions.push(Action::Forgotten);
+        true
     }
 
     /// Something happens, so there is a turn.
@@ -119,18 +137,13 @@ impl Reading<'_> {
         }
     }
 
-    fn outcome(&mut self, line: &ResultLine<'_>) -> Outcome {
+    fn outcome(&self, line: &ResultLine<'_>, errors: &[String]) -> Outcome {
         if line.terminal_reason.as_deref().is_some_and(|reason| reason.starts_with("aborted")) {
             return Outcome::Interrupted;
         }
         // The subtype of a failed call of the model's API is "success".
         if !line.is_error && !line.subtype.starts_with("error") {
             return Outcome::Completed;
-        }
-        let errors: Vec<String> =
-            line.errors.and_then(|errors| serde_json::from_str(errors.get()).ok()).unwrap_or_default();
-        if errors.iter().any(|error| error.starts_with("No conversation found")) {
-            self.state.resumable = false;
         }
         let message = match line.result.as_deref() {
             Some(result) if !result.is_empty() => result.to_owned(),
@@ -170,6 +183,10 @@ impl Reading<'_> {
         }
         self.actions.push(Action::TurnEnded(TurnEnd { outcome, usage: used.into() }));
     }
+}
+
+fn errors(line: &ResultLine<'_>) -> Vec<String> {
+    line.errors.and_then(|errors| serde_json::from_str(errors.get()).ok()).unwrap_or_default()
 }
 
 /// Why a turn failed: by the status of the model's API, or by the CLI's code where it tells none.

@@ -219,6 +219,8 @@ pub(super) struct NoticeLine<'a> {
 /// A `result` line: the agent is done with what it was doing.
 #[derive(Debug, Deserialize)]
 pub(super) struct ResultLine<'a> {
+    #[serde(borrow)]
+    pub(super) uuid: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) subtype: Text<'a>,
     #[serde(default, deserialize_with = "or_default")]
