@@ -3,8 +3,8 @@
 
 #[path = "support/claude.rs"]
 mod claude;
-#[path = "dev/stamp.rs"]
-mod stamp;
+#[path = "dev/count.rs"]
+mod count;
 
 use std::{
     collections::BTreeSet,

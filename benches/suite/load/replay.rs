@@ -14,16 +14,15 @@ use super::{
 use crate::{Failure, number, spread::Spread};
 
 pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
-    // A block's start and end stand between the deltas of two blocks, so these do not merge: many small blocks make
-    // many stored events.
-    let (blocks, deltas): (u64, u64) = (params.get("blocks", 10_000)?, params.get("deltas", 1)?);
+    // More blocks than a delta looks back for one to merge with: each delta is an event of its own.
+    let (blocks, deltas): (u64, u64) = (params.get("blocks", 64)?, params.get("deltas", 100_000)?);
     let (watchers, rounds): (usize, u64) = (params.get("watchers", 1)?, params.get("rounds", 5)?);
     let window_kb: u32 = params.get("window_kb", 1024)?;
     let mut control = client::connect(params, 0).await?;
     let ids = client::create_warm(&control, 1).await?;
     let id = ids[0].as_str();
     let began = Instant::now();
-    client::play(&mut control, id, &script::blocks(blocks, deltas)).await?;
+    client::play(&mut control, id, &script::interleaved(deltas, blocks)).await?;
     let stored_in = began.elapsed().as_secs_f64();
     client::stop_all(&control, &ids).await?;
     let mut clients = Vec::new();
@@ -45,7 +44,7 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
         let mut seen = 0;
         while let Some(count) = tasks.join_next().await {
             let count = count??;
-            count.check(blocks * deltas)?;
+            count.check(deltas)?;
             seen += count.events;
             carried += count.last;
         }
@@ -58,8 +57,8 @@ pub(crate) async fn run(params: &Params) -> Result<String, Failure> {
     Ok(format!(
         "events={} carried={} stored_per_s={:.0} events_per_s={:.0} min={:.0} max={:.0} carried_per_s={:.0} lost=0 {cost}",
         events / rounds / watchers as u64,
-        blocks * deltas,
-        number(blocks * (deltas + 2)) / stored_in,
+        deltas,
+        number(deltas) / stored_in,
         rate.median,
         rate.min,
         rate.max,

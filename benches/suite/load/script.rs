@@ -8,6 +8,11 @@ pub(crate) fn blocks(blocks: u64, deltas: u64) -> String {
     format!(r#"[{{"repeat":{blocks},"steps":[{{"count":{deltas}}}]}}]"#)
 }
 
+/// So many numbered deltas of 20 bytes, which so many blocks take in turn, so that none can merge with another.
+pub(crate) fn interleaved(deltas: u64, blocks: u64) -> String {
+    format!(r#"[{{"count":{deltas},"blocks":{blocks}}}]"#)
+}
+
 /// So many numbered deltas, in blocks.
 pub(crate) fn numbers(deltas: u64, size: usize, pace_us: u64) -> String {
     let stamp = if size == super::count::STAMPED { r#","stamp":true"# } else { "" };

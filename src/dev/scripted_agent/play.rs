@@ -201,14 +201,21 @@ impl<'a, 'o> Turn<'a, 'o> {
 
     /// The fast one: a line is one copy into the buffer.
     fn count(&mut self, count: &Count) -> Result<(), End> {
-        let id = self.next_block();
-        self.line(&Line::Start { id: &id, kind: "text" })?;
-        let escaped = serde_json::to_string(&id).expect("a text is JSON");
-        let before = format!("{{\"delta\":{{\"id\":{escaped},\"text\":\"");
+        let ids: Vec<String> = (0..count.blocks.max(1)).map(|_| self.next_block()).collect();
+        for id in &ids {
+            self.line(&Line::Start { id, kind: "text" })?;
+        }
+        let before = |id| {
+            let escaped = serde_json::to_string(id).expect("a text is JSON");
+            format!("{{\"delta\":{{\"id\":{escaped},\"text\":\"")
+        };
+        let befores: Vec<String> = ids.iter().map(before).collect();
+        let mut befores = befores.iter().cycle();
         let size = if count.stamp { count.size().saturating_sub(STAMP) } else { count.size() };
         let mut numbers = Numbers::after(self.number, size);
         let mut due = Instant::now();
         for _ in 0..count.deltas {
+            let before = befores.next().expect("at least one, again and again");
             self.out.write_all(before.as_bytes())?;
             self.out.write_all(numbers.next().as_bytes())?;
             if count.stamp {
@@ -221,8 +228,8 @@ impl<'a, 'o> Turn<'a, 'o> {
             }
         }
         self.number += count.deltas;
-        if !count.open {
-            self.line(&Line::Complete { id: &id })?;
+        for id in ids.iter().filter(|_| !count.open) {
+            self.line(&Line::Complete { id })?;
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ pub(super) struct Count {
     /// Each delta also tells when it was written.
     #[serde(default)]
     pub(super) stamp: bool,
+    /// Blocks that are open at once and take the deltas in turn; 0 is 1.
+    #[serde(default)]
+    pub(super) blocks: usize,
 }
 
 #[derive(Debug, Deserialize)]

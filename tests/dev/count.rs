@@ -1,4 +1,4 @@
-//! The times that the scripted agent writes behind its numbers, which latencies are measured by.
+//! What the scripted agent counts: the times behind its numbers, which latencies are measured by, and several blocks.
 
 use serde_json::json;
 
@@ -31,4 +31,12 @@ fn a_stamped_number_tells_when_it_was_written() {
     assert!(since(times[1]) >= 2000 && since(times[2]) >= 4000, "{before} {times:?}");
     assert!(since(times[2]) <= since(after), "{times:?} {after}");
     assert_eq!(text_of(&actions, "blk_0/2"), "00000000000000000000004 ", "without it the number has all the bytes");
+}
+
+/// Blocks that are open at once, as an agent has that does several things.
+#[test]
+fn several_blocks_take_the_numbers_in_turn() {
+    let actions = read(&printed(&[&json!([{ "count": 5, "size": 4, "blocks": 2 }]).to_string()]).0);
+    assert_eq!(text_of(&actions, "blk_0/1"), "001 003 005 ");
+    assert_eq!(text_of(&actions, "blk_0/2"), "002 004 ");
 }
