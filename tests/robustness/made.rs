@@ -57,7 +57,7 @@ impl Made {
 
     pub fn created() -> Self {
         let mut made = Self::default();
-        made.add(0, What::Run { name: "made".into(), seed: 0 });
+        made.add(0, What::Run { name: "made".into(), seed: 0, compacts: false });
         let call = made.call(1, Call { method: "CreateSession".into(), ..Call::default() });
         let session = Session {
             session_id: SESSION.into(),
@@ -226,7 +226,7 @@ impl Made {
             self.add(0, What::Spool { sandbox: "sbx_made".into(), exec: "exec_made".into(), fd: fd.into(), data });
         }
         let events = self.log.iter().cloned().map(Wire).collect();
-        self.add(0, What::Log { session: SESSION.into(), uid: UID.into(), events });
+        self.add(0, What::Log { session: SESSION.into(), uid: UID.into(), trimmed: 0, events });
         let mut folded = Folded::default();
         self.log.iter().for_each(|event| folded.apply(event));
         let blocks = folded.0.blocks.iter().cloned().map(Wire).collect();

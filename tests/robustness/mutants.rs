@@ -210,6 +210,7 @@ async fn mutants_of_a_recorded_history_are_caught_by_their_judges() {
         pauses: 0,
         resumes: 150,
         chaos: false,
+        compacts: false,
         power: None,
     };
     let outcome = run(plan).await;

@@ -62,7 +62,7 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
     if session.gone && !deleted {
         faults.say(format!("{id} was created and is gone"));
     }
-    if called.call.method == "DeleteSession" && session.whole {
+    if called.call.method == "DeleteSession" && !session.gone {
         faults.say(format!("{id} was deleted and is there"));
     }
     if turn.is_empty() || !session.whole {
