@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agent_runtime::proto::{Block, SessionEvent, TurnStatus, block::Content, session_event::Kind};
 
 use crate::{
-    case::is_frame,
+    case::{first, is_frame},
     history::{Answer, Line, Open, What, Wire},
     judge::of_turn,
     made,
@@ -162,6 +162,16 @@ impl History {
         self.lines.insert(at, Line { at_us, client, what: What::Open(resumed) });
         self.lines.insert(at + 1, Line { at_us, client, what: frame });
         Some(())
+    }
+
+    /// Takes an event out of a log, and lets the next one stand for it; what streams show stays.
+    pub fn compact_one(&mut self, which: impl Fn(&SessionEvent) -> bool) -> Option<()> {
+        self.logs().into_iter().find_map(|events| {
+            let at = events.iter().position(|event| which(&event.0)).filter(|at| at + 1 < events.len())?;
+            let gone = events.remove(at).0;
+            events[at].0.first_sequence = first(&gone);
+            Some(())
+        })
     }
 
     /// A delta of the log that some stream has shown as it is.
