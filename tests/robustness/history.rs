@@ -79,6 +79,9 @@ pub struct Call {
     /// It interrupts what runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupts: bool,
+    /// It takes up a turn again, behind this sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
 }
 
 /// What a call came to.

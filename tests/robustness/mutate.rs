@@ -228,6 +228,10 @@ impl History {
                 && data.contains(holds)
                 && !data.is_empty()
             {
+                // What was cut inside a line stays a line of its own.
+                if !data.ends_with('\n') {
+                    data.push('\n');
+                }
                 data.push_str(line);
                 done = Some(());
             }
@@ -294,21 +298,28 @@ impl History {
             .filter_map(|event| of_turn(&event.0))
             .map(|turn| turn.turn_id.clone())
             .collect();
-        self.lines.iter_mut().find_map(|line| match &mut line.what {
-            What::Answer { answer: answer @ Answer::Ok { .. }, .. } => {
-                let Answer::Ok { turn, .. } = &*answer else { return None };
-                if !logged.contains(turn) {
-                    return None;
-                }
-                *answer = Answer::Err {
-                    code: "FailedPrecondition".into(),
-                    reason: "SESSION_BUSY".into(),
-                    message: String::new(),
-                };
-                Some(())
-            }
+        let texts: BTreeMap<u64, String> = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Call(call) => Some((call.call, call.text.clone())),
+                _ => None,
+            })
+            .collect();
+        let text = self.lines.iter().find_map(|line| match &line.what {
+            What::Answer { call, answer: Answer::Ok { turn, .. } } if logged.contains(turn) => texts.get(call),
             _ => None,
-        })
+        })?;
+        // Whoever asked for it, and asked again.
+        for line in &mut self.lines {
+            if let What::Answer { call, answer } = &mut line.what
+                && texts.get(call) == Some(text)
+            {
+                let (code, reason) = ("FailedPrecondition".into(), "SESSION_BUSY".into());
+                *answer = Answer::Err { code, reason, message: String::new() };
+            }
+        }
+        Some(())
     }
 
     pub fn end_twice(&mut self) -> Option<()> {

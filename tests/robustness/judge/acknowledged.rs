@@ -35,13 +35,18 @@ pub fn acknowledged(case: &Case, faults: &mut Faults) {
                 if !called.call.text.is_empty() && !UNKNOWN.contains(&code.as_str()) =>
             {
                 // A retry of it may have been taken.
-                let again = case
-                    .calls
-                    .iter()
-                    .any(|other| other.call.text == called.call.text && other.call.call != called.call.call);
+                let may_be = |other: &&Called| match &other.answer {
+                    Some((_, Answer::Err { code, .. })) => UNKNOWN.contains(&code.as_str()),
+                    Some((_, Answer::Ok { .. })) | None => true,
+                };
+                let again = case.calls.iter().filter(|other| other.call.text == called.call.text).any(|o| may_be(&o));
                 let there =
                     messages.get(called.call.session.as_str()).is_some_and(|m| m.contains_key(&called.call.text));
-                if there && !again {
+                // Deleted before the stream of its turn was opened: there is nothing left to follow.
+                let overtaken = called.call.method == "RunTurn"
+                    && code == "NotFound"
+                    && case.sessions.get(&called.call.session).is_some_and(|session| session.gone);
+                if there && !again && !overtaken {
                     faults.say(format!(
                         "a message that was refused with {code} is in the log: {}",
                         clip(&called.call.text)
@@ -71,7 +76,7 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
     let first = session.log.iter().find(|event| of_turn(event).is_some_and(|t| t.turn_id == turn));
     match first {
         None => faults.say(format!("{id}: {turn} was accepted and is not in the log")),
-        Some(event) if event.sequence <= sequence => {
+        Some(event) if event.sequence <= sequence && called.call.after.is_none() => {
             faults.say(format!("{id}: {turn} begins at {}, it was told to follow {sequence}", event.sequence));
         }
         Some(_) => {

@@ -16,13 +16,29 @@ pub fn idempotent(case: &Case, faults: &mut Faults) {
         by_id.entry(&called.call.request_id).or_default().push(called);
     }
     for (id, calls) in by_id {
-        let answers: Vec<&Answer> = calls.iter().filter_map(|called| Some(&called.answer.as_ref()?.1)).collect();
-        let good: Vec<&&Answer> = answers.iter().filter(|answer| matches!(answer, Answer::Ok { .. })).collect();
-        if good.windows(2).any(|pair| pair[0] != pair[1]) {
+        let good: Vec<(Option<i64>, &Answer)> = calls
+            .iter()
+            .filter_map(|called| Some((called.call.after, &called.answer.as_ref()?.1)))
+            .filter(|(_, answer)| matches!(answer, Answer::Ok { .. }))
+            .collect();
+        if good.windows(2).any(|pair| !agree(pair[0], pair[1])) {
             faults.say(format!("{id} has two answers: {good:?}"));
         }
     }
     interruptions(case, faults);
+}
+
+/// The same answer; who takes up a turn again behind a sequence is told that one.
+fn agree((after, one): (Option<i64>, &Answer), (behind, other): (Option<i64>, &Answer)) -> bool {
+    let (Answer::Ok { turn, sequence, .. }, Answer::Ok { turn: of_other, sequence: other_sequence, .. }) = (one, other)
+    else {
+        return false;
+    };
+    let told = |after: Option<i64>, sequence: &i64| after.is_none_or(|after| after == *sequence);
+    match (after, behind) {
+        (None, None) => one == other,
+        _ => turn == of_other && told(after, sequence) && told(behind, other_sequence),
+    }
 }
 
 /// Each turn that was interrupted has a call of its own that did it.

@@ -3,7 +3,7 @@
 
 use agent_runtime::proto::{SessionEvent, session_event::Kind};
 
-use super::{Faults, shown::is_shown};
+use super::{Faults, acknowledged::of_turn, atomic::is_final, shown::View};
 use crate::{
     case::{Case, Session, Stream, first, is_frame, is_of_snapshot},
     history::kind_of,
@@ -11,7 +11,8 @@ use crate::{
 
 /// Every event of the log that a stream passed over was delivered by it.
 pub fn reliable(case: &Case, faults: &mut Faults) {
-    for (stream, session) in case.known().filter(|(stream, _)| stream.open.of_call.is_none()) {
+    for (stream, session) in case.known() {
+        let view = View::of(case, stream, session);
         let mut cursor = stream.open.after.unwrap_or(0);
         for event in stream.events().filter(|event| !is_of_snapshot(event)) {
             if matches!(event.kind, Some(Kind::SnapshotComplete(_))) {
@@ -20,13 +21,19 @@ pub fn reliable(case: &Case, faults: &mut Faults) {
             }
             // From the cursor and not from what the event claims: a hole in the stream is one here as well.
             let passed = session.placed(cursor + 1, event.sequence);
-            let missing = passed.iter().filter(|logged| is_shown(&stream.open.filter, logged));
+            let missing = passed.iter().filter(|logged| view.shows(logged));
             for logged in missing
                 .filter(|logged| is_frame(event) || (logged.sequence < event.sequence && !is_part(logged, event)))
             {
                 faults.say(format!("{}: {} {} was left out", stream.name(), logged.sequence, kind_of(logged)));
             }
             cursor = event.sequence;
+        }
+        // The stream of a turn ends with the turn.
+        let is_over = stream.close.as_ref().is_some_and(|(_, code, _)| code == "Ok");
+        let end = stream.events().next_back().and_then(of_turn).filter(|turn| is_final(turn.status()));
+        if let Some(turn) = view.turn.filter(|turn| is_over && end.is_none_or(|end| end.turn_id != *turn)) {
+            faults.say(format!("{}: is over before {turn} is", stream.name()));
         }
     }
 }
