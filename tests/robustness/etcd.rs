@@ -212,8 +212,7 @@ async fn etcd_19179_a_watch_at_the_oldest_place_misses_nothing() {
 /// Of a session's log, what it tells itself.
 async fn oldest(link: &Link, session: &str) -> i64 {
     let (mut sessions, metadata) = link.raw();
-    let mut request =
-        tonic::Request::new(proto::GetSessionRequest { session_id: session.to_owned(), ..Default::default() });
+    let mut request = tonic::Request::new(proto::GetSessionRequest { session_id: session.to_owned() });
     *request.metadata_mut() = metadata();
     let response = sessions.get_session(request).await.expect("the session").into_inner();
     response.session.expect("the session").oldest_sequence

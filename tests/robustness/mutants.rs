@@ -33,7 +33,7 @@ const MUTANTS: &[(&str, &str, Change)] = &[
             Some(())
         })
     }),
-    ("a log without a delta that was not compacted", "ranges", |h| h.compact_one(|event| is_delta(event))),
+    ("a log without a delta that was not compacted", "ranges", |h| h.compact_one(is_delta)),
     ("a log that lost more than deltas", "durable", |h| {
         h.compact_one(|event| matches!(event.kind, Some(Kind::StatusChanged(_))))
     }),
