@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use agent_runtime::proto::{Block, SessionEvent, TurnStatus, block::Content, session_event::Kind};
 
 use crate::{
-    case::{first, is_frame},
+    case::{Case, first, is_frame},
     history::{Answer, Line, Open, What, Wire},
-    judge::of_turn,
+    judge::{interrupted, of_turn},
     made,
 };
 
@@ -375,8 +375,14 @@ impl History {
         ids.windows(2).any(|pair| pair[0] == pair[1]).then_some(())
     }
 
-    pub fn last_completed_turn(&mut self) -> Option<String> {
-        let turns = self.logs().into_iter().flatten().filter_map(|event| of_turn(&event.0));
+    /// In a session where every call that could interrupt a turn did.
+    pub fn last_completed_turn(&self) -> Option<String> {
+        let case = Case::new(&self.lines);
+        let full = case.sessions.iter().filter(|(id, session)| {
+            let (turns, calls) = interrupted(&case, id, session);
+            turns == calls
+        });
+        let turns = full.flat_map(|(_, session)| &session.log).filter_map(of_turn);
         turns.filter(|turn| turn.status() == TurnStatus::Completed).map(|turn| turn.turn_id.clone()).last()
     }
 

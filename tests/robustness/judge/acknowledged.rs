@@ -35,11 +35,8 @@ pub fn acknowledged(case: &Case, faults: &mut Faults) {
                 if !called.call.text.is_empty() && !UNKNOWN.contains(&code.as_str()) =>
             {
                 // A retry of it may have been taken.
-                let may_be = |other: &&Called| match &other.answer {
-                    Some((_, Answer::Err { code, .. })) => UNKNOWN.contains(&code.as_str()),
-                    Some((_, Answer::Ok { .. })) | None => true,
-                };
-                let again = case.calls.iter().filter(|other| other.call.text == called.call.text).any(|o| may_be(&o));
+                let mut of_text = case.calls.iter().filter(|other| other.call.text == called.call.text);
+                let again = of_text.any(may_have_effect);
                 let there =
                     messages.get(called.call.session.as_str()).is_some_and(|m| m.contains_key(&called.call.text));
                 // Deleted before the stream of its turn was opened: there is nothing left to follow.
@@ -88,6 +85,14 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
                 faults.say(format!("{id}: {turn} has another message than was sent: {}", clip(&called.call.text)));
             }
         }
+    }
+}
+
+/// It was done, or nobody knows.
+pub fn may_have_effect(called: &Called) -> bool {
+    match &called.answer {
+        Some((_, Answer::Err { code, .. })) => UNKNOWN.contains(&code.as_str()),
+        Some((_, Answer::Ok { .. })) | None => true,
     }
 }
 
