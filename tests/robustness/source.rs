@@ -129,7 +129,11 @@ const TABLE: &[Mutant] = &[
     },
     Mutant {
         name: "compaction takes more than deltas",
-        edits: &[("src/store/sqlite/compact.rs", "\n            AND block_id IS NOT NULL\"", "\"")],
+        edits: &[(
+            "src/store/sqlite/compact.rs",
+            "            AND block_id IS NOT NULL\"",
+            "            AND (block_id IS NOT NULL OR kind = 'turn_updated')\"",
+        )],
         run: (RESUMES, "RESUMES", "1000"),
         by: &["durable"],
     },
