@@ -25,7 +25,7 @@ export KILLS=${KILLS:-1000} RESUMES=${RESUMES:-10000} PAUSES=${PAUSES:-50} POWER
 [ "$MUTANTS" != 0 ] || MUTANTS=
 began=$SECONDS status=0
 tests > "$log" 2>&1 || status=$?
-grep -aE '^(kills|resumes|pauses|power|lying_disk|mutants|recorded_mutants|source_mutants?|etcd_[0-9]+)[= ].*=' "$log" \
+grep -aE '^(kills|resumes|pauses|power|lying_disk|mutants|recorded_mutants|compacted_mutants|source_mutants?|etcd_[0-9]+)[= ].*=' "$log" \
     | grep -avE '^(kills|resumes|pauses|power) ' || true
 if [ "$status" != 0 ]; then
     grep -aE '^test .* FAILED' "$log" || true

@@ -5,7 +5,7 @@ use agent_runtime::proto;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{history::Filter, link::Link, support::command};
+use crate::{history::Filter, link::Link};
 use rand::{Rng as _, rngs::StdRng};
 
 /// See the module.
@@ -92,9 +92,7 @@ fn is_known(outcome: Result<(), Status>) -> bool {
     })
 }
 
-/// Flags that make the log be compacted all the time, where the server has them.
-pub fn compaction() -> Vec<&'static str> {
-    let help = command(std::path::Path::new("/nowhere")).arg("--help").stderr(std::process::Stdio::null()).output();
-    let help = help.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    if help.contains("--compact-after") { vec!["--compact-after", "1"] } else { Vec::new() }
+/// Flags that make the log be compacted all the time, or never.
+pub fn compaction(compacts: bool) -> [&'static str; 2] {
+    ["--compact-after", if compacts { "0" } else { "1000000" }]
 }

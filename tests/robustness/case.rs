@@ -1,6 +1,6 @@
 //! A history in the order in which judges ask for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use agent_runtime::proto::{Block, SessionEvent, SessionState, session_event::Kind};
 
@@ -15,6 +15,7 @@ pub struct Case {
     /// Sandbox, program, "stdin" or "stdout", and the longest that was seen of it.
     pub spools: BTreeMap<(String, String, String), String>,
     pub faults: usize,
+    compacts: bool,
 }
 
 pub struct Stream {
@@ -40,12 +41,17 @@ pub struct Called {
 /// What is known of a session at the end.
 #[derive(Default)]
 pub struct Session {
-    /// Of its log, as read back.
+    /// Of its log.
     pub uid: String,
-    /// The log as read back; of a session that is gone, what all watchers saw of it.
+    /// The log as it is stored in the end, also of a session that was deleted.
     pub log: Vec<SessionEvent>,
-    /// The log is as the server had it at the end, from its first event to its last.
+    /// What is up to here is not kept.
+    pub trimmed: i64,
+    /// The log is known, from its first event that is kept to its last.
     pub whole: bool,
+    /// Deltas may have gone from the log.
+    pub compacts: bool,
+    /// Nobody can use it any more.
     pub gone: bool,
     pub snapshot: Option<(i64, SessionState)>,
     pub blocks: Vec<Block>,
@@ -57,13 +63,12 @@ impl Case {
         for (place, line) in history.iter().enumerate() {
             case.take(place, line);
         }
-        case.merge_gone();
         case
     }
 
     fn take(&mut self, place: usize, line: &Line) {
         match &line.what {
-            What::Run { .. } => {}
+            What::Run { compacts, .. } => self.compacts = *compacts,
             What::Server { .. } => self.faults += 1,
             What::Call(call) => {
                 self.calls.push(Called { client: line.client, call: call.clone(), answer: None });
@@ -91,11 +96,11 @@ impl Case {
                     stream.close = Some((place, code.clone(), reason.clone()));
                 }
             }
-            What::Log { session, uid, events } => {
+            What::Log { session, uid, trimmed, events } => {
                 let held = self.sessions.entry(session.clone()).or_default();
                 held.uid.clone_from(uid);
                 held.log = events.iter().map(|Wire(event)| event.clone()).collect();
-                held.whole = true;
+                (held.whole, held.trimmed, held.compacts) = (true, *trimmed, self.compacts);
             }
             What::State { session, sequence, snapshot, blocks } => {
                 let held = self.sessions.entry(session.clone()).or_default();
@@ -113,37 +118,6 @@ impl Case {
         }
     }
 
-    /// Of a session that nobody can read any more the log is what its watchers saw, where they saw all of it.
-    fn merge_gone(&mut self) {
-        let gone: BTreeSet<String> = self.sessions.iter().filter(|(_, s)| s.gone).map(|(id, _)| id.clone()).collect();
-        for id in gone {
-            let mut seen: BTreeMap<i64, SessionEvent> = BTreeMap::new();
-            let streams = self.streams.iter().filter(|s| s.open.session == id && s.open.filter.is_none());
-            for event in streams.filter(|s| s.open.of_call.is_none()).flat_map(Stream::events) {
-                // The one with the shorter range tells more.
-                if event.sequence > 0
-                    && !is_frame(event)
-                    && seen.get(&event.sequence).is_none_or(|held| first(held) < first(event))
-                {
-                    seen.insert(event.sequence, event.clone());
-                }
-            }
-            let mut log = Vec::new();
-            let mut cursor = 0;
-            for event in seen.into_values() {
-                if first(&event) != cursor + 1 {
-                    break;
-                }
-                cursor = event.sequence;
-                log.push(event);
-            }
-            let session = self.sessions.get_mut(&id).expect("it is one of them");
-            session.uid =
-                self.streams.iter().find_map(|s| s.uid().filter(|_| s.open.session == id)).unwrap_or_default();
-            session.log = log;
-        }
-    }
-
     /// Streams of sessions whose log is known, with it.
     pub fn known(&self) -> impl Iterator<Item = (&Stream, &Session)> {
         self.streams.iter().filter_map(|stream| Some((stream, self.sessions.get(&stream.open.session)?)))
@@ -155,11 +129,18 @@ impl Session {
         self.log.last().map_or(0, |event| event.sequence)
     }
 
-    /// The events of the log that lie in this range of sequences, at least in part.
-    pub fn within(&self, first_sequence: i64, last: i64) -> &[SessionEvent] {
-        let from = self.log.partition_point(|event| event.sequence < first_sequence);
-        let to = from + self.log[from..].partition_point(|event| first(event) <= last);
-        &self.log[from..to]
+    /// The events of the log whose own place, the last they stand for, lies here.
+    pub fn placed(&self, from: i64, to: i64) -> &[SessionEvent] {
+        let begin = self.log.partition_point(|event| event.sequence < from);
+        let end = begin + self.log[begin..].partition_point(|event| event.sequence <= to);
+        &self.log[begin..end]
+    }
+
+    /// Whether compaction took something that was here.
+    pub fn is_compacted(&self, from: i64, to: i64) -> bool {
+        let at = self.log.partition_point(|event| event.sequence <= from);
+        self.compacts
+            && self.log[at..].iter().take_while(|event| first(event) <= to).any(|event| first(event) < event.sequence)
     }
 }
 

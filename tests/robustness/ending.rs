@@ -1,19 +1,23 @@
-//! The end of a run: what the server says is there, and what the agents were given and printed.
+//! The end of a run: what the server says is there, what is stored, and what the agents were given and printed.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use agent_runtime::proto::{self, SessionEvent, session_event::Kind};
-use tonic::{Request, Response, Status};
+use agent_runtime::{
+    domain::{SessionId, SessionKey, TenantId},
+    proto::{self, SessionEvent, session_event::Kind},
+    store::{EventPage, SqliteStore, Store as _},
+};
+use tonic::{Request, Response};
 
 use crate::{
-    history::{What, Wire},
+    history::{Open, What, Wire},
     judge::Folded,
-    link::Link,
+    link::{Closed, Link},
     support::PATIENCE,
 };
 
-/// Stops every session and takes down its log, its snapshot and its blocks.
-pub async fn read_back(link: &Link) {
+/// Stops every session, reads its log once more and takes down its snapshot and its blocks. Returns all sessions.
+pub async fn read_back(link: &Link) -> BTreeSet<String> {
     let mut known = listed(link).await;
     for line in link.recorder.history() {
         match line.what {
@@ -22,23 +26,22 @@ pub async fn read_back(link: &Link) {
             _ => {}
         }
     }
-    for session in known {
-        match link.stop(&session, "").await {
-            Ok(_) => session_as_it_is(link, &session).await,
+    for session in &known {
+        match link.stop(session, "").await {
+            Ok(_) => session_as_it_is(link, session).await,
             Err(status) if status.code() == tonic::Code::NotFound => {
-                link.recorder.add(0, What::Gone { session });
+                link.recorder.add(0, What::Gone { session: session.clone() });
             }
             Err(status) => panic!("{session} cannot be stopped in the end: {status}"),
         }
     }
+    known
 }
 
 async fn session_as_it_is(link: &Link, session: &str) {
-    let (uid, mut events) = read(link, session, Some(0)).await;
-    events.retain(|event| !matches!(event.kind, Some(Kind::Bookmark(_))));
-    let events = events.into_iter().map(Wire).collect();
-    link.recorder.add(0, What::Log { session: session.to_owned(), uid, events });
-    let (_, frames) = read(link, session, None).await;
+    // Judged like any other watch: what is true of the log is in the database.
+    read(link, session, Some(0)).await;
+    let frames = read(link, session, None).await;
     let mut folded = Folded::default();
     for event in &frames {
         folded.apply(event);
@@ -49,20 +52,13 @@ async fn session_as_it_is(link: &Link, session: &str) {
 }
 
 /// A watch up to the head, or one snapshot.
-async fn read(link: &Link, session: &str, after: Option<i64>) -> (String, Vec<SessionEvent>) {
-    let (mut sessions, metadata) = link.raw();
-    let message =
-        proto::WatchSessionRequest { session_id: session.to_owned(), after_sequence: after, ..Default::default() };
-    let mut request = Request::new(message);
-    *request.metadata_mut() = metadata();
+async fn read(link: &Link, session: &str, after: Option<i64>) -> Vec<SessionEvent> {
+    let open = Open { session: session.to_owned(), after, or_snapshot: true, ..Open::default() };
     let reading = async {
-        let mut stream = sessions.watch_session(request).await?.into_inner();
-        let (mut uid, mut head, mut events) = (String::new(), None, Vec::new());
-        while let Some(frame) = stream.message().await? {
-            if !frame.uid.is_empty() {
-                uid = frame.uid;
-            }
-            for event in frame.events {
+        let mut watching = link.watch(open).await?;
+        let (mut head, mut events) = (None, Vec::new());
+        while head.is_none_or(|head| events.last().is_none_or(|event: &SessionEvent| event.sequence < head)) {
+            for event in watching.next().await? {
                 match &event.kind {
                     Some(Kind::Bookmark(bookmark)) => head = head.or(Some(bookmark.head_sequence)),
                     Some(Kind::SnapshotComplete(_)) => head = Some(event.sequence),
@@ -70,14 +66,28 @@ async fn read(link: &Link, session: &str, after: Option<i64>) -> (String, Vec<Se
                 }
                 events.push(event);
             }
-            if head.is_some_and(|head| events.last().is_some_and(|event| event.sequence >= head)) {
-                break;
-            }
         }
-        Ok::<_, Status>((uid, events))
+        Ok::<_, Closed>(events)
     };
     let read = tokio::time::timeout(PATIENCE, reading).await.expect("reading back does not hang");
-    read.unwrap_or_else(|status| panic!("{session} cannot be read back: {status}"))
+    read.unwrap_or_else(|closed| panic!("{session} cannot be read back: {closed:?}"))
+}
+
+/// The logs as they are stored, also those of sessions that were deleted: not what a watch makes of them.
+pub async fn rows(recorder: &crate::recorder::Recorder, folder: &Path, sessions: BTreeSet<String>) {
+    let store = SqliteStore::open(&folder.join("agent-runtime.db")).await.expect("the copy of the database");
+    for session in sessions {
+        let key = SessionKey { tenant: TenantId::default_tenant(), session: SessionId::new(session.as_str()) };
+        let Ok(EventPage { trimmed, uid, head, .. }) = store.events(&key, 0, 0).await else { continue };
+        let (mut events, mut last) = (Vec::new(), trimmed);
+        while last < head {
+            let page = store.events(&key, last, 10_000).await.expect("a page of the log");
+            last = page.events.last().expect("the log goes on to its head").sequence;
+            events.extend(page.events.into_iter().map(|event| Wire(SessionEvent::from(event))));
+        }
+        recorder.add(0, What::Log { session, uid: uid.to_string(), trimmed, events });
+    }
+    store.close().await;
 }
 
 async fn blocks(link: &Link, session: &str) -> Vec<proto::Block> {

@@ -34,7 +34,7 @@ impl Figures {
                 What::Answer { answer: Answer::Err { .. }, .. } => figures.refused += 1,
                 What::Open(open) => {
                     figures.streams += 1;
-                    if open.after.is_some() && open.of_call.is_none() {
+                    if open.after.is_some() && open.of_call.is_none() && line.client > 0 {
                         resuming.insert(open.stream);
                     }
                 }

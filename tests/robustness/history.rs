@@ -28,8 +28,13 @@ pub struct Line {
 #[serde(tag = "what", rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "most lines are frames, and those are small")]
 pub enum What {
-    /// What kind of run it was, and its seed.
-    Run { name: String, seed: u64 },
+    /// What kind of run it was, and its seed. `compacts`: deltas go from the log while it runs.
+    Run {
+        name: String,
+        seed: u64,
+        #[serde(default)]
+        compacts: bool,
+    },
     /// What was done to the server: "started", "killed", "stopped", "continued", "power lost".
     Server { fate: String },
     /// A client asks for something.
@@ -42,8 +47,14 @@ pub enum What {
     Frame { stream: u64, uid: String, events: Vec<Wire<SessionEvent>> },
     /// A watch is over. Code "cut": the client hung up.
     Close { stream: u64, code: String, reason: String },
-    /// Read back at the end: the whole log.
-    Log { session: String, uid: String, events: Vec<Wire<SessionEvent>> },
+    /// Read from the database when all is over: the log, row by row; what is up to `trimmed` is not kept.
+    Log {
+        session: String,
+        uid: String,
+        #[serde(default)]
+        trimmed: i64,
+        events: Vec<Wire<SessionEvent>>,
+    },
     /// Read back at the end: the snapshot, and the blocks as they are listed.
     State { session: String, sequence: i64, snapshot: Wire<SessionState>, blocks: Vec<Wire<Block>> },
     /// Read back at the end: there is no such session.
@@ -68,6 +79,9 @@ pub struct Call {
     /// It interrupts what runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupts: bool,
+    /// It takes up a turn again, behind this sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
 }
 
 /// What a call came to.

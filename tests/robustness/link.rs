@@ -137,19 +137,28 @@ impl Link {
         Ok((response.turn.expect("a turn").turn_id, response.sequence))
     }
 
-    /// Runs a turn and takes down its stream, to its end or to the first thing that goes wrong.
-    pub async fn run(&self, session: &str, text: &str, request_id: &str) -> Result<(), Status> {
+    /// Runs a turn, or takes it up again, and takes down its stream, to its end or to the first thing that goes wrong: then
+    /// the cursor is returned.
+    pub async fn run(
+        &self,
+        session: &str,
+        text: &str,
+        request_id: &str,
+        after: Option<i64>,
+    ) -> Result<Option<i64>, Status> {
         let call = Call {
             method: "RunTurn".into(),
             session: session.into(),
             text: text.into(),
             request_id: request_id.into(),
+            after,
             ..Call::default()
         };
         let message = proto::RunTurnRequest {
             session_id: session.into(),
             text: text.into(),
             request_id: request_id.into(),
+            after_sequence: after,
             ..Default::default()
         };
         let mut sessions = self.sessions.clone();
@@ -160,7 +169,8 @@ impl Link {
         };
         let (of_call, answer, (_, mut frames)) =
             self.call(call, calling, |(first, _)| accepted(session, first.turn.as_ref(), first.sequence)).await?;
-        let Answer::Ok { sequence, .. } = answer else { return Ok(()) };
+        let Answer::Ok { sequence, .. } = answer else { return Ok(None) };
+        let mut cursor = sequence;
         let stream = self.recorder.id();
         let (session, after) = (session.to_owned(), Some(sequence));
         self.add(What::Open(Open { stream, session, after, of_call: Some(of_call), ..Open::default() }));
@@ -168,14 +178,20 @@ impl Link {
             let message = tokio::time::timeout(CALL, frames.message()).await;
             match message.unwrap_or_else(|_| Err(Status::deadline_exceeded("silence"))) {
                 Ok(Some(frame)) => {
+                    cursor = frame.events.last().map_or(cursor, |last| last.sequence);
                     let events = frame.events.into_iter().map(Wire).collect();
                     self.add(What::Frame { stream, uid: String::new(), events });
                 }
-                Ok(None) => break self.close(stream, "Ok", ""),
-                Err(status) => break self.close(stream, &format!("{:?}", status.code()), &reason(&status)),
+                Ok(None) => {
+                    self.close(stream, "Ok", "");
+                    return Ok(None);
+                }
+                Err(status) => {
+                    self.close(stream, &format!("{:?}", status.code()), &reason(&status));
+                    return Ok(Some(cursor));
+                }
             }
         }
-        Ok(())
     }
 
     pub async fn stop(&self, session: &str, request_id: &str) -> Result<proto::Session, Status> {

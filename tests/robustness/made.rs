@@ -11,6 +11,7 @@ use agent_runtime::proto::{
 };
 
 use crate::{
+    case::first,
     history::{Answer, Call, Line, Open, What, Wire},
     judge::Folded,
 };
@@ -55,9 +56,9 @@ impl Made {
         sequence
     }
 
-    pub fn created() -> Self {
+    pub fn created(compacts: bool) -> Self {
         let mut made = Self::default();
-        made.add(0, What::Run { name: "made".into(), seed: 0 });
+        made.add(0, What::Run { name: "made".into(), seed: 0, compacts });
         let call = made.call(1, Call { method: "CreateSession".into(), ..Call::default() });
         let session = Session {
             session_id: SESSION.into(),
@@ -169,7 +170,20 @@ impl Made {
     }
 
     pub fn head(&self) -> i64 {
-        i64::try_from(self.log.len()).expect("few")
+        self.log.last().map_or(0, |last| last.sequence)
+    }
+
+    /// Every delta goes; what comes next stands for it.
+    pub fn compact(&mut self) {
+        let mut gone = None;
+        for mut event in std::mem::take(&mut self.log) {
+            let begin = gone.unwrap_or(event.sequence);
+            gone = matches!(event.kind, Some(Kind::BlockDelta(_))).then_some(begin);
+            if gone.is_none() {
+                event.first_sequence = if begin == event.sequence { 0 } else { begin };
+                self.log.push(event);
+            }
+        }
     }
 
     /// A client opens a watch; with a snapshot it is there at once.
@@ -205,9 +219,42 @@ impl Made {
 
     /// Shows a stream all that is stored and not shown yet.
     pub fn show(&mut self, stream: u64) {
-        let (cursor, head) = (self.cursors[&stream], self.head());
-        let from = usize::try_from(cursor).expect("positive");
-        let events: Vec<_> = self.log[from..].iter().cloned().map(Wire).collect();
+        let events = self.unseen(stream);
+        self.deliver(stream, events);
+    }
+
+    /// The same as a watch brings it that reads the store: deltas that follow each other are one.
+    pub fn replay(&mut self, stream: u64) {
+        let mut merged: Vec<SessionEvent> = Vec::new();
+        for event in self.unseen(stream) {
+            let last = merged.last_mut().map(|last| (first(last), last));
+            if let Some((begin, last)) = last
+                && let (Some(Kind::BlockDelta(held)), Some(Kind::BlockDelta(next))) = (&mut last.kind, &event.kind)
+                && held.block_id == next.block_id
+            {
+                held.delta.push_str(&next.delta);
+                (last.first_sequence, last.sequence, last.event_time) = (begin, event.sequence, event.event_time);
+            } else {
+                merged.push(event);
+            }
+        }
+        self.deliver(stream, merged);
+    }
+
+    fn unseen(&self, stream: u64) -> Vec<SessionEvent> {
+        let mut cursor = self.cursors[&stream];
+        let mut events: Vec<_> = self.log.iter().filter(|event| event.sequence > cursor).cloned().collect();
+        for event in &mut events {
+            // Of what is gone the client may have a part.
+            event.first_sequence = if cursor + 1 == event.sequence { 0 } else { cursor + 1 };
+            cursor = event.sequence;
+        }
+        events
+    }
+
+    fn deliver(&mut self, stream: u64, events: Vec<SessionEvent>) {
+        let head = self.head();
+        let events: Vec<_> = events.into_iter().map(Wire).collect();
         if !events.is_empty() {
             self.add(self.clients[&stream], What::Frame { stream, uid: String::new(), events });
             self.cursors.insert(stream, head);
@@ -226,7 +273,7 @@ impl Made {
             self.add(0, What::Spool { sandbox: "sbx_made".into(), exec: "exec_made".into(), fd: fd.into(), data });
         }
         let events = self.log.iter().cloned().map(Wire).collect();
-        self.add(0, What::Log { session: SESSION.into(), uid: UID.into(), events });
+        self.add(0, What::Log { session: SESSION.into(), uid: UID.into(), trimmed: 0, events });
         let mut folded = Folded::default();
         self.log.iter().for_each(|event| folded.apply(event));
         let blocks = folded.0.blocks.iter().cloned().map(Wire).collect();
@@ -263,16 +310,19 @@ fn block(id: &str, turn: &str, state: BlockState, content: Content) -> Block {
 
 #[allow(clippy::many_single_char_names, reason = "streams and blocks, as on paper")]
 /// Two clients, three turns, blocks that grow at the same time, cuts in their middle, snapshots, an interruption that was
-/// asked for twice.
-pub fn history() -> Vec<Line> {
+/// asked for twice, and who comes late gets deltas merged, or none where they were compacted.
+pub fn history(compacts: bool) -> Vec<Line> {
     let number = |number: u64| format!("{number:020} ");
-    let mut made = Made::created();
+    let mut made = Made::created(compacts);
     let a = made.open(1, Some(0), "");
     let first = made.send(1, "the first message", "r-1");
     made.show(a);
     let (x, y) = (made.begin(first, "1"), made.begin(first, "2"));
     made.delta(&x, &number(1));
     made.delta(&x, &number(2));
+    let c = made.open(3, Some(0), "");
+    made.show(c);
+    let inside = made.cut(c);
     // Joins in the middle of a block, and goes on live.
     let b = made.open(2, None, "");
     made.delta(&x, &number(3));
@@ -317,5 +367,12 @@ pub fn history() -> Vec<Line> {
     made.end(third, TurnStatus::Completed);
     made.show(b);
     made.show(a);
+    if compacts {
+        made.compact();
+    }
+    for (client, after) in [(3, inside), (4, 0)] {
+        let late = made.open(client, Some(after), UID);
+        made.replay(late);
+    }
     made.finish()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use agent_runtime::proto::{Block, SessionEvent, TurnStatus, block::Content, session_event::Kind};
 
 use crate::{
-    case::is_frame,
+    case::{Case, first, is_frame},
     history::{Answer, Line, Open, What, Wire},
-    judge::of_turn,
+    judge::{interrupted, of_turn},
     made,
 };
 
@@ -164,6 +164,16 @@ impl History {
         Some(())
     }
 
+    /// Takes an event out of a log, and lets the next one stand for it; what streams show stays.
+    pub fn compact_one(&mut self, which: impl Fn(&SessionEvent) -> bool) -> Option<()> {
+        self.logs().into_iter().find_map(|events| {
+            let at = events.iter().position(|event| which(&event.0)).filter(|at| at + 1 < events.len())?;
+            let gone = events.remove(at).0;
+            events[at].0.first_sequence = first(&gone);
+            Some(())
+        })
+    }
+
     /// A delta of the log that some stream has shown as it is.
     pub fn logged_delta(&self) -> Option<(i64, String)> {
         let streams = self.streams();
@@ -218,6 +228,10 @@ impl History {
                 && data.contains(holds)
                 && !data.is_empty()
             {
+                // What was cut inside a line stays a line of its own.
+                if !data.ends_with('\n') {
+                    data.push('\n');
+                }
                 data.push_str(line);
                 done = Some(());
             }
@@ -284,21 +298,28 @@ impl History {
             .filter_map(|event| of_turn(&event.0))
             .map(|turn| turn.turn_id.clone())
             .collect();
-        self.lines.iter_mut().find_map(|line| match &mut line.what {
-            What::Answer { answer: answer @ Answer::Ok { .. }, .. } => {
-                let Answer::Ok { turn, .. } = &*answer else { return None };
-                if !logged.contains(turn) {
-                    return None;
-                }
-                *answer = Answer::Err {
-                    code: "FailedPrecondition".into(),
-                    reason: "SESSION_BUSY".into(),
-                    message: String::new(),
-                };
-                Some(())
-            }
+        let texts: BTreeMap<u64, String> = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Call(call) => Some((call.call, call.text.clone())),
+                _ => None,
+            })
+            .collect();
+        let text = self.lines.iter().find_map(|line| match &line.what {
+            What::Answer { call, answer: Answer::Ok { turn, .. } } if logged.contains(turn) => texts.get(call),
             _ => None,
-        })
+        })?;
+        // Whoever asked for it, and asked again.
+        for line in &mut self.lines {
+            if let What::Answer { call, answer } = &mut line.what
+                && texts.get(call) == Some(text)
+            {
+                let (code, reason) = ("FailedPrecondition".into(), "SESSION_BUSY".into());
+                *answer = Answer::Err { code, reason, message: String::new() };
+            }
+        }
+        Some(())
     }
 
     pub fn end_twice(&mut self) -> Option<()> {
@@ -354,8 +375,14 @@ impl History {
         ids.windows(2).any(|pair| pair[0] == pair[1]).then_some(())
     }
 
-    pub fn last_completed_turn(&mut self) -> Option<String> {
-        let turns = self.logs().into_iter().flatten().filter_map(|event| of_turn(&event.0));
+    /// In a session where every call that could interrupt a turn did.
+    pub fn last_completed_turn(&self) -> Option<String> {
+        let case = Case::new(&self.lines);
+        let full = case.sessions.iter().filter(|(id, session)| {
+            let (turns, calls) = interrupted(&case, id, session);
+            turns == calls
+        });
+        let turns = full.flat_map(|(_, session)| &session.log).filter_map(of_turn);
         turns.filter(|turn| turn.status() == TurnStatus::Completed).map(|turn| turn.turn_id.clone()).last()
     }
 

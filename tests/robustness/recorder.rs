@@ -25,12 +25,12 @@ struct Inner {
 
 impl Recorder {
     /// A history that goes to this folder.
-    pub fn new(folder: &Path, name: &str, seed: u64) -> Self {
+    pub fn new(folder: &Path, name: &str, seed: u64, compacts: bool) -> Self {
         fs::create_dir_all(folder).expect("a folder for the history");
         let inner =
             Inner { began: Instant::now(), folder: folder.to_owned(), lines: Mutex::default(), ids: AtomicU64::new(1) };
         let recorder = Self(Arc::new(inner));
-        recorder.add(0, What::Run { name: name.to_owned(), seed });
+        recorder.add(0, What::Run { name: name.to_owned(), seed, compacts });
         recorder
     }
 

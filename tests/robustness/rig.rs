@@ -43,6 +43,8 @@ pub struct Plan {
     /// Goes on until there were so many.
     pub resumes: usize,
     pub chaos: bool,
+    /// The log is compacted all the time: of its deltas only what is left can be judged then.
+    pub compacts: bool,
     /// Each kill is a loss of power as well.
     pub power: Option<Power>,
 }
@@ -68,15 +70,26 @@ pub struct Outcome {
 }
 
 impl Rig {
-    pub async fn start(name: &str, seed: u64, power: Option<Power>) -> Self {
+    pub async fn start(name: &str, seed: u64, compacts: bool, power: Option<Power>) -> Self {
+        Self::start_with(name, seed, compacts, power, &[]).await
+    }
+
+    pub async fn start_with(
+        name: &str,
+        seed: u64,
+        compacts: bool,
+        power: Option<Power>,
+        more: &[&'static str],
+    ) -> Self {
         let folder = folder(seed);
         println!("{name}: seed {seed}, history in {}", folder.display());
-        let recorder = Recorder::new(&folder, name, seed);
+        let recorder = Recorder::new(&folder, name, seed, compacts);
         let tasks = TaskTracker::new();
         let proxy = Proxy::start(seed, &tasks).await;
         let data = TempDir::new().expect("a temporary folder");
         let mut args = vec!["--sandbox", "process"];
-        args.extend(abilities::compaction());
+        args.extend(abilities::compaction(compacts));
+        args.extend(more);
         let mut rig = Self { recorder, proxy, folder, data, server: None, power, args, tasks, next_client: 1 };
         rig.up();
         rig
@@ -133,13 +146,15 @@ impl Rig {
             self.up();
         }
         let link = Link::new(0, &self.recorder, &self.running().addr, &self.running().key);
-        ending::read_back(&link).await;
+        let sessions = ending::read_back(&link).await;
         let data = self.data.path().join("data");
         ending::spools(&self.recorder, &data);
         // Politely: it must take all it started with it.
         let server = self.server.take();
         tokio::task::block_in_place(|| drop(server));
-        ending::copy_database(&data, &self.folder.join("db"));
+        let database = self.folder.join("db");
+        ending::copy_database(&data, &database);
+        ending::rows(&self.recorder, &database, sessions).await;
         drop(self.proxy);
         self.tasks.close();
         self.tasks.wait().await;
@@ -152,7 +167,7 @@ impl Rig {
 /// Carries out a plan.
 pub async fn run(plan: Plan) -> Outcome {
     let mut rng = StdRng::seed_from_u64(plan.seed);
-    let mut rig = Rig::start(plan.name, plan.seed, plan.power.clone()).await;
+    let mut rig = Rig::start(plan.name, plan.seed, plan.compacts, plan.power.clone()).await;
     let link = rig.link();
     let abilities = Abilities::of(&link).await;
     let stage = Stage::new(abilities, plan.sessions);

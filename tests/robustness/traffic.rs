@@ -41,7 +41,7 @@ async fn once(link: &Link, stage: &Stage, rng: &mut StdRng) -> Result<(), Status
         70..90 => {
             let text = script(rng);
             stage.sent(true);
-            link.run(&session, &text, &id).await
+            run(link, &session, &text, &id, rng).await
         }
         90..94 if abilities.interrupt => again(&id, rng, || link.interrupt(&session, &id).boxed()).await,
         94..98 => again(&id, rng, || link.stop(&session, &id).boxed()).await.map(drop),
@@ -57,6 +57,17 @@ async fn once(link: &Link, stage: &Stage, rng: &mut StdRng) -> Result<(), Status
             Ok(())
         }
     }
+}
+
+/// Runs a turn to its end: with an id it is taken up again where its stream was cut, now and then from its start.
+async fn run(link: &Link, session: &str, text: &str, id: &str, rng: &mut StdRng) -> Result<(), Status> {
+    let mut after = None;
+    for _ in 0..4 {
+        let outcome = again(id, rng, || link.run(session, text, id, after).boxed()).await?;
+        let Some(cursor) = outcome.filter(|_| !id.is_empty()) else { break };
+        after = Some(cursor).filter(|_| rng.random_bool(0.8));
+    }
+    Ok(())
 }
 
 /// With an id what is uncertain is tried again, and now and then what is certain as well.

@@ -35,13 +35,15 @@ pub fn acknowledged(case: &Case, faults: &mut Faults) {
                 if !called.call.text.is_empty() && !UNKNOWN.contains(&code.as_str()) =>
             {
                 // A retry of it may have been taken.
-                let again = case
-                    .calls
-                    .iter()
-                    .any(|other| other.call.text == called.call.text && other.call.call != called.call.call);
+                let mut of_text = case.calls.iter().filter(|other| other.call.text == called.call.text);
+                let again = of_text.any(may_have_effect);
                 let there =
                     messages.get(called.call.session.as_str()).is_some_and(|m| m.contains_key(&called.call.text));
-                if there && !again {
+                // Deleted before the stream of its turn was opened: there is nothing left to follow.
+                let overtaken = called.call.method == "RunTurn"
+                    && code == "NotFound"
+                    && case.sessions.get(&called.call.session).is_some_and(|session| session.gone);
+                if there && !again && !overtaken {
                     faults.say(format!(
                         "a message that was refused with {code} is in the log: {}",
                         clip(&called.call.text)
@@ -62,7 +64,7 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
     if session.gone && !deleted {
         faults.say(format!("{id} was created and is gone"));
     }
-    if called.call.method == "DeleteSession" && session.whole {
+    if called.call.method == "DeleteSession" && !session.gone {
         faults.say(format!("{id} was deleted and is there"));
     }
     if turn.is_empty() || !session.whole {
@@ -71,7 +73,7 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
     let first = session.log.iter().find(|event| of_turn(event).is_some_and(|t| t.turn_id == turn));
     match first {
         None => faults.say(format!("{id}: {turn} was accepted and is not in the log")),
-        Some(event) if event.sequence <= sequence => {
+        Some(event) if event.sequence <= sequence && called.call.after.is_none() => {
             faults.say(format!("{id}: {turn} begins at {}, it was told to follow {sequence}", event.sequence));
         }
         Some(_) => {
@@ -83,6 +85,14 @@ fn accepted(case: &Case, called: &Called, id: &str, turn: &str, sequence: i64, f
                 faults.say(format!("{id}: {turn} has another message than was sent: {}", clip(&called.call.text)));
             }
         }
+    }
+}
+
+/// It was done, or nobody knows.
+pub fn may_have_effect(called: &Called) -> bool {
+    match &called.answer {
+        Some((_, Answer::Err { code, .. })) => UNKNOWN.contains(&code.as_str()),
+        Some((_, Answer::Ok { .. })) | None => true,
     }
 }
 

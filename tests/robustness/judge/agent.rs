@@ -14,7 +14,7 @@ pub fn agent(case: &Case, faults: &mut Faults) {
         numbers(id, session, faults);
     }
     for ((sandbox, exec, fd), data) in &case.spools {
-        // The folder of a session that is gone tells nothing: nobody can say what was in its log.
+        // That of a session that was lost tells nothing: nobody can say what was in its log.
         let Some((id, session)) = case.sessions.iter().find(|(_, s)| s.whole && has_sandbox(s, sandbox)) else {
             continue;
         };

@@ -14,7 +14,7 @@ pub fn bookmarkable(case: &Case, faults: &mut Faults) {
                 if event.first_sequence == 0 {
                     faults.say(format!("{}: the bookmark {at} does not say what it stands for", stream.name()));
                 }
-                let skipped = session.within(cursor.unwrap_or(0) + 1, at).iter();
+                let skipped = session.placed(cursor.unwrap_or(0) + 1, at).iter();
                 for logged in skipped.filter(|logged| is_shown(&stream.open.filter, logged)) {
                     if stream.open.of_call.is_none() {
                         let name = stream.name();

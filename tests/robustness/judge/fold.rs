@@ -1,13 +1,14 @@
 //! The fold: whatever a client was given, and wherever it was cut, it holds what the log folds to at its cursor; and in the
 //! end the log, the snapshot and the lists are the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use agent_runtime::proto::{SessionEvent, SessionState, session_event::Kind, to_json};
+use agent_runtime::proto::{BlockState, SessionEvent, SessionState, block::Content, session_event::Kind, to_json};
 use prost::Message as _;
 
 use super::{
     Faults,
+    offsets::{growing, text},
     shown::{is_shown, reduce},
 };
 use crate::{
@@ -91,8 +92,9 @@ pub fn fold(case: &Case, faults: &mut Faults) {
             let streams: Vec<&&Stream> = streams.iter().filter(|s| s.open.filter == *filter).collect();
             let wanted = streams.iter().flat_map(|stream| places(stream)).collect();
             let states = states(session, filter, &wanted);
+            let cut = Cut::of(session);
             for stream in streams {
-                follow(stream, &states, faults);
+                follow(stream, &states, &cut, faults);
             }
         }
         in_the_end(id, session, faults);
@@ -106,7 +108,7 @@ fn places(stream: &Stream) -> impl Iterator<Item = i64> {
     stream.open.after.into_iter().chain(snapshots.map(|event| event.sequence)).chain(last.map(|event| event.sequence))
 }
 
-fn follow(stream: &Stream, states: &BTreeMap<i64, SessionState>, faults: &mut Faults) {
+fn follow(stream: &Stream, states: &BTreeMap<i64, SessionState>, cut: &Cut, faults: &mut Faults) {
     let filter = &stream.open.filter;
     // A client that comes back holds what the log says up to its cursor: the stream before was held to that.
     let begin = match stream.open.after {
@@ -121,11 +123,12 @@ fn follow(stream: &Stream, states: &BTreeMap<i64, SessionState>, faults: &mut Fa
         folded.apply(event);
         last = Some(event);
         if matches!(event.kind, Some(Kind::SnapshotComplete(_))) {
-            compare(stream, event.sequence, states, reduce(filter, folded.0.clone()), "the snapshot", faults);
+            let held = reduce(filter, folded.0.clone());
+            compare(stream, event.sequence, states, cut, held, "the snapshot", faults);
         }
     }
     if let Some(last) = last.filter(|last| last.sequence > 0) {
-        compare(stream, last.sequence, states, reduce(filter, folded.0), "what the client holds", faults);
+        compare(stream, last.sequence, states, cut, reduce(filter, folded.0), "what the client holds", faults);
     }
 }
 
@@ -133,11 +136,13 @@ fn compare(
     stream: &Stream,
     at: i64,
     states: &BTreeMap<i64, SessionState>,
+    cut: &Cut,
     held: SessionState,
     what: &str,
     faults: &mut Faults,
 ) {
     let Some(folded) = states.get(&at) else { return };
+    let (held, folded) = (cut.less(held), &cut.less(folded.clone()));
     // Maps of the contract are sorted, so equal states are equal bytes.
     if held.encode_to_vec() != folded.encode_to_vec() {
         faults.say(format!("{}: {what} at {at} is not the fold of the log: {}", stream.name(), differ(&held, folded)));
@@ -162,6 +167,46 @@ fn in_the_end(id: &str, session: &Session, faults: &mut Faults) {
 
 fn json(state: &SessionState) -> String {
     to_json("agentruntime.v1.SessionState", state)
+}
+
+/// Blocks of which compaction took deltas, each with its whole text: how far they had grown before is not known any more.
+struct Cut(HashMap<String, String>);
+
+impl Cut {
+    fn of(session: &Session) -> Self {
+        let mut grown: HashMap<&str, String> = HashMap::new();
+        let mut cut = HashMap::new();
+        for event in session.log.iter().filter(|_| session.compacts) {
+            match &event.kind {
+                Some(Kind::BlockDelta(delta)) => grown.entry(&delta.block_id).or_default().push_str(&delta.delta),
+                Some(Kind::BlockStart(e)) => {
+                    grown.extend(e.block.iter().filter_map(|b| Some((b.block_id.as_str(), text(b)?.to_owned()))));
+                }
+                Some(Kind::BlockComplete(e)) => {
+                    let whole = e.block.iter().filter_map(|b| Some((b.block_id.clone(), text(b)?.to_owned())));
+                    cut.extend(whole.filter(|(id, text)| grown.get(id.as_str()).is_none_or(|grown| grown != text)));
+                }
+                _ => {}
+            }
+        }
+        Self(cut)
+    }
+
+    /// A state less what of these blocks is held before they are whole, where that is a part of the whole.
+    fn less(&self, mut state: SessionState) -> SessionState {
+        for block in state.blocks.iter_mut().filter(|block| block.state() == BlockState::Streaming) {
+            let Some(whole) = self.0.get(&block.block_id) else { continue };
+            // A tool's input may have been replaced since.
+            let is_input = matches!(block.content, Some(Content::ToolUse(_)));
+            if let Some(text) = growing(block).filter(|text| is_input || whole.contains(text.as_str())) {
+                text.clear();
+                if let Some(Content::ToolResult(result)) = &mut block.content {
+                    result.output = None;
+                }
+            }
+        }
+        state
+    }
 }
 
 /// Where two states begin to differ, in their canonical JSON.

@@ -3,7 +3,7 @@
 
 use agent_runtime::proto::{SessionEvent, session_event::Kind};
 
-use super::{Faults, shown::is_shown};
+use super::{Faults, acknowledged::of_turn, atomic::is_final, shown::View};
 use crate::{
     case::{Case, Session, Stream, first, is_frame, is_of_snapshot},
     history::kind_of,
@@ -11,7 +11,8 @@ use crate::{
 
 /// Every event of the log that a stream passed over was delivered by it.
 pub fn reliable(case: &Case, faults: &mut Faults) {
-    for (stream, session) in case.known().filter(|(stream, _)| stream.open.of_call.is_none()) {
+    for (stream, session) in case.known() {
+        let view = View::of(case, stream, session);
         let mut cursor = stream.open.after.unwrap_or(0);
         for event in stream.events().filter(|event| !is_of_snapshot(event)) {
             if matches!(event.kind, Some(Kind::SnapshotComplete(_))) {
@@ -19,12 +20,20 @@ pub fn reliable(case: &Case, faults: &mut Faults) {
                 continue;
             }
             // From the cursor and not from what the event claims: a hole in the stream is one here as well.
-            let passed = session.within(cursor + 1, event.sequence);
-            let missing = passed.iter().filter(|logged| is_shown(&stream.open.filter, logged));
-            for logged in missing.filter(|logged| is_frame(event) || !is_part(logged, event)) {
+            let passed = session.placed(cursor + 1, event.sequence);
+            let missing = passed.iter().filter(|logged| view.shows(logged));
+            for logged in missing
+                .filter(|logged| is_frame(event) || (logged.sequence < event.sequence && !is_part(logged, event)))
+            {
                 faults.say(format!("{}: {} {} was left out", stream.name(), logged.sequence, kind_of(logged)));
             }
             cursor = event.sequence;
+        }
+        // The stream of a turn ends with the turn.
+        let is_over = stream.close.as_ref().is_some_and(|(_, code, _)| code == "Ok");
+        let end = stream.events().next_back().and_then(of_turn).filter(|turn| is_final(turn.status()));
+        if let Some(turn) = view.turn.filter(|turn| is_over && end.is_none_or(|end| end.turn_id != *turn)) {
+            faults.say(format!("{}: is over before {turn} is", stream.name()));
         }
     }
 }
@@ -51,34 +60,37 @@ pub fn durable(case: &Case, faults: &mut Faults) {
 }
 
 fn is_logged(stream: &Stream, session: &Session, event: &SessionEvent) -> Result<(), String> {
-    // What a filter left out only widens the range; its own place is the last one.
-    let from =
-        if stream.open.filter.is_none() && stream.open.of_call.is_none() { first(event) } else { event.sequence };
-    let logged = session.within(from, event.sequence);
-    match logged {
-        [] if session.whole => Err("is not in the log".into()),
-        // Of a session that is gone only a part is known.
-        [] => Ok(()),
-        [one] if one.sequence == event.sequence && is_same(one, event) => Ok(()),
-        // Compacted since: its text is held against the whole block's.
-        [one] if one.sequence > event.sequence || first(one) < first(event) => match &event.kind {
-            Some(Kind::BlockDelta(_)) => Ok(()),
-            _ => Err("is not in the log any more".into()),
-        },
-        [one] => Err(format!("is something else in the log: {one:?} and not {event:?}")),
-        many => match merged(many) {
-            Some(merged) if is_same(&merged, event) => Ok(()),
-            Some(_) => Err("is not what its parts are in the log".into()),
-            None => Err("stands for events that cannot be merged".into()),
-        },
+    // Of a session that was lost nothing is known; other judges say so.
+    if !session.whole || event.sequence <= session.trimmed {
+        return Ok(());
+    }
+    let Some(Kind::BlockDelta(delta)) = &event.kind else {
+        return match session.placed(event.sequence, event.sequence) {
+            [one] if is_same(one, event) => Ok(()),
+            [one, ..] => Err(format!("is something else in the log: {one:?} and not {event:?}")),
+            [] => Err("is not in the log".into()),
+        };
+    };
+    // What a filter left out only widens the range.
+    let is_plain = stream.open.filter.is_none() && stream.open.of_call.is_none();
+    let of_block =
+        |logged: &&SessionEvent| matches!(&logged.kind, Some(Kind::BlockDelta(d)) if d.block_id == delta.block_id);
+    let logged = session.placed(first(event), event.sequence).iter();
+    let parts: Vec<&SessionEvent> = logged.filter(|logged| is_plain || of_block(logged)).collect();
+    if merged(&parts).is_some_and(|merged| is_same(&merged, event)) {
+        return Ok(());
+    }
+    // Compacted since: what is left of it must fit, and its text is held against the whole block's.
+    let fits = |part: &&SessionEvent| of_block(part) && is_part(part, event);
+    match parts.as_slice() {
+        parts if session.is_compacted(first(event), event.sequence) && parts.iter().all(fits) => Ok(()),
+        [] => Err("is not in the log".into()),
+        _ => Err("is not what its parts are in the log".into()),
     }
 }
 
 /// Whether the logged event is what came, or was merged into it.
 fn is_part(logged: &SessionEvent, event: &SessionEvent) -> bool {
-    if logged.sequence >= event.sequence {
-        return true;
-    }
     match (&logged.kind, &event.kind) {
         (Some(Kind::BlockDelta(part)), Some(Kind::BlockDelta(whole))) => {
             let at = usize::try_from(part.offset - whole.offset).ok();
@@ -90,9 +102,8 @@ fn is_part(logged: &SessionEvent, event: &SessionEvent) -> bool {
 }
 
 /// Consecutive deltas of one block as one.
-fn merged(events: &[SessionEvent]) -> Option<SessionEvent> {
-    let mut whole = events.first()?.clone();
-    whole.first_sequence = first(&whole);
+fn merged(events: &[&SessionEvent]) -> Option<SessionEvent> {
+    let mut whole = (*events.first()?).clone();
     for event in &events[1..] {
         let (Some(Kind::BlockDelta(held)), Some(Kind::BlockDelta(next))) = (&mut whole.kind, &event.kind) else {
             return None;

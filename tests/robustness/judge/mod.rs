@@ -22,6 +22,7 @@ use crate::{case::Case, history::Line};
 
 pub use acknowledged::{message, of_turn};
 pub use fold::Folded;
+pub use idempotent::interrupted;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

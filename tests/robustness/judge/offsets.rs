@@ -109,3 +109,17 @@ pub fn text(block: &Block) -> Option<&str> {
         _ => None,
     }
 }
+
+/// The same, to be changed.
+pub fn growing(block: &mut Block) -> Option<&mut String> {
+    match block.content.as_mut()? {
+        Content::AssistantText(c) => Some(&mut c.text),
+        Content::Thinking(c) => Some(&mut c.text),
+        Content::ToolUse(c) => Some(&mut c.input_json),
+        Content::ToolResult(c) => match &mut c.output {
+            Some(Output::Text(text)) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}

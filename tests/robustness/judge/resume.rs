@@ -67,10 +67,10 @@ fn refused(case: &Case, stream: &Stream, was_given: bool, faults: &mut Faults) {
     };
     let wrong = match reason.as_str() {
         "SEQUENCE_AHEAD" | "SESSION_REPLACED" => was_given || stream.open.after == Some(0),
-        "SEQUENCE_TRUNCATED" => case.sessions.get(&stream.open.session).is_some_and(|session| {
-            let oldest = session.log.first().map_or(1, crate::case::first);
-            stream.open.after.is_some_and(|after| after + 1 >= oldest) && session.whole
-        }),
+        "SEQUENCE_TRUNCATED" => case
+            .sessions
+            .get(&stream.open.session)
+            .is_some_and(|session| stream.open.after.is_some_and(|after| after >= session.trimmed) && session.whole),
         "SESSION_NOT_FOUND" => !deleted(),
         _ => false,
     };

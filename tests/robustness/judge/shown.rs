@@ -1,10 +1,16 @@
 //! What a filter leaves out, as the contract says it.
 
+use std::collections::HashSet;
+
 use agent_runtime::proto::{
     BlockState, SessionEvent, SessionState, block::Content, session_event::Kind, tool_result::Output,
 };
 
-use crate::history::Filter;
+use super::acknowledged::of_turn;
+use crate::{
+    case::{Called, Case, Session, Stream},
+    history::{Answer, Filter},
+};
 
 /// Whether a watch with this filter brings the event.
 pub fn is_shown(filter: &Filter, event: &SessionEvent) -> bool {
@@ -22,6 +28,47 @@ pub fn is_shown(filter: &Filter, event: &SessionEvent) -> bool {
         ) => !elsewhere,
         _ => true,
     }
+}
+
+/// What a stream brings of a log.
+pub struct View<'a> {
+    filter: &'a Filter,
+    /// Only this turn's.
+    pub turn: Option<&'a str>,
+    /// The blocks of other turns.
+    others: HashSet<&'a str>,
+}
+
+impl<'a> View<'a> {
+    pub fn of(case: &'a Case, stream: &'a Stream, session: &'a Session) -> Self {
+        let of_call = |called: &&Called| stream.open.of_call == Some(called.call.call);
+        let turn = case.calls.iter().find(of_call).and_then(|called| match &called.answer {
+            Some((_, Answer::Ok { turn, .. })) => Some(turn.as_str()),
+            Some((_, Answer::Err { .. })) | None => None,
+        });
+        let starts = session.log.iter().filter(|_| turn.is_some()).filter_map(|event| match &event.kind {
+            Some(Kind::BlockStart(start)) => start.block.as_ref(),
+            _ => None,
+        });
+        let others = starts.filter(|block| is_other(turn, &block.turn_id)).map(|block| block.block_id.as_str());
+        Self { filter: &stream.open.filter, turn, others: others.collect() }
+    }
+
+    pub fn shows(&self, event: &SessionEvent) -> bool {
+        let elsewhere = match &event.kind {
+            Some(Kind::BlockStart(e)) => e.block.as_ref().is_some_and(|block| is_other(self.turn, &block.turn_id)),
+            Some(Kind::BlockComplete(e)) => e.block.as_ref().is_some_and(|block| is_other(self.turn, &block.turn_id)),
+            Some(Kind::BlockDelta(e)) => self.others.contains(e.block_id.as_str()),
+            Some(Kind::BlockUpdate(e)) => self.others.contains(e.block_id.as_str()),
+            _ => of_turn(event).is_some_and(|turn| is_other(self.turn, &turn.turn_id)),
+        };
+        !elsewhere && is_shown(self.filter, event)
+    }
+}
+
+/// What belongs to no turn is no other's.
+fn is_other(wanted: Option<&str>, turn: &str) -> bool {
+    wanted.is_some_and(|wanted| wanted != turn && !turn.is_empty())
 }
 
 /// A state less what the filter leaves out, and less what a client with that filter cannot know.
