@@ -51,7 +51,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// then, with the head it left.
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error>;
 
-    /// Events after a sequence, oldest first, at most `limit` and about 1 MiB of them, and the head as of the same moment.
+    /// Events after a sequence, oldest first, at most `limit` and about 256 KiB of them, and the head as of the same moment.
     /// An event that follows compacted ones stands for them too.
     ///
     /// # Errors

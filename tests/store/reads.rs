@@ -74,8 +74,8 @@ pub(crate) async fn events_come_in_pages(store: &dyn Store) {
     let head = store.events(&owner.key, 0, 0).await.unwrap();
     assert_eq!((head.events.len(), head.head), (0, 251));
 
-    // Pages end at about 1 MiB, and a large event is a page of its own.
-    let large = "x".repeat(300 * 1024);
+    // Pages end at about 256 KiB.
+    let large = "x".repeat(75 * 1024);
     owner.append(store, (0..6).map(|_| log_line(&large))).await;
     let page = store.events(&owner.key, 251, 100).await.unwrap();
     assert_eq!(page.events, owner.log[251..255]);

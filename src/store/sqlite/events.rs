@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A page ends with the event that makes it this large.
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 256 * 1024;
 
 /// Events after a sequence, also of a deleted session, and the head as of the same moment.
 pub(super) async fn page(

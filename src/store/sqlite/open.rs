@@ -176,6 +176,8 @@ fn common_options() -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(256)
+        // A page of events: else the two threads wait for each other every few rows.
+        .row_buffer_size(1024)
         .disable_statement_logging()
 }
 

@@ -38,5 +38,5 @@ pub(super) async fn end(
     let sql = "SELECT open FROM turn WHERE tenant_id = ? AND session_id = ? AND turn_id = ?";
     let query = sqlx::query_scalar(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).bind(turn_id.as_str());
     let open: Option<bool> = query.fetch_optional(&mut *tx).await?;
-    Ok((open == Some(false)).then_some(trimmed))
+    Ok((open == Some(false) && trimmed > after).then_some(trimmed))
 }
