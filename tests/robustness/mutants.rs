@@ -34,7 +34,7 @@ const MUTANTS: &[(&str, &str, Change)] = &[
         })
     }),
     ("a log without a delta that was not compacted", "ranges", |h| h.compact_one(is_delta)),
-    ("a log that lost more than deltas", "durable", |h| {
+    ("a log that lost more than deltas", "ranges", |h| {
         h.compact_one(|event| matches!(event.kind, Some(Kind::StatusChanged(_))))
     }),
     ("duplicate", "unique", |h| h.in_frame(|events| three(events).map(|at| events.insert(at + 1, events[at].clone())))),

@@ -1,11 +1,11 @@
 //! How a history is changed: the places where each sort of fault would show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_runtime::proto::{Block, SessionEvent, TurnStatus, block::Content, session_event::Kind};
 
 use crate::{
-    case::{Case, first, is_frame},
+    case::{Called, Case, first, is_frame},
     history::{Answer, Line, Open, What, Wire},
     judge::{interrupted, of_turn},
     made,
@@ -120,13 +120,26 @@ impl History {
         found.into_inner()
     }
 
-    /// The first block of a snapshot where it can be done.
+    /// The first block of a snapshot where it can be done; of one that came whole, as no other says anything.
     pub fn in_snapshot(&mut self, mut change: impl FnMut(&mut Block) -> Option<()>) -> Option<()> {
-        self.in_frame(|events| {
-            events.iter_mut().find_map(|event| match &mut event.0.kind {
-                Some(Kind::SnapshotChunk(chunk)) => chunk.state.as_mut()?.blocks.iter_mut().find_map(&mut change),
+        let streams = self.streams();
+        let is_complete = |event: &Wire<SessionEvent>| matches!(event.0.kind, Some(Kind::SnapshotComplete(_)));
+        let whole: Vec<u64> = self
+            .lines
+            .iter()
+            .filter_map(|line| match &line.what {
+                What::Frame { stream, events, .. } if events.iter().any(is_complete) => Some(*stream),
                 _ => None,
             })
+            .filter(|stream| streams.contains_key(stream))
+            .collect();
+        let frames = self.lines.iter_mut().filter_map(|line| match &mut line.what {
+            What::Frame { stream, events, .. } if whole.contains(stream) => Some(events),
+            _ => None,
+        });
+        frames.flatten().find_map(|event| match &mut event.0.kind {
+            Some(Kind::SnapshotChunk(chunk)) => chunk.state.as_mut()?.blocks.iter_mut().find_map(&mut change),
+            _ => None,
         })
     }
 
@@ -388,13 +401,15 @@ impl History {
 
     /// Two answers to one request_id.
     pub fn another_answer(&mut self) -> Option<()> {
-        self.with_request_ids()?;
-        let call = self.lines.iter().rev().find_map(|line| match &line.what {
-            What::Call(call) if call.interrupts && !call.request_id.is_empty() => Some(call.call),
-            _ => None,
-        })?;
+        let case = Case::new(&self.lines);
+        let good = |called: &&Called| {
+            !called.call.request_id.is_empty() && matches!(called.answer, Some((_, Answer::Ok { .. })))
+        };
+        let mut seen = BTreeSet::new();
+        let again = case.calls.iter().filter(good).find(|called| !seen.insert(&called.call.request_id))?;
+        let wanted = again.call.call;
         self.lines.iter_mut().find_map(|line| match &mut line.what {
-            What::Answer { call: of, answer: Answer::Ok { sequence, .. } } if *of == call => {
+            What::Answer { call: of, answer: Answer::Ok { sequence, .. } } if *of == wanted => {
                 *sequence += 1;
                 Some(())
             }
