@@ -1,0 +1,132 @@
+//! What the actor decided, on its way to the log: submitted as one batch at a time, and followed by what may be done only
+//! when it is stored.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tokio::time::Instant;
+
+use super::Actor;
+use crate::{
+    session::{
+        after::{After, Halt, InFlight},
+        side::Side,
+    },
+    store::{self, Batch, ExecMark, parts_of},
+};
+
+impl Actor {
+    /// Submits what waits, if it may not wait longer: only text does, and only after other text went out just now.
+    pub(super) fn submit_if_due(&mut self) {
+        let waits = !self.pending.is_empty() || !self.stdin.is_empty() || !self.after.is_empty();
+        if self.in_flight.is_some() || !waits {
+            return;
+        }
+        let pause_over = self.last_submit.is_none_or(|at| at.elapsed() >= self.window());
+        if self.pending.is_urgent() || !self.after.is_empty() || pause_over {
+            self.submit();
+        }
+    }
+
+    pub(super) fn submit(&mut self) {
+        let mut offset = 0;
+        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
+            running.note(mark);
+            offset = mark.stdout_offset;
+        }
+        let drained = self.pending.drain();
+        let (record, parts) = parts_of(self.pending.state(), &drained.changes);
+        self.pending.prune();
+        let exec = self.changed_mark();
+        let batch = Batch {
+            events: drained.events,
+            record,
+            parts,
+            exec,
+            stdin: std::mem::take(&mut self.stdin),
+            calls: std::mem::take(&mut self.calls),
+            beside: drained.beside,
+            deletes: self.deletes,
+            ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
+        };
+        let log = self.shared.log.clone();
+        let outcome = Box::pin(async move { log.append(batch).await });
+        self.in_flight = Some(InFlight { outcome, offset, after: std::mem::take(&mut self.after) });
+        self.last_submit = Some(Instant::now());
+    }
+
+    /// The mark, where it is not stored as it is; its parser's state, where that changed.
+    fn changed_mark(&mut self) -> Option<ExecMark> {
+        if self.mark == self.stored {
+            return None;
+        }
+        let mut changed = self.mark.clone()?;
+        let same_program = self.stored.as_ref().filter(|stored| stored.exec_id == changed.exec_id);
+        if same_program.is_some_and(|stored| stored.parser_state == changed.parser_state) {
+            changed.parser_state = None;
+        }
+        self.stored.clone_from(&self.mark);
+        Some(changed)
+    }
+
+    pub(super) fn committed(&mut self, outcome: Result<(), store::Error>) {
+        let Some(InFlight { after, offset, outcome: _ }) = self.in_flight.take() else { return };
+        if let Err(error) = outcome {
+            return self.not_stored(&error, after);
+        }
+        if let Side::On(running) = &mut self.side {
+            running.stored(offset);
+        }
+        for after in after {
+            match after {
+                After::Reply(answer) => answer(Ok(())),
+                After::Prepare(prompt) => self.prepare(prompt),
+                After::Start(prepared) => {
+                    if let Side::Starting(starting, _, _) = &mut self.side {
+                        *starting = Some(Box::pin(prepared.start(self.shared.config.clone(), self.epoch)));
+                    }
+                }
+                After::Write(row) => {
+                    if let Side::On(running) = &mut self.side {
+                        running.write(row);
+                    }
+                }
+                After::Halt(halt) => self.carry_out(halt),
+                After::Leave => self.over = true,
+            }
+        }
+    }
+
+    /// What was decided is not stored, so it did not happen: this actor ends, and the next one begins from what is.
+    fn not_stored(&mut self, error: &store::Error, after: Vec<After>) {
+        tracing::error!(key = %self.key, %error, "a session's events could not be stored; its agent is stopped");
+        for after in after.into_iter().chain(std::mem::take(&mut self.after)) {
+            match after {
+                After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
+                    answer(Err(crate::log::failure(error.clone(), &self.key)));
+                }
+                After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
+            }
+        }
+        let sandbox = self.off();
+        self.stdin.clear();
+        self.calls.clear();
+        // What was decided since follows what is not stored.
+        self.pending.drain();
+        self.carry_out(Halt { sandbox, destroy: None, reply: None });
+        self.over = true;
+        self.not_stored = Some(error.clone());
+    }
+
+    /// Ends what runs, after what is being ended already.
+    pub(super) fn carry_out(&mut self, halt: Halt) {
+        let (before, shared, epoch) = (self.halting.take(), Arc::clone(&self.shared), self.epoch);
+        let halting = async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            halt.carry_out(shared, epoch).await;
+        };
+        self.halting = Some(halting.boxed().shared());
+    }
+}
