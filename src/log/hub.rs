@@ -39,6 +39,7 @@ pub(super) struct Seat {
     key: SessionKey,
     hub: Arc<Hub>,
     head: watch::Receiver<i64>,
+    behind: bool,
 }
 
 /// What a ring has for a cursor.
@@ -80,7 +81,7 @@ impl Seat {
             Arc::new(Hub { ring: Mutex::default(), head: watch::Sender::new(0), pages: Pages::default() })
         }));
         let head = hub.head.subscribe();
-        Self { hubs: Arc::clone(hubs), key: key.clone(), hub, head }
+        Self { hubs: Arc::clone(hubs), key: key.clone(), hub, head, behind: false }
     }
 
     /// What follows the cursor, about so many bytes of it.
@@ -112,6 +113,21 @@ impl Seat {
         &self.hub.pages
     }
 
+    /// Whether the store is read before the ring.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Says whether the store is to be read before the ring.
+    pub(super) fn set_behind(&mut self, behind: bool) {
+        if behind && !self.behind {
+            self.hub.pages.enter();
+        } else if !behind && self.behind {
+            self.hub.pages.leave();
+        }
+        self.behind = behind;
+    }
+
     /// Waits until something is published; what was published since the last wait counts.
     pub(super) async fn changed(&mut self) {
         // The sender lives in the hub that this seat holds.
@@ -121,6 +137,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.set_behind(false);
         let mut hubs = lock(&self.hubs);
         // Two: the map's and this seat's. Seats are taken under the same lock, so nobody comes in between.
         if Arc::strong_count(&self.hub) == 2 {

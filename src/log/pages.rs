@@ -3,7 +3,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::OnceCell;
@@ -16,8 +19,9 @@ use crate::{
 
 /// Sequences of one page. Pages end at multiples of it, so that watchers that began at different places meet.
 const PAGE: i64 = 1024;
-/// Pages that are kept for whoever comes a little later.
-const KEPT: usize = 4;
+/// Pages that are kept for whoever comes a little later, while several are behind: what lies between the fastest and
+/// the slowest client's buffers.
+const KEPT: usize = 16;
 
 type Cell = Arc<OnceCell<Arc<Page>>>;
 
@@ -25,6 +29,8 @@ type Cell = Arc<OnceCell<Arc<Page>>>;
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     recent: Mutex<VecDeque<(i64, Cell)>>,
+    /// Watchers that are behind the ring.
+    readers: AtomicUsize,
 }
 
 /// A page of the store.
@@ -51,6 +57,18 @@ pub(super) fn limit(after: i64) -> usize {
 }
 
 impl Pages {
+    /// One more watcher is behind the ring.
+    pub(super) fn enter(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less. Nothing is kept for one alone, who reads each page once.
+    pub(super) fn leave(&self) {
+        if self.readers.fetch_sub(1, Ordering::Relaxed) <= 2 {
+            lock(&self.recent).clear();
+        }
+    }
+
     /// The page after a cursor. Who asks while it is read waits for the same answer.
     pub(super) async fn after(&self, store: &dyn Store, key: &SessionKey, cursor: i64) -> Result<Arc<Page>, Failure> {
         let cell = self.cell(cursor);
@@ -59,8 +77,8 @@ impl Pages {
             Ok(Arc::new(Page::new(page)))
         };
         let page = cell.get_or_try_init(read).await?;
-        if page.segment.is_none() {
-            // True only now; the next one asks again.
+        // That nothing follows is true only now; the next one asks again.
+        if page.segment.is_none() || self.readers.load(Ordering::Relaxed) < 2 {
             self.forget(&cell);
         }
         Ok(Arc::clone(page))

@@ -53,15 +53,13 @@ pub struct Watch {
     cursor: i64,
     /// Newest sequence that was looked at: what lies between was left out.
     seen: i64,
-    /// Read the store before following the hub.
-    behind: bool,
     ended: bool,
     page: Option<Arc<Page>>,
 }
 
 pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Result<Opened, Failure> {
     // First the seat, then the read: what is stored before the seat is read, what is stored after it is published to it.
-    let seat = Seat::take(&log.inner.hubs, key);
+    let mut seat = Seat::take(&log.inner.hubs, key);
     let store = log.store();
     let after = start.after.unwrap_or(0);
     // A snapshot needs no events, only to which log it belongs.
@@ -72,6 +70,7 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
     }
     let (uid, mut head) = (page.uid.clone(), page.head);
     let refusal = refuse(&start, after, head, &uid).or_else(|| truncated(start.after?, page.trimmed));
+    seat.set_behind(true);
     let mut watch = Watch {
         log: log.clone(),
         key: key.clone(),
@@ -79,7 +78,6 @@ pub(super) async fn open(log: &EventLog, key: &SessionKey, start: Start) -> Resu
         sieve: Sieve::new(start.filter),
         cursor: after,
         seen: after,
-        behind: true,
         ended: false,
         page: None,
     };
@@ -162,7 +160,7 @@ impl Watch {
             if self.ended {
                 return Ok(None);
             }
-            if self.behind {
+            if self.seat.is_behind() {
                 let page = match self.page.take() {
                     Some(page) => page,
                     None => self.seat.pages().after(self.log.store(), &self.key, self.seen).await?,
@@ -174,15 +172,16 @@ impl Watch {
                     self.look_at(segment, &mut shown);
                 }
                 // At the head the hub takes over: what it published since the seat was taken lies in its ring.
-                self.behind = self.seen < page.head;
+                self.seat.set_behind(self.seen < page.head);
             } else {
                 match self.seat.after(self.seen, HANDFUL) {
                     Taken::Segments(segments) => {
                         // What does not follow is not shown: the store has what lies between.
-                        self.behind = !segments.iter().all(|segment| self.look_at(segment, &mut shown));
+                        let follows = segments.iter().all(|segment| self.look_at(segment, &mut shown));
+                        self.seat.set_behind(!follows);
                     }
                     Taken::Nothing => self.seat.changed().await,
-                    Taken::Behind => self.behind = true,
+                    Taken::Behind => self.seat.set_behind(true),
                 }
             }
             if !shown.is_empty() {

@@ -80,11 +80,14 @@ const TABLE: &[Mutant] = &[
     Mutant {
         name: "snapshot then subscribe",
         edits: &[
-            ("src/log/watch.rs", "    let seat = Seat::take(&log.inner.hubs, key);\n    let store", "    let store"),
             (
                 "src/log/watch.rs",
-                "        seat,\n        sieve:",
-                "        seat: {
+                "    let mut seat = Seat::take(&log.inner.hubs, key);\n    let store",
+                "    let store",
+            ),
+            (
+                "src/log/watch.rs",
+                "    seat.set_behind(true);\n",
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                     Seat::take(&log.inner.hubs, key)
                 },\n        sieve:",
