@@ -88,9 +88,9 @@ const TABLE: &[Mutant] = &[
             (
                 "src/log/watch.rs",
                 "    seat.set_behind(true);\n",
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                    Seat::take(&log.inner.hubs, key)
-                },\n        sieve:",
+                "    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                let mut seat = Seat::take(&log.inner.hubs, key);
+                seat.set_behind(true);\n",
             ),
             ("src/log/hub.rs", "is_none_or(|first| first.first_sequence > cursor + 1)", "is_none()"),
             ("src/log/watch.rs", "        if first.first_sequence > self.seen + 1 {", "        if false {"),
