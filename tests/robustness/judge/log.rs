@@ -29,10 +29,16 @@ pub fn reliable(case: &Case, faults: &mut Faults) {
             }
             cursor = event.sequence;
         }
-        // The stream of a turn ends with the turn.
+        // The stream of a turn ends with the turn, which may have ended before the place it was taken up at.
         let is_over = stream.close.as_ref().is_some_and(|(_, code, _)| code == "Ok");
-        let end = stream.events().next_back().and_then(of_turn).filter(|turn| is_final(turn.status()));
-        if let Some(turn) = view.turn.filter(|turn| is_over && end.is_none_or(|end| end.turn_id != *turn)) {
+        let before = session.placed(1, stream.open.after.unwrap_or(0));
+        let ends = |event: &SessionEvent, id: &str| {
+            of_turn(event).is_some_and(|turn| turn.turn_id == id && is_final(turn.status()))
+        };
+        if let Some(turn) = view.turn.filter(|_| is_over)
+            && !stream.events().next_back().is_some_and(|event| ends(event, turn))
+            && !before.iter().any(|event| ends(event, turn))
+        {
             faults.say(format!("{}: is over before {turn} is", stream.name()));
         }
     }
