@@ -3,8 +3,10 @@
 #
 #   scripts/robustness.sh KILLS=1000 RESUMES=10000 PAUSES=100 POWER=200 SEED=7
 #
-# MUTANTS=0 leaves out the servers that are broken on purpose, another text takes those whose names hold it; KEEP=1 keeps the histories of good runs too. Fails on any
-# violation; the history of a run that failed stays in target/robustness/SEED, and `HISTORY=target/robustness/SEED/history.jsonl scripts/robustness.sh` judges it again.
+# MUTANTS=0 leaves out the servers that are broken on purpose, another text takes those whose names hold it; KEEP=1 keeps
+# the histories of good runs too; RELEASE=1 takes the optimised server. Fails on any violation; the history of a run that
+# failed stays in target/robustness/SEED, and `HISTORY=target/robustness/SEED/history.jsonl scripts/robustness.sh` judges
+# it again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 for given in "$@"; do
