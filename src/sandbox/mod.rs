@@ -34,17 +34,26 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`] when it cannot be made now.
     async fn create(&self, id: &SandboxId, session: &SessionKey, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
 
+    /// Finds a sandbox that was made before, by whichever owner, with whatever runs in it; nothing is made and nothing is
+    /// changed but the epoch.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it is not there any more, or not whole: what it held must come from elsewhere;
+    /// [`Error::Stale`]; [`Error::Unavailable`] when that cannot be known now.
+    async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
+
     /// Removes a sandbox and all its files; one that is not there is removed already.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the provider does not answer; try again.
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error>;
 
-    /// Ends what earlier owners left running and nobody can drive any more. Called once, before anything is created.
+    /// Ends what runs in sandboxes other than these: what earlier owners left and nobody will drive any more. Called once,
+    /// before anything is created.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the provider does not answer.
-    async fn reap(&self) -> Result<(), Error>;
+    async fn reap(&self, keep: &[SandboxId]) -> Result<(), Error>;
 }
 
 /// One sandbox.

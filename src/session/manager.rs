@@ -87,7 +87,7 @@ impl Manager {
     /// # Errors
     /// What the store or the provider says; nothing should be served then.
     pub async fn recover(&self) -> Result<(), Failure> {
-        let reaped = self.shared.config.provider.reap().await;
+        let reaped = self.shared.config.provider.reap(&[]).await;
         reaped.map_err(|error| Failure::new(Reason::SandboxFailed, error.to_string()))?;
         let unfinished = self.shared.log.store().unfinished().await;
         for key in unfinished.map_err(|error| unavailable(&error))? {

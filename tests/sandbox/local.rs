@@ -187,7 +187,7 @@ async fn reaps_what_a_dead_server_left() {
             }
         }
         let local = over(root.path(), Wanted::Process);
-        local.reap().await.expect("reaped");
+        local.reap(&[]).await.expect("reaped");
         assert_eq!(soon(rest(BufReader::new(group))).await, "");
         assert_eq!(soon(rest(BufReader::new(own))).await, "");
 
@@ -219,15 +219,15 @@ async fn reaps_no_stranger() {
     let local = over(root.path(), Wanted::Process);
     for (start, boot) in [(began + 1, boot.trim()), (began, "another")] {
         record(start, boot);
-        local.reap().await.expect("reaped");
+        local.reap(&[]).await.expect("reaped");
         assert_eq!(stranger.try_wait().expect("known"), None);
     }
     fs::write(dir.join("pid.json"), "not a record").expect("written");
-    local.reap().await.expect("reaped");
+    local.reap(&[]).await.expect("reaped");
     assert_eq!(stranger.try_wait().expect("known"), None);
     // The very same one is no stranger.
     record(began, boot.trim());
-    local.reap().await.expect("reaped");
+    local.reap(&[]).await.expect("reaped");
     let ended = soon(apart(move || stranger.wait())).await.expect("ended");
     assert_eq!(ended.signal(), Some(9));
 }

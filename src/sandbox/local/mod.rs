@@ -194,6 +194,18 @@ impl Provider for Local {
         Ok(Arc::new(place))
     }
 
+    async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
+        self.layout(id)?;
+        let slot = self.slot(id)?;
+        let held = slot.lock().await.clone();
+        let Some(place) = held else {
+            self.tidy(id, slot);
+            return Err(Error::Gone(format!("nobody holds {id} any more")));
+        };
+        place.reopen(epoch)?;
+        Ok(Arc::new(place))
+    }
+
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
         let layout = self.layout(id)?;
         let slot = self.slot(id)?;
@@ -216,7 +228,7 @@ impl Provider for Local {
         Ok(())
     }
 
-    async fn reap(&self) -> Result<(), Error> {
+    async fn reap(&self, _: &[SandboxId]) -> Result<(), Error> {
         let root = self.0.root.clone();
         blocking(&self.0.tracker, move || reap::all(&root))
             .await?
