@@ -4,6 +4,7 @@
 //! of the same name in the contract, where its fields are explained; here stands what the contract cannot say.
 
 mod block;
+mod checkpoint;
 mod error;
 mod event;
 mod fold;
@@ -25,6 +26,7 @@ pub use block::{
     Blob, Block, BlockPatch, BlockState, Content, ContentPart, ExecutionStatus, NoticeKind, SubagentCall, ToolOutput,
     ToolResult, ToolUse, UserMessage,
 };
+pub use checkpoint::{Checkpoint, ParserState};
 pub use error::{Failure, Reason, SessionError, Violation};
 pub use event::{Event, Kind, LogLevel, SessionUpdate};
 pub use fold::Change;
@@ -44,4 +46,6 @@ pub use state::SessionState;
 pub use time::Timestamp;
 pub use turn::{Command, Effect, Turn, TurnOrigin, TurnStatus};
 pub use usage::Usage;
-pub use workspace::{FileChange, FileChangeKind, FileChangeOrigin, FileType, WorkspaceFile};
+pub use workspace::{
+    ArchiveFormat, FileChange, FileChangeKind, FileChangeOrigin, FileType, SeedFile, WorkspaceFile, WorkspaceSource,
+};

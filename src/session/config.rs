@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    domain::{Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SessionOptions},
+    domain::{
+        Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SeedFile, SessionOptions, WorkspaceSource,
+    },
     sandbox::Provider,
+    store::BlobBytes,
 };
 
 use super::Programs;
@@ -56,6 +59,14 @@ pub struct NewSession {
     pub metadata: Option<Metadata>,
     /// Which sandbox.
     pub sandbox: SandboxSpec,
+    /// Where its workspace starts from.
+    pub workspace: Option<WorkspaceSource>,
+    /// Files to put into it then.
+    pub seed_files: Vec<SeedFile>,
+    /// The bytes of both, each once.
+    pub seeds: Vec<BlobBytes>,
+    /// Start the sandbox now, not with the first message.
+    pub start_sandbox: bool,
     /// The first message.
     pub message: Option<Vec<ContentPart>>,
     /// The call that asks for it, where that may be repeated.

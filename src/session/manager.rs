@@ -28,7 +28,7 @@ use crate::{
         Usage,
     },
     log::{EventLog, failure, unavailable},
-    store::{Batch, SessionQuery, SessionView, parts_of},
+    store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
 };
 
 /// Commands that wait for one actor.
@@ -121,13 +121,13 @@ impl Manager {
         self.once(&caller.tenant, request, create).await
     }
 
-    async fn create_now(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
+    async fn create_now(&self, caller: &Caller, mut new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
-        let (message, request) = (new.message.clone(), new.request.clone());
+        let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
         let session = self.record(&key, caller, &profile, new);
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
@@ -147,7 +147,7 @@ impl Manager {
         // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
         let (sender, commands) = mpsc::channel(QUEUE);
         self.slots().insert(key.clone(), sender);
-        let stored = self.store(&key, &session, &mut pending, call).await;
+        let stored = self.store(&key, &session, &mut pending, seeds, call).await;
         if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
             let accepted = Begin::Accepted(prompt.clone());
             self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, accepted));
@@ -163,9 +163,11 @@ impl Manager {
         key: &SessionKey,
         session: &Session,
         pending: &mut Pending,
+        seeds: Vec<BlobBytes>,
         call: Option<Remembered>,
     ) -> Result<(), Failure> {
-        let drained = pending.drain();
+        let mut drained = pending.drain();
+        drained.beside.blobs.extend(seeds);
         let (record, parts) = parts_of(pending.state(), &drained.changes);
         let (calls, Drained { head, events, changes: _, beside }) = (call.into_iter().collect(), drained);
         let batch = Batch { events, record, parts, calls, beside, ..Batch::new(key.clone(), 0, head) };
@@ -183,6 +185,10 @@ impl Manager {
             labels,
             metadata,
             sandbox,
+            workspace,
+            seed_files,
+            seeds: _,
+            start_sandbox: _,
             message: _,
             request: _,
         } = new;
@@ -198,6 +204,8 @@ impl Manager {
             sequence: 1,
             sandbox: None,
             sandbox_spec: sandbox,
+            workspace,
+            seed_files,
             options,
             usage: Usage::default(),
             labels,

@@ -52,6 +52,8 @@ pub(super) fn record(agent: Agent) -> Session {
         sequence: 0,
         sandbox: None,
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: SessionOptions::default(),
         usage: Usage::default(),
         labels: std::collections::BTreeMap::new(),

@@ -271,6 +271,8 @@ fn session(wire: proto::Session) -> Session {
         sequence: wire.sequence,
         sandbox: wire.sandbox.map(sandbox),
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: options(wire.options.unwrap()),
         usage: usage(wire.usage.unwrap()),
         labels: wire.labels,

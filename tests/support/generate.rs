@@ -284,6 +284,8 @@ impl Generator {
             sequence: self.number(),
             sandbox: self.maybe(Self::sandbox),
             sandbox_spec: SandboxSpec::default(),
+            workspace: None,
+            seed_files: Vec::new(),
             options: self.options(),
             usage: self.usage(),
             labels: self.labels(),

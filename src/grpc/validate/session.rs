@@ -91,6 +91,10 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         labels: check.labels(labels),
         metadata: metadata::metadata(&mut check, own),
         sandbox: sandbox.map(|spec| sandbox_spec(&mut check, spec)).unwrap_or_default(),
+        workspace: None,
+        seed_files: Vec::new(),
+        seeds: Vec::new(),
+        start_sandbox: false,
         message: initial_message.map(|message| message::initial(&mut check, message)),
         request: call,
     };

@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
-    Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
-    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome,
-    InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption,
-    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question,
-    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
-    SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
-    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    Agent, ArchiveFormat, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Checkpoint, Content, ContentPart,
+    Conversation, ConversationId, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer,
+    InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, ParserState, PermissionEffect,
+    PermissionOption, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile,
+    ProfileId, Question, QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec,
+    SandboxStatus, SeedFile, Session, SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate,
+    SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
+    WorkspaceFile, WorkspaceSource,
 };
 
 #[test]
@@ -35,6 +36,9 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     }
     check(&mut seen, "", &principal());
     check(&mut seen, "", &session());
+    for (variant, source) in sources() {
+        check(&mut seen, variant, &seeded(source));
+    }
     check(&mut seen, "", &turn());
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
@@ -42,6 +46,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    check(&mut seen, "", &checkpoint());
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
         check(&mut seen, &variant, &answer);
@@ -49,6 +54,9 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
 
     for kind in variants::<Kind>("event") {
         assert!(seen.contains(&format!("event.{kind}")), "no golden file for events of the sort {kind}");
+    }
+    for source in variants::<WorkspaceSource>("source") {
+        assert!(seen.contains(&format!("record.{source}")), "no golden file for sessions that start from {source}");
     }
     for content in variants::<Content>("type") {
         assert!(seen.contains(&format!("block.{content}")), "no golden file for blocks of the sort {content}");
@@ -66,6 +74,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
 fn the_names_that_values_are_written_with_stay() {
     let all: BTreeMap<&str, Vec<String>> = BTreeMap::from([
         ("Agent", names::<Agent>()),
+        ("ArchiveFormat", names::<ArchiveFormat>()),
         ("BlockState", names::<BlockState>()),
         ("Content", variants::<Content>("type")),
         ("ContentPart", names::<ContentPart>()),
@@ -88,6 +97,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("ToolOutput", names::<ToolOutput>()),
         ("TurnOrigin", names::<TurnOrigin>()),
         ("TurnStatus", names::<TurnStatus>()),
+        ("WorkspaceSource", variants::<WorkspaceSource>("source")),
     ]);
     let path = golden("names");
     if std::env::var_os("WRITE_GOLDEN").is_some() && !path.exists() {
@@ -422,6 +432,8 @@ fn session() -> Session {
         sequence: 42,
         sandbox: Some(sandbox()),
         sandbox_spec: SandboxSpec { provider: "local".into(), min_isolation: Some(Isolation::Namespace) },
+        workspace: None,
+        seed_files: Vec::new(),
         options: options(),
         usage: usage(),
         labels: labels(),
@@ -435,6 +447,33 @@ fn session() -> Session {
         last_activity_time: Timestamp(14),
         etag: "etag_1".into(),
         error: Some(error()),
+    }
+}
+
+fn sources() -> [(&'static str, WorkspaceSource); 3] {
+    let url = "https://example.com/a.git".into();
+    [
+        ("git", WorkspaceSource::Git { url, reference: "main".into(), depth: 3 }),
+        ("directory", WorkspaceSource::Directory { path: "/srv/a".into() }),
+        ("archive", WorkspaceSource::Archive { format: ArchiveFormat::TarGz, sha256: "cd".repeat(32) }),
+    ]
+}
+
+fn seeded(source: WorkspaceSource) -> Session {
+    let file = SeedFile { path: "src/a.rs".into(), sha256: "ab".repeat(32), size: 10, mode: 0o755 };
+    Session { workspace: Some(source), seed_files: vec![file], ..session() }
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        turn_id: Some(TurnId::new("turn_1")),
+        sequence: 40,
+        generation: 2,
+        parser: Some(ParserState { version: 3, state: "{\"open\":[]}".into() }),
+        manifest: "ef".repeat(32),
+        files: 12,
+        bytes: 3456,
+        create_time: Timestamp(17),
     }
 }
 

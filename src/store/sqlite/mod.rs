@@ -12,21 +12,24 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Acquired, Batch, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, Piece, PlacedBlock,
-    SessionQuery, SessionView, SnapshotHead, Store,
+    Acquired, Batch, BlobPiece, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, FilePage,
+    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
-    BlockId, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId,
-    Timestamp, TurnId,
+    BlockId, Checkpoint, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState,
+    TenantId, Timestamp, TurnId, WorkspaceFile,
 };
 
 mod acquire;
+mod ahead;
 mod append;
 mod blobs;
 mod blocks;
+mod checkpoints;
 mod compact;
 mod error;
 mod events;
+mod files;
 mod light;
 mod lock;
 mod open;
@@ -171,6 +174,26 @@ impl Store for SqliteStore {
 
     async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error> {
         blobs::read(&self.connections, key, sha256, offset).await
+    }
+
+    async fn put_blobs(&self, tenant: &TenantId, by: &str, pieces: &[BlobPiece]) -> Result<(), Error> {
+        ahead::put(&self.connections, tenant, by, pieces).await
+    }
+
+    async fn held_blobs(&self, tenant: &TenantId, sha256: &[String]) -> Result<Vec<bool>, Error> {
+        ahead::held(&self.connections, tenant, sha256).await
+    }
+
+    async fn checkpoint(&self, key: &SessionKey) -> Result<Option<Checkpoint>, Error> {
+        checkpoints::newest(&self.connections, key).await
+    }
+
+    async fn files(&self, key: &SessionKey, query: &FileQuery) -> Result<Option<FilePage>, Error> {
+        files::page(&self.connections, key, query).await
+    }
+
+    async fn file(&self, key: &SessionKey, path: &str) -> Result<Option<WorkspaceFile>, Error> {
+        files::one(&self.connections, key, path).await
     }
 
     async fn unfinished(&self) -> Result<Vec<SessionKey>, Error> {
