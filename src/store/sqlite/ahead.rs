@@ -3,8 +3,6 @@
 //! Each hand that puts a blob has a row of its own until the last piece is there, so that two sessions with the same large
 //! file do not disturb each other, and bytes that turned out to be others are never mixed with right ones.
 
-use std::collections::HashSet;
-
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{blobs, open::Connections, put::signed};
@@ -20,10 +18,15 @@ pub(super) async fn put(
     by: &str,
     pieces: &[BlobPiece],
 ) -> Result<(), Error> {
-    let mut tx = connections.write().await?;
     let now = Timestamp::now();
-    for piece in pieces {
-        match put_piece(&mut tx, tenant, by, piece, now).await {
+    let mut tx = connections.write().await?;
+    // Most files are small: those that come in one piece go together.
+    let (whole, parts): (Vec<_>, Vec<_>) =
+        pieces.iter().partition(|piece| piece.offset == 0 && piece.data.len() as u64 == piece.size);
+    let whole: Vec<_> = whole.iter().map(|piece| (piece.sha256.as_str(), piece.data.as_slice())).collect();
+    blobs::put_whole(&mut tx, tenant, &whole, now).await?;
+    for piece in parts {
+        match put_part(&mut tx, tenant, by, piece, now).await {
             Ok(()) => {}
             Err(error @ Error::Corrupt(_)) => {
                 tx.undo().await?;
@@ -35,55 +38,58 @@ pub(super) async fn put(
     tx.commit().await
 }
 
-async fn put_piece(
+async fn put_part(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
     by: &str,
     piece: &BlobPiece,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let end = piece.offset + piece.data.len() as u64;
-    if blobs::touch(conn, tenant, &piece.sha256, now).await? {
-        return forget(conn, tenant, by, &piece.sha256).await;
+    let BlobPiece { sha256, size, offset, data } = piece;
+    if !blobs::touch(conn, tenant, &blobs::list(&[sha256]), now).await?.is_empty() {
+        return forget(conn, tenant, by, sha256).await;
     }
-    let blob_id = if piece.offset == 0 {
-        forget(conn, tenant, by, &piece.sha256).await?;
-        let sql = "INSERT INTO blob (tenant_id, sha256, size, put_by, touched_at) VALUES (?, ?, ?, ?, ?)";
-        sqlx::query(sql)
-            .bind(tenant.as_str())
-            .bind(&piece.sha256)
-            .bind(signed(piece.size)?)
-            .bind(by)
-            .bind(now.0)
-            .execute(&mut *conn)
-            .await?
-            .last_insert_rowid()
+    let (size, from) = (signed(*size)?, signed(*offset)?);
+    let end = from.saturating_add(signed(data.len() as u64)?);
+    let begun = if from == 0 {
+        forget(conn, tenant, by, sha256).await?;
+        None
     } else {
-        let sql = "SELECT b.blob_id, b.size, (SELECT p.byte_offset + length(p.data) FROM blob_piece p
-                WHERE p.blob_id = b.blob_id ORDER BY p.byte_offset DESC LIMIT 1)
-            FROM blob b WHERE b.tenant_id = ? AND b.sha256 = ? AND b.put_by = ?";
-        let query = sqlx::query(sql).bind(tenant.as_str()).bind(&piece.sha256).bind(by);
-        let row = query.fetch_optional(&mut *conn).await?.ok_or_else(|| misplaced(piece, 0))?;
-        let there = u64::try_from(row.try_get::<Option<i64>, _>(2)?.unwrap_or(0)).unwrap_or(0);
-        if row.try_get::<i64, _>(1)? != signed(piece.size)? {
-            return Err(misplaced(piece, there));
-        }
-        // Put again, because nobody knew whether it was stored.
-        if end <= there {
-            return Ok(());
-        }
-        if piece.offset != there {
-            return Err(misplaced(piece, there));
-        }
-        row.try_get(0)?
+        Some(begun(conn, tenant, by, sha256).await?.ok_or_else(|| misplaced(piece, 0))?)
     };
-    if end > piece.size {
-        return Err(misplaced(piece, piece.offset));
-    }
-    blobs::put_pieces(conn, blob_id, piece.offset, &piece.data).await?;
+    let blob_id = match begun {
+        // Put again, because nobody knew whether it was stored.
+        Some(begun) if end <= begun.there && size == begun.size => return Ok(()),
+        Some(begun) if from != begun.there || size != begun.size => return Err(misplaced(piece, begun.there)),
+        _ if end > size => return Err(misplaced(piece, from)),
+        Some(begun) => begun.blob_id,
+        None => {
+            let sql = "INSERT INTO blob (tenant_id, sha256, size, put_by, touched_at) VALUES (?, ?, ?, ?, ?)";
+            let query = sqlx::query(sql).bind(tenant.as_str()).bind(sha256).bind(size).bind(by).bind(now.0);
+            query.execute(&mut *conn).await?.last_insert_rowid()
+        }
+    };
+    blobs::put_pieces(conn, blobs::cut(blob_id, from, data)).await?;
     let sql = "UPDATE blob SET touched_at = ?, put_by = iif(?, NULL, put_by) WHERE blob_id = ?";
-    sqlx::query(sql).bind(now.0).bind(end == piece.size).bind(blob_id).execute(conn).await?;
+    sqlx::query(sql).bind(now.0).bind(end == size).bind(blob_id).execute(conn).await?;
     Ok(())
+}
+
+/// Bytes on their way.
+struct Begun {
+    blob_id: i64,
+    size: i64,
+    there: i64,
+}
+
+/// What this hand put of bytes that are not whole.
+async fn begun(conn: &mut SqliteConnection, tenant: &TenantId, by: &str, sha256: &str) -> Result<Option<Begun>, Error> {
+    let sql = "SELECT b.blob_id, b.size, COALESCE((SELECT p.byte_offset + length(p.data) FROM blob_piece p
+            WHERE p.blob_id = b.blob_id ORDER BY p.byte_offset DESC LIMIT 1), 0)
+        FROM blob b WHERE b.tenant_id = ? AND b.sha256 = ? AND b.put_by = ?";
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(sha256).bind(by);
+    let row = query.fetch_optional(conn).await?;
+    row.map(|row| Ok(Begun { blob_id: row.try_get(0)?, size: row.try_get(1)?, there: row.try_get(2)? })).transpose()
 }
 
 /// Removes what this hand put of bytes that are not whole.
@@ -93,7 +99,7 @@ async fn forget(conn: &mut SqliteConnection, tenant: &TenantId, by: &str, sha256
     Ok(())
 }
 
-fn misplaced(piece: &BlobPiece, there: u64) -> Error {
+fn misplaced(piece: &BlobPiece, there: i64) -> Error {
     let BlobPiece { sha256, size, offset, data } = piece;
     let length = data.len();
     Error::Corrupt(format!(
@@ -107,10 +113,7 @@ pub(super) async fn held(connections: &Connections, tenant: &TenantId, sha256: &
         return Ok(Vec::new());
     }
     let mut tx = connections.write().await?;
-    let sql = "UPDATE blob SET touched_at = MAX(touched_at, ?) WHERE tenant_id = ? AND put_by IS NULL
-        AND sha256 IN (SELECT value FROM json_each(?)) RETURNING sha256";
-    let query = sqlx::query_scalar::<_, String>(sql).bind(Timestamp::now().0).bind(tenant.as_str());
-    let held: HashSet<String> = query.bind(blobs::list(sha256)).fetch_all(&mut *tx).await?.into_iter().collect();
+    let held = blobs::touch(&mut tx, tenant, &blobs::list(sha256), Timestamp::now()).await?;
     tx.commit().await?;
     Ok(sha256.iter().map(|sha256| held.contains(sha256)).collect())
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{open::Connections, rows};
+use super::{open::Connections, put::ROWS, rows};
 use crate::{
     domain::{SessionKey, TenantId, Timestamp},
-    store::{Batch, BlobBytes, Error, Piece},
+    store::{Batch, Error, Piece},
 };
 
 /// Blobs that one transaction removes, so that whoever writes gets in between.
@@ -52,8 +52,9 @@ pub(super) async fn check(conn: &mut SqliteConnection, batch: &Batch) -> Result<
 pub(super) async fn put(conn: &mut SqliteConnection, batch: &Batch) -> Result<(), Error> {
     let beside = &batch.beside;
     let now = batch.events.last().map_or_else(Timestamp::now, |event| event.time);
-    for blob in &beside.blobs {
-        put_one(conn, &batch.key.tenant, blob, now).await?;
+    if !beside.blobs.is_empty() {
+        let brought: Vec<_> = beside.blobs.iter().map(|blob| (blob.sha256.as_str(), blob.data.as_slice())).collect();
+        put_whole(conn, &batch.key.tenant, &brought, now).await?;
     }
     let brought = beside.blobs.iter().map(|blob| &blob.sha256);
     let named: Vec<&String> = brought.chain(&beside.names).collect();
@@ -69,49 +70,62 @@ pub(super) async fn put(conn: &mut SqliteConnection, batch: &Batch) -> Result<()
     Ok(())
 }
 
-/// Bytes that are there already count as new, so that a collection that is due cannot take them from under the session.
-async fn put_one(
+/// Keeps bytes that are at hand as a whole. Those that are there already count as new, so that a collection that is due
+/// cannot take them from under the session.
+pub(super) async fn put_whole(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    blob: &BlobBytes,
+    blobs: &[(&str, &[u8])],
     now: Timestamp,
 ) -> Result<(), Error> {
-    if touch(conn, tenant, &blob.sha256, now).await? {
-        return Ok(());
+    let names: Vec<&str> = blobs.iter().map(|(sha256, _)| *sha256).collect();
+    let mut there = touch(conn, tenant, &list(&names), now).await?;
+    let newest: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(blob_id), 0) FROM blob").fetch_one(&mut *conn).await?;
+    let fresh = blobs.iter().filter(|(sha256, _)| there.insert((*sha256).to_owned()));
+    let fresh: Vec<_> = (newest + 1..).zip(fresh).collect();
+    for rows in fresh.chunks(ROWS) {
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO blob (blob_id, tenant_id, sha256, size, touched_at) ");
+        sql.push_values(rows, |mut row, (blob_id, (sha256, data))| {
+            row.push_bind(blob_id).push_bind(tenant.as_str()).push_bind(*sha256);
+            row.push_bind(i64::try_from(data.len()).unwrap_or(i64::MAX)).push_bind(now.0);
+        });
+        sql.build().execute(&mut *conn).await?;
     }
-    let size = super::put::signed(blob.data.len() as u64)?;
-    let sql = "INSERT INTO blob (tenant_id, sha256, size, put_by, touched_at) VALUES (?, ?, ?, NULL, ?)";
-    let query = sqlx::query(sql).bind(tenant.as_str()).bind(&blob.sha256).bind(size).bind(now.0);
-    let blob_id = query.execute(&mut *conn).await?.last_insert_rowid();
-    put_pieces(conn, blob_id, 0, &blob.data).await
+    put_pieces(conn, fresh.iter().flat_map(|(blob_id, (_, data))| cut(*blob_id, 0, data))).await
 }
 
-/// Says that bytes which are there whole are needed now. `false`: they are not.
+/// Bytes of a blob from an offset on, as rows that can be read one at a time: blob, offset, data.
+pub(super) fn cut(blob_id: i64, offset: i64, data: &[u8]) -> impl Iterator<Item = (i64, i64, &[u8])> {
+    (offset..).step_by(Piece::BYTES).zip(data.chunks(Piece::BYTES)).map(move |(offset, data)| (blob_id, offset, data))
+}
+
+/// Writes rows that were [`cut`].
+pub(super) async fn put_pieces(
+    conn: &mut SqliteConnection,
+    pieces: impl Iterator<Item = (i64, i64, &[u8])>,
+) -> Result<(), Error> {
+    let pieces: Vec<_> = pieces.collect();
+    for rows in pieces.chunks(ROWS) {
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO blob_piece (blob_id, byte_offset, data) ");
+        sql.push_values(rows, |mut row, (blob_id, offset, data)| {
+            row.push_bind(*blob_id).push_bind(*offset).push_bind(*data);
+        });
+        sql.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Which of these bytes are there whole. They count as needed now.
 pub(super) async fn touch(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
     sha256: &str,
     now: Timestamp,
-) -> Result<bool, Error> {
-    let sql = "UPDATE blob SET touched_at = MAX(touched_at, ?)
-        WHERE tenant_id = ? AND sha256 = ? AND put_by IS NULL";
-    let query = sqlx::query(sql).bind(now.0).bind(tenant.as_str()).bind(sha256);
-    Ok(query.execute(conn).await?.rows_affected() > 0)
-}
-
-/// Writes bytes of a blob from an offset on, as pieces that can be read one at a time.
-pub(super) async fn put_pieces(
-    conn: &mut SqliteConnection,
-    blob_id: i64,
-    offset: u64,
-    data: &[u8],
-) -> Result<(), Error> {
-    for (index, piece) in data.chunks(Piece::BYTES).enumerate() {
-        let sql = "INSERT INTO blob_piece (blob_id, byte_offset, data) VALUES (?, ?, ?)";
-        let at = super::put::signed(offset + (index * Piece::BYTES) as u64)?;
-        sqlx::query(sql).bind(blob_id).bind(at).bind(piece).execute(&mut *conn).await?;
-    }
-    Ok(())
+) -> Result<HashSet<String>, Error> {
+    let sql = "UPDATE blob SET touched_at = MAX(touched_at, ?) WHERE tenant_id = ? AND put_by IS NULL
+        AND sha256 IN (SELECT value FROM json_each(?)) RETURNING sha256";
+    let query = sqlx::query_scalar::<_, String>(sql).bind(now.0).bind(tenant.as_str()).bind(sha256);
+    Ok(query.fetch_all(conn).await?.into_iter().collect())
 }
 
 /// A part of the bytes, from one of them on. `None`: the session does not name such bytes.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Rows in one statement: enough that the statement costs little, few enough for SQLite's limit on parameters.
-const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 
 /// Writes the events of batches.
 pub(super) async fn events(conn: &mut SqliteConnection, batches: &[&Batch]) -> Result<(), Error> {
