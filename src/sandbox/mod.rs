@@ -10,9 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::domain::{ExecId, Isolation, SandboxId, SessionKey};
+use crate::{
+    domain::{ExecId, Isolation, SandboxId, SessionKey},
+    workspace,
+};
 
+mod files;
 pub mod local;
+
+pub use files::{Content, Contents, Files, Reading, Root, Source};
 
 /// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +73,9 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
 
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
+
+    /// Its files, with or without a program that runs.
+    fn files(&self) -> Arc<dyn Files>;
 
     /// Starts a program; returns when it runs. Starting the same `exec_id` again changes nothing and is no error. When
     /// the program ends, what it started and left behind is killed.
@@ -231,6 +240,9 @@ pub enum Error {
     /// The sandbox is not there any more.
     #[error("the sandbox is gone: {0}")]
     Gone(String),
+    /// Something with its files was refused or failed.
+    #[error(transparent)]
+    Files(workspace::Error),
     /// The provider does not answer.
     #[error("the sandbox provider does not answer: {0}")]
     Unavailable(String),

@@ -149,6 +149,7 @@ fn cause(error: &sandbox::Error) -> &'static str {
         sandbox::Error::StdinConflict { .. } => "stdin_conflict",
         sandbox::Error::Start { .. } => "start",
         sandbox::Error::Gone(_) => "gone",
+        sandbox::Error::Files(_) => "files",
         sandbox::Error::Unavailable(_) => "unavailable",
     }
 }

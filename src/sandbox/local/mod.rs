@@ -6,6 +6,7 @@
 
 mod bubble;
 mod exec;
+mod files;
 mod group;
 mod launch;
 mod layout;

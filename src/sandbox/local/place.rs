@@ -14,10 +14,10 @@ use futures::{future::join_all, stream::BoxStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::{exec::Exec, launch::Wall, layout::Layout, reap};
+use super::{exec::Exec, files::LocalFiles, launch::Wall, layout::Layout, reap};
 use crate::{
     domain::{ExecId, Isolation, SandboxId},
-    sandbox::{Epoch, Error, ExecSpec, Exit, GRACE, Output, Paths, Sandbox, Signal, StdinStatus},
+    sandbox::{Epoch, Error, ExecSpec, Exit, Files, GRACE, Output, Paths, Sandbox, Signal, StdinStatus},
 };
 
 /// A killed process that is not gone by then hangs inside the kernel.
@@ -219,6 +219,10 @@ impl Sandbox for Place {
 
     fn paths(&self) -> &Paths {
         &self.0.paths
+    }
+
+    fn files(&self) -> Arc<dyn Files> {
+        Arc::new(LocalFiles::new(&self.0.layout, self.0.tracker.clone()))
     }
 
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error> {
