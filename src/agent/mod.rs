@@ -192,6 +192,15 @@ pub fn plan(agent: Agent, setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     }
 }
 
+/// Folders of the home by which an agent remembers its session: kept with the workspace, and put back with it.
+#[must_use]
+pub fn kept_home(agent: Agent) -> &'static [&'static str] {
+    match agent {
+        Agent::ClaudeCode => claude::KEPT_HOME,
+        Agent::Scripted => &[],
+    }
+}
+
 /// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
 #[must_use]
 pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {

@@ -52,6 +52,9 @@ pub(super) struct Args {
         value_name = "auto|process|namespace"
     )]
     sandbox: String,
+    /// Folder below which workspaces may start from a copy of a folder; may be repeated. Without it none may.
+    #[arg(long = "workspace-root", env = "AGENT_RUNTIME_WORKSPACE_ROOT", value_name = "DIR", value_delimiter = ',')]
+    workspace_roots: Vec<PathBuf>,
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
@@ -101,6 +104,7 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            workspace_roots,
             delta_window,
             compact_after,
             retain_events,
@@ -115,6 +119,7 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            workspace_roots,
             delta_window: Duration::from_millis(delta_window),
             compact_after: Duration::from_secs(compact_after),
             retain_events,

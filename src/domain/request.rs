@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, RequestId, Session, Timestamp, Turn};
+use super::{Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -50,6 +50,18 @@ pub enum FirstAnswer {
     },
     /// A session was deleted.
     Deleted,
+    /// A file was written.
+    FileWritten {
+        /// As it was then.
+        file: Box<WorkspaceFile>,
+    },
+    /// An archive was unpacked.
+    Unpacked {
+        /// So many files came out of it.
+        file_count: i32,
+    },
+    /// A file was deleted.
+    FileDeleted,
     /// A profile was stored.
     Profile {
         /// As it was then.

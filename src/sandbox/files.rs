@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 
 use super::Error;
 use crate::{
-    domain::{FileType, WorkspaceFile},
-    workspace::{ArchiveFormat, ArchiveLimits, Cloning, Copying, Entry, GitSource, Restored, Scope, Tree},
+    domain::{ArchiveFormat, FileType, WorkspaceFile},
+    workspace::{ArchiveLimits, Cloning, Copying, Entry, GitSource, Restored, Scope, Tree},
 };
 
 /// Where a path begins.

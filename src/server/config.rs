@@ -32,6 +32,8 @@ pub struct Config {
     pub claude_code: Option<PathBuf>,
     /// Isolation of local sandboxes: "auto", "process" or "namespace".
     pub sandbox: String,
+    /// Folders of this machine below which workspaces may start from a copy.
+    pub workspace_roots: Vec<PathBuf>,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
     /// Age at which deltas go, once their text was told whole.

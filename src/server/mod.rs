@@ -36,6 +36,7 @@ use crate::{
     },
     session::{self, Manager, Programs},
     store::{self, SqliteStore, Store as _},
+    workspace::Copying,
 };
 
 /// Calls and watches at once on one connection: a gateway watches many sessions over one.
@@ -48,6 +49,9 @@ const SESSIONS_GRACE: Duration = Duration::from_secs(20);
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+/// Entries and bytes of a folder that a workspace may start from a copy of.
+const COPY_ENTRIES: usize = 200_000;
+const COPY_BYTES: u64 = 4 << 30;
 /// Deltas of a session that nobody watches are gathered for this long.
 const UNWATCHED_DELTA_WINDOW: Duration = Duration::from_millis(250);
 
@@ -186,6 +190,12 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         delta_window: config.delta_window,
         unwatched_delta_window: UNWATCHED_DELTA_WINDOW.max(config.delta_window),
         idle_timeout: IDLE_TIMEOUT,
+        copying: Copying {
+            roots: config.workspace_roots.clone(),
+            hidden: vec![config.data.clone()],
+            max_entries: COPY_ENTRIES,
+            max_bytes: COPY_BYTES,
+        },
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

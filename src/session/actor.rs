@@ -2,6 +2,7 @@
 //! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
+mod files;
 mod leave;
 mod submit;
 mod takeover;
@@ -12,12 +13,16 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
+use self::files::{CREATED, FilesSide, Step};
 use super::{
     Command, Ending,
     after::{After, Halt, InFlight},
-    launch, once,
+    edit::Edit,
+    launch::{self, Prepared},
+    once,
     pending::Pending,
-    running::{Happened, maybe},
+    provide::{self, Filled, NotProvided},
+    running::{Happened, Running, maybe},
     shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
@@ -29,7 +34,7 @@ use crate::{
         TurnId,
     },
     sandbox::Epoch,
-    store::{self, Acquired, ExecMark, StdinRow},
+    store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
 };
 
 /// Bytes of unsubmitted text above which the agent's output is left unread.
@@ -61,6 +66,10 @@ pub(super) struct Actor {
     idle_since: Instant,
     traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
+    /// A message that is to be given to a new program, because this one knows nothing of what was before.
+    again: Option<Prompt>,
+    files: FilesSide,
+    checkpoint: Option<NewCheckpoint>,
     over: bool,
     not_stored: Option<store::Error>,
     leaving: Option<Leaving>,
@@ -74,6 +83,8 @@ pub(super) enum Begin {
     Left,
     /// The active turn was accepted just now and its agent is to be started.
     Accepted(Prompt),
+    /// The session was created just now, and its sandbox is to be ready.
+    Opened,
     /// What the actor before decided last may be stored or not, and what ran runs on.
     InDoubt,
     /// The same, and it cannot be stored what the agent prints: nobody can go on with it.
@@ -85,7 +96,7 @@ impl Begin {
     pub(super) fn must_not_be_forgotten(&self) -> bool {
         match self {
             Self::Asked => false,
-            Self::Left | Self::Accepted(_) | Self::InDoubt | Self::GiveUp(_) => true,
+            Self::Left | Self::Accepted(_) | Self::Opened | Self::InDoubt | Self::GiveUp(_) => true,
         }
     }
 }
@@ -138,6 +149,9 @@ impl Actor {
             idle_since: Instant::now(),
             traced: None,
             actions: Vec::new(),
+            again: None,
+            files: FilesSide::default(),
+            checkpoint: None,
             over: false,
             not_stored: None,
             leaving: None,
@@ -148,12 +162,14 @@ impl Actor {
     /// Runs until there is nothing to do.
     pub(super) async fn run(mut self, begin: Begin, stdin: Vec<StdinRow>) -> Ended {
         match begin {
-            Begin::Accepted(prompt) => self.prepare(prompt),
+            Begin::Accepted(prompt) => self.prepare(Some(prompt)),
+            Begin::Opened => self.open_house(),
             Begin::Asked | Begin::Left => self.take_over(stdin, false),
             Begin::InDoubt => self.take_over(stdin, true),
             Begin::GiveUp(error) => self.give_up(&error),
         }
         while !self.is_done() {
+            self.begin_job();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
@@ -172,10 +188,11 @@ impl Actor {
     }
 
     fn is_done(&self) -> bool {
-        let quiet = self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty();
+        let quiet =
+            self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty() && self.files.is_quiet();
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
         let settled = match &self.side {
-            Side::Off => self.leaving.is_some() || self.commands.is_empty(),
+            Side::Off => self.leaving.is_some() || (self.commands.is_empty() && !self.files.is_housed()),
             Side::On(running) => self.is_detaching() && running.is_quiet(),
             Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
         };
@@ -183,6 +200,7 @@ impl Actor {
     }
 
     async fn step(&mut self) {
+        let holding = self.files.is_holding();
         let read = self.pending.bytes() < BACKLOG && !self.is_detaching();
         let flush_at = self.flush_at();
         let idle_at = self.idle_at();
@@ -190,21 +208,24 @@ impl Actor {
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
         let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
         // What runs is known before anything is decided about it.
-        let answering = open && !matches!(self.side, Side::Finding(_));
+        let answering = open && !holding && !matches!(self.side, Side::Finding(_));
+        let look_at = self.files.look_at();
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
             outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
-            () = drain.cancelled(), if open && self.has_to_leave() => self.leave(),
+            () = drain.cancelled(), if open && !holding && self.has_to_leave() => self.leave(),
             command = self.commands.recv(), if answering => match command {
                 Some(command) => self.command(command),
                 // Nobody is left who could ask for anything.
                 None => self.leave(),
             },
-            () = until(stop_at) => self.stop_now(),
-            turn = self.side.next(read) => self.side_turned(turn),
-            () = until(flush_at) => self.submit(),
+            () = until(stop_at), if !holding => self.stop_now(),
+            turn = self.files.next() => self.files_turned(turn),
+            turn = self.side.next(read), if !holding => self.side_turned(turn),
+            () = until(flush_at), if !holding => self.submit(),
+            () = until(look_at) => {}
             () = until(idle_at) => self.stop_idle(),
         }
     }
@@ -212,7 +233,7 @@ impl Actor {
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
-            Side::Off => false,
+            Side::Off => self.files.is_housed(),
             // What is to be ended must be found first.
             Side::Finding(_) => self.shared.ending() == Ending::Detach,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
@@ -221,6 +242,17 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
+            // What the agent changed until now is told before its turn is ended.
+            Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
+            Command::Send { .. } | Command::Stop { .. } | Command::Delete { .. } | Command::Edit { .. } => {
+                self.decide(command);
+            }
+        }
+    }
+
+    fn decide(&mut self, command: Command) {
+        match command {
+            Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
             Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
                 Err(failure) => drop(reply.send(Err(failure))),
                 Ok((accepted, prompt)) => {
@@ -271,9 +303,23 @@ impl Actor {
             let row = running.input(prompt.bytes);
             self.write_once_stored(row);
         } else {
-            let sandbox = launch::announce(&self.shared.config, &self.pending.state().session);
+            self.announce();
+            self.after.push(After::Prepare(Some(prompt)));
+        }
+    }
+
+    /// Makes a sandbox ready in which no program runs yet.
+    fn open_house(&mut self) {
+        self.announce();
+        self.after.push(After::Prepare(None));
+    }
+
+    /// Records the sandbox that is to be made, before it is made; one that was made is looked for first.
+    fn announce(&mut self) {
+        let session = &self.pending.state().session;
+        if session.sandbox.as_ref().is_none_or(|sandbox| sandbox.sandbox_id.is_none()) {
+            let sandbox = launch::announce(&self.shared.config, session);
             self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-            self.after.push(After::Prepare(prompt));
         }
     }
 
@@ -283,47 +329,83 @@ impl Actor {
         self.after.push(After::Write(row));
     }
 
-    fn prepare(&mut self, prompt: Prompt) {
+    fn prepare(&mut self, prompt: Option<Prompt>) {
+        if let Side::Preparing(..) = self.side {
+            // The sandbox is being made ready for something else.
+            self.files.wait_for_it(prompt);
+            return;
+        }
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
-        let config = self.shared.config.clone();
         let session = self.pending.state().session.clone();
-        let (before, key, epoch) = (self.halting.clone(), self.key.clone(), self.epoch);
+        let (before, shared, key, epoch) =
+            (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
+        let agent = prompt.is_some();
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(config, key, epoch, session, memory).await
+            launch::prepare(shared, key, epoch, session, memory, agent).await
         };
         self.side = Side::Preparing(Box::pin(preparing), prompt);
+    }
+
+    fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
+        let Prepared { sandbox, filled, program } = prepared;
+        let described = self.sandbox(SandboxStatus::Ready, "");
+        let generation = described.generation;
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox: described });
+        if let Some((filled, seen)) = filled {
+            self.files.forget();
+            let made = self.saw(Ok(seen), None);
+            match filled {
+                // It is as the session began: no message is known to an agent that is brought back to it.
+                Filled::Seeded => self.keep_as(made, None, CREATED, None),
+                Filled::Restored(_) => {}
+            }
+        }
+        let (Some(mut program), Some(prompt)) = (program, prompt) else { return self.housed(sandbox) };
+        program.parser.prompted(&prompt.block_id);
+        let mark = program.mark(sandbox.id(), generation);
+        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
+        self.given = Some(prompt);
+        self.stdin.push(row.clone());
+        self.mark = Some(mark);
+        self.side = Side::Starting(None, Arc::clone(&sandbox), vec![row]);
+        self.after.push(After::Start(sandbox, program));
+    }
+
+    /// The sandbox that was there is lost: the next one is recorded, then made.
+    fn lost(&mut self, why: &str, restores: Option<i64>, prompt: Option<Prompt>) {
+        tracing::warn!(key = %self.key, why, "the sandbox of a session is gone; another one takes its place");
+        let session = &self.pending.state().session;
+        let before = session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
+        let sandbox = provide::next(&self.shared.config, session, why, restores);
+        self.end_exec();
+        self.files.forget();
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+        // What is left of it must not stay.
+        self.after.push(After::Halt(Halt { sandbox: None, destroy: before, reply: None }));
+        self.after.push(After::Prepare(prompt));
     }
 
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
             SideTurn::Found(found) => self.found(found),
-            SideTurn::Prepared(Ok(mut prepared), prompt) => {
-                prepared.parser.prompted(&prompt.block_id);
-                let sandbox = self.sandbox(SandboxStatus::Ready, "");
-                let mark = prepared.mark(sandbox.generation);
-                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
-                self.given = Some(prompt);
-                self.stdin.push(row.clone());
-                self.mark = Some(mark);
-                self.side = Side::Starting(None, Arc::clone(&prepared.sandbox), vec![row]);
-                self.after.push(After::Start(prepared));
-            }
+            SideTurn::Prepared(Ok(prepared), prompt) => self.prepared(prepared, prompt),
+            SideTurn::Prepared(Err(NotProvided::Lost { why, restores }), prompt) => self.lost(&why, restores, prompt),
             SideTurn::Started(Ok(running), rows) => {
                 let mut running = Box::new(running);
                 for row in rows {
                     running.write(row);
                 }
-                self.side = Side::On(running);
+                self.on(running);
             }
-            SideTurn::Prepared(Err(failure), _) | SideTurn::Started(Err(failure), _) => {
+            SideTurn::Prepared(Err(NotProvided::Failed(failure)), _) | SideTurn::Started(Err(failure), _) => {
                 tracing::warn!(key = %self.key, %failure, "the agent could not be started");
                 self.end_exec();
                 self.sandbox_gone(&failure.message);
+                self.files.refuse(&failure);
                 self.pending.start_failed(failure);
             }
             SideTurn::Happened(Happened::Printed(fd, bytes)) => {
@@ -340,27 +422,44 @@ impl Actor {
         }
     }
 
-    /// Does what the output asks for. True: another program is started in its place.
-    fn act(&mut self, actions: &mut Vec<Action>) -> bool {
-        let mut again = None;
+    /// A program runs.
+    fn on(&mut self, running: Box<Running>) {
+        self.files.follow(&running.sandbox);
+        self.side = Side::On(running);
+    }
+
+    /// Does what the output asks for; the end of a turn, and what comes after it, waits for a look at the files.
+    fn act(&mut self, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
-            match &action {
-                Action::TurnStarted { .. } => self.given = None,
-                Action::TurnEnded(_) => self.idle_since = Instant::now(),
-                Action::Forgotten => again = self.given.take(),
-                Action::Emit(_) | Action::Write(_) => {}
-            }
-            if let Some(data) = self.pending.act(action)
-                && let Side::On(running) = &mut self.side
-            {
-                let row = running.input(data);
-                self.write_once_stored(row);
+            if self.files.is_holding() || matches!(action, Action::TurnEnded(_)) {
+                self.hold(Step::Act(action));
+            } else {
+                self.do_now(action);
             }
         }
-        let Some(prompt) = again else { return false };
+        self.begin_anew();
+    }
+
+    fn do_now(&mut self, action: Action) {
+        match &action {
+            Action::TurnStarted { .. } => self.given = None,
+            Action::TurnEnded(_) => self.idle_since = Instant::now(),
+            Action::Forgotten => self.again = self.given.take(),
+            Action::Emit(_) | Action::Write(_) => {}
+        }
+        if let Some(data) = self.pending.act(action)
+            && let Side::On(running) = &mut self.side
+        {
+            let row = running.input(data);
+            self.write_once_stored(row);
+        }
+    }
+
+    /// Starts another program in the place of one that has forgotten.
+    fn begin_anew(&mut self) {
+        let Some(prompt) = self.again.take() else { return };
         self.shut("the agent could not go on from what it had stored, and begins anew");
         self.give(prompt);
-        true
     }
 
     /// When text that waits must go out, where that is in the future.
@@ -377,7 +476,8 @@ impl Actor {
     }
 
     fn idle_at(&self) -> Option<Instant> {
-        let idle = matches!(self.side, Side::On(_)) && self.pending.state().active_turn().is_none();
+        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
+        let idle = open && self.files.is_quiet() && self.pending.state().active_turn().is_none();
         idle.then(|| self.idle_since + self.shared.config.idle_timeout)
     }
 }

@@ -10,7 +10,7 @@ use super::look::Eyes;
 use crate::{
     domain::Failure,
     log::unavailable,
-    sandbox::{self, files::Root},
+    sandbox::{self, Root},
     store::{BlobPiece, Piece},
 };
 
@@ -49,7 +49,11 @@ impl Eyes {
         let mut bytes = 0;
         let mut reads = stream::iter(wanted)
             .map(|(hash, (root, path, size))| async move {
-                let read = if size > Piece::BYTES as u64 { Ok(Read::Large) } else { self.read(&hash, root, &path, size).await };
+                let read = if size > Piece::BYTES as u64 {
+                    Ok(Read::Large)
+                } else {
+                    self.read(&hash, root, &path, size).await
+                };
                 read.map(|read| (hash, root, path, size, read))
             })
             .buffered(READERS);

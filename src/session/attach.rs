@@ -77,6 +77,7 @@ impl Lost {
             sandbox::Error::Gone(_)
             | sandbox::Error::Unavailable(_)
             | sandbox::Error::UnknownExec(_)
+            | sandbox::Error::Files(_)
             | sandbox::Error::Start { .. } => "sandbox_lost",
             sandbox::Error::Offset { .. } => "output_lost",
             sandbox::Error::StdinConflict { .. } => "input_conflict",

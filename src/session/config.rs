@@ -8,6 +8,7 @@ use crate::{
     },
     sandbox::Provider,
     store::BlobBytes,
+    workspace::Copying,
 };
 
 use super::Programs;
@@ -27,6 +28,8 @@ pub struct Config {
     pub unwatched_delta_window: Duration,
     /// Silence after which a session's sandbox is stopped.
     pub idle_timeout: Duration,
+    /// Which folders of this machine workspaces may start from a copy of.
+    pub copying: Copying,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
 }

@@ -1,6 +1,6 @@
 //! Contents of files by their hash, as the store keeps them for a session.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,14 +8,15 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 
 use crate::{
     domain::SessionKey,
-    sandbox::{self, files::Contents},
-    store::{self, Store},
+    log::EventLog,
+    sandbox::{self, Contents},
+    store,
 };
 
 /// What a session names.
 #[derive(Clone)]
 pub(super) struct Named {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) log: EventLog,
     pub(super) key: SessionKey,
 }
 
@@ -30,7 +31,9 @@ impl Named {
     pub(super) async fn all(&self, sha256: &str) -> Result<Option<Vec<u8>>, store::Error> {
         let mut all = Vec::new();
         loop {
-            let Some(piece) = self.store.blob(&self.key, sha256, all.len() as u64).await? else { return Ok(None) };
+            let Some(piece) = self.log.store().blob(&self.key, sha256, all.len() as u64).await? else {
+                return Ok(None);
+            };
             all.extend_from_slice(&piece.data);
             if piece.data.is_empty() || all.len() as u64 >= piece.end {
                 return Ok(Some(all));
@@ -45,7 +48,8 @@ impl Contents for Named {
         let pieces = stream::try_unfold((self.clone(), sha256.to_owned(), Some(0)), |(named, sha256, at)| async move {
             let Some(offset) = at else { return Ok(None) };
             let lost = |why: String| sandbox::Error::Unavailable(format!("content {sha256} cannot be read: {why}"));
-            let piece = named.store.blob(&named.key, &sha256, offset).await.map_err(|error| lost(error.to_string()))?;
+            let piece =
+                named.log.store().blob(&named.key, &sha256, offset).await.map_err(|error| lost(error.to_string()))?;
             let piece = piece.ok_or_else(|| lost("the session does not name it".to_owned()))?;
             let next = offset + piece.data.len() as u64;
             let more = (!piece.data.is_empty() && next < piece.end).then_some(next);

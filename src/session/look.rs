@@ -21,10 +21,7 @@ use crate::{
     agent,
     domain::{Agent, Failure, FileChange, FileChangeKind, FileChangeOrigin, FileType, SandboxId, SessionKey},
     log::unavailable,
-    sandbox::{
-        self, Sandbox,
-        files::{Files, Root},
-    },
+    sandbox::{self, Files, Root, Sandbox},
     store::{BlobPiece, FileQuery, Piece, Store},
     workspace::{Manifest, Scope, Tree, changes},
 };
@@ -113,7 +110,7 @@ impl Eyes {
         }
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn Store> {
+    pub(super) fn store(&self) -> &dyn Store {
         self.shared.log.store()
     }
 
@@ -145,7 +142,7 @@ impl Eyes {
     async fn kept(&self) -> Result<Kept, Failure> {
         let checkpoint = self.store().checkpoint(&self.key).await.map_err(|error| unavailable(&error))?;
         let Some(checkpoint) = checkpoint else { return Ok(Kept::default()) };
-        let named = Named { store: Arc::clone(self.store()), key: self.key.clone() };
+        let named = Named { log: self.shared.log.clone(), key: self.key.clone() };
         let bytes = named.all(&checkpoint.manifest).await.map_err(|error| unavailable(&error))?;
         // One that cannot be read drops nothing: what it kept stays as long as the session.
         let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes).ok()).unwrap_or_default();
@@ -161,7 +158,10 @@ impl Eyes {
             let scope = |scope: Scope| Scope { time: PATIENCE, ..scope };
             tree = self.scan(Root::Workspace, scope(Scope::kept()), &base.0).await?;
             home = if look.checkpoint { self.scan_home(scope, &base.1).await? } else { (*known.home).clone() };
-            if tree.iter().eq(known.tree.iter()) && home.iter().eq(known.home.iter()) && (known.current || !look.checkpoint) {
+            if tree.iter().eq(known.tree.iter())
+                && home.iter().eq(known.home.iter())
+                && (known.current || !look.checkpoint)
+            {
                 return Ok(known.unchanged(look));
             }
             moved = self.put_ahead(known.wanted(&tree, &home, look)).await?;

@@ -5,18 +5,23 @@
 
 mod actor;
 mod after;
+mod ahead;
 mod attach;
 mod beside;
 mod bounds;
 mod config;
+mod contents;
+mod edit;
 mod follow;
 mod host;
 mod launch;
+mod look;
 mod manager;
 mod once;
 mod pending;
 mod profiles;
 mod programs;
+mod provide;
 mod replay;
 mod running;
 mod shared;
@@ -25,6 +30,7 @@ mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
+pub use edit::{Change, Changed, Condition, Given};
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;
@@ -44,6 +50,8 @@ enum Command {
     Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
+    /// Change files of the workspace.
+    Edit { change: Change, by: Principal, request: Option<Request>, reply: Reply<Changed> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager};
+use super::{Accepted, Changed, Created, Manager};
 use crate::{
     domain::{Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn},
     log::unavailable,
@@ -135,6 +135,31 @@ impl From<Accepted> for FirstAnswer {
     fn from(accepted: Accepted) -> Self {
         let Accepted { turn, sequence } = accepted;
         Self::Accepted { turn: Box::new(turn), sequence }
+    }
+}
+
+impl From<Changed> for FirstAnswer {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Written(file) => Self::FileWritten { file: Box::new(file) },
+            Changed::Unpacked(file_count) => Self::Unpacked { file_count },
+            Changed::Deleted => Self::FileDeleted,
+        }
+    }
+}
+
+impl Recall for Changed {
+    fn recall(answer: FirstAnswer) -> Option<Self> {
+        match answer {
+            FirstAnswer::FileWritten { file } => Some(Self::Written(*file)),
+            FirstAnswer::Unpacked { file_count } => Some(Self::Unpacked(file_count)),
+            FirstAnswer::FileDeleted => Some(Self::Deleted),
+            FirstAnswer::Created { .. }
+            | FirstAnswer::Accepted { .. }
+            | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Deleted
+            | FirstAnswer::Profile { .. } => None,
+        }
     }
 }
 

@@ -145,6 +145,11 @@ impl Pending {
         }
     }
 
+    /// Contents that were put ahead, and that an event of this batch names.
+    pub(super) fn name(&mut self, names: Vec<String>) {
+        self.beside.name(names);
+    }
+
     /// Records a line for people who look after the runtime.
     pub(super) fn log(&mut self, level: LogLevel, message: String) {
         self.record_session(None, Kind::Log { level, message: bounds::clip_text(message) });

@@ -1,19 +1,19 @@
 //! Makes the sandbox of a session ready for what is to happen in it: the one it has, its first, which begins as the caller
 //! asked for, or the next one, which is brought back from the newest checkpoint.
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
-use futures::StreamExt as _;
+use bytes::Bytes;
 
-use super::{Config, contents::Named, launch, shared::Shared};
+use super::{Config, contents::Named, edit::Given, launch, shared::Shared};
 use crate::{
-    domain::{Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey, WorkspaceSource},
-    log::unavailable,
-    sandbox::{
-        self, Epoch, Sandbox,
-        files::{Content, Contents as _, Files, Root, Source},
+    domain::{
+        Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey,
+        WorkspaceSource,
     },
-    workspace::{ArchiveLimits, Cloning, Copying, GitSource, Manifest, Scope},
+    log::unavailable,
+    sandbox::{self, Content, Epoch, Files, Root, Sandbox, Source},
+    workspace::{ArchiveLimits, Cloning, GitSource, Ignore, Manifest, Scope},
 };
 
 /// A sandbox that is ready.
@@ -103,7 +103,7 @@ async fn fill(
     session: &Session,
     sandbox: &Arc<dyn Sandbox>,
 ) -> Result<Filled, Failure> {
-    let named = Named { store: Arc::clone(shared.log.store()), key: key.clone() };
+    let named = Named { log: shared.log.clone(), key: key.clone() };
     let failed = |error: sandbox::Error| launch::failure(&shared.config, sandbox.id(), &error);
     let files = sandbox.files();
     let Some(checkpoint) = newest(shared, key).await? else {
@@ -126,38 +126,39 @@ async fn fill(
 /// What the session was created with: the source first, then the single files over it.
 async fn seed(config: &Config, named: &Named, session: &Session, files: &dyn Files) -> Result<(), sandbox::Error> {
     // What an attempt that was cut short left.
-    files.restore(Root::Workspace, Scope::everything(), Vec::new(), Arc::new(named.clone())).await?;
+    let all = Scope { ignore: Ignore::Nothing, ..Scope::kept() };
+    files.restore(Root::Workspace, all, Vec::new(), Arc::new(named.clone())).await?;
     match &session.workspace {
         None => {}
-        Some(WorkspaceSource::Git { url, reference, depth }) => {
-            let source = GitSource { url: url.clone(), reference: reference.clone(), depth: u32::try_from(*depth).unwrap_or(0) };
-            files.seed(Source::Git(source, Cloning::default())).await?;
-        }
+        Some(WorkspaceSource::Git { url, reference, depth }) => files.seed(repository(url, reference, *depth)).await?,
         Some(WorkspaceSource::Directory { path }) => {
-            let copying = Copying { roots: config.workspace_roots.clone(), ..Copying::default() };
-            files.seed(Source::Directory(path.into(), copying)).await?;
+            files.seed(Source::Directory(path.into(), config.copying.clone())).await?;
         }
         Some(WorkspaceSource::Archive { format, sha256 }) => {
-            let archive = spool(named, sha256).await?;
-            files.unpack(*format, archive, "", ArchiveLimits::default()).await?;
+            let archive = Given::Memory(given(named, sha256).await?);
+            files.unpack(*format, archive.file()?, "", ArchiveLimits::default()).await?;
         }
     }
     for SeedFile { path, sha256, size, mode } in &session.seed_files {
-        let content = Content::File(spool(named, sha256).await?);
+        let content = Content::Bytes(given(named, sha256).await?);
         files.write(Root::Workspace, path, *mode, content, u64::try_from(*size).unwrap_or(0)).await?;
     }
     Ok(())
 }
 
-/// Stored bytes as an anonymous file. They are small: a call brought them.
-async fn spool(named: &Named, sha256: &str) -> Result<std::fs::File, sandbox::Error> {
-    use std::io::Seek as _;
-    let failed = |error: std::io::Error| sandbox::Error::Unavailable(format!("no room for {sha256}: {error}"));
-    let mut file = tempfile::tempfile().map_err(failed)?;
-    let mut bytes = named.open(sha256).await?;
-    while let Some(piece) = bytes.next().await {
-        file.write_all(&piece?).map_err(failed)?;
+fn repository(url: &str, reference: &str, depth: i32) -> Source {
+    let mut cloning = Cloning::default();
+    // Taken only where it does not leave the machine.
+    if url.starts_with("http://") {
+        cloning.protocols = vec!["http".to_owned()];
     }
-    file.rewind().map_err(failed)?;
-    Ok(file)
+    let depth = u32::try_from(depth).unwrap_or(0);
+    Source::Git(GitSource { url: url.to_owned(), reference: reference.to_owned(), depth }, cloning)
+}
+
+/// What the call that created the session brought.
+async fn given(named: &Named, sha256: &str) -> Result<Bytes, sandbox::Error> {
+    let lost = |why: String| sandbox::Error::Unavailable(format!("what the session was created with is gone: {why}"));
+    let bytes = named.all(sha256).await.map_err(|error| lost(error.to_string()))?;
+    bytes.map(Bytes::from).ok_or_else(|| lost(format!("nothing has the hash {sha256}")))
 }

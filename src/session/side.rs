@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use super::{
     attach::Found,
     launch::Prepared,
+    provide::NotProvided,
     running::{Happened, Running, maybe},
     turn::Prompt,
 };
@@ -19,8 +20,8 @@ pub(super) enum Side {
     Off,
     /// What an earlier owner left is looked for.
     Finding(BoxFuture<'static, Found>),
-    /// The sandbox is being made.
-    Preparing(BoxFuture<'static, Result<Prepared, Failure>>, Prompt),
+    /// The sandbox is being made ready; with a message, for an agent that is given it.
+    Preparing(BoxFuture<'static, Result<Prepared, NotProvided>>, Option<Prompt>),
     /// The program is being recorded, then started; input waits for it.
     Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
     /// The program runs.
@@ -30,7 +31,7 @@ pub(super) enum Side {
 /// What the agent's side comes up with.
 pub(super) enum SideTurn {
     Found(Found),
-    Prepared(Result<Prepared, Failure>, Prompt),
+    Prepared(Result<Prepared, NotProvided>, Option<Prompt>),
     Started(Result<Running, Failure>, Vec<StdinRow>),
     Happened(Happened),
 }

@@ -24,7 +24,7 @@ mod staging;
 mod stamp;
 mod tree;
 
-pub use archive::{ArchiveFormat, ArchiveLimits, unpack};
+pub use archive::{ArchiveLimits, unpack};
 pub use changes::{batches, changes};
 pub use copy::{Copying, copy_directory};
 pub use error::Error;

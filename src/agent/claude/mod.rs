@@ -75,6 +75,9 @@ const PASS_ENV: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
+/// Where the CLI keeps its transcripts, which `--resume` reads.
+pub(super) const KEPT_HOME: &[&str] = &[".claude/projects"];
+
 /// How to start the CLI: a new session of its own, or the one its last process left.
 pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     let mut state = match &setup.memory {

@@ -21,11 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{layout::Layout, place::blocking};
 use crate::{
-    domain::{FileType, WorkspaceFile},
+    domain::{ArchiveFormat, FileType, WorkspaceFile},
     sandbox::{Content, Contents, Error, Files, Reading, Root, Source},
     workspace::{
-        self, ArchiveFormat, ArchiveLimits, Entry, Folder, Hints, Restored, Scope, Tree, clone, copy_directory,
-        restore, scan, unpack,
+        self, ArchiveLimits, Entry, Folder, Hints, Restored, Scope, Tree, clone, copy_directory, restore, scan, unpack,
     },
 };
 

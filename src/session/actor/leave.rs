@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Actor, Leaving};
+use super::{Actor, Leaving, files::Step};
 use crate::{
     agent,
     domain::{Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxStatus, SessionStatus, TurnStatus, Usage},
@@ -20,11 +20,17 @@ use crate::{
 };
 
 impl Actor {
-    /// The program ended: what it left open ends with it.
+    /// The program ended: the files are looked at once more, then what it left open ends with it.
     pub(super) fn ended(&mut self, exit: Exit) {
-        if self.read_the_rest().is_none() {
-            return;
+        self.read_the_rest();
+        if matches!(self.side, Side::On(_)) {
+            self.hold(Step::Exit(exit));
         }
+    }
+
+    /// All that a program that ended changed is told.
+    pub(super) fn exited(&mut self, exit: Exit) {
+        self.off();
         let agent = self.pending.state().session.agent;
         let (said, code) = match exit {
             Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
@@ -51,21 +57,24 @@ impl Actor {
 
     /// The program can no longer be driven: nobody can know what it does or did.
     pub(super) fn fell(&mut self, error: &sandbox::Error) {
-        if let Some(sandbox) = self.read_the_rest() {
-            self.lose(Lost::of(error, Some(sandbox)));
+        self.read_the_rest();
+        // There is nothing to look at any more.
+        self.release();
+        if matches!(self.side, Side::On(_)) {
+            self.files.forget();
+            self.lose(Lost::of(error, None));
         }
     }
 
-    /// Reads what is left of a program's output, and takes it away from the loop. `None`: another one is started in its
-    /// place.
-    fn read_the_rest(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
+    /// Reads what is left of a program's output.
+    fn read_the_rest(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
-        let Side::On(mut running) = std::mem::replace(&mut self.side, Side::Off) else { return None };
-        running.finish(&mut actions);
-        self.mark.iter_mut().for_each(|mark| running.note(mark));
-        let again = self.act(&mut actions);
+        if let Side::On(running) = &mut self.side {
+            running.finish(&mut actions);
+            self.mark.iter_mut().for_each(|mark| running.note(mark));
+        }
+        self.act(&mut actions);
         self.actions = actions;
-        (!again).then_some(running.sandbox)
     }
 
     /// Nobody can go on with what ran: the turn is lost, and what can still be reached is ended.
@@ -171,12 +180,13 @@ impl Actor {
     fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.idle_since = Instant::now();
         self.given = None;
+        self.files.unfollow();
         self.after.retain(|after| match after {
-            After::Prepare(_) | After::Start(_) | After::Write(_) => false,
+            After::Prepare(_) | After::Start(..) | After::Write(_) => false,
             After::Reply(_) | After::Halt(_) | After::Leave => true,
         });
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(_) | After::Write(_)));
+            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(..) | After::Write(_)));
         }
         match std::mem::replace(&mut self.side, Side::Off) {
             Side::Off | Side::Finding(_) | Side::Preparing(..) => None,
@@ -200,9 +210,20 @@ impl Actor {
 
     pub(super) fn sandbox_gone(&mut self, message: &str) {
         let held = self.pending.state().session.sandbox.as_ref();
-        if held.is_some_and(|sandbox| sandbox.status != SandboxStatus::Terminated) {
-            let sandbox = self.sandbox(SandboxStatus::Terminated, message);
-            self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+        match held.map(|sandbox| sandbox.status) {
+            None | Some(SandboxStatus::Terminated) => {}
+            // It was never ready, so what is there of it is not whole: the next one is made from the beginning.
+            Some(SandboxStatus::Starting) => {
+                let sandbox = self.sandbox(SandboxStatus::Terminated, message);
+                let destroy = sandbox.sandbox_id.clone();
+                let sandbox = Sandbox { sandbox_id: None, ..sandbox };
+                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+                self.after.push(After::Halt(Halt { sandbox: None, destroy, reply: None }));
+            }
+            Some(SandboxStatus::Ready | SandboxStatus::Unhealthy) => {
+                let sandbox = self.sandbox(SandboxStatus::Terminated, message);
+                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+            }
         }
     }
 }

@@ -18,8 +18,12 @@ use crate::{
 impl Actor {
     /// Submits what waits, if it may not wait longer: only text does, and only after other text went out just now.
     pub(super) fn submit_if_due(&mut self) {
-        let waits = !self.pending.is_empty() || !self.stdin.is_empty() || !self.after.is_empty();
-        if self.in_flight.is_some() || !waits {
+        let waits = !self.pending.is_empty()
+            || !self.stdin.is_empty()
+            || !self.after.is_empty()
+            || !self.calls.is_empty()
+            || self.checkpoint.is_some();
+        if self.in_flight.is_some() || self.files.is_holding() || !waits {
             return;
         }
         let pause_over = self.last_submit.is_none_or(|at| at.elapsed() >= self.window());
@@ -46,6 +50,7 @@ impl Actor {
             stdin: std::mem::take(&mut self.stdin),
             calls: std::mem::take(&mut self.calls),
             beside: drained.beside,
+            checkpoint: self.checkpoint.take(),
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };
@@ -81,9 +86,9 @@ impl Actor {
             match after {
                 After::Reply(answer) => answer(Ok(())),
                 After::Prepare(prompt) => self.prepare(prompt),
-                After::Start(prepared) => {
+                After::Start(sandbox, program) => {
                     if let Side::Starting(starting, _, _) = &mut self.side {
-                        *starting = Some(Box::pin(prepared.start(self.shared.config.clone(), self.epoch)));
+                        *starting = Some(Box::pin(program.start(sandbox, self.shared.config.clone(), self.epoch)));
                     }
                 }
                 After::Write(row) => {

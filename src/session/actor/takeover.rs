@@ -62,7 +62,7 @@ impl Actor {
                     running.write(row);
                 }
                 self.given = given;
-                self.side = Side::On(running);
+                self.on(running);
             }
             Found::Message(prompt) => {
                 tracing::info!(key = %self.key, "a message that no agent was given is given to one");
@@ -81,7 +81,7 @@ impl Actor {
                 After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
                     answer(Err(crate::log::failure(error.clone(), &self.key)));
                 }
-                After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
+                After::Halt(_) | After::Prepare(_) | After::Start(..) | After::Write(_) | After::Leave => {}
             }
         }
         if let Side::Starting(Some(starting), ..) = std::mem::replace(&mut self.side, Side::Off) {

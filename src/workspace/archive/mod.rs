@@ -10,17 +10,7 @@ use std::fs::File;
 
 use self::gather::Gathered;
 use super::{Error, Folder, path};
-
-/// How an archive is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveFormat {
-    /// tar, not compressed.
-    Tar,
-    /// tar with gzip.
-    TarGz,
-    /// zip, stored or deflated.
-    Zip,
-}
+use crate::domain::ArchiveFormat;
 
 /// How much an archive may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
