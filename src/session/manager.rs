@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
 use super::{
-    Command, Config, Ending, NewSession, Reply,
+    Change, Changed, Command, Config, Ending, NewSession, Reply,
     host::{Begin, host},
     launch,
     once::{self, Recall},
@@ -256,6 +256,23 @@ impl Manager {
         request: Option<Request>,
     ) -> Result<SessionView, Failure> {
         self.call_once(caller, id, request, |by, request, reply| Command::Stop { by, request, reply }).await
+    }
+
+    /// Changes files of a session's workspace; its sandbox is made ready for that, and no agent is started.
+    ///
+    /// # Errors
+    /// [`Reason::WorkspacePath`], [`Reason::FileNotFound`], [`Reason::EtagMismatch`], [`Reason::MessageTooLarge`],
+    /// [`Reason::InvalidField`], [`Reason::SandboxFailed`], [`Reason::SessionNotFound`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
+    pub async fn change_files(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        change: Change,
+        request: Option<Request>,
+    ) -> Result<Changed, Failure> {
+        let command = move |by, request, reply| Command::Edit { change: change.clone(), by, request, reply };
+        self.call_once(caller, id, request, command).await
     }
 
     /// Stops a session and deletes it.

@@ -2,15 +2,16 @@
 
 use std::{
     io::{self, BufWriter, Write},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     inbox::Inbox,
-    step::{self, Count, Speech, Step, Tool, Usage},
+    step::{self, Count, Run, Speech, Step, Tool, Usage},
 };
 use crate::dev::number::Numbers;
 
@@ -151,6 +152,7 @@ impl<'a, 'o> Turn<'a, 'o> {
             Step::Think(speech) => self.speak("thinking", speech)?,
             Step::Count(count) => self.count(count)?,
             Step::Tool(tool) => self.tool(tool)?,
+            Step::Run(run) => self.run(run)?,
             Step::Pause(time) => self.wait_until(Instant::now() + *time)?,
             Step::Used(used) => {
                 self.usage.add(used.usage);
@@ -274,6 +276,32 @@ impl<'a, 'o> Turn<'a, 'o> {
             is_error: tool.is_error,
             duration_ms: tool.duration_ms,
             exit_code: tool.exit_code,
+        })?;
+        Ok(())
+    }
+
+    /// The one thing that is really done.
+    fn run(&mut self, run: &Run) -> Result<(), Cut> {
+        let call = self.next_block();
+        self.line(&Line::Tool { id: &call, name: "Bash", input: &json!({"command": run.command}) })?;
+        self.out.flush()?;
+        let began = Instant::now();
+        let done = Command::new("/bin/sh").args(["-c", &run.command]).stdin(Stdio::null()).output();
+        let (output, exit_code) = match done {
+            Ok(done) => {
+                let both = [done.stdout, done.stderr].concat();
+                (String::from_utf8_lossy(&both).into_owned(), done.status.code())
+            }
+            Err(error) => (format!("there is no shell: {error}"), None),
+        };
+        let id = self.next_block();
+        self.line(&Line::ToolResult {
+            id: &id,
+            tool: &call,
+            output: &Value::String(output),
+            is_error: exit_code != Some(0),
+            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            exit_code,
         })?;
         Ok(())
     }

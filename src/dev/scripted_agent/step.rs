@@ -15,6 +15,7 @@ pub(super) enum Step {
     Think(Speech),
     Count(Count),
     Tool(Tool),
+    Run(Run),
     Pause(Duration),
     Used(Used),
     Fail(Fail),
@@ -73,6 +74,13 @@ pub(super) struct Tool {
     #[serde(default)]
     pub(super) duration_ms: u64,
     pub(super) exit_code: Option<i32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    #[serde(rename = "run")]
+    pub(super) command: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,11 +160,12 @@ impl Step {
             repeat: u64,
             steps: Vec<Value>,
         }
-        const NAMES: [&str; 13] = [
+        const NAMES: [&str; 14] = [
             "say",
             "think",
             "count",
             "tool",
+            "run",
             "pause_ms",
             "usage",
             "error",
@@ -176,6 +185,7 @@ impl Step {
             "think" => Self::Think(read(value)?),
             "count" => Self::Count(read(value)?),
             "tool" => Self::Tool(read(value)?),
+            "run" => Self::Run(read(value)?),
             "pause_ms" => Self::Pause(Duration::from_millis(read::<Pause>(value)?.pause_ms)),
             "usage" => Self::Used(read(value)?),
             "error" => Self::Fail(read(value)?),
