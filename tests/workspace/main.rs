@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/claude.rs"]
+mod cli;
 mod disk;
 mod restored;
 mod told;
