@@ -19,10 +19,11 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::{layout::Layout, place::blocking};
+use super::place::blocking;
 use crate::{
     domain::{ArchiveFormat, FileType, WorkspaceFile},
     sandbox::{Content, Contents, Error, Files, Reading, Root, Source},
+    supervisor::folder,
     workspace::{
         self, ArchiveLimits, Entry, Folder, Hints, Restored, Scope, Tree, clone, copy_directory, restore, scan, unpack,
     },
@@ -42,8 +43,8 @@ pub(super) struct LocalFiles {
 }
 
 impl LocalFiles {
-    pub(super) fn new(layout: &Layout, tracker: TaskTracker) -> Self {
-        Self { workspace: layout.workspace(), home: layout.home(), staging: layout.base().join("staging"), tracker }
+    pub(super) fn new(folder: &folder::Folder, tracker: TaskTracker) -> Self {
+        Self { workspace: folder.workspace(), home: folder.home(), staging: folder.base().join("staging"), tracker }
     }
 
     /// Does something with one of the folders.
