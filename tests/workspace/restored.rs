@@ -25,7 +25,7 @@ use crate::{
 
 /// A repository with history, a branch, a change that is staged, one that is not, and everything a tree can hold.
 const REPOSITORY: &str = "set -e; git init -q -b main; git config user.email a@example.org; git config user.name A; \
-    printf 'first\\n' >a.txt; mkdir -p src/deep; printf '\\000\\001' >src/deep/b.bin; git add -A; git commit -qm one; \
+    printf 'first\\n' >a.txt; echo node_modules >.gitignore; mkdir -p src/deep; printf '\\000\\001' >src/deep/b.bin; git add -A; git commit -qm one; \
     git checkout -qb topic; printf 'second\\n' >>a.txt; git commit -qam two; printf 'staged\\n' >c.txt; git add c.txt; \
     printf 'loose\\n' >>a.txt; ln -s src/deep/b.bin link; ln -s /nowhere dangling; printf '#!/bin/sh\\n' >run.sh; \
     chmod 755 run.sh; printf 'key\\n' >private; chmod 600 private; mkdir empty; mkdir -p node_modules/x; \
@@ -89,6 +89,14 @@ fn printed(played: &Played) -> &str {
     }
 }
 
+/// The last event that goes with a turn's end: what the session is after it.
+fn settled(played: &Played) -> i64 {
+    let end = played.events.iter().rposition(|event| ended(event, &played.turn.turn_id)).expect("its end");
+    let status = played.events.get(end + 1).expect("what follows");
+    assert!(matches!(status.kind, Some(Kind::StatusChanged(_))), "{status:?}");
+    status.sequence
+}
+
 async fn workspace(server: &Server, sessions: &mut crate::support::Sessions, id: &str) -> PathBuf {
     disk::sandbox(server, &get(sessions, id).await).join("workspace")
 }
@@ -102,7 +110,7 @@ async fn a_repository_comes_back_when_the_sandbox_is_destroyed_between_turns() {
     assert_eq!(made.turn.status(), TurnStatus::Completed, "{:?}", made.turn.error);
     let first = disk::sandbox(&server, &get(&mut sessions, &id).await);
     let was = (repository(&first.join("workspace")), disk::things(&first.join("workspace"), true));
-    let turn_end = made.events.iter().rfind(|event| ended(event, &made.turn.turn_id)).expect("its end").sequence;
+    let turn_end = settled(&made);
 
     destroy(&first);
     let after = play(&mut sessions, &id, &shell("cat a.txt; git log --oneline | wc -l")).await;
@@ -130,7 +138,7 @@ async fn a_turn_whose_sandbox_is_destroyed_is_lost_and_its_files_go_back() {
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
     let first = play(&mut sessions, &id, &shell("echo kept >kept.txt")).await;
-    let checkpoint = first.events.iter().rfind(|event| ended(event, &first.turn.turn_id)).expect("its end").sequence;
+    let checkpoint = settled(&first);
     let folder = disk::sandbox(&server, &get(&mut sessions, &id).await);
 
     let text = json!([{"run": "echo lost >lost.txt; echo changed >kept.txt"}, {"count": 100_000, "pace_ms": 5}]);
