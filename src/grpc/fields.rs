@@ -31,8 +31,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
     "SessionService/ExportTranscript",
-    "WorkspaceService/ListFiles",
-    "WorkspaceService/ReadFile",
     "WorkspaceService/WriteFile",
     "WorkspaceService/UploadFile",
     "WorkspaceService/DeleteFile",
@@ -56,9 +54,9 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("labels", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("metadata", Effective("tests/validate.rs::metadata_keeps_its_values")),
             ("sandbox", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("workspace_source", Refused),
-            ("workspace_files", Refused),
-            ("start_sandbox", Refused),
+            ("workspace_source", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("workspace_files", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("start_sandbox", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
             ("initial_message", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
@@ -79,6 +77,37 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("min_isolation", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("strict", Refused),
             ("modal", Refused),
+        ],
+    ),
+    (
+        "WorkspaceSource",
+        &[
+            ("git", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("directory", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("archive", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "GitSource",
+        &[
+            ("url", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("ref", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("depth", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "ArchiveSource",
+        &[
+            ("format", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("data", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "FileContent",
+        &[
+            ("path", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("content", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("mode", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
         ],
     ),
     ("UserMessage", &[("parts", Effective("tests/validate.rs::a_full_creation_is_taken")), ("created_by", Refused)]),
@@ -187,6 +216,24 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("session_id", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
             ("sha256", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
             ("offset", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+        ],
+    ),
+    (
+        "ListFilesRequest",
+        &[
+            ("session_id", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("prefix", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("page_size", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("page_token", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+        ],
+    ),
+    (
+        "ReadFileRequest",
+        &[
+            ("session_id", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("path", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("offset", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("limit", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
         ],
     ),
     (

@@ -109,6 +109,10 @@ impl Manager {
 
     async fn create_now(&self, caller: &Caller, mut new: NewSession) -> Result<Created, Failure> {
         self.open()?;
+        if new.workspace.is_some() || !new.seed_files.is_empty() || new.start_sandbox {
+            let message = "workspace_source, workspace_files and start_sandbox are not built in this version";
+            return Err(Failure::new(Reason::NotImplemented, message).with("method", "SessionService/CreateSession"));
+        }
         let config = &self.shared.config;
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;

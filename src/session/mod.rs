@@ -8,6 +8,8 @@ mod after;
 mod beside;
 mod bounds;
 mod config;
+mod content;
+mod files;
 mod follow;
 mod launch;
 mod manager;
@@ -23,6 +25,8 @@ mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, NewSession};
+pub use content::{Content, ContentBytes, Incoming};
+pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;

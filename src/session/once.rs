@@ -14,9 +14,11 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager};
+use super::{Accepted, Created, Manager, Unpacked};
 use crate::{
-    domain::{Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn},
+    domain::{
+        Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn, WorkspaceFile,
+    },
     log::unavailable,
     store::{self, SessionView},
 };
@@ -157,4 +159,6 @@ recall! {
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
+    WorkspaceFile: FirstAnswer::File { file } => *file;
+    Unpacked: FirstAnswer::Unpacked { files } => Unpacked { files };
 }
