@@ -17,6 +17,8 @@ use serde_json::json;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;
+#[path = "validate/workspace.rs"]
+mod workspace;
 
 fn fields(failure: &Failure) -> Vec<&str> {
     failure.violations.iter().map(|violation| violation.field.as_str()).collect()

@@ -14,6 +14,7 @@ mod age;
 mod agents;
 mod connect;
 mod error;
+mod files;
 pub mod install;
 mod output;
 mod profiles;
@@ -54,6 +55,9 @@ enum Command {
     /// Create, list, show, stop and delete sessions.
     #[command(subcommand, visible_alias = "session")]
     Sessions(sessions::Command),
+    /// List, read, write and delete the files of a session's workspace.
+    #[command(subcommand, visible_alias = "file")]
+    Files(files::Command),
     /// List, show and create profiles.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
@@ -108,6 +112,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::ScriptedAgent | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
+        Command::Files(command) => files::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

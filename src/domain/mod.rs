@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod fold;
 mod ids;
+mod path;
 mod permission;
 mod principal;
 mod profile;
@@ -33,6 +34,7 @@ pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
+pub use path::{PathRule, WorkspacePath};
 pub use permission::{
     InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
     PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,

@@ -48,20 +48,18 @@ pub enum FirstAnswer {
         #[serde(default = "from_the_first")]
         oldest_sequence: i64,
     },
-    /// A session was deleted.
+    /// A session, or a file, was deleted.
     Deleted,
     /// A file was written.
-    FileWritten {
+    File {
         /// As it was then.
         file: Box<WorkspaceFile>,
     },
     /// An archive was unpacked.
     Unpacked {
-        /// So many files came out of it.
-        file_count: i32,
+        /// Files written.
+        files: i32,
     },
-    /// A file was deleted.
-    FileDeleted,
     /// A profile was stored.
     Profile {
         /// As it was then.

@@ -204,6 +204,7 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
             max_entries: COPY_ENTRIES,
             max_bytes: COPY_BYTES,
         },
+        spool: config.data.clone(),
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

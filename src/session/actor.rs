@@ -163,7 +163,7 @@ impl Actor {
     pub(super) async fn run(mut self, begin: Begin, stdin: Vec<StdinRow>) -> Ended {
         match begin {
             Begin::Accepted(prompt) => self.prepare(Some(prompt)),
-            Begin::Opened => self.open_house(),
+            Begin::Opened => self.prepare(None),
             Begin::Asked | Begin::Left => self.take_over(stdin, false),
             Begin::InDoubt => self.take_over(stdin, true),
             Begin::GiveUp(error) => self.give_up(&error),

@@ -94,7 +94,7 @@ impl Eyes {
                 return Ok(Read::Moved);
             }
         }
-        if hex(Sha256::digest(&data)) != hash {
+        if format!("{:x}", Sha256::digest(&data)) != hash {
             return Ok(Read::Moved);
         }
         Ok(Read::Whole(vec![BlobPiece { sha256: hash.to_owned(), size, offset: 0, data }]))
@@ -122,7 +122,7 @@ impl Eyes {
                 self.put(&std::mem::take(&mut waiting)).await?;
             }
         }
-        if offset + data.len() as u64 != size || hex(digest.finalize()) != hash {
+        if offset + data.len() as u64 != size || format!("{:x}", digest.finalize()) != hash {
             return Ok(false);
         }
         waiting.push(BlobPiece { sha256: hash.to_owned(), size, offset, data });
@@ -147,14 +147,4 @@ impl Eyes {
             Err(error) => Err(self.failure(&error)),
         }
     }
-}
-
-/// As hashes are written.
-pub(super) fn hex(hash: impl AsRef<[u8]>) -> String {
-    use std::fmt::Write as _;
-    hash.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

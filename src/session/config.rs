@@ -1,6 +1,6 @@
 //! What a manager is made of, and what a session is made from.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     domain::{
@@ -30,6 +30,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Which folders of this machine workspaces may start from a copy of.
     pub copying: Copying,
+    /// Folder for what calls bring, while it comes in.
+    pub spool: PathBuf,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
 }

@@ -11,12 +11,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    ahead::{Wanted, hex},
-    contents::Named,
-    launch,
-    shared::Shared,
-};
+use super::{ahead::Wanted, contents::Named, launch, shared::Shared};
 use crate::{
     agent,
     domain::{Agent, Failure, FileChange, FileChangeKind, FileChangeOrigin, FileType, SandboxId, SessionKey},
@@ -207,7 +202,7 @@ impl Eyes {
     /// Keeps the list of all that is kept, and returns its hash.
     async fn put_manifest(&self, manifest: &Manifest) -> Result<String, Failure> {
         let bytes = manifest.encode();
-        let (sha256, size) = (hex(Sha256::digest(&bytes)), bytes.len() as u64);
+        let (sha256, size) = (format!("{:x}", Sha256::digest(&bytes)), bytes.len() as u64);
         let pieces: Vec<BlobPiece> = bytes
             .chunks(Piece::BYTES)
             .enumerate()

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
@@ -13,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
 use super::{
-    Change, Changed, Command, Config, Ending, NewSession, Reply,
+    Command, Config, Ending, NewSession, Reply,
+    edit::{Change, Changed},
     host::{Begin, host},
     launch,
     once::{self, Recall},
@@ -25,10 +27,11 @@ use crate::{
     domain::{
         Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
         Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-        Usage,
+        Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
     store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
+    workspace,
 };
 
 /// Commands that wait for one actor.
@@ -125,9 +128,14 @@ impl Manager {
         self.open()?;
         let config = &self.shared.config;
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
+        if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
+            workspace::allowed(Path::new(path), &config.copying)
+                .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
+        }
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
         let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
+        let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
@@ -136,7 +144,7 @@ impl Manager {
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
         let accepted = message.map(|parts| pending.accept(parts, by)).transpose()?;
-        if accepted.is_some() {
+        if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
         }
@@ -148,9 +156,9 @@ impl Manager {
         let (sender, commands) = mpsc::channel(QUEUE);
         self.slots().insert(key.clone(), sender);
         let stored = self.store(&key, &session, &mut pending, seeds, call).await;
-        if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
-            let accepted = Begin::Accepted(prompt.clone());
-            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, accepted));
+        if stored.is_ok() && opened {
+            let begin = accepted.map_or(Begin::Opened, |(_, prompt)| Begin::Accepted(prompt));
+            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, begin));
         } else {
             // Whoever found the session meanwhile asks again, and finds no slot.
             self.slots().remove(&key);
@@ -264,7 +272,7 @@ impl Manager {
     /// [`Reason::WorkspacePath`], [`Reason::FileNotFound`], [`Reason::EtagMismatch`], [`Reason::MessageTooLarge`],
     /// [`Reason::InvalidField`], [`Reason::SandboxFailed`], [`Reason::SessionNotFound`], [`Reason::RequestIdReused`],
     /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
-    pub async fn change_files(
+    pub(super) async fn change(
         &self,
         caller: &Caller,
         id: &SessionId,

@@ -10,8 +10,10 @@ mod attach;
 mod beside;
 mod bounds;
 mod config;
+mod content;
 mod contents;
 mod edit;
+mod files;
 mod follow;
 mod host;
 mod launch;
@@ -30,7 +32,8 @@ mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
-pub use edit::{Change, Changed, Condition, Given};
+pub use content::{Content, ContentBytes, Incoming};
+pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;
@@ -51,7 +54,7 @@ enum Command {
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.
-    Edit { change: Change, by: Principal, request: Option<Request>, reply: Reply<Changed> },
+    Edit { change: edit::Change, by: Principal, request: Option<Request>, reply: Reply<edit::Changed> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }

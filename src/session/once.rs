@@ -14,9 +14,11 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Changed, Created, Manager};
+use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
 use crate::{
-    domain::{Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn},
+    domain::{
+        Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn, WorkspaceFile,
+    },
     log::unavailable,
     store::{self, SessionView},
 };
@@ -141,9 +143,9 @@ impl From<Accepted> for FirstAnswer {
 impl From<Changed> for FirstAnswer {
     fn from(changed: Changed) -> Self {
         match changed {
-            Changed::Written(file) => Self::FileWritten { file: Box::new(file) },
-            Changed::Unpacked(file_count) => Self::Unpacked { file_count },
-            Changed::Deleted => Self::FileDeleted,
+            Changed::Written(file) => Self::File { file: Box::new(file) },
+            Changed::Unpacked(Unpacked { files }) => Self::Unpacked { files },
+            Changed::Deleted => Self::Deleted,
         }
     }
 }
@@ -151,13 +153,12 @@ impl From<Changed> for FirstAnswer {
 impl Recall for Changed {
     fn recall(answer: FirstAnswer) -> Option<Self> {
         match answer {
-            FirstAnswer::FileWritten { file } => Some(Self::Written(*file)),
-            FirstAnswer::Unpacked { file_count } => Some(Self::Unpacked(file_count)),
-            FirstAnswer::FileDeleted => Some(Self::Deleted),
+            FirstAnswer::File { file } => Some(Self::Written(*file)),
+            FirstAnswer::Unpacked { files } => Some(Self::Unpacked(Unpacked { files })),
+            FirstAnswer::Deleted => Some(Self::Deleted),
             FirstAnswer::Created { .. }
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
-            | FirstAnswer::Deleted
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -182,4 +183,6 @@ recall! {
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
+    WorkspaceFile: FirstAnswer::File { file } => *file;
+    Unpacked: FirstAnswer::Unpacked { files } => Unpacked { files };
 }

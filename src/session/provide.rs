@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, contents::Named, edit::Given, launch, shared::Shared};
+use super::{Config, Content, contents::Named, launch, shared::Shared};
 use crate::{
     domain::{
         Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey,
         WorkspaceSource,
     },
     log::unavailable,
-    sandbox::{self, Content, Epoch, Files, Root, Sandbox, Source},
+    sandbox::{self, Epoch, Files, Root, Sandbox, Source},
     workspace::{ArchiveLimits, Cloning, GitSource, Ignore, Manifest, Scope},
 };
 
@@ -135,12 +135,14 @@ async fn seed(config: &Config, named: &Named, session: &Session, files: &dyn Fil
             files.seed(Source::Directory(path.into(), config.copying.clone())).await?;
         }
         Some(WorkspaceSource::Archive { format, sha256 }) => {
-            let archive = Given::Memory(given(named, sha256).await?);
-            files.unpack(*format, archive.file()?, "", ArchiveLimits::default()).await?;
+            let archive = Content::in_memory(given(named, sha256).await?).open();
+            let archive =
+                archive.map_err(|error| sandbox::Error::Unavailable(format!("no room to unpack: {error}")))?;
+            files.unpack(*format, archive, "", ArchiveLimits::default()).await?;
         }
     }
     for SeedFile { path, sha256, size, mode } in &session.seed_files {
-        let content = Content::Bytes(given(named, sha256).await?);
+        let content = sandbox::Content::Bytes(given(named, sha256).await?);
         files.write(Root::Workspace, path, *mode, content, u64::try_from(*size).unwrap_or(0)).await?;
     }
     Ok(())

@@ -56,8 +56,11 @@ pub fn copy_directory(folder: &Folder, from: &Path, copying: &Copying) -> Result
     Ok(copy.files)
 }
 
-/// Where it really lies, if that may be copied.
-fn allowed(from: &Path, copying: &Copying) -> Result<PathBuf, Error> {
+/// Where the directory `from` really lies, if it may be copied.
+///
+/// # Errors
+/// [`Error::Source`], which says why not.
+pub fn allowed(from: &Path, copying: &Copying) -> Result<PathBuf, Error> {
     let refused = |why: &str| Error::Source(format!("{} {why}", from.display()));
     if !from.is_absolute() {
         return Err(refused("is not an absolute path"));

@@ -26,7 +26,7 @@ mod tree;
 
 pub use archive::{ArchiveLimits, unpack};
 pub use changes::{batches, changes};
-pub use copy::{Copying, copy_directory};
+pub use copy::{Copying, allowed, copy_directory};
 pub use error::Error;
 pub use folder::Folder;
 pub use git::{Cloning, GitSource, clone};

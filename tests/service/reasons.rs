@@ -19,7 +19,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::InvalidField => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
         Reason::NotImplemented => By("tests/service/wire.rs::every_method_that_is_not_built_says_so"),
         Reason::MessageTooLarge => By("tests/service/wire.rs::texts_and_requests_over_their_limits_are_refused"),
-        Reason::WorkspacePath => NotYet("WorkspaceService"),
+        Reason::WorkspacePath => By("tests/service/files.rs::what_is_no_file_of_the_workspace_is_refused"),
         Reason::RequestIdReused => By("tests/commands/again.rs::an_id_is_not_taken_for_another_request_or_method"),
         Reason::ExternalIdInUse => {
             By("tests/service/sessions.rs::an_external_id_names_one_session_until_that_is_deleted")
@@ -38,7 +38,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::QuestionNotFound => NotYet("AnswerQuestion"),
         Reason::BlockNotFound => By("tests/service/kept.rs::text_past_what_a_block_shows_can_be_read_whole"),
         Reason::BlobNotFound => By("tests/service/kept.rs::a_picture_that_a_tool_gives_can_be_read_by_its_hash"),
-        Reason::FileNotFound => NotYet("ReadFile"),
+        Reason::FileNotFound => By("tests/service/files.rs::what_is_no_file_of_the_workspace_is_refused"),
         Reason::ProfileNotFound => {
             By("tests/service/profiles.rs::a_profile_or_revision_that_is_not_there_is_not_found")
         }

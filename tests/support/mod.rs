@@ -16,6 +16,7 @@ use agent_runtime::{
     proto::{
         self, SessionEvent, profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
         session_event::Kind, session_service_client::SessionServiceClient,
+        workspace_service_client::WorkspaceServiceClient,
     },
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -64,6 +65,7 @@ enum Data {
 pub struct Bearer(String);
 
 pub type Sessions = SessionServiceClient<InterceptedService<Channel, Bearer>>;
+pub type Workspace = WorkspaceServiceClient<InterceptedService<Channel, Bearer>>;
 pub type Profiles = ProfileServiceClient<InterceptedService<Channel, Bearer>>;
 pub type Runtime = RuntimeServiceClient<InterceptedService<Channel, Bearer>>;
 
@@ -185,6 +187,10 @@ impl Server {
 
     pub async fn sessions(&self) -> Sessions {
         SessionServiceClient::with_interceptor(self.channel().await, Bearer(self.key.clone()))
+    }
+
+    pub async fn workspace(&self) -> Workspace {
+        WorkspaceServiceClient::with_interceptor(self.channel().await, Bearer(self.key.clone()))
     }
 
     pub async fn profiles(&self) -> Profiles {

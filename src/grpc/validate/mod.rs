@@ -7,12 +7,16 @@
 mod blocks;
 mod check;
 mod content;
+mod git;
 mod message;
 mod metadata;
+mod path;
 mod profile;
 mod request;
 mod session;
+mod source;
 mod watch;
+mod workspace;
 
 pub use blocks::{ListBlocks, list_blocks};
 pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
@@ -23,6 +27,10 @@ pub use session::{
     list_sessions, stop_session, watch_sessions,
 };
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
+pub use workspace::{
+    ListFiles, ReadFile, UploadFile, Uploaded, delete_file, list_files, read_file, upload_file, upload_piece,
+    write_file,
+};
 
 use crate::{domain::Failure, proto, session::MAX_INLINE_BLOCK_BYTES};
 
@@ -40,6 +48,18 @@ pub const MAX_NAME: usize = 200;
 pub const MAX_ID: usize = 128;
 /// Description of a profile, in characters.
 pub const MAX_DESCRIPTION: usize = 1000;
+/// A file that comes within a request, in bytes.
+pub const MAX_WRITE_FILE: usize = 1 << 20;
+/// A file or archive that is uploaded, in bytes.
+pub const MAX_UPLOAD: u64 = 1 << 30;
+/// One piece of it, in bytes.
+pub const MAX_UPLOAD_PIECE: usize = 1 << 20;
+/// Files that a session is created with.
+pub const MAX_WORKSPACE_FILES: usize = 100;
+/// All of them together, in bytes.
+pub const MAX_WORKSPACE_FILES_BYTES: usize = 3 << 20;
+/// The archive that a session is created with, in bytes.
+pub const MAX_SOURCE_ARCHIVE: usize = 3 << 20;
 
 /// `GetRuntimeInfo` asks for nothing in particular.
 ///

@@ -208,9 +208,12 @@ impl Actor {
         Sandbox { status, status_message: message.to_owned(), ..held }
     }
 
+    pub(super) fn sandbox_status(&self) -> Option<SandboxStatus> {
+        self.pending.state().session.sandbox.as_ref().map(|sandbox| sandbox.status)
+    }
+
     pub(super) fn sandbox_gone(&mut self, message: &str) {
-        let held = self.pending.state().session.sandbox.as_ref();
-        match held.map(|sandbox| sandbox.status) {
+        match self.sandbox_status() {
             None | Some(SandboxStatus::Terminated) => {}
             // It was never ready, so what is there of it is not whole: the next one is made from the beginning.
             Some(SandboxStatus::Starting) => {

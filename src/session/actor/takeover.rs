@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Actor;
 use crate::{
+    domain::SandboxStatus,
     session::{
         after::{After, Halt},
         attach::{self, Found, Left, Lost},
@@ -25,6 +26,9 @@ impl Actor {
         if runs || in_doubt || self.pending.state().active_turn().is_some() {
             let left = self.left(stdin, in_doubt);
             self.side = Side::Finding(Box::pin(attach::find(Arc::clone(&self.shared), left)));
+        } else if self.sandbox_status() == Some(SandboxStatus::Starting) {
+            // Somebody asked for it, and no server lived long enough to make it.
+            self.prepare(None);
         } else {
             self.sandbox_gone("nothing runs in it any more");
         }

@@ -186,6 +186,8 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
         FirstAnswer::Deleted,
+        FirstAnswer::File { file: Box::new(file()) },
+        FirstAnswer::Unpacked { files: 3 },
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]
 }
