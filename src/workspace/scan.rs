@@ -275,7 +275,10 @@ impl Walk<'_> {
         for found in self.directories.into_iter().skip(1).filter(|found| found.listed) {
             // What can be told of a folder by what it holds is not told of itself, unless it must be put back that way.
             let kept_mode = found.mode != PLAIN_DIRECTORY && self.scope.ignore != Ignore::Hidden;
-            if found.holds == 0 || kept_mode {
+            if (found.holds == 0 || kept_mode) && self.tree.len() >= self.scope.max_entries {
+                self.tree.left_out.add(found.path, Why::TooMany);
+                self.tree.incomplete = true;
+            } else if found.holds == 0 || kept_mode {
                 self.tree.insert(Entry { file: directory(&found.path, found.mode), stamp: found.stamp });
             }
         }
