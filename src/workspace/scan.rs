@@ -163,6 +163,11 @@ impl Walk<'_> {
         let stat = match look(place, name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
+            // Its directory may be listed and not entered.
+            Err(Errno::ACCESS) => {
+                self.tree.left_out.add(path, Why::Unreadable);
+                return Ok(());
+            }
             Err(errno) => return Err(Error::of(&path, errno)),
         };
         let sort = Sort::from_raw_mode(u32::from(stat.stx_mode));

@@ -195,6 +195,8 @@ fn what_leaves_is_refused_by_name() {
         (vec![link("evil", "/etc/passwd")], "\"evil\" is a link to \"/etc/passwd\", which leaves"),
         (vec![link("evil", "..")], "leaves"),
         (vec![link("a/evil", "../../x")], "leaves"),
+        // How far up this leads depends on what `c` is.
+        (vec![link("a/b/evil", "c/../x")], "leaves"),
         (vec![folder("d"), link("d/l", "."), link("evil", "d/l/../../x")], "leaves"),
         (vec![link("d", "."), file("d/x", "x")], "lies in what is no directory"),
         (vec![file("d", "x"), file("d/x", "x")], "lies in what is no directory"),

@@ -153,7 +153,7 @@ fn confined(folder: impl Fn(&Ground) -> Folder, count: usize, seed: u64) {
             1 => folder.delete(&path).is_ok(),
             2 => folder.make_dir(&path, 0o711).is_ok(),
             3 => folder.symlink(&path, TARGETS.choose(&mut random).expect("some")).is_ok(),
-            4 => folder.set_mode(&path, 0o600).is_ok(),
+            4 => folder.set_mode(&path, 0o700).is_ok(),
             5 => folder.entry(&path).is_ok(),
             _ => folder.read(&path).is_ok_and(|mut opened| {
                 let mut text = String::new();

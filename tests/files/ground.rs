@@ -81,6 +81,21 @@ impl Ground {
     }
 }
 
+/// What its owner may not enter is opened up, so that it can be removed.
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let mut waiting = vec![self.dir.path().to_owned()];
+        while let Some(directory) = waiting.pop() {
+            // The owner may always; what is gone is gone.
+            let _ = fs::set_permissions(&directory, fs::Permissions::from_mode(0o700));
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            waiting.extend(
+                entries.filter(|entry| entry.file_type().is_ok_and(|sort| sort.is_dir())).map(|entry| entry.path()),
+            );
+        }
+    }
+}
+
 /// One entry, as the file system says it: permission bits, and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -95,9 +110,10 @@ pub(crate) fn dump(root: &Path) -> BTreeMap<PathBuf, Found> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(&directory).expect("listed") {
+        // What may not be entered or read looks empty, to anybody but root.
+        for entry in fs::read_dir(&directory).into_iter().flatten() {
             let path = entry.expect("an entry").path();
-            let data = fs::symlink_metadata(&path).expect("there");
+            let Ok(data) = fs::symlink_metadata(&path) else { continue };
             let mode = data.permissions().mode() & 0o7777;
             let entry = if data.is_dir() {
                 waiting.push(path.clone());
@@ -105,7 +121,7 @@ pub(crate) fn dump(root: &Path) -> BTreeMap<PathBuf, Found> {
             } else if data.is_symlink() {
                 Found::Link(fs::read_link(&path).expect("a link"))
             } else if data.is_file() {
-                Found::File(mode, fs::read(&path).expect("read"))
+                Found::File(mode, fs::read(&path).unwrap_or_default())
             } else {
                 Found::Other
             };
