@@ -48,11 +48,11 @@ pub fn copy_directory(folder: &Folder, from: &Path, copying: &Copying) -> Result
     while let Some(above) = waiting.pop() {
         copy.directory(&above, &mut waiting, &mut modes)?;
     }
-    // Deepest last when they were met, so closed first.
-    for (path, mode) in modes.iter().rev() {
-        gathered.set_mode(path, *mode)?;
-    }
     bring::bring(folder, &gathered)?;
+    // After they were moved, for which they must be writable; those met last lie deepest and are closed first.
+    for (path, mode) in modes.iter().rev() {
+        folder.set_mode(path, *mode)?;
+    }
     Ok(copy.files)
 }
 

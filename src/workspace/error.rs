@@ -96,6 +96,14 @@ impl Error {
         }
     }
 
+    /// The same of something that was to be moved there.
+    pub(super) fn moving(path: &str, errno: Errno) -> Self {
+        match errno {
+            Errno::XDEV => Self::path(path, "lies on another file system than the folder"),
+            errno => Self::of(path, errno),
+        }
+    }
+
     /// What the machine said.
     pub(super) fn io(doing: impl Into<String>, error: &io::Error) -> Self {
         Self::Io { doing: doing.into(), kind: error.kind(), cause: error.to_string() }

@@ -124,8 +124,13 @@ impl Folder {
         match self.place(path, links) {
             Err(Errno::NOENT) if !path.is_empty() => {
                 let (above, name) = path::split(path);
-                make_directory(&self.place_made(above, links)?, name, PLAIN_DIRECTORY)?;
-                self.place(path, links)
+                let above = self.place_made(above, links)?;
+                make_directory(&above, name, PLAIN_DIRECTORY)?;
+                match openat(&above, name, OFlags::PATH | OFlags::NOFOLLOW | DIRECTORY, Mode::empty()) {
+                    // A link was there, which may lead to a directory or nowhere.
+                    Err(Errno::NOTDIR | Errno::LOOP) => self.place(path, links),
+                    opened => opened,
+                }
             }
             opened => opened,
         }

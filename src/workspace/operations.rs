@@ -106,8 +106,8 @@ impl Folder {
         let (place, name) = self.parent_made(path, links)?;
         staged.move_to(&place, name).map_err(|errno| match errno {
             Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY => is_directory(path, "a file"),
-            Errno::NOENT => Error::Gone(format!("the folder of {path:?} was removed meanwhile")),
-            errno => Error::of(path, errno),
+            Errno::NOENT => Error::path(path, "lies in a folder that was removed meanwhile"),
+            errno => Error::moving(path, errno),
         })?;
         let stat = look(&file, "").map_err(|errno| Error::of(path, errno))?;
         Ok(written_entry(path, &digest, &stat))
@@ -171,7 +171,7 @@ impl Folder {
         let staged = self.staging.spot()?;
         let failed = |errno| match errno {
             Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY => is_directory(path, "a link"),
-            errno => Error::of(path, errno),
+            errno => Error::moving(path, errno),
         };
         symlinkat(target, rustix::fs::CWD, staged.path()).map_err(failed)?;
         let (place, name) = self.parent_made(path, links)?;

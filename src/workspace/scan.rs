@@ -163,6 +163,11 @@ impl Walk<'_> {
         let stat = match look(place, name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
+            // Its directory may be listed and not entered.
+            Err(Errno::ACCESS) => {
+                self.tree.left_out.add(path, Why::Unreadable);
+                return Ok(());
+            }
             Err(errno) => return Err(Error::of(&path, errno)),
         };
         let sort = Sort::from_raw_mode(u32::from(stat.stx_mode));
@@ -275,7 +280,10 @@ impl Walk<'_> {
         for found in self.directories.into_iter().skip(1).filter(|found| found.listed) {
             // What can be told of a folder by what it holds is not told of itself, unless it must be put back that way.
             let kept_mode = found.mode != PLAIN_DIRECTORY && self.scope.ignore != Ignore::Hidden;
-            if found.holds == 0 || kept_mode {
+            if (found.holds == 0 || kept_mode) && self.tree.len() >= self.scope.max_entries {
+                self.tree.left_out.add(found.path, Why::TooMany);
+                self.tree.incomplete = true;
+            } else if found.holds == 0 || kept_mode {
                 self.tree.insert(Entry { file: directory(&found.path, found.mode), stamp: found.stamp });
             }
         }

@@ -84,7 +84,7 @@ fn all<'p>(
                 let aside = match sort_of(&place, name) {
                     Ok(_) => {
                         let spot = folder.staging.spot()?;
-                        spot.take(&place, name).map_err(|errno| Error::of(target, errno))?;
+                        spot.take(&place, name).map_err(|errno| Error::moving(target, errno))?;
                         Some(spot)
                     }
                     Err(_) => None,
@@ -92,7 +92,7 @@ fn all<'p>(
                 let put = rustix::fs::renameat(&from, from_name, &place, name);
                 // Written down even when it failed: what was set aside must come back.
                 steps.push(Step::Put(place, name, aside));
-                put.map_err(|errno| Error::of(target, errno))?;
+                put.map_err(|errno| Error::moving(target, errno))?;
             }
         }
     }
@@ -150,5 +150,56 @@ fn undo(folder: &Folder, step: Step<'_>) {
     };
     if let Err(error) = undone {
         tracing::warn!(%error, "an archive that could not be unpacked left something behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use super::*;
+    use crate::workspace::ArchiveLimits;
+
+    fn texts(root: &Path) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![root.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                if path.is_dir() {
+                    found.insert(name, "a directory".to_owned());
+                    waiting.push(path);
+                } else {
+                    found.insert(name, fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    /// Here the last file of all is lost before it is moved in.
+    #[test]
+    fn a_failure_half_way_is_undone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("there")).unwrap();
+        fs::write(root.join("a"), "kept").unwrap();
+        fs::write(root.join("there/b"), "kept").unwrap();
+        let before = texts(&root);
+        let folder = Folder::open(&root, &dir.path().join("staging")).unwrap();
+        let mut gathered = Gathered::new(&folder, "", ArchiveLimits::default(), 1).unwrap();
+        let gather = |gathered: &mut Gathered<'_>| {
+            for path in ["a", "there/b", "made/for/c", "z"] {
+                gathered.file(path, 0o644, &mut &b"new"[..]).unwrap();
+            }
+        };
+        gather(&mut gathered);
+        gathered.folder().delete("z").unwrap();
+        assert_eq!(enter(&folder, &gathered), Err(Error::NotFound { path: "z".to_owned() }));
+        assert_eq!(texts(&root), before);
+        gather(&mut gathered);
+        assert_eq!(enter(&folder, &gathered), Ok(4));
+        assert_eq!(texts(&root)["a"], "new");
     }
 }
