@@ -6,8 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calls;
 #[path = "../support/claude.rs"]
 mod cli;
 mod disk;
 mod restored;
+mod sources;
 mod told;
