@@ -157,8 +157,8 @@ impl Manager {
         self.slots().insert(key.clone(), sender);
         let stored = self.store(&key, &session, &mut pending, seeds, call).await;
         if stored.is_ok() && opened {
-            let begin = accepted.map_or(Begin::Opened, |(_, prompt)| Begin::Accepted(prompt));
-            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, begin));
+            let why = accepted.map_or(Begin::Opened, |(_, prompt)| Begin::Accepted(prompt));
+            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, why));
         } else {
             // Whoever found the session meanwhile asks again, and finds no slot.
             self.slots().remove(&key);

@@ -19,12 +19,12 @@ async fn client(server: &Server) -> Client {
     Client::connect(target).await.expect("connected")
 }
 
-fn file(path: &str, content: &[u8]) -> Option<FileContent> {
-    Some(FileContent { path: path.into(), content: Bytes::copy_from_slice(content), mode: 0 })
+fn file(path: &str, content: &[u8]) -> FileContent {
+    FileContent { path: path.into(), content: Bytes::copy_from_slice(content), mode: 0 }
 }
 
 fn write(session_id: &str, path: &str, content: &[u8]) -> proto::WriteFileRequest {
-    proto::WriteFileRequest { session_id: session_id.into(), file: file(path, content), ..Default::default() }
+    proto::WriteFileRequest { session_id: session_id.into(), file: Some(file(path, content)), ..Default::default() }
 }
 
 async fn read(client: &Client, session_id: &str, path: &str) -> Vec<u8> {

@@ -69,7 +69,7 @@ fn thing(file: &WorkspaceFile) -> Thing {
 }
 
 pub fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Where the session's sandbox lies on this machine.

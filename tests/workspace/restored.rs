@@ -78,11 +78,11 @@ fn described(events: &[SessionEvent]) -> Vec<&proto::Sandbox> {
 
 /// What the last tool call printed.
 fn printed(played: &Played) -> &str {
-    let results = played.contents().into_iter().filter_map(|content| match content {
+    let mut results = played.contents().into_iter().filter_map(|content| match content {
         Content::ToolResult(result) => Some(result),
         _ => None,
     });
-    let last = results.last().expect("a result");
+    let last = results.next_back().expect("a result");
     match &last.output {
         Some(proto::tool_result::Output::Text(text)) => text,
         other => panic!("{other:?}"),

@@ -25,8 +25,8 @@ async fn create(sessions: &mut Sessions, request: CreateSessionRequest) -> Strin
     sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
 }
 
-fn from(source: Source) -> Option<WorkspaceSource> {
-    Some(WorkspaceSource { source: Some(source) })
+fn from(source: Source) -> WorkspaceSource {
+    WorkspaceSource { source: Some(source) }
 }
 
 fn file(path: &str, content: &'static [u8]) -> FileContent {
@@ -59,7 +59,7 @@ async fn files_of_the_call_lie_over_an_archive() {
     }
     let data = Bytes::from(builder.into_inner().expect("packed"));
     let request = CreateSessionRequest {
-        workspace_source: from(Source::Archive(ArchiveSource { format: ArchiveFormat::Tar as i32, data })),
+        workspace_source: Some(from(Source::Archive(ArchiveSource { format: ArchiveFormat::Tar as i32, data }))),
         workspace_files: vec![file("b", b"call"), file("c/d", b"call")],
         ..Default::default()
     };
@@ -83,7 +83,7 @@ async fn a_folder_is_copied_if_the_server_allows_it() {
     let mut sessions = server.sessions().await;
     let of = |path: &Path| CreateSessionRequest {
         agent: "scripted".into(),
-        workspace_source: from(Source::Directory(path.to_str().expect("plain").into())),
+        workspace_source: Some(from(Source::Directory(path.to_str().expect("plain").into()))),
         ..Default::default()
     };
     let id = create(&mut sessions, of(&project)).await;
@@ -143,7 +143,7 @@ async fn a_repository_is_cloned_at_a_branch_and_comes_back_whole() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let source = GitSource { url: url.clone(), r#ref: "topic".into(), depth: 0 };
-    let request = CreateSessionRequest { workspace_source: from(Source::Git(source)), ..Default::default() };
+    let request = CreateSessionRequest { workspace_source: Some(from(Source::Git(source))), ..Default::default() };
     let id = create(&mut sessions, request).await;
     assert_eq!(begun(&server, &mut sessions, &id).await, ["README", "more"]);
     let root = disk::sandbox(&server, &get(&mut sessions, &id).await).join("workspace");
@@ -151,7 +151,7 @@ async fn a_repository_is_cloned_at_a_branch_and_comes_back_whole() {
 
     // What cannot be cloned fails the turn, with what git says.
     let source = GitSource { url: url.replace("repo", "none"), ..Default::default() };
-    let request = CreateSessionRequest { workspace_source: from(Source::Git(source)), ..Default::default() };
+    let request = CreateSessionRequest { workspace_source: Some(from(Source::Git(source))), ..Default::default() };
     let id = create(&mut sessions, request).await;
     let failed = play(&mut sessions, &id, "hello").await;
     assert_eq!(failed.turn.status(), proto::TurnStatus::Failed);
@@ -161,7 +161,7 @@ async fn a_repository_is_cloned_at_a_branch_and_comes_back_whole() {
         let source = GitSource { url: bad.into(), ..Default::default() };
         let request = CreateSessionRequest {
             agent: "scripted".into(),
-            workspace_source: from(Source::Git(source)),
+            workspace_source: Some(from(Source::Git(source))),
             ..Default::default()
         };
         let refused = sessions.create_session(request).await.expect_err("refused");

@@ -61,7 +61,7 @@ pub(super) enum Step {
 
 /// What a job came to.
 pub(super) enum Done {
-    Looked(Result<Seen, Failure>, Held),
+    Looked(Box<Result<Seen, Failure>>, Held),
     Edited(Box<Edited>),
 }
 
@@ -211,7 +211,7 @@ impl Actor {
         let Some(sandbox) = self.open_sandbox() else { return self.release() };
         let (eyes, known) = (self.eyes(&sandbox), self.files.known.clone());
         let look = Look { origin: FileChangeOrigin::Agent, checkpoint: held == Held::Steps };
-        self.files.job = Some(Box::pin(async move { Done::Looked(eyes.look(known, look).await, held) }));
+        self.files.job = Some(Box::pin(async move { Done::Looked(Box::new(eyes.look(known, look).await), held) }));
     }
 
     fn begin_edit(&mut self) {
@@ -243,7 +243,7 @@ impl Actor {
         match done {
             Done::Looked(seen, held) => {
                 let turn = self.pending.state().active_turn().map(|turn| turn.turn_id.clone());
-                let made = self.saw(seen, None);
+                let made = self.saw(*seen, None);
                 if held == Held::Steps {
                     self.release();
                     self.keep(made, turn);
