@@ -2,6 +2,8 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/handshake.rs"]
+mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
 #[path = "sandbox/life.rs"]
@@ -14,6 +16,8 @@ mod outlive;
 mod output;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/supervised.rs"]
+mod supervised;
 #[path = "sandbox/wall.rs"]
 mod wall;
 
