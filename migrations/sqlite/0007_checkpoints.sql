@@ -30,14 +30,13 @@ CREATE TABLE blob_piece (
     FOREIGN KEY (blob_id) REFERENCES blob ON DELETE CASCADE
 ) STRICT;
 
--- Sessions that need the bytes; as long as there is one they stay. What an event named stays as long as its session; what
--- only the newest checkpoint has goes with the checkpoint that has it no more.
+-- Sessions that need the bytes; as long as there is one they stay. What an event named (by_event) stays as long as its
+-- session; what only the newest checkpoint has goes with the next one that has it no more.
 CREATE TABLE blob_ref (
-    tenant_id     TEXT    NOT NULL,
-    session_id    TEXT    NOT NULL,
-    blob_id       INTEGER NOT NULL,
-    by_event      INTEGER NOT NULL,
-    by_checkpoint INTEGER NOT NULL,
+    tenant_id  TEXT    NOT NULL,
+    session_id TEXT    NOT NULL,
+    blob_id    INTEGER NOT NULL,
+    by_event   INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, session_id, blob_id),
     FOREIGN KEY (tenant_id, session_id) REFERENCES session,
     FOREIGN KEY (blob_id) REFERENCES blob
@@ -49,8 +48,8 @@ INSERT INTO blob (tenant_id, sha256, size, put_by, touched_at)
     SELECT tenant_id, sha256, size, NULL, touched_at FROM old_blob;
 INSERT INTO blob_piece (blob_id, byte_offset, data)
     SELECT b.blob_id, p.byte_offset, p.data FROM old_blob_piece p JOIN blob b USING (tenant_id, sha256);
-INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event, by_checkpoint)
-    SELECT r.tenant_id, r.session_id, b.blob_id, 1, 0 FROM old_blob_ref r JOIN blob b USING (tenant_id, sha256);
+INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event)
+    SELECT r.tenant_id, r.session_id, b.blob_id, 1 FROM old_blob_ref r JOIN blob b USING (tenant_id, sha256);
 DROP TABLE old_blob_ref;
 DROP TABLE old_blob_piece;
 DROP TABLE old_blob;

@@ -61,8 +61,8 @@ pub(super) async fn put(conn: &mut SqliteConnection, batch: &Batch) -> Result<()
     if named.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event, by_checkpoint)
-        SELECT ?1, ?2, b.blob_id, 1, 0 FROM json_each(?3) n CROSS JOIN blob b
+    let sql = "INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event)
+        SELECT ?1, ?2, b.blob_id, 1 FROM json_each(?3) n CROSS JOIN blob b
             ON b.tenant_id = ?1 AND b.sha256 = n.value AND b.put_by IS NULL WHERE TRUE
         ON CONFLICT (tenant_id, session_id, blob_id) DO UPDATE SET by_event = 1";
     let query = sqlx::query(sql).bind(batch.key.tenant.as_str()).bind(batch.key.session.as_str()).bind(list(&named));

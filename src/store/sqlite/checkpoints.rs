@@ -14,13 +14,18 @@ pub(super) async fn put(conn: &mut SqliteConnection, batch: &Batch) -> Result<()
     let Some(NewCheckpoint { checkpoint, adds, drops }) = &batch.checkpoint else { return Ok(()) };
     let key = &batch.key;
     if !drops.is_empty() {
-        drop_refs(conn, key, &blobs::list(drops)).await?;
+        // What an event named stays; the rest has nobody left who needs it.
+        let sql = "DELETE FROM blob_ref WHERE tenant_id = ?1 AND session_id = ?2 AND by_event = 0 AND blob_id IN
+            (SELECT b.blob_id FROM json_each(?3) d CROSS JOIN blob b
+                ON b.tenant_id = ?1 AND b.sha256 = d.value AND b.put_by IS NULL)";
+        let query = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).bind(blobs::list(drops));
+        query.execute(&mut *conn).await?;
     }
     if !adds.is_empty() {
-        let sql = "INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event, by_checkpoint)
-            SELECT ?1, ?2, b.blob_id, 0, 1 FROM json_each(?3) n CROSS JOIN blob b
+        let sql = "INSERT INTO blob_ref (tenant_id, session_id, blob_id, by_event)
+            SELECT ?1, ?2, b.blob_id, 0 FROM json_each(?3) n CROSS JOIN blob b
                 ON b.tenant_id = ?1 AND b.sha256 = n.value AND b.put_by IS NULL WHERE TRUE
-            ON CONFLICT (tenant_id, session_id, blob_id) DO UPDATE SET by_checkpoint = 1";
+            ON CONFLICT (tenant_id, session_id, blob_id) DO NOTHING";
         let query = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).bind(blobs::list(adds));
         query.execute(&mut *conn).await?;
     }
@@ -34,21 +39,6 @@ pub(super) async fn put(conn: &mut SqliteConnection, batch: &Batch) -> Result<()
         .bind(codec::encode(checkpoint))
         .execute(conn)
         .await?;
-    Ok(())
-}
-
-/// What an event named stays; the rest has nobody left who needs it.
-async fn drop_refs(conn: &mut SqliteConnection, key: &SessionKey, drops: &str) -> Result<(), Error> {
-    let gone = "DELETE FROM blob_ref WHERE tenant_id = ?1 AND session_id = ?2 AND by_event = 0 AND blob_id IN
-        (SELECT b.blob_id FROM json_each(?3) d CROSS JOIN blob b
-            ON b.tenant_id = ?1 AND b.sha256 = d.value AND b.put_by IS NULL)";
-    let told = "UPDATE blob_ref SET by_checkpoint = 0 WHERE tenant_id = ?1 AND session_id = ?2 AND blob_id IN
-        (SELECT b.blob_id FROM json_each(?3) d CROSS JOIN blob b
-            ON b.tenant_id = ?1 AND b.sha256 = d.value AND b.put_by IS NULL)";
-    for sql in [gone, told] {
-        let query = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).bind(drops);
-        query.execute(&mut *conn).await?;
-    }
     Ok(())
 }
 
