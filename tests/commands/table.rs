@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use crate::{
     raw,
-    support::{PATIENCE, Server, get, scripted, send, snapshot, until, watch},
+    support::{PATIENCE, Server, get, run, scripted, send, snapshot, until, watch},
 };
 
 /// An RPC with two requests that ask for different things. `SESSION` stands for a session's id.
@@ -62,6 +62,24 @@ pub(crate) const CASES: &[Case] = &[
         busy: false,
     },
     Case {
+        method: "WorkspaceService/WriteFile",
+        asks: r#"{"sessionId":"SESSION","file":{"path":"a","content":"b25l"}}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","file":{"path":"a","content":"dHdv"}}"#,
+        busy: false,
+    },
+    Case {
+        method: "WorkspaceService/UploadFile",
+        asks: r#"{"header":{"sessionId":"SESSION","path":"empty"}}"#,
+        asks_otherwise: r#"{"header":{"sessionId":"SESSION","path":"empty","mode":448}}"#,
+        busy: false,
+    },
+    Case {
+        method: "WorkspaceService/DeleteFile",
+        asks: r#"{"sessionId":"SESSION","path":"there"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","path":"other"}"#,
+        busy: false,
+    },
+    Case {
         method: "ProfileService/CreateProfile",
         asks: r#"{"profile":{"name":"reviewer"}}"#,
         asks_otherwise: r#"{"profile":{"name":"writer"}}"#,
@@ -76,6 +94,7 @@ pub(crate) struct Effects {
     profiles: usize,
     turns: usize,
     stops: usize,
+    edits: usize,
 }
 
 fn descriptor(method: &str) -> MessageDescriptor {
@@ -87,11 +106,16 @@ fn descriptor(method: &str) -> MessageDescriptor {
 fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let mut message = DynamicMessage::deserialize(descriptor(method), &mut deserializer).expect("a request");
-    if let Some(id) = message.get_field_by_name("session_id") {
+    // What is uploaded says it in its header.
+    let whom = match message.get_field_by_name_mut("header") {
+        Some(header) => header.as_message_mut().expect("a header"),
+        None => &mut message,
+    };
+    if let Some(id) = whom.get_field_by_name("session_id") {
         let id = id.as_str().expect("text").replace("SESSION", session);
-        message.set_field_by_name("session_id", prost_reflect::Value::String(id));
+        whom.set_field_by_name("session_id", prost_reflect::Value::String(id));
     }
-    message.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
+    whom.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
     // Maps are written in the order of a hash map: another one each time.
     message.encode_to_vec()
 }
@@ -101,6 +125,9 @@ impl Case {
     pub(crate) async fn session(&self, server: &Server) -> String {
         let mut sessions = server.sessions().await;
         let id = scripted(&mut sessions).await.session_id;
+        if self.method == "WorkspaceService/DeleteFile" {
+            run(&mut sessions, &id, r#"[{"run":"echo x >there; echo y >other"}]"#).await;
+        }
         if self.busy {
             send(&mut sessions, &id, LONG).await.expect("accepted");
         }
@@ -131,8 +158,8 @@ impl Case {
 
 impl Effects {
     /// What came since.
-    pub(crate) fn since(&self, before: &Self) -> [isize; 4] {
-        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops].map(usize::cast_signed);
+    pub(crate) fn since(&self, before: &Self) -> [isize; 5] {
+        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops, of.edits].map(usize::cast_signed);
         let (now, then) = (counts(self), counts(before));
         std::array::from_fn(|at| now[at] - then[at])
     }
@@ -144,7 +171,7 @@ impl Effects {
         let listed = sessions.list_sessions(list).await.expect("a list").into_inner().sessions;
         let list = proto::ListProfilesRequest { page_size: 1000, ..Default::default() };
         let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles.len();
-        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0 };
+        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0, edits: 0 };
         for session in listed {
             let id = session.session_id;
             effects.turns += snapshot(&mut sessions, &id).await.0.turns.len();
@@ -152,6 +179,8 @@ impl Effects {
             let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
             let events = until(&mut stream, |event| event.sequence >= head).await;
             let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
+            let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_));
+            effects.edits += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| edited(kind)).count();
             effects.stops += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| stopped(kind)).count();
         }
         effects

@@ -45,6 +45,9 @@ const BASES: &[(&str, &str)] = &[
     ),
     ("WorkspaceService/ListFiles", r#"{"sessionId":"ses_1"}"#),
     ("WorkspaceService/ReadFile", r#"{"sessionId":"ses_1","path":"a"}"#),
+    ("WorkspaceService/WriteFile", r#"{"sessionId":"ses_1","file":{"path":"a"}}"#),
+    ("WorkspaceService/UploadFile", r#"{"header":{"sessionId":"ses_1","path":"a"}}"#),
+    ("WorkspaceService/DeleteFile", r#"{"sessionId":"ses_1","path":"a"}"#),
     ("ProfileService/CreateProfile", r#"{"profile":{"name":"reviewer"}}"#),
     ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
     ("ProfileService/ListProfiles", "{}"),
@@ -74,6 +77,16 @@ fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
         "SessionService/ReadBlob" => run(wire, validate::read_blob),
         "WorkspaceService/ListFiles" => run(wire, validate::list_files),
         "WorkspaceService/ReadFile" => run(wire, validate::read_file),
+        "WorkspaceService/WriteFile" => run(wire, validate::write_file),
+        "WorkspaceService/UploadFile" => run(wire, |request: proto::UploadFileRequest| match &request.payload {
+            Some(proto::upload_file_request::Payload::Data(_)) => {
+                validate::upload_piece(request, 0).map(|data| format!("{data:?}"))
+            }
+            Some(proto::upload_file_request::Payload::Header(_)) | None => {
+                validate::upload_file(request).map(|upload| format!("{upload:?}"))
+            }
+        }),
+        "WorkspaceService/DeleteFile" => run(wire, validate::delete_file),
         "ProfileService/CreateProfile" => run(wire, validate::create_profile),
         "ProfileService/GetProfile" => run(wire, validate::get_profile),
         "ProfileService/ListProfiles" => run(wire, validate::list_profiles),

@@ -193,6 +193,38 @@ async fn what_is_no_file_of_the_workspace_is_refused() {
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
 }
 
+/// What can be refused is refused before all of it came.
+#[tokio::test]
+async fn an_upload_is_refused_as_early_as_it_can_be() {
+    use proto::upload_file_request::Payload;
+    let server = Server::start();
+    let id = scripted(&mut server.sessions().await).await.session_id;
+    let mut workspace = server.workspace().await;
+    let header = |session: &str, path: &str| {
+        let (session_id, path) = (session.to_owned(), path.to_owned());
+        Payload::Header(proto::UploadFileHeader { session_id, path, ..Default::default() })
+    };
+    let data = |length: usize| Payload::Data(vec![0; length].into());
+    let cases = [
+        (vec![], Code::InvalidArgument, "INVALID_FIELD"),
+        (vec![data(1)], Code::InvalidArgument, "INVALID_FIELD"),
+        (vec![header("ses_none", "a")], Code::NotFound, "SESSION_NOT_FOUND"),
+        (vec![header(&id, "../a")], Code::InvalidArgument, "WORKSPACE_PATH"),
+        (vec![header(&id, "a"), header(&id, "a")], Code::InvalidArgument, "INVALID_FIELD"),
+        (vec![header(&id, "a"), data(1 << 20), data((1 << 20) + 1)], Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+    ];
+    for (payloads, code, why) in cases {
+        let ends = payloads.is_empty();
+        let requests = payloads.into_iter().map(|payload| proto::UploadFileRequest { payload: Some(payload) });
+        // The caller would go on for ever.
+        let requests = futures::stream::iter(requests.collect::<Vec<_>>());
+        let rest: futures::stream::BoxStream<'static, _> =
+            if ends { Box::pin(futures::stream::empty()) } else { Box::pin(futures::stream::pending()) };
+        let refused = workspace.upload_file(futures::StreamExt::chain(requests, rest)).await.expect_err(why);
+        assert_eq!((refused.code(), reason(&refused).as_str()), (code, why));
+    }
+}
+
 /// The command line lists and reads them too.
 #[tokio::test]
 async fn the_command_line_lists_and_reads_files() {
