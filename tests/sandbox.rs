@@ -14,6 +14,8 @@ mod local;
 mod outlive;
 #[path = "sandbox/output.rs"]
 mod output;
+#[path = "sandbox/previous.rs"]
+mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
 #[path = "sandbox/supervised.rs"]

@@ -244,6 +244,36 @@ async fn programs_without_a_server_have_a_limit() {
     }
 }
 
+/// The limit can be changed while something runs, and back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_can_be_another() {
+    let rig = Rig::process();
+    let limit = Duration::from_millis(300);
+    let root = rig.data.path().join("sandboxes");
+    let first = Local::new(LocalConfig { limit, ..config(&root, Wanted::Process) }).expect("usable");
+    let made = crate::rig::sandbox(&first).await;
+    assert_eq!(made.limit(NOW, Some(Duration::from_mins(1))).await, Ok(false), "nothing runs");
+    let exec = start(&*made, "exec cat").await;
+    assert_eq!(made.limit(NOW, Some(Duration::from_mins(1))).await, Ok(true));
+    let left = first.detach().await;
+    let until = left[0].1.duration_since(std::time::SystemTime::now()).expect("later");
+    assert!((Duration::from_secs(50)..Duration::from_secs(61)).contains(&until), "{until:?}");
+    tokio::time::sleep(limit * 2).await;
+    let pid = supervisor(&rig.dir(&*made));
+    assert!(test_kill_process(pid).is_ok());
+
+    let second = another(&rig);
+    let sandbox = second.attach(made.id(), Epoch(2)).await.expect("found");
+    assert_eq!(sandbox.limit(NOW, None).await, Err(Error::Stale { given: 1, seen: 2 }));
+    assert_eq!(sandbox.limit(Epoch(2), None).await, Ok(true));
+    second.detach().await;
+    gone(pid).await;
+    let third = another(&rig);
+    let sandbox = third.attach(made.id(), Epoch(3)).await.expect("found");
+    assert_eq!(soon(sandbox.wait(&exec)).await, Ok(Exit::Signal(15)));
+    third.shutdown().await.expect("shut down");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_waits_for_its_output_to_be_released() {
     for rig in tiers() {
