@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use self::files::{CREATED, FilesSide, Step};
 use super::{
-    Command, Ending,
+    Command,
     after::{After, Halt, InFlight},
     edit::Edit,
     launch::{self, Prepared},
@@ -234,8 +234,8 @@ impl Actor {
     fn has_to_leave(&self) -> bool {
         match &self.side {
             Side::Off => self.files.is_housed(),
-            // What is to be ended must be found first.
-            Side::Finding(_) => self.shared.ending() == Ending::Detach,
+            // What is to be ended, or to be told of, must be found first.
+            Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }
