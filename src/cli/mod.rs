@@ -12,11 +12,13 @@ use crate::dev;
 
 mod age;
 mod agents;
+mod asker;
 mod connect;
 mod error;
 mod files;
 pub mod install;
 mod output;
+mod permissions;
 mod profiles;
 mod render;
 mod replay;
@@ -58,6 +60,9 @@ enum Command {
     /// List, read, write and delete the files of a session's workspace.
     #[command(subcommand, visible_alias = "file")]
     Files(files::Command),
+    /// See what agents ask before they use a tool, and answer.
+    #[command(subcommand, visible_alias = "permission")]
+    Permissions(permissions::Command),
     /// List, show and create profiles.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
@@ -113,6 +118,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Files(command) => files::run(common, command).await?,
+        Command::Permissions(command) => permissions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

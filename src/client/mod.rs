@@ -18,10 +18,10 @@ use crate::proto::{
     DeleteFileResponse, DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse,
     GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, ListFilesRequest,
     ListFilesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
-    RunTurnRequest, SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse,
-    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
-    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
-    workspace_service_client::WorkspaceServiceClient,
+    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
+    SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
+    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
+    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
@@ -184,6 +184,8 @@ calls! {
     [once] workspace.write_file(WriteFileRequest) -> WriteFileResponse;
     /// Deletes a file, a link or an empty folder.
     [once] workspace.delete_file(DeleteFileRequest) -> DeleteFileResponse;
+    /// Answers a permission request; the first answer wins.
+    [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// One revision of a profile.

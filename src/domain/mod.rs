@@ -36,8 +36,8 @@ pub use ids::{
 };
 pub use path::{PathRule, WorkspacePath};
 pub use permission::{
-    InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-    PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+    Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::Profile;

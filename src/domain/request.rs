@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
+use super::{PermissionRequest, Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -59,6 +59,11 @@ pub enum FirstAnswer {
     Unpacked {
         /// Files written.
         files: i32,
+    },
+    /// A permission request was answered.
+    Resolved {
+        /// With its resolution.
+        permission: Box<PermissionRequest>,
     },
     /// A profile was stored.
     Profile {

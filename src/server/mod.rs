@@ -51,9 +51,6 @@ const SANDBOXES_GRACE: Duration = Duration::from_secs(5);
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
-/// Entries and bytes of a folder that a workspace may start from a copy of.
-const COPY_ENTRIES: usize = 200_000;
-const COPY_BYTES: u64 = 4 << 30;
 /// Deltas of a session that nobody watches are gathered for this long.
 const UNWATCHED_DELTA_WINDOW: Duration = Duration::from_millis(250);
 
@@ -234,10 +231,10 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         copying: Copying {
             roots: config.workspace_roots.clone(),
             hidden: vec![config.data.clone()],
-            max_entries: COPY_ENTRIES,
-            max_bytes: COPY_BYTES,
+            ..Copying::default()
         },
         spool: config.data.clone(),
+        ask_timeout: config.ask_timeout,
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -2,6 +2,7 @@
 //! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
+mod asking;
 mod files;
 mod leave;
 mod submit;
@@ -192,7 +193,10 @@ impl Actor {
             self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty() && self.files.is_quiet();
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
         let settled = match &self.side {
-            Side::Off => self.leaving.is_some() || (self.commands.is_empty() && !self.files.is_housed()),
+            Side::Off => {
+                let nobody = self.commands.is_empty() && !self.files.is_housed() && !self.pending.waits();
+                self.leaving.is_some() || nobody
+            }
             Side::On(running) => self.is_detaching() && running.is_quiet(),
             Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
         };
@@ -210,6 +214,7 @@ impl Actor {
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
         let look_at = self.files.look_at();
+        let expires_at = self.expires_at();
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
@@ -227,13 +232,14 @@ impl Actor {
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
             () = until(idle_at) => self.stop_idle(),
+            () = until(expires_at), if answering => self.expire(),
         }
     }
 
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
-            Side::Off => self.files.is_housed(),
+            Side::Off => self.files.is_housed() || self.pending.waits(),
             // What is to be ended, or to be told of, must be found first.
             Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
@@ -244,7 +250,11 @@ impl Actor {
         match command {
             // What the agent changed until now is told before its turn is ended.
             Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
-            Command::Send { .. } | Command::Stop { .. } | Command::Delete { .. } | Command::Edit { .. } => {
+            Command::Send { .. }
+            | Command::Resolve { .. }
+            | Command::Stop { .. }
+            | Command::Delete { .. }
+            | Command::Edit { .. } => {
                 self.decide(command);
             }
         }
@@ -262,6 +272,9 @@ impl Actor {
                     self.after.push(After::Reply(Box::new(answer)));
                 }
             },
+            Command::Resolve { permission_id, decision, by, request, reply } => {
+                self.resolve(&permission_id, &decision, &by, request, reply);
+            }
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
@@ -320,6 +333,14 @@ impl Actor {
         if session.sandbox.as_ref().is_none_or(|sandbox| sandbox.sandbox_id.is_none()) {
             let sandbox = launch::announce(&self.shared.config, session);
             self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+        }
+    }
+
+    /// Gives the program that runs more input.
+    fn tell(&mut self, data: Vec<u8>) {
+        if let Side::On(running) = &mut self.side {
+            let row = running.input(data);
+            self.write_once_stored(row);
         }
     }
 
@@ -441,17 +462,17 @@ impl Actor {
     }
 
     fn do_now(&mut self, action: Action) {
+        // Only programs print, and what is known of a program begins with its mark.
+        let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
         match &action {
             Action::TurnStarted { .. } => self.given = None,
             Action::TurnEnded(_) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),
-            Action::Emit(_) | Action::Write(_) => {}
+            Action::Ask(ask) if self.answer_again(ask) => return,
+            Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
-        if let Some(data) = self.pending.act(action)
-            && let Side::On(running) = &mut self.side
-        {
-            let row = running.input(data);
-            self.write_once_stored(row);
+        if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
+            self.tell(data);
         }
     }
 

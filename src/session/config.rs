@@ -32,6 +32,8 @@ pub struct Config {
     pub copying: Copying,
     /// Folder for what calls bring, while it comes in.
     pub spool: PathBuf,
+    /// How long a request for permission stays open; then it is rejected.
+    pub ask_timeout: Duration,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
 }

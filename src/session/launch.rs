@@ -75,6 +75,7 @@ fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<Str
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
+        permission_mode: session.options.permission_mode.clone(),
         fresh_session: Uuid::new_v4().to_string(),
         memory,
     };

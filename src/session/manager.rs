@@ -20,6 +20,7 @@ use super::{
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
+    permissions,
     shared::Shared,
     turn::Accepted,
 };
@@ -137,6 +138,7 @@ impl Manager {
         let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
         let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
+        permissions::mode_is_known(&session)?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });
@@ -385,7 +387,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor. One that was leaving just then did nothing with it: it goes to the next.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         caller: &Caller,
         id: &SessionId,

@@ -6,6 +6,7 @@
 mod actor;
 mod after;
 mod ahead;
+mod asking;
 mod attach;
 mod beside;
 mod bounds;
@@ -22,6 +23,7 @@ mod look;
 mod manager;
 mod once;
 mod pending;
+mod permissions;
 mod profiles;
 mod programs;
 mod provide;
@@ -31,6 +33,7 @@ mod shared;
 mod side;
 mod turn;
 
+pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
@@ -45,7 +48,7 @@ pub use turn::Accepted;
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, Principal, Request},
+    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
     store::SessionView,
 };
 
@@ -53,6 +56,14 @@ use crate::{
 enum Command {
     /// Give the agent a message.
     Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// Answer a permission request. `None` is answered when it is not open any more.
+    Resolve {
+        permission_id: String,
+        decision: Decision,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<PermissionRequest>>,
+    },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.

@@ -17,7 +17,8 @@ use tracing::Instrument as _;
 use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
 use crate::{
     domain::{
-        Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn, WorkspaceFile,
+        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
+        Turn, WorkspaceFile,
     },
     log::unavailable,
     store::{self, SessionView},
@@ -159,6 +160,7 @@ impl Recall for Changed {
             FirstAnswer::Created { .. }
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Resolved { .. }
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -181,6 +183,7 @@ recall! {
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
+    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
     WorkspaceFile: FirstAnswer::File { file } => *file;

@@ -30,6 +30,13 @@ pub struct Copying {
     pub max_bytes: u64,
 }
 
+/// Nothing may be copied until roots are named.
+impl Default for Copying {
+    fn default() -> Self {
+        Self { roots: Vec::new(), hidden: Vec::new(), max_entries: 200_000, max_bytes: 4 << 30 }
+    }
+}
+
 /// Copies the directory `from`, an absolute path, into the folder, which must be empty. Links are copied as links, modes
 /// are kept; sockets, pipes, devices and names that no workspace can hold are left out. Says how many files and links it
 /// brought.

@@ -19,7 +19,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::place::blocking;
+use super::blocking;
 use crate::{
     domain::{ArchiveFormat, FileType, WorkspaceFile},
     sandbox::{Content, Contents, Error, Files, Reading, Root, Source},

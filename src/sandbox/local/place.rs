@@ -190,7 +190,7 @@ impl Sandbox for Place {
     }
 
     fn files(&self) -> Arc<dyn Files> {
-        Arc::new(LocalFiles::new(&self.0.folder, self.0.house.tracker.clone()))
+        Arc::new(LocalFiles::new(&self.0.link.folder, self.0.link.tracker.clone()))
     }
 
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error> {

@@ -16,8 +16,8 @@ use super::{
     FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
-    BlockId, Checkpoint, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState,
-    TenantId, Timestamp, TurnId, WorkspaceFile,
+    BlockId, Checkpoint, PermissionRequest, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey,
+    SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
 };
 
 mod acquire;
@@ -33,6 +33,7 @@ mod files;
 mod light;
 mod lock;
 mod open;
+mod permissions;
 mod probe;
 mod profiles;
 mod purge;
@@ -247,6 +248,10 @@ impl Store for SqliteStore {
 
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
         turns::end(&self.connections, key, turn_id, after).await
+    }
+
+    async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {
+        permissions::one(&self.connections, key, permission_id).await
     }
 
     async fn probe(&self) -> Result<(), Error> {
