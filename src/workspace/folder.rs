@@ -120,6 +120,21 @@ impl Folder {
         Ok((made?, name))
     }
 
+    /// Where an entry really lies, if its path goes through links: what a look calls it.
+    pub(super) fn real(&self, place: &OwnedFd, path: &str) -> std::result::Result<String, Error> {
+        let (above, name) = path::split(path);
+        if above.is_empty() || self.place(above, Links::Refused).is_ok() {
+            return Ok(path.to_owned());
+        }
+        let lies =
+            |of: BorrowedFd<'_>| readlinkat(rustix::fs::CWD, format!("/proc/self/fd/{}", of.as_raw_fd()), Vec::new());
+        let (root, place) =
+            lies(self.root()).and_then(|root| Ok((root, lies(place.as_fd())?))).map_err(|e| Error::of(path, e))?;
+        let below = place.to_bytes().strip_prefix(root.to_bytes()).and_then(|below| std::str::from_utf8(below).ok());
+        let below = below.ok_or_else(|| Error::path(path, "lies in a folder that was moved meanwhile"))?;
+        Ok(path::join(below.trim_start_matches('/'), name))
+    }
+
     fn place_made(&self, path: &str, links: Links) -> Result<OwnedFd> {
         match self.place(path, links) {
             Err(Errno::NOENT) if !path.is_empty() => {

@@ -1,5 +1,5 @@
 //! Reading, writing and deleting single entries. Directories of a path may be links that stay in the folder; the entry
-//! itself is never followed.
+//! itself is never followed. What is told of an entry is told of where it really lies.
 
 use std::{
     fs::File,
@@ -47,12 +47,13 @@ impl Folder {
         let content = open_content(&place, name).map_err(failed)?;
         let stat = look(&content, "").map_err(failed)?;
         must_be_file(path, Sort::from_raw_mode(u32::from(stat.stx_mode)))?;
+        let real = self.real(&place, path)?;
         let mut content = File::from(content);
         let unreadable = |error: io::Error| Error::io(format!("{path:?} cannot be read"), &error);
         let digest = digest::copy(&mut content, &mut io::sink(), u64::MAX).map_err(unreadable)?;
         let digest = digest.ok_or_else(|| endless(path))?;
         io::Seek::rewind(&mut content).map_err(unreadable)?;
-        Ok(Opened { file: file_entry(path.to_owned(), &digest, &stat), content })
+        Ok(Opened { file: file_entry(real, &digest, &stat), content })
     }
 
     /// Describes what is at `path`: a file, a link, or a directory whether or not it is empty.
@@ -61,7 +62,7 @@ impl Folder {
     /// [`Error::Path`], [`Error::NotFound`], and [`Error::Sort`] when it is nothing that a workspace tells.
     pub fn entry(&self, path: &str) -> Result<Entry, Error> {
         let (place, name) = self.parent(path, Links::Inside)?;
-        describe(&place, name, path)
+        describe(&place, name, &self.real(&place, path)?)
     }
 
     /// Writes a file, whole or not at all, in place of the file or link that is there; missing folders are made.
@@ -110,7 +111,7 @@ impl Folder {
             errno => Error::moving(path, errno),
         })?;
         let stat = look(&file, "").map_err(|errno| Error::of(path, errno))?;
-        Ok(written_entry(path, &digest, &stat))
+        Ok(written_entry(&self.real(&place, path)?, &digest, &stat))
     }
 
     /// Deletes a file, a link or an empty directory, and says what it was.
@@ -150,7 +151,7 @@ impl Folder {
             Sort::Directory => set_mode(&place, name, mode).map_err(failed)?,
             sort => return Err(Error::Sort { path: path.to_owned(), is: word(sort), wanted: "a directory" }),
         }
-        describe(&place, name, path)
+        describe(&place, name, &self.real(&place, path)?)
     }
 
     /// Makes a link, in place of the file or link that is there. Where it leads is not looked at: nothing here follows it
@@ -176,7 +177,7 @@ impl Folder {
         symlinkat(target, rustix::fs::CWD, staged.path()).map_err(failed)?;
         let (place, name) = self.parent_made(path, links)?;
         staged.move_to(&place, name).map_err(failed)?;
-        describe(&place, name, path)
+        describe(&place, name, &self.real(&place, path)?)
     }
 
     /// Sets the permission bits of a file or directory.

@@ -165,7 +165,10 @@ fn put_file(folder: &Folder, file: &WorkspaceFile, content: &mut ContentOf<'_>) 
     let failed = |errno| Error::of(&file.path, errno);
     let size = u64::try_from(file.size_bytes).unwrap_or(0);
     let there = match look(&place, name) {
-        Ok(stat) if stat.stx_size == size => scan::read(&place, name, size, stamp::now()).map_err(failed)?,
+        // A second name of one file would get the mode of the first.
+        Ok(stat) if stat.stx_size == size && stat.stx_nlink == 1 => {
+            scan::read(&place, name, size, stamp::now()).map_err(failed)?
+        }
         Ok(_) | Err(Errno::NOENT) => None,
         Err(errno) => return Err(failed(errno)),
     };

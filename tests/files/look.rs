@@ -214,6 +214,30 @@ fn what_is_unchanged_is_not_read() {
     assert_ne!(tree.get("other").expect("there").file.sha256, "0".repeat(64));
 }
 
+/// What changed at the time of the look may change again under the same stamp, where clocks move in ticks, and is read
+/// again. As above, only reading brings the lie to light. A look that comes too late to be one of these does not count.
+#[test]
+fn what_just_changed_is_read_again() {
+    let ground = Ground::new();
+    let folder = ground.folder();
+    let mut counted = 0;
+    for _ in 0..200 {
+        let started = Instant::now();
+        ground.write("file", "text");
+        let mut known = scan(&folder, &Scope::kept(), &Tree::default()).expect("scanned");
+        if started.elapsed() > Duration::from_millis(9) {
+            continue;
+        }
+        counted += 1;
+        let Entry { mut file, stamp } = known.get("file").expect("there").clone();
+        let right = std::mem::replace(&mut file.sha256, "0".repeat(64));
+        known.insert(Entry { file, stamp });
+        let again = scan(&folder, &Scope::kept(), &known).expect("scanned");
+        assert_eq!(again.get("file").expect("there").file.sha256, right);
+    }
+    assert!(counted > 0, "this machine is too busy");
+}
+
 /// A file that was only touched is told as before, so that what was told stays true.
 #[test]
 fn a_touch_is_no_change() {

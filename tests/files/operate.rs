@@ -79,7 +79,13 @@ fn folders_behind_links_that_stay() {
     ground.link("real/back", "../real/deep");
     assert_eq!(read(&ground, "near/deep/x").as_deref(), Ok("1"));
     assert_eq!(read(&ground, "near/back/x").as_deref(), Ok("1"));
-    write(&ground, "near/back/y/z", "2").expect("written");
+    assert_eq!(ground.folder().read("near/back/x").expect("there").file.path, "real/deep/x");
+    let written = write(&ground, "near/back/y/z", "2").expect("written").file;
+    // Told as a look tells it.
+    assert_eq!(Some(&written), ground.kept().get("real/deep/y/z").map(|entry| &entry.file));
+    assert_eq!(ground.folder().entry("near/back/y").expect("there").file.path, "real/deep/y");
+    assert_eq!(ground.folder().by_hand().symlink("near/l", "x").expect("linked").file.path, "real/l");
+    ground.folder().delete("near/l").expect("deleted");
     assert_eq!(fs::read_to_string(ground.path("real/deep/y/z")).expect("read"), "2");
     ground.link("out", "..");
     ground.link("absolute", ground.root().to_str().expect("text"));

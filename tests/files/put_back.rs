@@ -160,6 +160,20 @@ fn links_in_the_way_lead_nowhere() {
     assert_eq!(dump(&outside).into_keys().collect::<Vec<_>>(), [PathBuf::from("precious")]);
 }
 
+/// Two names of one file become two files, which can have different modes.
+#[test]
+fn hard_links_come_apart() {
+    let (there, here) = (Ground::new(), Ground::new());
+    there.write("a", "same");
+    there.write("b", "same");
+    fs::set_permissions(there.path("b"), fs::Permissions::from_mode(0o755)).expect("set");
+    let tree = there.kept();
+    here.write("a", "same");
+    fs::hard_link(here.path("a"), here.path("b")).expect("linked");
+    put_back(&here, &Scope::kept(), &tree, &store(&there, &tree)).expect("restored");
+    assert_eq!(dump(&here.root()), dump(&there.root()));
+}
+
 #[test]
 fn modes_of_folders_come_last() {
     let ground = Ground::new();
