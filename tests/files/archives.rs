@@ -6,7 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use agent_runtime::workspace::{ArchiveFormat, ArchiveLimits, Error, unpack};
+use agent_runtime::{
+    domain::ArchiveFormat,
+    workspace::{ArchiveLimits, Error, unpack},
+};
 use flate2::{Compression, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, fs, io::Write as _, sync::Arc};
 
 use agent_runtime::{
-    domain::{FileType, SandboxId, SessionId, SessionKey, TenantId},
+    domain::{ArchiveFormat, FileType, SandboxId, SessionId, SessionKey, TenantId},
     sandbox::{
         Content, Contents, Epoch, Error, Files, Provider as _, Root, Sandbox, Source,
-        local::{Local, LocalConfig, Wanted},
+        local::{self, Local, LocalConfig, Wanted},
     },
-    workspace::{self, ArchiveFormat, ArchiveLimits, Manifest, Scope, Tree},
+    workspace::{self, ArchiveLimits, Manifest, Scope, Tree},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,9 +31,16 @@ impl Rig {
     fn new() -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let root = data.path().join("sandboxes");
-        let local =
-            Local::new(LocalConfig { root, hidden: Vec::new(), shared: Vec::new(), isolation: Wanted::Process })
-                .expect("usable");
+        let local = Local::new(LocalConfig {
+            root,
+            hidden: Vec::new(),
+            shared: Vec::new(),
+            isolation: Wanted::Process,
+            supervisor: env!("CARGO_BIN_EXE_agent-runtime").into(),
+            limit: local::LIMIT,
+            spool_cap: local::SPOOL_CAP,
+        })
+        .expect("usable");
         Self { data, local }
     }
 
