@@ -18,6 +18,8 @@ pub struct Case {
     pub fates: Vec<String>,
     /// Sandboxes that the harness took away.
     pub destroyed: BTreeSet<String>,
+    /// Sessions and turns that did not end.
+    pub stuck: Vec<(String, String)>,
     pub processes: Vec<Processes>,
     /// Session of the agent, how often the model had answered, and the prompt.
     pub asked: Vec<(String, usize, String)>,
@@ -85,6 +87,7 @@ impl Case {
             What::Run { compacts, .. } => self.compacts = *compacts,
             What::Server { fate, .. } => self.fates.push(fate.clone()),
             What::Destroyed { sandbox } => drop(self.destroyed.insert(sandbox.clone())),
+            What::Stuck { session, turn } => self.stuck.push((session.clone(), turn.clone())),
             What::Processes { over, supervisors, agents, left } => self.processes.push(Processes {
                 over: *over,
                 supervisors: supervisors.clone(),

@@ -46,8 +46,10 @@ pub enum What {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         moment: String,
     },
-    /// The harness took away the sandbox, with all that ran there.
+    /// The harness takes away the sandbox, with all that ran there.
     Destroyed { sandbox: String },
+    /// Whoever followed this turn was patient, and it did not end.
+    Stuck { session: String, turn: String },
     /// Processes that have to do with the data folder, once nothing began or ended any more; of each sandbox how many.
     /// `over`: nothing may be left.
     Processes {

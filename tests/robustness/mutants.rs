@@ -119,6 +119,7 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("a second answer that wins as well", "answered", History::resolved_twice),
     ("an acknowledged answer that is not the one", "answered", History::resolved_otherwise),
     ("a turn that is lost with its server", "lived", |h| h.end_as(TurnStatus::Lost)),
+    ("a turn that hangs", "lived", History::stuck),
     ("a turn that fails for no reason", "played", |h| h.end_as(TurnStatus::Failed)),
     ("a number left out at the end by log and streams alike", "played", |h| {
         h.in_log(|event| match &mut event.kind {

@@ -334,6 +334,19 @@ impl History {
         })
     }
 
+    /// A turn that was accepted does not end, as far as whoever follows it can tell.
+    pub fn stuck(&mut self) -> Option<()> {
+        let (at, session, turn) = self.lines.iter().enumerate().find_map(|(at, line)| match &line.what {
+            What::Answer { answer: Answer::Ok { session, turn, .. }, .. } if !turn.is_empty() => {
+                Some((at, session.clone(), turn.clone()))
+            }
+            _ => None,
+        })?;
+        let stuck = Line { what: What::Stuck { session, turn }, ..self.lines[at].clone() };
+        self.lines.insert(at + 1, stuck);
+        Some(())
+    }
+
     pub fn ask_twice(&mut self) -> Option<()> {
         let at = self.lines.iter().position(|line| matches!(line.what, What::Asked { .. }))?;
         self.lines.insert(at, self.lines[at].clone());

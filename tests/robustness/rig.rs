@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ use crate::{
     abilities::{self, Abilities},
     census, ending,
     figures::Figures,
-    history::Line,
+    history::{Line, What},
     judge::{Violation, judge},
     link::Link,
     power::Power,
@@ -170,7 +170,7 @@ impl Rig {
     /// Ends the server as an upgrade does: it is asked to, and leaves agents alone.
     pub fn detach(&mut self) {
         let server = self.server.take().expect("the server runs");
-        self.send(&server, Signal::TERM);
+        send(&server, Signal::TERM);
         let end = Instant::now() + STOPS_WITHIN;
         tokio::task::block_in_place(|| {
             while !has_ended(server.pid()) {
@@ -183,13 +183,24 @@ impl Rig {
         ending::spools(&self.recorder, &self.data());
     }
 
-    fn send(&self, server: &Server, signal: Signal) {
-        let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("the server is there");
+    /// Takes away one of the sandboxes, with whatever runs in it.
+    pub fn destroy_one(&self, rng: &mut StdRng) {
+        let folders = std::fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().filter_map(Result::ok);
+        let names =
+            folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.'));
+        let Some(sandbox) = names.collect::<Vec<_>>().choose(rng).cloned() else { return };
+        ending::spools(&self.recorder, &self.data());
+        self.recorder.add(0, What::Destroyed { sandbox: sandbox.clone() });
+        let folder = self.data().join("sandboxes").join(&sandbox);
+        // Under another name at once: what still runs in it may add files while they are removed.
+        let away = self.data.path().join(sandbox);
+        if std::fs::rename(&folder, &away).is_ok() {
+            let _ = std::fs::remove_dir_all(away);
+        }
     }
 
     pub fn signal(&self, signal: Signal) {
-        self.send(self.running(), signal);
+        send(self.running(), signal);
         self.recorder.fate(if signal == Signal::STOP { "stopped" } else { "continued" }, "");
     }
 
@@ -279,6 +290,11 @@ async fn somebody_speaks(stage: &Stage, said: u64) {
     while stage.messages() == said && Instant::now() < patience {
         sleep(Duration::from_millis(2)).await;
     }
+}
+
+fn send(server: &Server, signal: Signal) {
+    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, signal).expect("the server is there");
 }
 
 /// A process that has ended is a zombie until somebody waits for it.

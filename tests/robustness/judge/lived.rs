@@ -1,4 +1,5 @@
-//! Lived: no turn is lost with a server that is killed. What may be lost is lost with the power, or with the sandbox.
+//! Lived: no turn is lost with a server that is killed, and each comes to an end. What may be lost is lost with the power, or
+//! with the sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,9 @@ use super::{Faults, acknowledged::of_turn};
 use crate::case::{Case, Session};
 
 pub fn lived(case: &Case, faults: &mut Faults) {
+    for (id, turn) in &case.stuck {
+        faults.say(format!("{id}: {turn} does not end"));
+    }
     if case.fates.iter().any(|fate| fate == "power lost") {
         return;
     }

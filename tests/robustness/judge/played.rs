@@ -1,7 +1,7 @@
 //! Played: a turn says what its message tells the agent to say, all of it, in order and once, whatever happened to the
 //! server meanwhile; and ends as its message makes it end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_runtime::proto::{
     Block, InputOutcome, PermissionRequest, Turn, TurnStatus, block::Content, session_event::Kind, tool_result::Output,
@@ -54,7 +54,10 @@ fn of_session(id: &str, session: &Session, faults: &mut Faults) {
     }
     let mut last: BTreeMap<&str, &Turn> = BTreeMap::new();
     last.extend(session.log.iter().filter_map(of_turn).map(|turn| (turn.turn_id.as_str(), turn)));
-    for (name, turn) in last {
+    // One that was parked is told in other words to go on, in another process.
+    let parked = session.log.iter().filter_map(of_turn).filter(|turn| turn.status() == TurnStatus::Parked);
+    let parked: BTreeSet<&str> = parked.map(|turn| turn.turn_id.as_str()).collect();
+    for (name, turn) in last.into_iter().filter(|(name, _)| !parked.contains(name)) {
         let Some(said) = turns.get(name) else { continue };
         if let Some((message, text)) = &said.message
             && let Err(what) = holds(said, message, text, turn.status())

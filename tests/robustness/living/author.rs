@@ -14,10 +14,19 @@ use super::{
     Agent,
     beats::{Beat, Beats},
 };
-use crate::{history::Open, link::Link, script, stage::Stage, support::ended};
+use crate::{
+    history::{Open, What},
+    link::Link,
+    script,
+    stage::Stage,
+    support::ended,
+};
 
 /// How long one thing may take, with all the kills that there are meanwhile.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// With a bookmark every second, silence is a connection that died.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct Author {
@@ -72,15 +81,16 @@ impl Author {
         let mut cursor = sequence;
         let mut answered = BTreeSet::new();
         let end = Instant::now() + PATIENCE;
-        loop {
-            assert!(Instant::now() < end, "{session}: {turn} does not end");
+        while Instant::now() < end {
             let open = Open { session: session.to_owned(), after: Some(cursor), ..Open::default() };
             let Ok(mut watching) = self.link.watch(open).await else {
                 sleep(Duration::from_millis(10)).await;
                 continue;
             };
-            // With a bookmark every second, silence is a connection that died.
-            while let Ok(Ok(events)) = timeout(Duration::from_secs(5), watching.next()).await {
+            while let Ok(Ok(events)) = timeout(SILENCE, watching.next()).await {
+                if Instant::now() > end {
+                    break;
+                }
                 for event in events {
                     cursor = event.sequence;
                     match &event.kind {
@@ -96,6 +106,8 @@ impl Author {
                 }
             }
         }
+        let (session, turn) = (session.to_owned(), turn.to_owned());
+        self.link.recorder.add(self.link.client, What::Stuck { session, turn });
     }
 
     /// Chooses, now and then at the same time as somebody who chooses otherwise.

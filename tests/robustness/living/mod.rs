@@ -90,15 +90,21 @@ async fn carry_out(plan: Plan, model: Option<&Handle>) -> Outcome {
     while kills < plan.kills {
         let moment = Moment::draw(&mut rng, abilities);
         moment.wait(&rig.data(), &beats, plan.pause, &mut rng).await;
-        if moment == Moment::Upgrade {
-            rig.detach();
-        } else {
-            rig.kill(moment.name());
-            kills += 1;
-        }
-        if moment == Moment::Start {
-            rig.kill_while_it_starts(Duration::from_millis(rng.random_range(0..120)));
-            kills += 1;
+        match moment {
+            Moment::Destroy => {
+                rig.destroy_one(&mut rng);
+                continue;
+            }
+            Moment::Upgrade => rig.detach(),
+            Moment::Start => {
+                rig.kill(moment.name());
+                rig.kill_while_it_starts(Duration::from_millis(rng.random_range(0..120)));
+                kills += 2;
+            }
+            _ => {
+                rig.kill(moment.name());
+                kills += 1;
+            }
         }
         // Where there is one of an earlier release, servers of both come one after the other.
         rig.supervise_with(plan.setup.supervisor.clone().filter(|_| rng.random_bool(0.5)));

@@ -35,6 +35,8 @@ pub enum Moment {
     Answered,
     /// Not killed: asked to stop, as for an upgrade.
     Upgrade,
+    /// The server stays, and one of its sandboxes goes.
+    Destroy,
 }
 
 impl Moment {
@@ -46,8 +48,9 @@ impl Moment {
             28..34 => Self::Sending,
             34..44 => Self::Sent,
             44..62 => Self::Reattach,
-            62..70 => Self::Start,
-            70..76 => Self::Upgrade,
+            62..69 => Self::Start,
+            69..74 => Self::Upgrade,
+            74..76 => Self::Destroy,
             76..84 => Self::Asked,
             84..90 => Self::Answering,
             _ => Self::Answered,
@@ -66,6 +69,7 @@ impl Moment {
             Self::Answering => "answering",
             Self::Answered => "answered",
             Self::Upgrade => "upgrade",
+            Self::Destroy => "destroy",
         }
     }
 
@@ -73,7 +77,7 @@ impl Moment {
     pub async fn wait(self, data: &Path, beats: &Beats, pause: (u64, u64), rng: &mut StdRng) {
         let micros = |rng: &mut StdRng, most: u64| Duration::from_micros(rng.random_range(0..most));
         match self {
-            Self::Any | Self::Upgrade | Self::Start => {
+            Self::Any | Self::Upgrade | Self::Start | Self::Destroy => {
                 sleep(Duration::from_millis(rng.random_range(pause.0..pause.1))).await;
             }
             Self::Reattach => sleep(micros(rng, 40_000)).await,
