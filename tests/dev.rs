@@ -5,10 +5,12 @@
 mod claude;
 #[path = "dev/count.rs"]
 mod count;
+#[path = "dev/interrupt.rs"]
+mod interrupt;
 
 use std::{
     collections::BTreeSet,
-    io::{Read as _, Write as _},
+    io::{Cursor, Read as _, Write as _},
     path::Path,
     process::Stdio,
     sync::LazyLock,
@@ -393,7 +395,7 @@ fn printed(texts: &[&str]) -> (Vec<u8>, u8) {
         input.extend(agent::prompt(Agent::Scripted, &BlockId::new(format!("blk_{at}")), text));
     }
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = scripted_agent::serve(&mut input.as_slice(), &mut out, &mut err).unwrap();
+    let code = scripted_agent::serve(Cursor::new(input), &mut out, &mut err).unwrap();
     (out, code)
 }
 

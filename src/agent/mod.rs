@@ -201,6 +201,16 @@ pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
     }
 }
 
+/// The bytes that ask an agent to end the turn it is at, as its own protocol has it: it keeps what it said, and tells of
+/// the end as of any other. Without a turn they have no effect. `id` is of this request alone.
+#[must_use]
+pub fn interrupt(agent: Agent, id: &str) -> Vec<u8> {
+    match agent {
+        Agent::ClaudeCode => claude::interrupt(id),
+        Agent::Scripted => scripted::interrupt(),
+    }
+}
+
 impl Parser {
     /// The program was given the message of this block. Some agents answer before they say whom.
     pub fn prompted(&mut self, block_id: &BlockId) {

@@ -11,7 +11,7 @@
 //! | `tool` | `id`, `name`, `input` |
 //! | `tool_result` | `id`, `tool`: id of the call, `output`, `is_error`, `duration_ms`, `exit_code` |
 //! | `usage` | `model`, `usage` |
-//! | `result` | `outcome` "completed" or "failed", `message`, `retryable`, `usage` of the turn |
+//! | `result` | `outcome` "completed", "interrupted" or "failed", `message`, `retryable`, `usage` of the turn |
 //!
 //! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
 //! is read. A line of any other form, or about a block that is not open, is recorded as unparsed output.
@@ -67,6 +67,11 @@ pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
     let mut line = serde_json::json!({ "type": "user", "id": block_id, "text": text }).to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+/// The line that ends the turn at work.
+pub(super) fn interrupt() -> Vec<u8> {
+    b"{\"type\":\"interrupt\"}\n".to_vec()
 }
 
 impl Parser {
@@ -157,6 +162,7 @@ enum Grows {
 #[serde(rename_all = "snake_case")]
 enum Ends {
     Completed,
+    Interrupted,
     Failed,
 }
 
@@ -241,6 +247,7 @@ impl Open {
                 self.0.clear();
                 let outcome = match outcome {
                     Ends::Completed => Outcome::Completed,
+                    Ends::Interrupted => Outcome::Interrupted,
                     Ends::Failed => Outcome::Failed(SessionError {
                         reason: Reason::AgentFailed,
                         message,

@@ -78,7 +78,7 @@ async fn run_on(
                 view.event(&event, &state)?;
                 end = status_of(&event).unwrap_or(end);
             }
-            () = signals.next() => {
+            _ = signals.next() => {
                 if interrupting {
                     view.end()?;
                     return Ok(ExitCode::from(INTERRUPTED));

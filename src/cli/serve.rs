@@ -10,8 +10,13 @@ use std::{
 
 use clap::{Parser, builder::FalseyValueParser};
 
-use super::{INTERRUPTED, age, connect::Common, error::Error, signals::Signals};
-use crate::server::{Config, Server};
+use super::{
+    INTERRUPTED, age,
+    connect::Common,
+    error::Error,
+    signals::{Asked, Signals},
+};
+use crate::server::{Config, Ending, Server};
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +62,32 @@ pub(super) struct Args {
     /// turns stay. Without it all events are kept.
     #[arg(long, env = "AGENT_RUNTIME_RETAIN_EVENTS", value_name = "AGE", value_parser = age::parse)]
     retain_events: Option<Duration>,
+    /// What SIGTERM does with agents that run: they work on and the next server takes them over, or they are stopped.
+    /// SIGINT always stops them.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_ON_SHUTDOWN",
+        default_value = "detach",
+        hide_possible_values = true,
+        value_name = "detach|stop"
+    )]
+    on_shutdown: OnShutdown,
+}
+
+/// What SIGTERM does with agents that run.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OnShutdown {
+    Detach,
+    Stop,
+}
+
+impl From<OnShutdown> for Ending {
+    fn from(on_shutdown: OnShutdown) -> Self {
+        match on_shutdown {
+            OnShutdown::Detach => Self::Detach,
+            OnShutdown::Stop => Self::Stop,
+        }
+    }
 }
 
 impl Args {
@@ -73,6 +104,7 @@ impl Args {
             delta_window,
             compact_after,
             retain_events,
+            on_shutdown: _,
         } = self;
         Config {
             listen,
@@ -109,19 +141,23 @@ pub(super) fn embedded(data: PathBuf) -> Result<Config, Error> {
     })
 }
 
-/// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends at once.
+/// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends everything at once.
 pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> {
     let mut signals = Signals::listen()?;
+    let on_shutdown = args.on_shutdown;
     let server = Server::start(args.config(common.data()?)).await?;
     {
         let mut out = io::stdout().lock();
         writeln!(out, "listening on {}", server.addr())?;
         out.flush()?;
     }
-    signals.next().await;
-    tracing::info!("shutting down; once more ends at once");
+    let ending = match signals.next().await {
+        Asked::Interrupt => Ending::Stop,
+        Asked::Terminate => on_shutdown.into(),
+    };
+    tracing::info!(?ending, "shutting down; once more kills everything");
     tokio::select! {
-        () = server.shutdown() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
+        () = server.shutdown(ending) => Ok(ExitCode::SUCCESS),
+        _ = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
     }
 }

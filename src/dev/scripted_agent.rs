@@ -2,8 +2,8 @@
 //! to the rest of the house, and needs no account: for demos, UI work, load, and tests of what a real agent does rarely.
 //!
 //! It reads messages from stdin, one JSON object a line, `{"type":"user","id":"<block id>","text":"…"}`, and answers one
-//! after the other. When its input ends it plays what it was given and exits; when nobody reads its output any more it
-//! exits at once.
+//! after the other. `{"type":"interrupt"}` ends the turn that it plays, where it stands. When its input ends it plays what
+//! it was given and exits; when nobody reads its output any more it exits at once.
 //!
 //! # The script
 //!
@@ -36,13 +36,15 @@
 //! holds over the whole step: what comes late is made up for.
 
 use std::{
-    io::{self, BufRead, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     process::ExitCode,
 };
 
+mod inbox;
 mod play;
 mod step;
 
+use inbox::Inbox;
 use play::{End, Turn};
 
 /// Output that is gathered while nothing has to wait.
@@ -52,7 +54,7 @@ const WRITE: usize = 64 * 1024;
 #[must_use]
 pub fn run() -> ExitCode {
     let stdout = io::stdout();
-    match serve(&mut io::stdin().lock(), &mut stdout.lock(), &mut io::stderr()) {
+    match serve(BufReader::new(io::stdin()), &mut stdout.lock(), &mut io::stderr()) {
         Ok(code) => ExitCode::from(code),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,12 +69,12 @@ pub fn run() -> ExitCode {
 ///
 /// # Errors
 /// What reading and writing the streams gives.
-pub fn serve(input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+pub fn serve(input: impl BufRead + Send + 'static, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut out = BufWriter::with_capacity(WRITE, out);
-    let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line)? > 0 {
+    let mut inbox = Inbox::of(input);
+    while let Some(line) = inbox.next()? {
         match serde_json::from_slice::<Message>(&line) {
-            Ok(Message::User { id, text }) => match Turn::new(&id, &mut out, err).play(&text) {
+            Ok(Message::User { id, text }) => match Turn::new(&id, &mut inbox, &mut out, err).play(&text) {
                 Ok(()) => {}
                 Err(End::Exit(code)) => return Ok(code),
                 Err(End::Io(error)) => return Err(error),
@@ -80,7 +82,6 @@ pub fn serve(input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) 
             Err(_) if line.trim_ascii().is_empty() => {}
             Err(error) => writeln!(err, "scripted-agent: a line of input is no message: {error}")?,
         }
-        line.clear();
     }
     Ok(0)
 }

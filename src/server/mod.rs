@@ -24,6 +24,8 @@ use tonic::transport::server::TcpIncoming;
 
 pub use config::{Config, StartError};
 
+pub use crate::session::Ending;
+
 use crate::{
     domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, Scope, TenantId, Timestamp},
     log::EventLog,
@@ -42,6 +44,8 @@ const MAX_STREAMS: u32 = 1024;
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
 const SESSIONS_GRACE: Duration = Duration::from_secs(20);
+/// How long everything else gets to end after that.
+const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Deltas of a session that nobody watches are gathered for this long.
@@ -123,12 +127,13 @@ impl Server {
     }
 
     /// Stops serving, in this order: health says so, watches end with a last bookmark, calls finish, agents are stopped
-    /// and their turns recorded, the database is closed.
-    pub async fn shutdown(self) {
+    /// and their turns recorded, or left to work on, the database is closed.
+    pub async fn shutdown(self, ending: Ending) {
         let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
         health.end().await;
         drain.cancel();
-        let (calls, ()) = tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(SESSIONS_GRACE));
+        let (calls, ()) =
+            tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(ending, SESSIONS_GRACE));
         if calls.is_err() {
             tracing::warn!("some calls did not end in time");
             serving.abort();
@@ -138,7 +143,7 @@ impl Server {
             tracing::warn!(%error, "some sandboxes could not be stopped");
         }
         tasks.close();
-        if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         store.close().await;

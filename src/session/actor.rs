@@ -2,7 +2,9 @@
 //! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
+mod leave;
 mod submit;
+mod takeover;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
 use super::{
-    Command,
+    Command, Ending,
     after::{After, Halt, InFlight},
     launch, once,
     pending::Pending,
@@ -23,10 +25,10 @@ use super::{
 use crate::{
     agent::Action,
     domain::{
-        Failure, FirstAnswer, Kind, LogLevel, Principal, Reason, Remembered, Request, Sandbox, SandboxStatus,
-        SessionKey, SessionStatus, TurnId, TurnStatus, Usage,
+        Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
+        TurnId,
     },
-    sandbox::{self, Epoch, Exit},
+    sandbox::Epoch,
     store::{self, Acquired, ExecMark, StdinRow},
 };
 
@@ -34,7 +36,7 @@ use crate::{
 const BACKLOG: usize = 1 << 20;
 
 /// The end of what ran, for all who wait for it.
-type Shutdown = SharedFuture<BoxFuture<'static, ()>>;
+type Halting = SharedFuture<BoxFuture<'static, ()>>;
 
 /// See the module.
 pub(super) struct Actor {
@@ -54,14 +56,47 @@ pub(super) struct Actor {
     calls: Vec<Remembered>,
     after: Vec<After>,
     in_flight: Option<InFlight>,
-    halting: Option<Shutdown>,
+    halting: Option<Halting>,
     last_submit: Option<Instant>,
     idle_since: Instant,
     traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
     over: bool,
     not_stored: Option<store::Error>,
-    deserted: bool,
+    leaving: Option<Leaving>,
+}
+
+/// Why an actor begins.
+pub(super) enum Begin {
+    /// Somebody asks for something; nothing runs, unless an earlier server left it.
+    Asked,
+    /// An earlier server left something.
+    Left,
+    /// The active turn was accepted just now and its agent is to be started.
+    Accepted(Prompt),
+    /// What the actor before decided last may be stored or not, and what ran runs on.
+    InDoubt,
+    /// The same, and it cannot be stored what the agent prints: nobody can go on with it.
+    GiveUp(store::Error),
+}
+
+impl Begin {
+    /// Something waits for this actor that no call will ask for again.
+    pub(super) fn must_not_be_forgotten(&self) -> bool {
+        match self {
+            Self::Asked => false,
+            Self::Left | Self::Accepted(_) | Self::InDoubt | Self::GiveUp(_) => true,
+        }
+    }
+}
+
+/// The server ends, and the actor with it.
+#[derive(Clone, Copy)]
+enum Leaving {
+    /// Once all that was read is stored, and all that is stored was given.
+    Detach,
+    /// Once the agent has ended its turn, or at this time without.
+    Stop(Instant),
 }
 
 /// What an actor leaves.
@@ -70,16 +105,19 @@ pub(super) struct Ended {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Why what it decided last is not stored, where it is not.
     pub(super) not_stored: Option<store::Error>,
+    /// Where something may run on.
+    pub(super) sandbox: Option<SandboxId>,
 }
 
 impl Actor {
+    /// With the input that is stored of the newest program.
     pub(super) fn new(
         shared: Arc<Shared>,
         key: SessionKey,
         commands: mpsc::Receiver<Command>,
         acquired: Acquired,
-    ) -> Self {
-        Self {
+    ) -> (Self, Vec<StdinRow>) {
+        let actor = Self {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
@@ -102,23 +140,26 @@ impl Actor {
             actions: Vec::new(),
             over: false,
             not_stored: None,
-            deserted: false,
-        }
+            leaving: None,
+        };
+        (actor, acquired.stdin)
     }
 
-    /// Runs until there is nothing to do. With `prompt` the active turn was accepted just now and its agent is to be
-    /// started; without, an active turn is one that an earlier owner left and nobody can go on with.
-    pub(super) async fn run(mut self, prompt: Option<Prompt>) -> Ended {
-        match prompt {
-            Some(prompt) => self.prepare(prompt),
-            None => self.clean_up(),
+    /// Runs until there is nothing to do.
+    pub(super) async fn run(mut self, begin: Begin, stdin: Vec<StdinRow>) -> Ended {
+        match begin {
+            Begin::Accepted(prompt) => self.prepare(prompt),
+            Begin::Asked | Begin::Left => self.take_over(stdin, false),
+            Begin::InDoubt => self.take_over(stdin, true),
+            Begin::GiveUp(error) => self.give_up(&error),
         }
         while !self.is_done() {
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
         }
-        Ended { commands: self.commands, not_stored: self.not_stored }
+        let sandbox = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
+        Ended { commands: self.commands, not_stored: self.not_stored, sandbox }
     }
 
     /// The span of the turn that is active; one for as long as it is.
@@ -133,28 +174,48 @@ impl Actor {
     fn is_done(&self) -> bool {
         let quiet = self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty();
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
-        quiet && (self.over || (nothing && matches!(self.side, Side::Off) && self.commands.is_empty()))
+        let settled = match &self.side {
+            Side::Off => self.leaving.is_some() || self.commands.is_empty(),
+            Side::On(running) => self.is_detaching() && running.is_quiet(),
+            Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
+        };
+        quiet && (self.over || (nothing && settled))
     }
 
     async fn step(&mut self) {
-        let read = self.pending.bytes() < BACKLOG;
+        let read = self.pending.bytes() < BACKLOG && !self.is_detaching();
         let flush_at = self.flush_at();
         let idle_at = self.idle_at();
+        let stop_at = self.stop_at();
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
-        let answering = self.halting.is_none() && !self.over && !self.deserted && !self.deletes;
+        let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
+        // What runs is known before anything is decided about it.
+        let answering = open && !matches!(self.side, Side::Finding(_));
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
             outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
-            () = drain.cancelled(), if answering && !matches!(self.side, Side::Off) => self.drain(),
+            () = drain.cancelled(), if open && self.has_to_leave() => self.leave(),
             command = self.commands.recv(), if answering => match command {
                 Some(command) => self.command(command),
-                None => self.deserted(),
+                // Nobody is left who could ask for anything.
+                None => self.leave(),
             },
+            () = until(stop_at) => self.stop_now(),
             turn = self.side.next(read) => self.side_turned(turn),
             () = until(flush_at) => self.submit(),
             () = until(idle_at) => self.stop_idle(),
+        }
+    }
+
+    /// There is something that must not go on as it does when the server ends.
+    fn has_to_leave(&self) -> bool {
+        match &self.side {
+            Side::Off => false,
+            // What is to be ended must be found first.
+            Side::Finding(_) => self.shared.ending() == Ending::Detach,
+            Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }
 
@@ -239,6 +300,7 @@ impl Actor {
 
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
+            SideTurn::Found(found) => self.found(found),
             SideTurn::Prepared(Ok(mut prepared), prompt) => {
                 prepared.parser.prompted(&prompt.block_id);
                 let sandbox = self.sandbox(SandboxStatus::Ready, "");
@@ -272,18 +334,9 @@ impl Actor {
                 self.act(&mut actions);
                 self.actions = actions;
             }
-            SideTurn::Happened(Happened::Ended(exit)) => self.ended(exit),
-            SideTurn::Happened(Happened::Failed(error)) => {
-                let failure = Failure::new(Reason::SandboxFailed, error.to_string());
-                self.pending.end_turn(
-                    TurnStatus::Failed,
-                    Some(failure.into_session_error(true)),
-                    Usage::default(),
-                    None,
-                );
-                self.pending.record_status_after_turn();
-                self.shut("a command to the sandbox failed");
-            }
+            SideTurn::Happened(Happened::Given) => {}
+            SideTurn::Happened(Happened::Ended(Ok(exit))) => self.ended(exit),
+            SideTurn::Happened(Happened::Ended(Err(error)) | Happened::Failed(error)) => self.fell(&error),
         }
     }
 
@@ -308,129 +361,6 @@ impl Actor {
         self.shut("the agent could not go on from what it had stored, and begins anew");
         self.give(prompt);
         true
-    }
-
-    /// The program ended: what it left open ends with it.
-    fn ended(&mut self, exit: Result<Exit, sandbox::Error>) {
-        let mut actions = std::mem::take(&mut self.actions);
-        let mut on = std::mem::replace(&mut self.side, Side::Off);
-        if let Side::On(running) = &mut on {
-            running.finish(&mut actions);
-            self.mark.iter_mut().for_each(|mark| running.note(mark));
-        }
-        if self.act(&mut actions) {
-            return;
-        }
-        let agent = self.pending.state().session.agent;
-        let (said, code) = match &exit {
-            Ok(Exit::Code(code)) => (format!("{agent} ended with exit code {code}"), code.to_string()),
-            Ok(Exit::Signal(signal)) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
-            Err(error) => (error.to_string(), "unknown".to_owned()),
-        };
-        let failure = Failure::new(Reason::AgentFailed, format!("{said} before the turn was over"))
-            .with("agent", agent)
-            .with("exit_code", code);
-        let error = failure.into_session_error(true);
-        let cut = self.pending.state().active_turn().is_some();
-        if cut {
-            self.pending.record_session(None, Kind::ErrorOccurred { error: error.clone() });
-        }
-        self.pending.end_turn(TurnStatus::Failed, Some(error), Usage::default(), None);
-        self.pending.record_status_after_turn();
-        if !cut && exit != Ok(Exit::Code(0)) {
-            self.pending.log(LogLevel::Warn, said.clone());
-        }
-        self.end_exec();
-        self.sandbox_gone(&said);
-    }
-
-    /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
-    fn halt(&mut self, message: &str, status: SessionStatus, by: &Principal) -> Option<Arc<dyn sandbox::Sandbox>> {
-        self.pending.stop_turn(by);
-        let sandbox = self.take_down(message);
-        self.pending.record_status(status, message, None, Some(by));
-        sandbox
-    }
-
-    /// Ends what runs in the sandbox, once it is stored that it does.
-    fn shut(&mut self, message: &str) {
-        let sandbox = self.take_down(message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
-    }
-
-    fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
-        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
-            running.note(mark);
-        }
-        let sandbox = self.off();
-        self.end_exec();
-        self.sandbox_gone(message);
-        sandbox
-    }
-
-    fn stop_idle(&mut self) {
-        let silence = self.shared.config.idle_timeout;
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
-    }
-
-    /// The server stops: agents end with it, and their turns with them.
-    fn drain(&mut self) {
-        self.pending
-            .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
-        self.shut("the server was stopped");
-        self.after.push(After::Leave);
-    }
-
-    /// Nobody is left who could ask for anything.
-    fn deserted(&mut self) {
-        self.deserted = true;
-        self.drain();
-    }
-
-    /// What an earlier owner left: its agent is gone, so its turn is lost and its sandbox not running.
-    fn clean_up(&mut self) {
-        self.pending.lose_turn("server_restarted", "the server that ran this turn is gone; send the message again");
-        self.end_exec();
-        self.sandbox_gone("the server that ran it is gone");
-    }
-
-    /// Takes what runs away from the loop: nothing of it is read again.
-    fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
-        self.idle_since = Instant::now();
-        self.given = None;
-        self.after.retain(|after| match after {
-            After::Prepare(_) | After::Start(_) | After::Write(_) => false,
-            After::Reply(_) | After::Halt(_) | After::Leave => true,
-        });
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(_) | After::Write(_)));
-        }
-        match std::mem::replace(&mut self.side, Side::Off) {
-            Side::Off | Side::Preparing(..) => None,
-            Side::Starting(_, sandbox, _) => Some(sandbox),
-            Side::On(running) => Some(running.sandbox),
-        }
-    }
-
-    /// Records that the program's output is over. What its parser knows stays for the next one.
-    fn end_exec(&mut self) {
-        if let Some(mark) = &mut self.mark {
-            mark.ended = true;
-        }
-    }
-
-    fn sandbox(&self, status: SandboxStatus, message: &str) -> Sandbox {
-        let held = self.pending.state().session.sandbox.clone();
-        let held = held.unwrap_or_else(|| launch::announce(&self.shared.config, &self.pending.state().session));
-        Sandbox { status, status_message: message.to_owned(), ..held }
-    }
-
-    fn sandbox_gone(&mut self, message: &str) {
-        let held = self.pending.state().session.sandbox.as_ref();
-        if held.is_some_and(|sandbox| sandbox.status != SandboxStatus::Terminated) {
-            let sandbox = self.sandbox(SandboxStatus::Terminated, message);
-            self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-        }
     }
 
     /// When text that waits must go out, where that is in the future.

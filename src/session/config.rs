@@ -28,6 +28,15 @@ pub struct Config {
     pub environment: BTreeMap<String, String>,
 }
 
+/// What becomes of the agents when their server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// They work on, and the next server takes them over.
+    Detach,
+    /// They are asked to stop what they do, then ended.
+    Stop,
+}
+
 /// A session to create, checked.
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {

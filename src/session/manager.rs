@@ -4,23 +4,22 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument as _;
 use ulid::Ulid;
 
 use super::{
-    Command, Config, NewSession, Reply,
-    actor::Actor,
+    Command, Config, Ending, NewSession, Reply,
+    host::{Begin, host},
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
     shared::Shared,
-    turn::{Accepted, Prompt},
+    turn::Accepted,
 };
 use crate::{
     domain::{
@@ -29,7 +28,7 @@ use crate::{
         Usage,
     },
     log::{EventLog, failure, unavailable},
-    store::{self, Batch, SessionQuery, SessionView, parts_of},
+    store::{Batch, SessionQuery, SessionView, parts_of},
 };
 
 /// Commands that wait for one actor.
@@ -66,7 +65,15 @@ impl Manager {
     pub fn new(log: EventLog, config: Config, tasks: &TaskTracker) -> Self {
         let (drain, tasks) = (CancellationToken::new(), tasks.clone());
         Self {
-            shared: Arc::new(Shared { log, config, drain, tasks, flights: Arc::default(), actors: Mutex::default() }),
+            shared: Arc::new(Shared {
+                log,
+                config,
+                drain,
+                ending: OnceLock::new(),
+                tasks,
+                flights: Arc::default(),
+                actors: Mutex::default(),
+            }),
         }
     }
 
@@ -82,16 +89,23 @@ impl Manager {
         &self.shared.config
     }
 
-    /// Looks after what an earlier server left: sandboxes nobody can drive are ended, and turns that were running are lost.
+    /// Looks after what an earlier server left: what runs in sandboxes that no session needs is ended, and of every other
+    /// session an actor goes on where the last one stood, while this server serves already.
     ///
     /// # Errors
     /// What the store or the provider says; nothing should be served then.
     pub async fn recover(&self) -> Result<(), Failure> {
-        let reaped = self.shared.config.provider.reap(&[]).await;
+        let store = self.shared.log.store();
+        let unfinished = store.unfinished().await.map_err(|error| unavailable(&error))?;
+        let mut keep = Vec::new();
+        for key in &unfinished {
+            let view = store.session(key).await.map_err(|error| unavailable(&error))?;
+            keep.extend(view.and_then(|view| view.session.sandbox).and_then(|sandbox| sandbox.sandbox_id));
+        }
+        let reaped = self.shared.config.provider.reap(&keep).await;
         reaped.map_err(|error| Failure::new(Reason::SandboxFailed, error.to_string()))?;
-        let unfinished = self.shared.log.store().unfinished().await;
-        for key in unfinished.map_err(|error| unavailable(&error))? {
-            self.actor(&key);
+        for key in unfinished {
+            self.actor(&key, Begin::Left);
         }
         Ok(())
     }
@@ -135,8 +149,8 @@ impl Manager {
         self.slots().insert(key.clone(), sender);
         let stored = self.store(&key, &session, &mut pending, call).await;
         if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
-            let prompt = prompt.clone();
-            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, Some(prompt)));
+            let accepted = Begin::Accepted(prompt.clone());
+            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, accepted));
         } else {
             // Whoever found the session meanwhile asks again, and finds no slot.
             self.slots().remove(&key);
@@ -283,9 +297,11 @@ impl Manager {
         Ok((views, revision))
     }
 
-    /// Ends all agents and actors; nothing is accepted any more. Returns when all that was decided is stored, or when the
-    /// patience is over.
-    pub async fn drain(&self, patience: Duration) {
+    /// Ends all actors, and agents with them or not; nothing is accepted any more. Returns when all that was decided is
+    /// stored, or when the patience is over.
+    pub async fn drain(&self, ending: Ending, patience: Duration) {
+        // The first one counts.
+        let _ = self.shared.ending.set(ending);
         self.shared.drain.cancel();
         let done = async {
             while !self.slots().is_empty() {
@@ -347,7 +363,7 @@ impl Manager {
             self.open()?;
             let (reply, answer) = oneshot::channel();
             // What could not be sent must go at once: it holds the other end of the answer that is waited for.
-            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await.is_ok();
+            let sent = self.actor(&key, Begin::Asked).send(command(caller.principal.clone(), reply)).await.is_ok();
             if sent && let Ok(answer) = answer.await {
                 return answer;
             }
@@ -357,76 +373,18 @@ impl Manager {
     }
 
     /// The session's actor; one is started where there is none.
-    fn actor(&self, key: &SessionKey) -> mpsc::Sender<Command> {
+    fn actor(&self, key: &SessionKey, begin: Begin) -> mpsc::Sender<Command> {
         let mut slots = self.slots();
         if let Some(sender) = slots.get(key) {
             return sender.clone();
         }
         let (sender, commands) = mpsc::channel(QUEUE);
         slots.insert(key.clone(), sender.clone());
-        self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, None));
+        self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, begin));
         sender
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, mpsc::Sender<Command>>> {
         self.shared.slots()
-    }
-}
-
-/// One actor after the other, for as long as there is something to do; then the slot is given back.
-async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver<Command>, mut prompt: Option<Prompt>) {
-    loop {
-        match shared.log.acquire(&key).await {
-            Ok(Some(acquired)) => {
-                let actor = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
-                let run = actor.run(prompt.take()).instrument(tracing::info_span!("session", session = %key.session));
-                let end = run.await;
-                commands = end.commands;
-                if let Some(error) = end.not_stored.filter(store::Error::is_of_storage) {
-                    // What it left is looked after, once that can be stored.
-                    refuse_waiting(&key, &mut commands, error);
-                    if recovered(&shared).await {
-                        continue;
-                    }
-                }
-                let mut slots = shared.slots();
-                if commands.is_empty() {
-                    slots.remove(&key);
-                    return;
-                }
-            }
-            Ok(None) => return refuse_all(&shared, &key, commands, store::Error::NotFound),
-            // A turn that was accepted is begun or lost, but never forgotten.
-            Err(error) if prompt.is_some() && error.is_of_storage() => {
-                refuse_waiting(&key, &mut commands, error.clone());
-                if !recovered(&shared).await {
-                    return refuse_all(&shared, &key, commands, error);
-                }
-            }
-            Err(error) => return refuse_all(&shared, &key, commands, error),
-        }
-    }
-}
-
-/// Waits until the store takes transactions; says no when the server stops before.
-async fn recovered(shared: &Shared) -> bool {
-    shared.drain.run_until_cancelled(shared.log.serving()).await.is_some()
-}
-
-/// There is no session to act on: whoever waits is told, and the slot is given back.
-fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Command>, error: store::Error) {
-    shared.slots().remove(key);
-    refuse_waiting(key, &mut commands, error);
-}
-
-fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
-    let refusal = failure(error, key);
-    while let Ok(command) = commands.try_recv() {
-        // Whoever hung up does not want to know.
-        match command {
-            Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-        }
     }
 }

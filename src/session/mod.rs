@@ -5,10 +5,12 @@
 
 mod actor;
 mod after;
+mod attach;
 mod beside;
 mod bounds;
 mod config;
 mod follow;
+mod host;
 mod launch;
 mod manager;
 mod once;
@@ -22,7 +24,7 @@ mod side;
 mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
-pub use config::{Config, NewSession};
+pub use config::{Config, Ending, NewSession};
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;

@@ -44,7 +44,7 @@ impl Pending {
         let now = self.time();
         let agent = self.state().session.agent;
         let block_id = user_block_id(agent);
-        let prompt = Prompt { bytes: agent::prompt(agent, &block_id, &text(&parts)), block_id: block_id.clone() };
+        let prompt = prompt(agent, &block_id, &parts);
         let turn = Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
@@ -161,7 +161,9 @@ impl Pending {
 
     /// Nobody can know how the active turn went.
     pub(super) fn lose_turn(&mut self, cause: &str, message: &str) {
-        let error = Failure::new(Reason::TurnLost, message).with("cause", cause).into_session_error(true);
+        let generation = self.state().session.sandbox.as_ref().map_or(0, |sandbox| sandbox.generation);
+        let failure = Failure::new(Reason::TurnLost, message).with("cause", cause).with("generation", generation);
+        let error = failure.into_session_error(true);
         self.end_turn(TurnStatus::Lost, Some(error), Usage::default(), None);
         self.record_status_after_turn();
     }
@@ -179,6 +181,11 @@ impl Pending {
             self.record_session(by, Kind::StatusChanged { status, reason: reason.to_owned(), error });
         }
     }
+}
+
+/// A message as the agent's program is given it; the same bytes each time.
+pub(super) fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Prompt {
+    Prompt { bytes: agent::prompt(agent, block_id, &text(parts)), block_id: block_id.clone() }
 }
 
 /// The text of a message, as the agent is given it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -169,16 +169,9 @@ impl Rig {
 
     /// Ends the server as an upgrade does: it is asked to, and leaves agents alone.
     pub fn detach(&mut self) {
-        let server = self.server.take().expect("the server runs");
-        send(&server, Signal::TERM);
-        let end = Instant::now() + STOPS_WITHIN;
-        tokio::task::block_in_place(|| {
-            while !has_ended(server.pid()) {
-                assert!(Instant::now() < end, "the server does not stop");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            server.kill()
-        });
+        let mut server = self.server.take().expect("the server runs");
+        let ended = tokio::task::block_in_place(|| server.end(&[Signal::TERM]));
+        assert!(ended.status.success() && ended.took < STOPS_WITHIN, "{:?} after {:?}", ended.status, ended.took);
         self.recorder.fate("detached", "");
         ending::spools(&self.recorder, &self.data());
     }
@@ -200,7 +193,7 @@ impl Rig {
     }
 
     pub fn signal(&self, signal: Signal) {
-        send(self.running(), signal);
+        kill_process(support::pid_of(self.running().pid()), signal).expect("the server is there");
         self.recorder.fate(if signal == Signal::STOP { "stopped" } else { "continued" }, "");
     }
 
@@ -290,17 +283,6 @@ async fn somebody_speaks(stage: &Stage, said: u64) {
     while stage.messages() == said && Instant::now() < patience {
         sleep(Duration::from_millis(2)).await;
     }
-}
-
-fn send(server: &Server, signal: Signal) {
-    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("a pid");
-    kill_process(pid, signal).expect("the server is there");
-}
-
-/// A process that has ended is a zombie until somebody waits for it.
-fn has_ended(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// Where the history of a seed is kept.

@@ -103,7 +103,12 @@ fn living(seed: u64, kills: usize) -> living::Plan {
         watchers: 4,
         kills,
         // Every other run, but not always the same ones as are compacted.
-        setup: Setup { compacts: seed % 2 == 1, walls: seed / 2 % 2 == 1, ..Setup::default() },
+        setup: Setup {
+            compacts: seed % 2 == 1,
+            walls: seed / 2 % 2 == 1,
+            env: vec![("AGENT_RUNTIME_ON_SHUTDOWN".into(), "detach".into())],
+            ..Setup::default()
+        },
         agent: Agent::Scripted,
         pause: (10, 400),
     }

@@ -49,7 +49,9 @@ fn tried(reason: Reason) -> Tried {
         Reason::QueueFull => NotYet("BUSY_POLICY_QUEUE"),
         Reason::TurnStarted | Reason::TurnFinished | Reason::TurnCancelled => NotYet("CancelTurn"),
         Reason::BudgetExhausted => NotYet("budgets"),
-        Reason::TurnLost => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
+        Reason::TurnLost => {
+            By("tests/takeover/lost.rs::a_sandbox_that_was_destroyed_while_no_server_ran_loses_the_turn")
+        }
         Reason::SequenceTruncated => By("tests/service/kept.rs::events_that_retention_removed_are_refused_by_name"),
         Reason::SequenceAhead | Reason::SessionReplaced => {
             By("tests/service/refusals.rs::cursors_of_another_log_are_refused")

@@ -124,7 +124,7 @@ impl Reading<'_> {
             LineKind::RateLimitEvent => self.rate_limit(&read::<NoticeLine<'_>>(text)?),
             // Deliberately nothing: asked for only with a permission prompt tool, and none is named at the start.
             LineKind::ControlRequest | LineKind::ControlCancelRequest => {}
-            // Deliberately nothing: the answer to a request of ours, and none is sent.
+            // Deliberately nothing: the answer to an interrupt of ours; what came of it, the result tells.
             LineKind::ControlResponse => {}
             // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
             LineKind::ToolProgress => {}

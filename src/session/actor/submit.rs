@@ -23,7 +23,7 @@ impl Actor {
             return;
         }
         let pause_over = self.last_submit.is_none_or(|at| at.elapsed() >= self.window());
-        if self.pending.is_urgent() || !self.after.is_empty() || pause_over {
+        if self.pending.is_urgent() || !self.after.is_empty() || pause_over || self.leaving.is_some() {
             self.submit();
         }
     }
@@ -95,27 +95,6 @@ impl Actor {
                 After::Leave => self.over = true,
             }
         }
-    }
-
-    /// What was decided is not stored, so it did not happen: this actor ends, and the next one begins from what is.
-    fn not_stored(&mut self, error: &store::Error, after: Vec<After>) {
-        tracing::error!(key = %self.key, %error, "a session's events could not be stored; its agent is stopped");
-        for after in after.into_iter().chain(std::mem::take(&mut self.after)) {
-            match after {
-                After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
-                    answer(Err(crate::log::failure(error.clone(), &self.key)));
-                }
-                After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
-            }
-        }
-        let sandbox = self.off();
-        self.stdin.clear();
-        self.calls.clear();
-        // What was decided since follows what is not stored.
-        self.pending.drain();
-        self.carry_out(Halt { sandbox, destroy: None, reply: None });
-        self.over = true;
-        self.not_stored = Some(error.clone());
     }
 
     /// Ends what runs, after what is being ended already.
