@@ -6,6 +6,7 @@ mod beats;
 mod claude;
 mod hits;
 mod moment;
+mod mutate;
 
 use std::time::Duration;
 
