@@ -12,7 +12,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("domain", &[]),
     ("agent", &["domain"]),
-    ("sandbox", &["domain"]),
+    ("supervisor", &[]),
+    ("sandbox", &["domain", "supervisor"]),
     ("store", &["domain"]),
     ("log", &["domain", "store"]),
     ("session", &["domain", "agent", "sandbox", "store", "log"]),
@@ -20,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("server", &["proto", "domain", "agent", "sandbox", "store", "log", "session", "grpc"]),
     ("client", &["proto"]),
     ("dev", &[]),
-    ("cli", &["proto", "client", "server", "dev"]),
+    ("cli", &["proto", "client", "server", "dev", "supervisor"]),
     ("main", &["cli"]),
 ];
 

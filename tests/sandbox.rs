@@ -8,6 +8,8 @@ mod input;
 mod life;
 #[path = "sandbox/local.rs"]
 mod local;
+#[path = "sandbox/outlive.rs"]
+mod outlive;
 #[path = "sandbox/output.rs"]
 mod output;
 #[path = "sandbox/rig.rs"]

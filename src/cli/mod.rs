@@ -23,6 +23,7 @@ mod run;
 mod serve;
 mod sessions;
 mod signals;
+mod supervise;
 mod view;
 mod watch;
 
@@ -66,6 +67,9 @@ enum Command {
     /// Play a script as an agent; the server starts it.
     #[command(hide = true)]
     ScriptedAgent,
+    /// Hold the programs of a sandbox; the server starts it.
+    #[command(hide = true)]
+    Supervise(supervise::Args),
 }
 
 /// Runs the command line.
@@ -75,6 +79,11 @@ pub fn main() -> ExitCode {
     if matches!(args.command, Command::ScriptedAgent) {
         // A plain program of lines in and lines out: it needs nothing of what follows.
         return dev::scripted_agent::run();
+    }
+    if let Command::Supervise(args) = args.command {
+        // One thread and a log of its own.
+        log("agent_runtime=info");
+        return supervise::run(args);
     }
     log(if matches!(args.command, Command::Serve(_)) {
         "agent_runtime=info,warn"
@@ -96,7 +105,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     match args.command {
         Command::Serve(args) => return serve::run(common, args).await,
         Command::Run(args) => return run::run(common, args).await,
-        Command::ScriptedAgent => {}
+        Command::ScriptedAgent | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,

@@ -32,7 +32,7 @@ use crate::{
     proto,
     sandbox::{
         Provider as _,
-        local::{Local, LocalConfig},
+        local::{self, Local, LocalConfig},
     },
     session::{self, Manager, Programs},
     store::{self, SqliteStore, Store as _},
@@ -80,6 +80,9 @@ impl Server {
             hidden: vec![config.data.clone()],
             shared: vec![agent_cache(&config.data)],
             isolation: config.isolation()?,
+            supervisor: supervisor(),
+            limit: local::LIMIT,
+            spool_cap: local::SPOOL_CAP,
         })?);
         let isolation = provider.isolation();
         tracing::info!(?isolation, why_not_better = provider.why_plain(), "agents run in local sandboxes");
@@ -148,6 +151,11 @@ impl Server {
         }
         store.close().await;
     }
+}
+
+/// The program that supervises sandboxes: this one, also after another was installed over it. Tests put others in its place.
+fn supervisor() -> PathBuf {
+    std::env::var_os("AGENT_RUNTIME_SUPERVISOR").map_or_else(|| PathBuf::from("/proc/self/exe"), PathBuf::from)
 }
 
 /// Address of the server that owns the data folder now.

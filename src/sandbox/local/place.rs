@@ -1,52 +1,77 @@
-//! One local sandbox: its epoch, its programs, its end. What a program is stands in `exec`, what surrounds it in
-//! `launch`.
+//! One local sandbox as the server sees it: a folder, and the supervisor that serves it while there is something to serve.
+//! What a program is stands in the `supervisor` room, what surrounds it in `launch`.
 
 use std::{
-    collections::HashMap,
     fmt,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{future::join_all, stream::BoxStream};
-use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use futures::stream::BoxStream;
+use rustix::process::Signal as Number;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{exec::Exec, launch::Wall, layout::Layout, reap};
+use super::{
+    call::{Call, unexpected},
+    ending,
+    launch::Wall,
+    reading,
+    spawn::Spawner,
+};
 use crate::{
     domain::{ExecId, Isolation, SandboxId},
-    sandbox::{Epoch, Error, ExecSpec, Exit, GRACE, Output, Paths, Sandbox, Signal, StdinStatus},
+    sandbox::{Epoch, Error, ExecSpec, Exit, Output, Paths, Sandbox, Signal, StdinStatus},
+    supervisor::{
+        epoch,
+        folder::Folder,
+        identity::Identity,
+        protocol::{self, Attach, Given, Release, Reply, Request, WriteStdin},
+        socket,
+    },
 };
 
-/// A killed process that is not gone by then hangs inside the kernel.
-const KILLED: Duration = Duration::from_secs(10);
+/// How often a supervisor that is not there is started, or one that dies is asked again.
+const ATTEMPTS: usize = 5;
+
+/// Most input that is given at once; far below the longest message.
+const PIECE: usize = 1 << 20;
+
+/// Who asks without commanding.
+const NOBODY: Epoch = Epoch(0);
 
 /// A sandbox on this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Place(Arc<Shared>);
 
+/// What all sandboxes of a provider share.
+#[derive(Clone, Debug)]
+pub(super) struct House {
+    pub(super) spawner: Spawner,
+    pub(super) tracker: TaskTracker,
+}
+
 struct Shared {
     id: SandboxId,
-    layout: Layout,
+    folder: Folder,
+    identity: Identity,
     wall: Wall,
     paths: Paths,
-    tracker: TaskTracker,
+    house: House,
     state: Mutex<State>,
-    /// Held while a program is started, by threads for blocking work only.
-    starting: Mutex<()>,
-    /// Held while everything is ended.
-    ending: tokio::sync::Mutex<()>,
+    /// Held while a supervisor is started.
+    starting: tokio::sync::Mutex<()>,
 }
 
 struct State {
-    epoch: Epoch,
     phase: Phase,
-    execs: HashMap<ExecId, Arc<Exec>>,
+    /// Ends the connection that says that a server is here; with it, programs have no limit.
+    present: Option<CancellationToken>,
 }
 
-/// How far the sandbox is on its way.
+/// How far the sandbox is on its way, as far as this server has to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -57,73 +82,60 @@ enum Phase {
 }
 
 impl Place {
-    pub(super) fn new(id: SandboxId, layout: Layout, wall: Wall, epoch: Epoch, tracker: TaskTracker) -> Self {
-        let state = State { epoch, phase: Phase::Open, execs: HashMap::new() };
-        Self(Arc::new(Shared {
-            id,
-            paths: wall.paths(&layout),
-            layout,
-            wall,
-            tracker,
-            state: Mutex::new(state),
-            starting: Mutex::new(()),
-            ending: tokio::sync::Mutex::new(()),
-        }))
+    pub(super) fn new(id: SandboxId, folder: Folder, identity: Identity, wall: Wall, house: House) -> Self {
+        let state = Mutex::new(State { phase: Phase::Open, present: None });
+        let (paths, starting) = (wall.paths(&folder), tokio::sync::Mutex::default());
+        Self(Arc::new(Shared { id, folder, identity, wall, paths, house, state, starting }))
     }
 
     /// Lets programs start again after [`Sandbox::terminate`].
     pub(super) fn reopen(&self, epoch: Epoch) -> Result<(), Error> {
+        self.0.there()?;
+        self.0.see(epoch)?;
         let mut state = self.0.state();
-        state.see(epoch)?;
         if state.phase == Phase::Terminated {
             state.phase = Phase::Open;
         }
         Ok(())
     }
 
-    /// Ends every program, whoever owns it.
-    pub(super) async fn end(&self) -> Result<(), Error> {
-        let _one = self.0.ending.lock().await;
-        let shared = Arc::clone(&self.0);
-        let execs = blocking(&self.0.tracker, move || shared.close(Phase::Terminated)).await?;
-        for exec in &execs {
-            exec.signal(Signal::Terminate);
-        }
-        let ended = || join_all(execs.iter().map(|exec| exec.wait()));
-        if timeout(GRACE, ended()).await.is_err() {
-            for exec in &execs {
-                exec.signal(Signal::Kill);
-            }
-            if timeout(KILLED, ended()).await.is_err() {
-                return Err(Error::Unavailable("a killed program does not end".to_owned()));
-            }
-        }
-        let shared = Arc::clone(&self.0);
-        blocking(&self.0.tracker, move || {
-            for exec in execs {
-                exec.join();
-            }
-            match shared.wall {
-                Wall::Plain => reap::sweep(std::slice::from_ref(&shared.layout)),
-                // Nothing outlives its pid namespace.
-                Wall::Bubble(_) => Ok(()),
-            }
-        })
-        .await?
-        .map_err(|error| Error::Unavailable(error.to_string()))
+    /// Whether it is this very sandbox that lies in its folder.
+    pub(super) fn is(&self, identity: &Identity) -> bool {
+        self.0.identity == *identity
     }
 
-    /// Ends every program and makes the sandbox unusable.
-    pub(super) async fn destroy(&self) -> Result<(), Error> {
-        self.end().await?;
-        let shared = Arc::clone(&self.0);
-        blocking(&self.0.tracker, move || {
-            shared.close(Phase::Destroyed);
-            shared.state().execs.clear();
-            shared.layout.remove()
-        })
-        .await?
-        .map_err(|error| Error::Unavailable(format!("the sandbox's files cannot be removed: {error}")))
+    /// Finds what runs, and says that a server is here if something does.
+    pub(super) async fn attach(&self) -> Result<(), Error> {
+        self.0.attend(self.0.newest()?).await
+    }
+
+    /// Hangs up. Programs that run have until the time that is returned, unless a server comes back.
+    pub(super) async fn detach(&self) -> Option<(SandboxId, SystemTime)> {
+        let epoch = self.0.newest().ok()?;
+        self.0.state().present.as_ref()?;
+        let asked = Call::open(&self.0.folder, &self.0.identity, epoch.0, Request::Attach(Attach {})).await;
+        let reply = match asked {
+            Ok(Some(mut call)) => call.reply().await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.0.hang_up();
+        match reply {
+            Ok(Some(Reply::Attached(attached))) if attached.running > 0 => {
+                Some((self.0.id.clone(), SystemTime::now() + Duration::from_millis(attached.limit_ms)))
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Starts nothing more; whoever ends what runs does not make this a loss.
+    pub(super) fn close(&self) {
+        self.0.close(Phase::Terminated);
+    }
+
+    /// Makes the sandbox unusable.
+    pub(super) fn condemn(&self) {
+        self.0.close(Phase::Destroyed);
     }
 }
 
@@ -132,78 +144,192 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, exec: &ExecId) -> Result<Arc<Exec>, Error> {
-        let state = self.state();
-        state.there(&self.id)?;
-        state.execs.get(exec).cloned().ok_or_else(|| Error::UnknownExec(exec.clone()))
+    /// The sandbox must be whole for anything to happen in it.
+    fn there(&self) -> Result<(), Error> {
+        let gone = |why: &str| Err(Error::Gone(format!("{} {why}", self.id)));
+        if self.state().phase == Phase::Destroyed {
+            return gone("was destroyed");
+        }
+        match Identity::load(&self.folder) {
+            Ok(Some(found)) if found.nonce != self.identity.nonce => gone("was destroyed and made anew"),
+            Ok(Some(_)) if !self.folder.workspace().is_dir() => gone("has lost its workspace"),
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => gone("is not there any more"),
+            Err(error) => Err(Error::Unavailable(format!("the sandbox's folder cannot be read: {error}"))),
+        }
     }
 
-    /// The same, for a command.
-    fn command(&self, epoch: Epoch, exec: &ExecId) -> Result<Arc<Exec>, Error> {
-        self.state().see(epoch)?;
-        self.find(exec)
+    fn see(&self, given: Epoch) -> Result<(), Error> {
+        match epoch::see(&self.folder, given.0) {
+            Ok(seen) if seen > given.0 => Err(Error::Stale { given: given.0, seen }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::Unavailable(format!("the epoch of a command cannot be noted: {error}"))),
+        }
     }
 
-    /// Blocks until no start is under way.
-    fn close(&self, phase: Phase) -> Vec<Arc<Exec>> {
-        let _none = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
-        state.phase = phase;
-        state.execs.values().cloned().collect()
+    fn newest(&self) -> Result<Epoch, Error> {
+        let newest = epoch::highest(&self.folder);
+        newest.map(Epoch).map_err(|error| Error::Unavailable(format!("the sandbox's epoch cannot be read: {error}")))
     }
 
-    /// Blocks.
-    fn start(&self, epoch: Epoch, spec: &ExecSpec) -> Result<(), Error> {
-        let failed = |cause| Error::Start { program: spec.argv.first().cloned().unwrap_or_default(), cause };
-        let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Asks the supervisor, and starts one if none is there. What it was asked when it died, the next one is asked again.
+    async fn ask(&self, epoch: Epoch, exec: Option<&ExecId>, request: Request) -> Result<(Call, Reply), Error> {
+        for _ in 0..ATTEMPTS {
+            if self.state().phase == Phase::Destroyed {
+                break;
+            }
+            if let Some(mut call) = Call::open(&self.folder, &self.identity, epoch.0, request.clone()).await? {
+                if let Some(reply) = call.reply().await? {
+                    return Ok((call, reply));
+                }
+                continue;
+            }
+            self.there()?;
+            if let Some(exec) = exec
+                && !self.folder.exec(exec.as_str()).is_some_and(|dir| dir.is_dir())
+            {
+                return Err(Error::UnknownExec(exec.clone()));
+            }
+            self.supervise().await?;
+        }
+        self.there()?;
+        Err(Error::Unavailable(format!("the supervisors of {} die one after the other", self.id)))
+    }
+
+    /// A command about a program.
+    async fn command(&self, epoch: Epoch, exec: &ExecId, request: Request) -> Result<(Call, Reply), Error> {
+        match self.ask(epoch, Some(exec), request).await {
+            // A stale one is told first that it is.
+            Err(unknown @ Error::UnknownExec(_)) => self.see(epoch).and(Err(unknown)),
+            asked => asked,
+        }
+    }
+
+    /// Starts a supervisor, unless somebody just did.
+    async fn supervise(&self) -> Result<(), Error> {
+        let _one = self.starting.lock().await;
+        if socket::connect(&self.folder).await.is_ok() {
+            return Ok(());
+        }
+        let started = self.house.spawner.start(&self.folder).await;
+        // Another server's may have been faster.
+        if started.is_err() && socket::connect(&self.folder).await.is_ok() {
+            return Ok(());
+        }
+        started
+    }
+
+    /// Says that a server is here, if something runs.
+    async fn attend(self: &Arc<Self>, epoch: Epoch) -> Result<(), Error> {
+        if self.state().present.is_some() {
+            return Ok(());
+        }
+        let (mut call, reply) = self.ask(epoch, None, Request::Attach(Attach {})).await?;
+        let Reply::Attached(attached) = reply else { return Err(unexpected(&reply)) };
+        if attached.running == 0 {
+            return Ok(());
+        }
+        let token = CancellationToken::new();
         {
             let mut state = self.state();
-            state.see(epoch)?;
-            state.there(&self.id)?;
-            if state.execs.contains_key(&spec.exec_id) {
+            if state.present.is_some() || state.phase != Phase::Open {
                 return Ok(());
             }
-            if state.phase == Phase::Terminated {
-                return Err(Error::Gone(format!("{} was terminated; create it again first", self.id)));
+            state.present = Some(token.clone());
+        }
+        let shared = Arc::clone(self);
+        self.house.tracker.spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => return,
+                _ = call.reply() => {}
             }
-        }
-        let dir = self.layout.exec(&spec.exec_id).ok_or_else(|| failed("its exec id is not a name".to_owned()))?;
-        let plan = self.wall.plan(&self.layout, spec).map_err(failed)?;
-        let exec = Exec::start(dir, plan).map_err(failed)?;
-        self.state().execs.insert(spec.exec_id.clone(), exec);
-        Ok(())
-    }
-}
-
-impl State {
-    fn see(&mut self, epoch: Epoch) -> Result<(), Error> {
-        if epoch < self.epoch {
-            return Err(Error::Stale { given: epoch.0, seen: self.epoch.0 });
-        }
-        self.epoch = epoch;
+            shared.bereave(&token).await;
+        });
         Ok(())
     }
 
-    fn there(&self, id: &SandboxId) -> Result<(), Error> {
-        match self.phase {
-            Phase::Open | Phase::Terminated => Ok(()),
-            Phase::Destroyed => Err(Error::Gone(format!("{id} was destroyed"))),
+    /// The supervisor is gone, and was not told to go.
+    async fn bereave(&self, token: &CancellationToken) {
+        if token.is_cancelled() {
+            return;
+        }
+        self.state().present = None;
+        tracing::warn!(sandbox = %self.id, "a sandbox has lost its supervisor");
+        let folder = self.folder.clone();
+        let killed = blocking(&self.house.tracker, move || ending::bereaved(&folder)).await;
+        if let Ok(Err(error)) = killed {
+            tracing::warn!(sandbox = %self.id, %error, "programs that lost their supervisor may live on");
         }
     }
-}
 
-/// Nobody can drive these programs any more, so they must not run on.
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for exec in self.state().execs.values() {
-            exec.signal(Signal::Kill);
+    fn hang_up(&self) {
+        if let Some(token) = self.state().present.take() {
+            token.cancel();
+        }
+    }
+
+    fn close(&self, phase: Phase) {
+        self.state().phase = phase;
+        self.hang_up();
+    }
+
+    async fn start(self: &Arc<Self>, epoch: Epoch, spec: &ExecSpec) -> Result<(), Error> {
+        let program = spec.argv.first().cloned().unwrap_or_default();
+        let failed = |cause| Error::Start { program: program.clone(), cause };
+        self.there()?;
+        self.see(epoch)?;
+        if self.state().phase == Phase::Terminated {
+            return Err(Error::Gone(format!("{} was terminated; create it again first", self.id)));
+        }
+        let start = self.wall.plan(&self.folder, spec).map_err(failed)?;
+        match self.ask(epoch, None, Request::Start(start)).await {
+            Ok((_, Reply::Done(_))) => {}
+            Ok((_, other)) => return Err(unexpected(&other)),
+            Err(Error::Start { cause, .. }) => return Err(failed(cause)),
+            Err(error) => return Err(error),
+        }
+        // Started it is; if its supervisor died since, or its owner was replaced, whoever waits for it is told.
+        if let Err(error) = self.attend(epoch).await {
+            tracing::debug!(sandbox = %self.id, %error, "a program that was just started is alone");
+        }
+        Ok(())
+    }
+
+    async fn given(&self, epoch: Epoch, exec: &ExecId, request: Request) -> Result<Given, Error> {
+        let (_, reply) = self.command(epoch, exec, request).await?;
+        given(reply)
+    }
+
+    async fn done(&self, epoch: Epoch, exec: &ExecId, request: Request) -> Result<(), Error> {
+        match self.command(epoch, exec, request).await? {
+            (_, Reply::Done(_)) => Ok(()),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn write(&self, epoch: Epoch, exec: &ExecId, offset: u64, data: &[u8], eof: bool) -> Result<u64, Error> {
+        let mut from = 0;
+        loop {
+            let to = data.len().min(from + PIECE);
+            // What differs, or follows the end, is found before anything new is accepted: what is known comes first.
+            let write = WriteStdin {
+                exec_id: exec.to_string(),
+                offset: offset + from as u64,
+                data: Bytes::copy_from_slice(&data[from..to]),
+                eof: eof && to == data.len(),
+            };
+            let given = self.given(epoch, exec, Request::WriteStdin(write)).await?;
+            if to == data.len() {
+                return Ok(given.accepted);
+            }
+            from = to;
         }
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("id", &self.id).field("dir", &self.layout.base()).finish_non_exhaustive()
+        f.debug_struct("Place").field("id", &self.id).field("dir", &self.folder.base()).finish_non_exhaustive()
     }
 }
 
@@ -223,8 +349,9 @@ impl Sandbox for Place {
 
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error> {
         let (shared, exec) = (Arc::clone(&self.0), exec.clone());
-        // A caller that gives up does not stop this half way: the program is started and known, or neither.
-        blocking(&self.0.tracker, move || shared.start(epoch, &exec)).await?
+        // A caller that gives up does not stop this half way: the program is started and attended, or neither.
+        let started = self.0.house.tracker.spawn(async move { shared.start(epoch, &exec).await });
+        started.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
 
     async fn read(
@@ -233,7 +360,11 @@ impl Sandbox for Place {
         fd: Output,
         offset: u64,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        self.0.find(exec)?.output(fd).read(offset)
+        let read = protocol::Read { exec_id: exec.to_string(), fd: number(fd), offset };
+        match self.0.ask(NOBODY, Some(exec), Request::Read(read)).await? {
+            (call, Reply::Done(_)) => Ok(reading::chunks(call)),
+            (_, other) => Err(unexpected(&other)),
+        }
     }
 
     async fn write_stdin(
@@ -244,37 +375,81 @@ impl Sandbox for Place {
         data: &[u8],
         eof: bool,
     ) -> Result<u64, Error> {
-        self.0.command(epoch, exec)?.stdin().write(offset, data, eof)
+        self.0.write(epoch, exec, offset, data, eof).await
     }
 
     async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error> {
-        Ok(self.0.find(exec)?.stdin().status())
+        let request = Request::StdinStatus(protocol::Exec { exec_id: exec.to_string() });
+        let (_, reply) = self.0.ask(NOBODY, Some(exec), request).await?;
+        given(reply).map(|given| StdinStatus { accepted: given.accepted, closed: given.closed })
     }
 
     async fn wait(&self, exec: &ExecId) -> Result<Exit, Error> {
-        self.0.find(exec)?.wait().await.map_err(Error::Gone)
+        let request = Request::Wait(protocol::Exec { exec_id: exec.to_string() });
+        match self.0.ask(NOBODY, Some(exec), request).await? {
+            (_, Reply::Exited(protocol::Exited { exit: Some(protocol::Exit::Code(code)) })) => Ok(Exit::Code(code)),
+            (_, Reply::Exited(protocol::Exited { exit: Some(protocol::Exit::Signal(signal)) })) => {
+                Ok(Exit::Signal(signal))
+            }
+            (_, other) => Err(unexpected(&other)),
+        }
     }
 
     async fn signal(&self, epoch: Epoch, exec: &ExecId, signal: Signal) -> Result<(), Error> {
-        self.0.command(epoch, exec)?.signal(signal);
-        Ok(())
+        let number = match signal {
+            Signal::Interrupt => Number::INT,
+            Signal::Terminate => Number::TERM,
+            Signal::Kill => Number::KILL,
+        };
+        let signal = protocol::Signal { exec_id: exec.to_string(), number: number.as_raw() };
+        self.0.done(epoch, exec, Request::Signal(signal)).await
     }
 
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error> {
-        let hole = self.0.command(epoch, exec)?.output(fd).release(offset)?;
-        blocking(&self.0.tracker, move || hole.free()).await
+        let release = Release { exec_id: exec.to_string(), fd: number(fd), offset };
+        self.0.done(epoch, exec, Request::Release(release)).await
     }
 
     async fn terminate(&self, epoch: Epoch) -> Result<(), Error> {
-        self.0.state().see(epoch)?;
-        self.end().await
+        let shared = &self.0;
+        if shared.there().is_err() {
+            // Whatever ran there has ended or is about to: a supervisor without its sandbox ends.
+            shared.hang_up();
+            return Ok(());
+        }
+        shared.see(epoch)?;
+        shared.state().phase = Phase::Terminated;
+        let ended = ending::ask(&shared.folder, &shared.identity, epoch.0, false).await?;
+        shared.hang_up();
+        if !ended {
+            let folder = shared.folder.clone();
+            blocking(&shared.house.tracker, move || ending::bereaved(&folder))
+                .await?
+                .map_err(|error| Error::Unavailable(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn number(fd: Output) -> u32 {
+    match fd {
+        Output::Stdout => 1,
+        Output::Stderr => 2,
+    }
+}
+
+fn given(reply: Reply) -> Result<Given, Error> {
+    match reply {
+        Reply::Given(given) => Ok(given),
+        other => Err(unexpected(&other)),
     }
 }
 
 /// Runs what may block where it may, as a task that the provider waits for when it shuts down.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(super) fn blocking<T: Send + 'static>(
     tracker: &TaskTracker,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tracker.spawn_blocking(work).await.map_err(|error| Error::Unavailable(error.to_string()))
+) -> impl Future<Output = Result<T, Error>> {
+    let work = tracker.spawn_blocking(work);
+    async { work.await.map_err(|error| Error::Unavailable(error.to_string())) }
 }

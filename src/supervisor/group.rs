@@ -5,13 +5,15 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, PidfdFlags, kill_process_group, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
-
-use crate::sandbox::Signal;
+use tokio::time::{Instant, sleep};
 
 /// Killing a pid namespace takes the kernel a moment; this long would mean that a process hangs inside the kernel.
 const NAMESPACE_END: Duration = Duration::from_secs(5);
+
+/// How often to look whether it is gone.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Whom signals go to. Valid while the leader was not reaped: until then its pid is nobody else's.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(super) enum Group {
     Namespace {
         /// First process of the namespace, bubblewrap's own; when it is gone, so is everything in there.
         init: Pid,
-        /// The same, so that it can be waited for and never be mistaken.
+        /// The same, so that it is never mistaken for another.
         handle: OwnedFd,
     },
 }
@@ -37,11 +39,16 @@ impl Group {
 
     /// Sends a signal to all of it; that nobody is there any more is no error.
     pub(super) fn send(&self, signal: Signal) {
-        let result = match (self, signal) {
-            (Self::Plain(leader), _) => kill_process_group(*leader, number(signal)),
-            (Self::Namespace { handle, .. }, Signal::Kill) => pidfd_send_signal(handle, number(signal)),
-            (Self::Namespace { init, handle }, Signal::Interrupt | Signal::Terminate) => {
-                if ended(handle, Duration::ZERO) { Ok(()) } else { kill_process_group(*init, number(signal)) }
+        let result = match self {
+            Self::Plain(leader) => kill_process_group(*leader, signal),
+            Self::Namespace { handle, .. } if signal == Signal::KILL => pidfd_send_signal(handle, signal),
+            // The first process is bubblewrap's to reap, so its pid may be another's; its handle is not.
+            Self::Namespace { init, handle } => {
+                if ended(handle) {
+                    Ok(())
+                } else {
+                    kill_process_group(*init, signal)
+                }
             }
         };
         match result {
@@ -51,34 +58,26 @@ impl Group {
     }
 
     /// Kills what the program left behind when it ended, so that nobody writes to the sandbox afterwards.
-    pub(super) fn finish(&self) {
-        self.send(Signal::Kill);
+    pub(super) async fn finish(&self) {
+        self.send(Signal::KILL);
         match self {
             Self::Plain(_) => {}
             Self::Namespace { handle, .. } => {
-                if !ended(handle, NAMESPACE_END) {
-                    tracing::warn!(?self, "a pid namespace does not end");
+                let deadline = Instant::now() + NAMESPACE_END;
+                while !ended(handle) {
+                    if Instant::now() > deadline {
+                        tracing::warn!(?self, "a pid namespace does not end");
+                        return;
+                    }
+                    sleep(LOOK).await;
                 }
             }
         }
     }
 }
 
-fn ended(handle: &OwnedFd, within: Duration) -> bool {
-    let within = Timespec::try_from(within).expect("a few seconds fit");
-    let mut fds = [PollFd::new(handle, PollFlags::IN)];
-    loop {
-        match poll(&mut fds, Some(&within)) {
-            Err(Errno::INTR) => {}
-            result => return result.is_ok_and(|ready| ready > 0),
-        }
-    }
-}
-
-fn number(signal: Signal) -> rustix::process::Signal {
-    match signal {
-        Signal::Interrupt => rustix::process::Signal::INT,
-        Signal::Terminate => rustix::process::Signal::TERM,
-        Signal::Kill => rustix::process::Signal::KILL,
-    }
+fn ended(handle: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // An interrupted look is repeated by who waits.
+    poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }

@@ -12,7 +12,10 @@ use rustix::process::Pid;
 const ARGUMENTS: usize = 4096;
 
 /// When the machine was started, in a form that is good for comparing only.
-pub(super) fn boot_id() -> io::Result<String> {
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
@@ -32,7 +35,8 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
 }
 
 /// Whether this kernel tells about children at all.
-pub(super) fn tells_children() -> bool {
+#[must_use]
+pub fn tells_children() -> bool {
     fs::read("/proc/thread-self/children").is_ok()
 }
 
