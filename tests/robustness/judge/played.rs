@@ -11,13 +11,15 @@ use super::{
     Faults,
     acknowledged::{message, of_turn},
     agent::{finished, numbers_of},
+    lived::sandboxes,
     play::{End, Play, play},
 };
 use crate::case::{Case, Session};
 
 pub fn played(case: &Case, faults: &mut Faults) {
     for (id, session) in &case.sessions {
-        of_session(id, session, faults);
+        let excused = sandboxes(session).any(|sandbox| case.destroyed.contains(sandbox));
+        of_session(id, session, excused, faults);
     }
 }
 
@@ -30,7 +32,8 @@ struct Said<'a> {
     answers: Vec<bool>,
 }
 
-fn of_session(id: &str, session: &Session, faults: &mut Faults) {
+/// `excused`: a sandbox of it was taken away, which may have made a turn fail.
+fn of_session(id: &str, session: &Session, excused: bool, faults: &mut Faults) {
     let mut turns: BTreeMap<&str, Said<'_>> = BTreeMap::new();
     for block in finished(session) {
         turns.entry(&block.turn_id).or_default().blocks.push(block);
@@ -57,7 +60,8 @@ fn of_session(id: &str, session: &Session, faults: &mut Faults) {
     // One that was parked is told in other words to go on, in another process.
     let parked = session.log.iter().filter_map(of_turn).filter(|turn| turn.status() == TurnStatus::Parked);
     let parked: BTreeSet<&str> = parked.map(|turn| turn.turn_id.as_str()).collect();
-    for (name, turn) in last.into_iter().filter(|(name, _)| !parked.contains(name)) {
+    let excused = |turn: &Turn| excused && turn.status() == TurnStatus::Failed;
+    for (name, turn) in last.into_iter().filter(|(name, turn)| !parked.contains(name) && !excused(turn)) {
         let Some(said) = turns.get(name) else { continue };
         if let Some((message, text)) = &said.message
             && let Err(what) = holds(said, message, text, turn.status())
