@@ -1,6 +1,7 @@
 //! `serve`: flags to configuration, and the life of the process around the server.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -16,7 +17,7 @@ use super::{
     error::Error,
     signals::{Asked, Signals},
 };
-use crate::server::{Config, Ending, Server};
+use crate::server::{Config, Ending, LeftRunning, Server};
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -141,6 +142,21 @@ pub(super) fn embedded(data: PathBuf) -> Result<Config, Error> {
     })
 }
 
+/// As it is told: a line each.
+struct Left(LeftRunning);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LeftRunning { session, turn, until } = &self.0;
+        write!(f, "left running: session {session}, ")?;
+        match turn {
+            Some(turn) => write!(f, "turn {turn}, ")?,
+            None => f.write_str("idle, ")?,
+        }
+        write!(f, "until {}", prost_types::Timestamp::from(*until))
+    }
+}
+
 /// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends everything at once.
 pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> {
     let mut signals = Signals::listen()?;
@@ -156,8 +172,17 @@ pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> 
         Asked::Terminate => on_shutdown.into(),
     };
     tracing::info!(?ending, "shutting down; once more kills everything");
+    let emergency = server.emergency();
     tokio::select! {
-        () = server.shutdown(ending) => Ok(ExitCode::SUCCESS),
-        _ = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
+        left = server.shutdown(ending) => {
+            for left in left {
+                writeln!(io::stdout(), "{}", Left(left))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        _ = signals.next() => {
+            emergency.kill().await;
+            std::process::exit(i32::from(INTERRUPTED))
+        }
     }
 }

@@ -24,7 +24,7 @@ use tonic::transport::server::TcpIncoming;
 
 pub use config::{Config, StartError};
 
-pub use crate::session::Ending;
+pub use crate::session::{Ending, LeftRunning};
 
 use crate::{
     domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, Scope, TenantId, Timestamp},
@@ -43,8 +43,10 @@ const MAX_STREAMS: u32 = 1024;
 /// How long watches and calls get to end when the server stops.
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
-const SESSIONS_GRACE: Duration = Duration::from_secs(20);
-/// How long everything else gets to end after that.
+const SESSIONS_GRACE: Duration = Duration::from_secs(15);
+/// How long sandboxes get to end, or to say what runs on in them, after that.
+const SANDBOXES_GRACE: Duration = Duration::from_secs(5);
+/// How long everything else gets to end after that. All of it together is less than the 30 s that service managers give.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -63,6 +65,19 @@ pub struct Server {
     drain: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     tasks: TaskTracker,
+}
+
+/// Kills what runs in sandboxes.
+#[derive(Clone, Debug)]
+pub struct Emergency(Arc<Local>);
+
+impl Emergency {
+    /// Kills all of it, and leaves nobody behind.
+    pub async fn kill(&self) {
+        if let Err(error) = self.0.kill().await {
+            tracing::error!(%error, "some programs may have been left behind");
+        }
+    }
 }
 
 impl Server {
@@ -129,9 +144,15 @@ impl Server {
         self.key.clone()
     }
 
+    /// What ends everything that runs in sandboxes at once, also while the server is being shut down.
+    #[must_use]
+    pub fn emergency(&self) -> Emergency {
+        Emergency(Arc::clone(&self.provider))
+    }
+
     /// Stops serving, in this order: health says so, watches end with a last bookmark, calls finish, agents are stopped
-    /// and their turns recorded, or left to work on, the database is closed.
-    pub async fn shutdown(self, ending: Ending) {
+    /// and their turns recorded, or left to work on, the database is closed. Returns what is left running.
+    pub async fn shutdown(self, ending: Ending) -> Vec<LeftRunning> {
         let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
         health.end().await;
         drain.cancel();
@@ -142,14 +163,26 @@ impl Server {
             serving.abort();
         }
         manager.log().close();
-        if let Err(error) = provider.shutdown().await {
-            tracing::warn!(%error, "some sandboxes could not be stopped");
-        }
+        let left = match ending {
+            Ending::Detach => {
+                let detached = tokio::time::timeout(SANDBOXES_GRACE, provider.detach()).await;
+                manager.left_running(detached.unwrap_or_default()).await
+            }
+            Ending::Stop => {
+                let stopped = tokio::time::timeout(SANDBOXES_GRACE, provider.shutdown()).await;
+                if !matches!(stopped, Ok(Ok(()))) {
+                    tracing::warn!(?stopped, "some sandboxes did not end in time, and are killed");
+                    Emergency(provider).kill().await;
+                }
+                Vec::new()
+            }
+        };
         tasks.close();
         if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         store.close().await;
+        left
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     running::Running,
@@ -18,8 +18,10 @@ use crate::{
     store::{BlockQuery, ExecMark, StdinRow},
 };
 
-/// How long a provider or a store that does not answer is asked again.
+/// How long a provider or a store that says it cannot answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a provider that says nothing is waited for; it may have to start what answers.
+const ANSWERS: Duration = Duration::from_secs(30);
 /// Time between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Blocks looked through at once for the message of a turn; it is the newest but for what came at the same moment.
@@ -138,8 +140,8 @@ async fn attach_with_patience(
     let give_up = Instant::now() + PATIENCE;
     loop {
         let mut reached = None;
-        let Ok(attached) = timeout_at(give_up, attach(shared, left, mark, &mut reached)).await else {
-            let error = sandbox::Error::Unavailable(format!("not within {} s", PATIENCE.as_secs()));
+        let Ok(attached) = timeout(ANSWERS, attach(shared, left, mark, &mut reached)).await else {
+            let error = sandbox::Error::Unavailable(format!("not within {} s", ANSWERS.as_secs()));
             return Err(Unattached::Lost(Lost::of(&error, reached)));
         };
         match attached {

@@ -12,6 +12,7 @@ mod config;
 mod follow;
 mod host;
 mod launch;
+mod left;
 mod manager;
 mod once;
 mod pending;
@@ -25,6 +26,7 @@ mod turn;
 
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
+pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;

@@ -79,10 +79,7 @@ impl Running {
         stdout: Chunks,
         stderr: Chunks,
     ) -> Self {
-        let exit = {
-            let (sandbox, exec_id) = (Arc::clone(&sandbox), exec_id.clone());
-            Box::pin(async move { sandbox.wait(&exec_id).await })
-        };
+        let exit = Box::pin(end_of(Arc::clone(&sandbox), exec_id.clone()));
         Self {
             sandbox,
             exec_id,
@@ -229,6 +226,18 @@ impl Running {
             }
             Ok(())
         }));
+    }
+}
+
+/// How the program ends. One that was killed because its sandbox was taken away did not end: it was lost.
+async fn end_of(sandbox: Arc<dyn Sandbox>, exec_id: ExecId) -> Result<Exit, sandbox::Error> {
+    let exit = sandbox.wait(&exec_id).await?;
+    match exit {
+        Exit::Code(_) => Ok(exit),
+        Exit::Signal(_) => match sandbox.stdin_status(&exec_id).await {
+            Err(error @ (sandbox::Error::Gone(_) | sandbox::Error::UnknownExec(_))) => Err(error),
+            Ok(_) | Err(_) => Ok(exit),
+        },
     }
 }
 

@@ -154,17 +154,20 @@ impl Server {
 
     /// Asks the server to stop, agents and all, and returns how long that took.
     pub fn terminate(&mut self) -> Duration {
-        let Ended { took, .. } = self.end(&[Signal::TERM]);
+        let Ended { took, .. } = self.end(Signal::TERM);
         nothing_is_left_of(self.data());
         took
     }
 
-    /// Sends it these signals, and waits for its end.
-    pub fn end(&mut self, signals: &[Signal]) -> Ended {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(pid_of(self.process.id()), signal).expect("the server is there");
+    }
+
+    /// Sends it a signal, and waits for its end.
+    pub fn end(&mut self, signal: Signal) -> Ended {
         let began = Instant::now();
-        for signal in signals {
-            kill_process(pid_of(self.process.id()), *signal).expect("the server is there");
-        }
+        self.signal(signal);
         let status = self.process.wait().expect("reaped");
         let mut said = Vec::new();
         loop {

@@ -8,13 +8,13 @@ use agent_runtime::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     cli,
     house::{House, Seen, eventually, numbers},
-    support::{Server, Sessions, get, nothing_is_left_of, play, processes_of, send},
+    support::{Server, Sessions, get, nothing_is_left_of, play, processes_of, send, stop},
 };
 
 const COUNTED: u64 = 1200;
@@ -26,15 +26,19 @@ struct Stage {
 
 /// `None`: there is no CLI here.
 async fn stage() -> Option<Stage> {
-    let program = cli::installed().await?;
-    let steps = json!([
+    stage_of(json!([
         { "answer": [
             { "count": COUNTED, "pace_us": 4000 },
             { "tool": "Bash", "input": { "command": "echo once >> ran; wc -l < ran" } },
         ] },
         { "answer": [{ "text": " It ran {{result}}" }] },
         { "answer": [{ "text": " The second answer." }] },
-    ]);
+    ]))
+    .await
+}
+
+async fn stage_of(steps: Value) -> Option<Stage> {
+    let program = cli::installed().await?;
     let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let model = model::serve(listener, script).expect("loopback");
@@ -70,7 +74,7 @@ async fn the_real_cli_goes_on_through_six_servers() {
         seen.read(&mut sessions, &id, &turn.turn_id, until).await;
         match end {
             None => drop(server.kill()),
-            Some(signal) => assert_eq!(server.end(&[signal]).said.len(), 1),
+            Some(signal) => assert_eq!(server.end(signal).said.len(), 1),
         }
         before = programs(&house);
         server = house.open();
@@ -109,7 +113,7 @@ async fn at_work(house: &House) -> (Server, String, String) {
 async fn the_real_cli_is_interrupted_when_its_server_is() {
     let Some(Stage { house, model }) = stage().await else { return };
     let (mut server, id, turn) = at_work(&house).await;
-    let ended = server.end(&[Signal::INT]);
+    let ended = server.end(Signal::INT);
     assert!(ended.status.success() && ended.took < Duration::from_secs(15), "{:?}", ended.took);
     nothing_is_left_of(house.path());
     let server = house.open();
@@ -139,6 +143,33 @@ async fn the_real_cli_is_interrupted_when_its_server_is() {
     eventually("it stored nothing of what it said", || stored().contains("0000000000000000005 ")).await;
     let next = play(&mut sessions, &id, "And now?").await;
     assert_eq!(next.turn.status(), TurnStatus::Completed, "{:?}", next.turn.error);
+    house.close(server);
+    model.shutdown().await;
+}
+
+/// A message whose agent finds nothing of what was said before is given to a fresh one, also by a server that did not give
+/// it to the first.
+#[tokio::test]
+async fn a_message_to_a_cli_that_has_lost_its_memory_is_answered_after_a_kill() {
+    let steps = json!([{ "answer": [{ "text": "One." }] }, { "answer": [{ "text": "Two." }] }]);
+    let Some(Stage { house, model }) = stage_of(steps).await else { return };
+    let server = house.open();
+    let mut sessions = server.sessions().await;
+    let id = session(&mut sessions).await;
+    play(&mut sessions, &id, "First.").await;
+    stop(&mut sessions, &id).await;
+    std::fs::remove_dir_all(house.sandbox().join("home/.claude/projects")).expect("removed");
+    let (turn, _) = send(&mut sessions, &id, "Second.").await.expect("accepted");
+    eventually("it is started again", || !programs(&house).is_empty()).await;
+    server.kill();
+    let server = house.open();
+    let mut sessions = server.sessions().await;
+    let mut seen = Seen::default();
+    let end = seen.finish(&mut sessions, &id, &turn.turn_id).await;
+    assert_eq!(end.status(), TurnStatus::Completed, "{:?}", end.error);
+    // With nothing of the first message, the model begins again.
+    assert_eq!((seen.said().as_str(), seen.starts_of(&turn.turn_id)), ("One.One.", 1));
+    assert_eq!(house.execs().len(), 3, "the one that found nothing, and a fresh one");
     house.close(server);
     model.shutdown().await;
 }

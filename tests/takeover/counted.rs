@@ -44,7 +44,7 @@ async fn counts_on(args: &[&str], number: u64) {
         match end {
             None => drop(server.kill()),
             Some(signal) => {
-                let ended = server.end(&[signal]);
+                let ended = server.end(signal);
                 assert!(ended.status.success() && ended.took < Duration::from_secs(5), "{:?}", ended.took);
             }
         }

@@ -70,9 +70,12 @@ impl House {
         processes_of(self.path()).into_iter().filter(is_agent).map(|process| process.pid).collect()
     }
 
-    /// Kills all that has to do with the folder but this process.
+    /// Kills all that has to do with the folder but this process: who could tell how others ended first.
     pub(crate) fn kill_all_but(&self, spared: Option<u32>) {
-        for process in processes_of(self.path()).into_iter().filter(|process| Some(process.pid) != spared) {
+        let mut processes = processes_of(self.path());
+        processes.retain(|process| Some(process.pid) != spared);
+        processes.sort_by_key(|process| !process.argv.iter().any(|arg| arg == "supervise"));
+        for process in processes {
             // One may have ended with the other.
             let _ = kill_process(pid_of(process.pid), Signal::KILL);
         }
@@ -80,7 +83,7 @@ impl House {
 
     /// Stops the server and its agents, and sees that nobody is left.
     pub(crate) fn close(&self, mut server: Server) {
-        let Ended { said, status, .. } = server.end(&[Signal::INT]);
+        let Ended { said, status, .. } = server.end(Signal::INT);
         assert!(status.success(), "{status}");
         assert!(said.is_empty(), "a server that stops its agents leaves nothing: {said:?}");
         nothing_is_left_of(self.path());

@@ -23,7 +23,7 @@ async fn an_idle_agent_is_there_for_the_next_message_after_a_restart() {
             match signal {
                 None => drop(server.kill()),
                 Some(signal) => {
-                    let said = server.end(&[signal]).said;
+                    let said = server.end(signal).said;
                     let [line] = &said[..] else { panic!("{said:?}") };
                     assert!(line.starts_with(&format!("left running: session {id}, idle, until 2")), "{line}");
                 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_runtime::proto::{SandboxStatus, SessionStatus, TurnStatus};
+use agent_runtime::proto::{ErrorReason, SandboxStatus, SessionStatus, TurnStatus};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
@@ -37,6 +37,7 @@ async fn is_lost(house: &House, server: Server, id: &str, turn: &str, cause: &st
     let began = Instant::now();
     assert!(seen.read(&mut sessions, id, turn, began + SOON).await, "{cause}: not lost within {SOON:?}");
     let lost = seen.finish(&mut sessions, id, turn).await;
+    assert_eq!(lost.error.as_ref().expect("a cause").reason(), ErrorReason::TurnLost);
     assert_eq!(cause_of_loss(&lost), cause, "{:?}", lost.error);
     assert_eq!(seen.said(), "So far.");
     eventually("the agent that nobody drives runs on", || house.agents().is_empty()).await;

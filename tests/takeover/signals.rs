@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use agent_runtime::proto::{BlockState, SandboxStatus, TurnStatus};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::{
     house::{House, Seen, cause_of_loss, eventually},
-    support::{Ended, Server, get, nothing_is_left_of, play, scripted, send, snapshot},
+    support::{Ended, Server, get, nothing_is_left_of, pid_of, play, scripted, send, snapshot, watch},
 };
 
 /// A server with an agent in the middle of its turn.
@@ -41,7 +41,7 @@ async fn sigterm_leaves_agents_at_work_and_says_which() {
     play(&mut sessions, &other, "hello").await;
     let (agents, before) = (house.agents(), time_now());
     drop(sessions);
-    let Ended { took, status, mut said } = server.end(&[Signal::TERM]);
+    let Ended { took, status, mut said } = server.end(Signal::TERM);
     assert!(status.success() && took < Duration::from_secs(6), "{status} after {took:?}");
     said.sort();
     let mut expected = [
@@ -68,7 +68,7 @@ async fn sigint_lets_agents_end_their_turns_and_ends_them() {
     for tier in ["auto", "process"] {
         let house = House::new(&["--sandbox", tier]);
         let (mut server, id, turn) = at_work(&house, LONG).await;
-        let Ended { took, status, said } = server.end(&[Signal::INT]);
+        let Ended { took, status, said } = server.end(Signal::INT);
         assert!(status.success() && took < Duration::from_secs(8), "{status} after {took:?}");
         assert!(said.is_empty(), "{said:?}");
         nothing_is_left_of(house.path());
@@ -94,7 +94,7 @@ async fn a_server_can_be_told_to_stop_its_agents_on_sigterm() {
     let mut server = Server::start_on(house.path(), &["--on-shutdown", "stop"]);
     // It is at work again only when it has found what was left.
     eventually("the agent is there", || house.agents().len() == 1).await;
-    let Ended { status, said, .. } = server.end(&[Signal::TERM]);
+    let Ended { status, said, .. } = server.end(Signal::TERM);
     assert!(status.success() && said.is_empty(), "{status} {said:?}");
     nothing_is_left_of(house.path());
     let server = house.open();
@@ -108,9 +108,9 @@ async fn an_agent_that_does_not_listen_is_ended_all_the_same() {
     let house = House::new(&["--sandbox", "process"]);
     let (mut server, id, turn) = at_work(&house, LONG).await;
     for agent in house.agents() {
-        rustix::process::kill_process(crate::support::pid_of(agent), Signal::STOP).expect("there");
+        kill_process(pid_of(agent), Signal::STOP).expect("there");
     }
-    let Ended { took, status, .. } = server.end(&[Signal::INT]);
+    let Ended { took, status, .. } = server.end(Signal::INT);
     assert!(status.success() && took < Duration::from_secs(30), "{status} after {took:?}");
     nothing_is_left_of(house.path());
     let server = house.open();
@@ -121,21 +121,25 @@ async fn an_agent_that_does_not_listen_is_ended_all_the_same() {
 #[tokio::test]
 async fn a_second_signal_kills_everything() {
     for tier in ["auto", "process"] {
-        for signals in [[Signal::TERM, Signal::INT], [Signal::INT, Signal::INT], [Signal::TERM, Signal::TERM]] {
+        for (first, second) in [(Signal::TERM, Signal::INT), (Signal::INT, Signal::INT), (Signal::TERM, Signal::TERM)] {
             let house = House::new(&["--sandbox", tier]);
             let (mut server, id, turn) = at_work(&house, LONG).await;
-            // So that nobody is quicker than the second signal, whatever the first one asks for.
+            // Nobody must be quicker than the second signal: neither the agent, asked to end, nor the last connection.
             for agent in house.agents() {
-                rustix::process::kill_process(crate::support::pid_of(agent), Signal::STOP).expect("there");
+                kill_process(pid_of(agent), Signal::STOP).expect("there");
             }
-            let began = Instant::now();
-            let Ended { said, .. } = server.end(&signals);
-            assert!(began.elapsed() < Duration::from_secs(3), "{signals:?} took {:?}", began.elapsed());
-            assert!(said.is_empty(), "{said:?}");
+            let silent = std::net::TcpStream::connect(&server.addr).expect("a connection");
+            let mut sessions = server.sessions().await;
+            let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
+            server.signal(first);
+            while let Ok(Some(_)) = stream.message().await {}
+            let Ended { took, said, status } = server.end(second);
+            assert!(took < Duration::from_secs(2), "{first:?} and {second:?} took {took:?}");
+            assert_eq!((status.code(), said), (Some(130), Vec::new()));
             nothing_is_left_of(house.path());
+            drop(silent);
             let server = house.open();
-            let status = outcome(&server, &id, &turn).await.0.status();
-            assert!([TurnStatus::Lost, TurnStatus::Failed].contains(&status), "{status:?}");
+            assert_eq!(cause_of_loss(&outcome(&server, &id, &turn).await.0), "sandbox_lost");
             house.close(server);
         }
     }

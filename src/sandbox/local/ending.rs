@@ -48,6 +48,16 @@ pub(super) async fn end(folder: &Folder, tracker: &TaskTracker) -> Result<Option
     blocking(tracker, move || alone(&folder)).await?.map_err(failed)
 }
 
+/// Kills all supervisors of these sandboxes, and what they held. How programs ended is written down nowhere then. Blocks.
+pub(super) fn by_force(folders: &[Folder]) -> io::Result<()> {
+    for folder in folders {
+        if Lock::held(folder)? {
+            lock::kill_holder(folder)?;
+        }
+    }
+    leftovers::kill(folders)
+}
+
 /// Makes sure that nobody supervises a sandbox, and that what nobody supervised is gone. Blocks.
 fn alone(folder: &Folder) -> io::Result<Option<Lock>> {
     let take = || match Lock::take(folder, EXITS) {

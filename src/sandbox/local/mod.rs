@@ -163,6 +163,17 @@ impl Local {
         ended
     }
 
+    /// Kills every program in every sandbox at once, whatever else is being done with it, and makes no more of them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when a program cannot be killed.
+    pub async fn kill(&self) -> Result<(), Error> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).shut = true;
+        let folders = self.folders().await?;
+        let killed = blocking(&self.0.house.tracker, move || ending::by_force(&folders)).await?;
+        killed.map_err(|error| Error::Unavailable(format!("what runs in sandboxes cannot be killed: {error}")))
+    }
+
     /// Leaves everything as it runs and makes no more sandboxes. Returns those in which programs run, and until when they
     /// may if no server comes back.
     pub async fn detach(&self) -> Vec<(SandboxId, SystemTime)> {

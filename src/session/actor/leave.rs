@@ -1,9 +1,10 @@
 //! Ends: of a program by itself, of what runs by a command, by silence or by the end of the server, and of the actor that
 //! leaves what runs to the next server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::time::{Instant, timeout};
 
 use super::{Actor, Leaving};
 use crate::{
@@ -15,9 +16,13 @@ use crate::{
         after::{After, Halt},
         attach::Lost,
         launch,
+        running::Running,
         side::Side,
     },
 };
+
+/// How long a start that is under way is waited for.
+const STARTED: Duration = Duration::from_secs(10);
 
 impl Actor {
     /// The program ended: what it left open ends with it.
@@ -180,8 +185,27 @@ impl Actor {
         }
         match std::mem::replace(&mut self.side, Side::Off) {
             Side::Off | Side::Finding(_) | Side::Preparing(..) => None,
-            Side::Starting(_, sandbox, _) => Some(sandbox),
+            Side::Starting(starting, sandbox, _) => {
+                self.wait_for(starting);
+                Some(sandbox)
+            }
             Side::On(running) => Some(running.sandbox),
+        }
+    }
+
+    /// A start that is under way is waited for before anything else is done in the sandbox: whoever ends what runs there, or
+    /// looks for it, must find it started or not, and not on the way.
+    pub(super) fn wait_for(&mut self, starting: Option<BoxFuture<'static, Result<Running, Failure>>>) {
+        if let Some(starting) = starting {
+            let before = self.halting.take();
+            let started = async move {
+                if let Some(before) = before {
+                    before.await;
+                }
+                // One that takes longer is left to whoever finds it.
+                let _ = timeout(STARTED, starting).await;
+            };
+            self.halting = Some(started.boxed().shared());
         }
     }
 

@@ -1,9 +1,8 @@
 //! Going on where an earlier owner stood, and leaving so that the next one can.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use futures::FutureExt as _;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Actor;
 use crate::{
@@ -14,9 +13,6 @@ use crate::{
     },
     store::{self, StdinRow},
 };
-
-/// How long a start that is under way is waited for, before it is left to the next owner.
-const STARTED: Duration = Duration::from_secs(10);
 
 impl Actor {
     /// Looks for what an earlier owner left, if it left anything.
@@ -75,7 +71,7 @@ impl Actor {
     /// What was decided is not stored, so it did not happen: this actor ends, and the next one begins from what is. What
     /// runs knows nothing of it, and runs on: what it printed since can be read again.
     pub(super) fn not_stored(&mut self, error: &store::Error, after: Vec<After>) {
-        tracing::error!(key = %self.key, %error, "a session's events could not be stored; they are read again");
+        tracing::error!(key = %self.key, %error, "a session's events could not be stored; what runs is left to its next owner");
         for after in after.into_iter().chain(std::mem::take(&mut self.after)) {
             match after {
                 After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
@@ -84,9 +80,8 @@ impl Actor {
                 After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
             }
         }
-        if let Side::Starting(Some(starting), ..) = std::mem::replace(&mut self.side, Side::Off) {
-            // The next owner must find it started or not, and not on the way.
-            self.halting = Some(timeout(STARTED, starting).map(drop).boxed().shared());
+        if let Side::Starting(starting, ..) = std::mem::replace(&mut self.side, Side::Off) {
+            self.wait_for(starting);
         }
         self.stdin.clear();
         self.calls.clear();
