@@ -94,14 +94,19 @@ impl Link {
     }
 
     pub async fn create(&self, request_id: &str) -> Result<proto::Session, Status> {
-        self.create_of("scripted", request_id).await
+        self.create_of("scripted", "", request_id).await
     }
 
-    /// A session of this agent.
-    pub async fn create_of(&self, agent: &str, request_id: &str) -> Result<proto::Session, Status> {
+    /// A session of this agent, in this permission mode; empty: the agent's own.
+    pub async fn create_of(&self, agent: &str, mode: &str, request_id: &str) -> Result<proto::Session, Status> {
         let call = Call { method: "CreateSession".into(), request_id: request_id.into(), ..Call::default() };
-        let message =
-            proto::CreateSessionRequest { agent: agent.into(), request_id: request_id.into(), ..Default::default() };
+        let message = proto::CreateSessionRequest {
+            agent: agent.into(),
+            options: (!mode.is_empty())
+                .then(|| proto::SessionOptions { permission_mode: mode.into(), ..Default::default() }),
+            request_id: request_id.into(),
+            ..Default::default()
+        };
         let mut sessions = self.sessions.clone();
         let calling = sessions.create_session(self.request(message));
         let (_, _, response) = self

@@ -170,7 +170,7 @@ impl Rig {
     /// Ends the server as an upgrade does: it is asked to, and leaves agents alone.
     pub fn detach(&mut self) {
         let mut server = self.server.take().expect("the server runs");
-        let ended = tokio::task::block_in_place(|| server.end(&[Signal::TERM]));
+        let ended = tokio::task::block_in_place(|| server.end(Signal::TERM));
         assert!(ended.status.success() && ended.took < STOPS_WITHIN, "{:?} after {:?}", ended.status, ended.took);
         self.recorder.fate("detached", "");
         ending::spools(&self.recorder, &self.data());

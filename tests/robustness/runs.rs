@@ -147,8 +147,8 @@ async fn turns_of_the_real_cli_outlive_the_server() {
         sessions: 2,
         watchers: 2,
         agent: Agent::ClaudeCode,
-        pause: (200, 1200),
-        ..living(seed, left.clamp(6, 25))
+        pause: (100, 800),
+        ..living(seed, left.clamp(8, 25))
     };
     live("claude_kills", size("CLAUDE_KILLS", 6), of).await;
 }

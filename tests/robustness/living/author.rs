@@ -43,11 +43,14 @@ impl Author {
     pub async fn write(self, seed: u64) {
         let mut rng = StdRng::seed_from_u64(seed);
         let id = id(&mut rng);
-        let agent = match self.agent {
-            Agent::Scripted => "scripted",
-            Agent::ClaudeCode => "claude-code",
+        let (agent, mode) = match self.agent {
+            // Its messages say when it asks.
+            Agent::Scripted => ("scripted", ""),
+            Agent::ClaudeCode if self.stage.abilities().permissions => ("claude-code", "default"),
+            Agent::ClaudeCode => ("claude-code", ""),
         };
-        let session = until(|| self.link.create_of(agent, &id), is_uncertain).await.expect("a session").session_id;
+        let create = || self.link.create_of(agent, mode, &id);
+        let session = until(create, is_uncertain).await.expect("a session").session_id;
         self.stage.add(session.clone());
         while !self.stage.is_closing() {
             let text = match self.agent {
