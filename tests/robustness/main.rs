@@ -9,6 +9,9 @@ mod support;
 #[path = "../support/claude.rs"]
 mod cli;
 
+#[path = "../support/previous.rs"]
+mod older;
+
 #[path = "../support/wire_fold.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod wire_fold;

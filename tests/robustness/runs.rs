@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     figures::Figures,
     living::{self, Agent, Lived},
+    older::previous,
     power::Power,
     rig::{Outcome, Plan, Rig, Setup, run},
 };
@@ -137,6 +138,18 @@ async fn live(name: &'static str, wanted: usize, of: impl Fn(u64, usize) -> livi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_outlive_the_server() {
     live("living", size("KILLS", 40), |seed, left| living(seed, left.clamp(10, 30))).await;
+}
+
+/// Servers whose sandboxes are supervised by an older release's program, and servers that take those over, by turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_outlive_an_upgrade_from_the_release_before() {
+    let supervisor = tokio::task::block_in_place(|| previous("supervisor-v1"));
+    let of = |seed, left: usize| {
+        let mut plan = living::Plan { name: "previous", ..living(seed, left.clamp(10, 30)) };
+        plan.setup.supervisor = Some(supervisor.clone());
+        plan
+    };
+    live("previous", size("KILLS", 40).div_ceil(4), of).await;
 }
 
 /// The real CLI goes on as well, and its model is asked for nothing twice.
