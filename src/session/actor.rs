@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
 use super::{
-    Command, Ending,
+    Command,
     after::{After, Halt, InFlight},
     launch, once,
     pending::Pending,
@@ -212,9 +212,8 @@ impl Actor {
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
-            Side::Off => false,
-            // What is to be ended must be found first.
-            Side::Finding(_) => self.shared.ending() == Ending::Detach,
+            // What is to be ended, or to be told of, must be found first.
+            Side::Off | Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }
