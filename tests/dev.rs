@@ -1,6 +1,8 @@
 //! The stand-ins: the model endpoint with the real Claude Code CLI in front of it, and the scripted agent with its parser
 //! behind it.
 
+#[path = "dev/asks.rs"]
+mod asks;
 #[path = "support/claude.rs"]
 mod claude;
 #[path = "dev/count.rs"]

@@ -56,6 +56,16 @@ pub(super) struct Args {
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
+    /// How long agents wait for an answer when they ask for permission, for example 1h or 7d: 1 s to 30 days. Then it is
+    /// no.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_ASK_TIMEOUT",
+        default_value = "24h",
+        value_name = "AGE",
+        value_parser = ask_timeout
+    )]
+    ask_timeout: Duration,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -103,6 +113,7 @@ impl Args {
             claude_code,
             sandbox,
             delta_window,
+            ask_timeout,
             compact_after,
             retain_events,
             on_shutdown: _,
@@ -117,10 +128,17 @@ impl Args {
             claude_code,
             sandbox,
             delta_window: Duration::from_millis(delta_window),
+            ask_timeout,
             compact_after: Duration::from_secs(compact_after),
             retain_events,
         }
     }
+}
+
+/// As the contract bounds it.
+fn ask_timeout(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("1s to 30d".to_owned()) })
 }
 
 /// The configuration of a server inside another command: what the environment says, for this process alone.

@@ -23,6 +23,7 @@
 //! | `say`, `think` | one block of text or thought | `size` characters a delta (24), `pace_ms`, `pace_us` between two (0), `open`: it is left unfinished |
 //! | `count` | one block of so many numbered deltas, each a line of its own: `00000000000000000001 `, counted through the turn | `size` bytes a delta (20), `pace_ms`, `pace_us`, `open`, `blocks` that are open at once and take the deltas in turn (1), `stamp`: 13 of the bytes tell when it was written, in microseconds of the monotonic clock, `0000001 000123456789 ` |
 //! | `tool` | one tool call and its result | `input` (`{}`), `output`: a text or any JSON (`""`), `is_error`, `duration_ms` it runs, `exit_code` |
+//! | `ask` | one tool call, as `{"tool": "Bash", "input": {…}}`, that asks for permission and waits for the answer, which is a line of input, `{"type":"answer","id":"…","allow":true,"input":…}` or `{"type":"answer","id":"…","allow":false,"message":"…"}`. Its output is the input it was let run with, or the message | `then`, `else`: steps to play when it was allowed, or not; `withdrawn`: it does not wait; `again`: steps that another process plays, if this one does not live to hear the answer, instead of the same request |
 //! | `pause_ms` | waits | |
 //! | `usage` | reports tokens and money: `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `thinking_tokens`, `cost_micro_usd` | `model` |
 //! | `error` | the turn fails with this message | `retryable` |

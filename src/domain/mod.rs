@@ -32,8 +32,8 @@ pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
 pub use permission::{
-    InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-    PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+    Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::Profile;

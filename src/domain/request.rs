@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, RequestId, Session, Timestamp, Turn};
+use super::{PermissionRequest, Profile, RequestId, Session, Timestamp, Turn};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -50,6 +50,11 @@ pub enum FirstAnswer {
     },
     /// A session was deleted.
     Deleted,
+    /// A permission request was answered.
+    Resolved {
+        /// With its resolution.
+        permission: Box<PermissionRequest>,
+    },
     /// A profile was stored.
     Profile {
         /// As it was then.

@@ -41,6 +41,16 @@ impl Agent {
         }
     }
 
+    /// Modes of asking for permission, in the agent's words.
+    #[must_use]
+    pub fn permission_modes(self) -> &'static [&'static str] {
+        match self {
+            Self::ClaudeCode => &["default", "acceptEdits", "plan", "bypassPermissions"],
+            // It asks where its script says so.
+            Self::Scripted => &["default"],
+        }
+    }
+
     /// The agent of that name or alias.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

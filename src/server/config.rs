@@ -34,6 +34,8 @@ pub struct Config {
     pub sandbox: String,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
+    /// How long a request for permission stays open; then it is rejected.
+    pub ask_timeout: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.

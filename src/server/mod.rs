@@ -227,6 +227,7 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         delta_window: config.delta_window,
         unwatched_delta_window: UNWATCHED_DELTA_WINDOW.max(config.delta_window),
         idle_timeout: IDLE_TIMEOUT,
+        ask_timeout: config.ask_timeout,
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -2,6 +2,7 @@
 //! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
+mod asking;
 mod leave;
 mod submit;
 mod takeover;
@@ -175,7 +176,7 @@ impl Actor {
         let quiet = self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty();
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
         let settled = match &self.side {
-            Side::Off => self.leaving.is_some() || self.commands.is_empty(),
+            Side::Off => self.leaving.is_some() || (self.commands.is_empty() && !self.pending.waits()),
             Side::On(running) => self.is_detaching() && running.is_quiet(),
             Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
         };
@@ -191,6 +192,7 @@ impl Actor {
         let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
         // What runs is known before anything is decided about it.
         let answering = open && !matches!(self.side, Side::Finding(_));
+        let expires_at = self.expires_at();
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
@@ -206,14 +208,16 @@ impl Actor {
             turn = self.side.next(read) => self.side_turned(turn),
             () = until(flush_at) => self.submit(),
             () = until(idle_at) => self.stop_idle(),
+            () = until(expires_at), if answering => self.expire(),
         }
     }
 
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
+            Side::Off => self.pending.waits(),
             // What is to be ended, or to be told of, must be found first.
-            Side::Off | Side::Finding(_) => false,
+            Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }
@@ -229,6 +233,9 @@ impl Actor {
                     self.after.push(After::Reply(Box::new(answer)));
                 }
             },
+            Command::Resolve { permission_id, decision, by, request, reply } => {
+                self.resolve(&permission_id, &decision, &by, request, reply);
+            }
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
@@ -273,6 +280,14 @@ impl Actor {
             let sandbox = launch::announce(&self.shared.config, &self.pending.state().session);
             self.pending.record_session(None, Kind::SandboxChanged { sandbox });
             self.after.push(After::Prepare(prompt));
+        }
+    }
+
+    /// Gives the program that runs more input.
+    fn tell(&mut self, data: Vec<u8>) {
+        if let Side::On(running) = &mut self.side {
+            let row = running.input(data);
+            self.write_once_stored(row);
         }
     }
 
@@ -342,18 +357,18 @@ impl Actor {
     /// Does what the output asks for. True: another program is started in its place.
     fn act(&mut self, actions: &mut Vec<Action>) -> bool {
         let mut again = None;
+        // Only programs print, and what is known of a program begins with its mark.
+        let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return false };
         for action in actions.drain(..) {
             match &action {
                 Action::TurnStarted { .. } => self.given = None,
                 Action::TurnEnded(_) => self.idle_since = Instant::now(),
                 Action::Forgotten => again = self.given.take(),
-                Action::Emit(_) | Action::Write(_) => {}
+                Action::Ask(ask) if self.answer_again(ask) => continue,
+                Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
             }
-            if let Some(data) = self.pending.act(action)
-                && let Side::On(running) = &mut self.side
-            {
-                let row = running.input(data);
-                self.write_once_stored(row);
+            if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
+                self.tell(data);
             }
         }
         let Some(prompt) = again else { return false };

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     agent::{Checkpoint, Parser, Stderr},
-    domain::{Agent, BlockId, Content, ConversationId, SessionKey, Turn},
+    domain::{Agent, Block, BlockId, Content, ConversationId, NoticeKind, SessionKey, Turn, TurnId},
     sandbox::{self, Epoch, Output, Sandbox},
     store::{BlockQuery, ExecMark, StdinRow},
 };
@@ -90,9 +90,9 @@ impl Lost {
 
 /// Looks for what was left.
 pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
-    let waiting = left.turn.as_ref().filter(|turn| turn.start_time.is_none()).and_then(|turn| turn.block_id.clone());
-    let prompt = match &waiting {
-        Some(id) => match message(&shared, &left, id).await {
+    let waiting = left.turn.as_ref().and_then(Waiting::of);
+    let prompt = match waiting {
+        Some(waiting) => match message(&shared, &left, waiting).await {
             Ok(prompt) => Some(prompt),
             Err(why) => return Found::Nothing(Lost::new("message_unreadable", why, reach(&shared, &left).await)),
         },
@@ -201,8 +201,41 @@ async fn attach(
     Ok((running.going_on(given, mark.stdout_offset), rest))
 }
 
-/// The message of a block, as a program is given it.
-async fn message(shared: &Shared, left: &Left, id: &BlockId) -> Result<Prompt, String> {
+/// What a turn waits for to be taken up.
+#[derive(Clone, Copy)]
+enum Waiting<'a> {
+    /// The message of this block.
+    Message(&'a BlockId),
+    /// What a new process is told, to go on with this turn after it was parked.
+    Continuation(&'a TurnId),
+}
+
+impl<'a> Waiting<'a> {
+    fn of(turn: &'a Turn) -> Option<Self> {
+        match (&turn.start_time, &turn.block_id) {
+            (None, Some(id)) => Some(Self::Message(id)),
+            (None, None) => None,
+            // Answers wait until the agent asks again.
+            (Some(_), _) => (!turn.carried.is_empty()).then_some(Self::Continuation(&turn.turn_id)),
+        }
+    }
+
+    /// What the agent is given, if this is the block.
+    fn read(self, agent: Agent, block: &Block) -> Option<Prompt> {
+        match (self, &block.content) {
+            (Self::Message(id), Content::UserMessage(said)) => {
+                (block.block_id == *id).then(|| turn::prompt(agent, id, &said.parts))
+            }
+            (Self::Continuation(id), Content::System { kind: NoticeKind::Continuation, message, .. }) => {
+                (block.turn_id.as_ref() == Some(id)).then(|| turn::continuation(agent, &block.block_id, message))
+            }
+            (Self::Message(_) | Self::Continuation(_), _) => None,
+        }
+    }
+}
+
+/// A message, as a program is given it.
+async fn message(shared: &Shared, left: &Left, waiting: Waiting<'_>) -> Result<Prompt, String> {
     let mut query = BlockQuery {
         conversation_id: ConversationId::main(),
         newest_first: true,
@@ -220,12 +253,8 @@ async fn message(shared: &Shared, left: &Left, id: &BlockId) -> Result<Prompt, S
             }
             Err(error) => return Err(format!("the message cannot be read: {error}")),
         };
-        for block in page.blocks {
-            if block.block_id == *id
-                && let Content::UserMessage(said) = block.content
-            {
-                return Ok(turn::prompt(left.agent, id, &said.parts));
-            }
+        if let Some(prompt) = page.blocks.iter().find_map(|block| waiting.read(left.agent, block)) {
+            return Ok(prompt);
         }
         query.after = Some(page.next.ok_or("there is no message of this turn")?);
     }

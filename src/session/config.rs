@@ -24,6 +24,8 @@ pub struct Config {
     pub unwatched_delta_window: Duration,
     /// Silence after which a session's sandbox is stopped.
     pub idle_timeout: Duration,
+    /// How long a request for permission stays open; then it is rejected.
+    pub ask_timeout: Duration,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
 }

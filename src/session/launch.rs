@@ -36,6 +36,7 @@ pub(super) async fn prepare(
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
+        permission_mode: session.options.permission_mode.clone(),
         fresh_session: Uuid::new_v4().to_string(),
         memory,
     };

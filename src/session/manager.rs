@@ -18,6 +18,7 @@ use super::{
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
+    permissions,
     shared::Shared,
     turn::Accepted,
 };
@@ -129,6 +130,7 @@ impl Manager {
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
         let (message, request) = (new.message.clone(), new.request.clone());
         let session = self.record(&key, caller, &profile, new);
+        permissions::mode_is_known(&session)?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });
@@ -352,7 +354,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor. One that was leaving just then did nothing with it: it goes to the next.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         caller: &Caller,
         id: &SessionId,

@@ -5,6 +5,7 @@
 
 mod actor;
 mod after;
+mod asking;
 mod attach;
 mod beside;
 mod bounds;
@@ -16,6 +17,7 @@ mod left;
 mod manager;
 mod once;
 mod pending;
+mod permissions;
 mod profiles;
 mod programs;
 mod replay;
@@ -24,6 +26,7 @@ mod shared;
 mod side;
 mod turn;
 
+pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
 pub use left::LeftRunning;
@@ -36,7 +39,7 @@ pub use turn::Accepted;
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, Principal, Request},
+    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
     store::SessionView,
 };
 
@@ -44,6 +47,14 @@ use crate::{
 enum Command {
     /// Give the agent a message.
     Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// Answer a permission request. `None` is answered when it is not open any more.
+    Resolve {
+        permission_id: String,
+        decision: Decision,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<PermissionRequest>>,
+    },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Stop, then delete; with an etag only if it is the record's.

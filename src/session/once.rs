@@ -16,7 +16,10 @@ use tracing::Instrument as _;
 
 use super::{Accepted, Created, Manager};
 use crate::{
-    domain::{Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn},
+    domain::{
+        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
+        Turn,
+    },
     log::unavailable,
     store::{self, SessionView},
 };
@@ -155,6 +158,7 @@ recall! {
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
+    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
 }

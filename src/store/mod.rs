@@ -206,6 +206,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
+
+    /// A permission request, also one that is over. `None`: no such request, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error>;
+
     /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
     /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.
     ///

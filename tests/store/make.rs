@@ -80,6 +80,7 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         end_time: None,
         usage: Usage::default(),
         error: None,
+        carried: Vec::new(),
     }
 }
 
@@ -109,6 +110,7 @@ pub(crate) fn permission(id: &str) -> PermissionRequest {
         create_time: Timestamp(1),
         expire_time: None,
         resolution: None,
+        asked: None,
     }
 }
 

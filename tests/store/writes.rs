@@ -171,6 +171,13 @@ pub(crate) async fn a_new_owner_gets_what_is_open(store: &dyn Store) {
     assert_eq!(view.active_turn.unwrap(), turn("running", TurnStatus::Running));
     assert_eq!(view.queued_turns, [turn("queued", TurnStatus::Queued)]);
     assert_eq!((view.open_permissions, view.open_questions), (vec![permission("open")], vec![question("open")]));
+    // One by one they are there when they are over, too.
+    for id in ["over", "open"] {
+        let found = store.permission(&owner.key, id).await.unwrap();
+        assert_eq!(found.as_ref(), folded.permissions.iter().find(|asked| asked.permission_id == id));
+    }
+    assert_eq!(store.permission(&owner.key, "none").await.unwrap(), None);
+    assert_eq!(store.permission(&key("t"), "open").await.unwrap(), None);
     assert!(store.acquire(&key("t")).await.unwrap().is_none());
 }
 

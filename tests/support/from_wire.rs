@@ -243,6 +243,7 @@ fn turn(wire: proto::Turn) -> Turn {
         end_time: wire.end_time.map(time),
         usage: usage(wire.usage.unwrap()),
         error: wire.error.map(error),
+        carried: Vec::new(),
     }
 }
 
@@ -358,6 +359,7 @@ fn permission(wire: proto::PermissionRequest) -> PermissionRequest {
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
         resolution: wire.resolution.map(resolution),
+        asked: None,
     }
 }
 

@@ -256,6 +256,7 @@ impl Generator {
             end_time: self.maybe(Self::time),
             usage: self.usage(),
             error: self.maybe(Self::session_error),
+            carried: Vec::new(),
         }
     }
 
@@ -363,6 +364,7 @@ impl Generator {
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
             resolution: self.maybe(Self::resolution),
+            asked: None,
         }
     }
 

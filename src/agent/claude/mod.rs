@@ -1,8 +1,9 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
-//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `notices` and `turns` what
-//! the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
+//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
 
+mod asks;
 mod blocks;
 mod digest;
 mod kinds;
@@ -16,6 +17,7 @@ mod wire;
 
 use serde::Serialize;
 
+pub(super) use asks::answer;
 pub use parser::Parser;
 
 use self::state::{State, VERSION};
@@ -31,6 +33,9 @@ const ENV: [(&str, &str); 5] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
 ];
+
+/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
+const MODE: &str = "bypassPermissions";
 
 /// What the CLI reads of credentials, of the model's address, and of the way there.
 const PASS_ENV: &[&str] = &[
@@ -100,11 +105,14 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
             "--include-partial-messages",
             "--verbose",
             "--replay-user-messages",
-            "--permission-mode",
-            "bypassPermissions",
         ]
         .map(str::to_owned),
     );
+    let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
+    argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
+    if mode != MODE {
+        argv.extend(["--permission-prompt-tool", "stdio"].map(str::to_owned));
+    }
     argv.extend(session);
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 /// The line that ends the turn that is played.
 #[derive(serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -57,6 +59,57 @@ impl Inbox {
             }
         }
     }
+}
+
+impl Inbox {
+    /// Waits for the answer to a request. What else comes meanwhile is kept; an answer to anything else is dropped, for
+    /// nobody asked.
+    pub(super) fn answer(&mut self, request: &str) -> io::Result<Heard> {
+        loop {
+            let Ok(line) = self.lines.recv() else { return Ok(Heard::Nothing) };
+            let line = line?;
+            match serde_json::from_slice(&line) {
+                _ if is_interrupt(&line) => return Ok(Heard::Interrupt),
+                Ok(Answer { kind: Sort::Answer, id, allow, input, message }) if id == request => {
+                    return Ok(if allow { Heard::Allowed(input) } else { Heard::Rejected(message) });
+                }
+                Ok(Answer { .. }) => {}
+                Err(_) => self.waiting.push_back(Ok(line)),
+            }
+        }
+    }
+}
+
+/// What came in place of an answer, or as one.
+pub(super) enum Heard {
+    /// The tool may run, perhaps with this input.
+    Allowed(Option<Value>),
+    /// It may not.
+    Rejected(String),
+    /// The turn is over.
+    Interrupt,
+    /// Nothing more will come.
+    Nothing,
+}
+
+/// `{"type":"answer","id":"…","allow":true,"input":…}`, or without `allow` and with a `message`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    #[serde(rename = "type")]
+    kind: Sort,
+    id: String,
+    allow: bool,
+    #[serde(default)]
+    input: Option<Value>,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    Answer,
 }
 
 fn is_interrupt(line: &[u8]) -> bool {

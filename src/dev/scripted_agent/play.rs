@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    inbox::Inbox,
-    step::{self, Count, Speech, Step, Tool, Usage},
+    inbox::{Heard, Inbox},
+    step::{self, Ask, Count, Speech, Step, Tool, Usage},
 };
 use crate::dev::number::Numbers;
 
@@ -67,6 +67,17 @@ enum Line<'a> {
         is_error: bool,
         duration_ms: u64,
         exit_code: Option<i32>,
+    },
+    Permission {
+        id: &'a str,
+        tool: &'a str,
+        name: &'a str,
+        input: &'a Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        again: Option<&'a Value>,
+    },
+    PermissionWithdrawn {
+        id: &'a str,
     },
     Usage {
         model: &'a str,
@@ -175,6 +186,7 @@ impl<'a, 'o> Turn<'a, 'o> {
                 writeln!(self.err, "{text}")?;
                 self.err.flush()?;
             }
+            Step::Ask(ask) => return self.ask(ask),
             Step::Repeat(times, steps) => {
                 for _ in 0..*times {
                     match self.steps(steps)? {
@@ -276,6 +288,40 @@ impl<'a, 'o> Turn<'a, 'o> {
             exit_code: tool.exit_code,
         })?;
         Ok(())
+    }
+
+    /// A call that waits for permission. Its output is the input that it was let run with, or why it was not.
+    fn ask(&mut self, ask: &Ask) -> Result<Next, Cut> {
+        let call = self.next_block();
+        self.line(&Line::Tool { id: &call, name: &ask.tool, input: &ask.input })?;
+        let again = ask.again.as_ref();
+        self.line(&Line::Permission { id: &call, tool: &call, name: &ask.tool, input: &ask.input, again })?;
+        let heard = if ask.withdrawn {
+            self.line(&Line::PermissionWithdrawn { id: &call })?;
+            Heard::Rejected("not waited for".to_owned())
+        } else {
+            self.out.flush()?;
+            self.inbox.answer(&call)?
+        };
+        let (output, is_error, steps) = match heard {
+            Heard::Allowed(input) => (input.unwrap_or_else(|| ask.input.clone()), false, &ask.then),
+            Heard::Rejected(message) => (Value::String(message), true, &ask.otherwise),
+            Heard::Interrupt => {
+                self.line(&Line::PermissionWithdrawn { id: &call })?;
+                return Err(Cut::Interrupted);
+            }
+            Heard::Nothing => return Err(Cut::End(End::Exit(1))),
+        };
+        let id = self.next_block();
+        self.line(&Line::ToolResult {
+            id: &id,
+            tool: &call,
+            output: &output,
+            is_error,
+            duration_ms: 0,
+            exit_code: None,
+        })?;
+        self.steps(steps)
     }
 
     fn next_block(&mut self) -> String {

@@ -35,7 +35,7 @@ impl Actor {
             Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
             Exit::Signal(signal) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
         };
-        let active = self.pending.state().active_turn().is_some();
+        let active = !self.pending.park() && self.pending.state().active_turn().is_some();
         if self.leaving.is_some_and(Leaving::ends_agents) {
             self.lose_to_the_stop();
         } else if active {
@@ -132,7 +132,8 @@ impl Actor {
     /// Asks the agent to end its turn. Where there is nobody to ask, or nothing to end, all ends now.
     fn interrupt(&mut self) {
         let session = &self.pending.state().session;
-        let turn = self.pending.state().active_turn();
+        // One that waits for an answer goes on when that comes, and need not end.
+        let turn = self.pending.state().active_turn().filter(|_| !self.pending.waits());
         if let (Side::On(running), Some(turn)) = (&mut self.side, turn) {
             let row = running.input(agent::interrupt(session.agent, turn.turn_id.as_str()));
             self.write_once_stored(row);

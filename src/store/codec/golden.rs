@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
-    Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
-    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome,
-    InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption,
-    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question,
-    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
-    SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
-    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    Agent, Asked, Blob, Block, BlockId, BlockPatch, BlockState, Budget, CarriedAnswer, Content, ContentPart,
+    Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType,
+    FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionAnswer,
+    PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest, PermissionRule, Principal,
+    PrincipalKind, Profile, ProfileId, Question, QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox,
+    SandboxId, SandboxSpec, SandboxStatus, Session, SessionError, SessionId, SessionOptions, SessionStatus,
+    SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus,
+    Usage, UserMessage, WorkspaceFile,
 };
 
 #[test]
@@ -36,8 +37,10 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &principal());
     check(&mut seen, "", &session());
     check(&mut seen, "", &turn());
+    check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
+    check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
     check(&mut seen, "", &question());
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
@@ -79,6 +82,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("Kind", variants::<Kind>("event")),
         ("LogLevel", names::<LogLevel>()),
         ("NoticeKind", names::<NoticeKind>()),
+        ("PermissionAnswer", names::<PermissionAnswer>()),
         ("PermissionEffect", names::<PermissionEffect>()),
         ("PermissionOptionKind", names::<PermissionOptionKind>()),
         ("PrincipalKind", names::<PrincipalKind>()),
@@ -176,6 +180,7 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
         FirstAnswer::Deleted,
+        FirstAnswer::Resolved { permission: Box::new(permission()) },
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]
 }
@@ -307,6 +312,7 @@ fn turn() -> Turn {
         end_time: Some(Timestamp(3)),
         usage: usage(),
         error: Some(error()),
+        carried: Vec::new(),
     }
 }
 
@@ -339,7 +345,26 @@ fn permission() -> PermissionRequest {
         create_time: Timestamp(4),
         expire_time: Some(Timestamp(5)),
         resolution: Some(resolution()),
+        asked: None,
     }
+}
+
+fn asked() -> Asked {
+    Asked { exec_id: ExecId::new("exec_1"), agent_request_id: "req_1".into(), input_sha256: "e3b0".into() }
+}
+
+fn carried() -> Vec<CarriedAnswer> {
+    let carried = |answer| CarriedAnswer {
+        permission_id: "perm_1".into(),
+        asked: asked(),
+        tool_name: "Bash".into(),
+        input_json: "{}".into(),
+        answer,
+    };
+    vec![
+        carried(PermissionAnswer::Allow { updated_input_json: "{}".into() }),
+        carried(PermissionAnswer::Reject { message: "no".into() }),
+    ]
 }
 
 fn question() -> Question {

@@ -16,8 +16,8 @@ use super::{
     SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
-    BlockId, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId,
-    Timestamp, TurnId,
+    BlockId, PermissionRequest, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey,
+    SessionState, TenantId, Timestamp, TurnId,
 };
 
 mod acquire;
@@ -30,6 +30,7 @@ mod events;
 mod light;
 mod lock;
 mod open;
+mod permissions;
 mod probe;
 mod profiles;
 mod purge;
@@ -224,6 +225,10 @@ impl Store for SqliteStore {
 
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
         turns::end(&self.connections, key, turn_id, after).await
+    }
+
+    async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {
+        permissions::one(&self.connections, key, permission_id).await
     }
 
     async fn probe(&self) -> Result<(), Error> {
