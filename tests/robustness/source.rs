@@ -65,12 +65,25 @@ const TABLE: &[Mutant] = &[
             SLOW,
             (
                 "src/session/actor.rs",
-                "                    self.after.push(After::Reply(Box::new(answer)));\n                }\n            },\n            Command::Stop",
-                "                    answer(Ok(()));\n                }\n            },\n            Command::Stop",
+                "stored.map(|()| accepted)));\n                    self.after.push(After::Reply(Box::new(answer)));",
+                "stored.map(|()| accepted)));\n                    answer(Ok(()));",
             ),
         ],
         run: (KILLS, "KILLS", "60"),
         by: &["acknowledged"],
+    },
+    Mutant {
+        name: "acknowledge an answer before commit",
+        edits: &[
+            SLOW,
+            (
+                "src/session/actor/asking.rs",
+                "        self.after.push(After::Reply(Box::new(answer)));\n",
+                "        answer(Ok(()));\n",
+            ),
+        ],
+        run: (LIVES, "KILLS", "60"),
+        by: &["answered"],
     },
     Mutant {
         name: "stdin before commit",
@@ -109,7 +122,7 @@ const TABLE: &[Mutant] = &[
             ),
         ],
         run: (KILLS, "KILLS", "100"),
-        by: &["agent", "outlives"],
+        by: &["delivered", "agent", "lived"],
     },
     Mutant {
         name: "snapshot then subscribe",
@@ -173,16 +186,6 @@ const TABLE: &[Mutant] = &[
         )],
         run: (RESUMES, "RESUMES", "1000"),
         by: &["durable"],
-    },
-    Mutant {
-        name: "takeover: output is read from its beginning",
-        edits: &[(
-            "src/session/attach.rs",
-            "sandbox.read(&mark.exec_id, Output::Stdout, mark.stdout_offset)",
-            "sandbox.read(&mark.exec_id, Output::Stdout, 0)",
-        )],
-        run: (LIVES, "KILLS", "20"),
-        by: &["turns", "played", "agent"],
     },
     Mutant {
         name: "takeover: the offset is ahead of what was flushed",
