@@ -14,6 +14,8 @@ use agent_runtime::{
 };
 use serde_json::json;
 
+#[path = "validate/answers.rs"]
+mod answers;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;
@@ -272,6 +274,10 @@ fn a_request_id_names_what_is_asked_for() {
             ..Default::default()
         };
         refused(validate::run_turn(run), "request_id");
+        refused(
+            validate::resolve_permission(proto::ResolvePermissionRequest { request_id: id(), ..answers::answer() }),
+            "request_id",
+        );
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
         refused(validate::create_profile(create), "request_id");

@@ -12,10 +12,12 @@ use crate::dev;
 
 mod age;
 mod agents;
+mod asker;
 mod connect;
 mod error;
 pub mod install;
 mod output;
+mod permissions;
 mod profiles;
 mod render;
 mod replay;
@@ -54,6 +56,9 @@ enum Command {
     /// Create, list, show, stop and delete sessions.
     #[command(subcommand, visible_alias = "session")]
     Sessions(sessions::Command),
+    /// See what agents ask before they use a tool, and answer.
+    #[command(subcommand, visible_alias = "permission")]
+    Permissions(permissions::Command),
     /// List, show and create profiles.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
@@ -108,6 +113,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::ScriptedAgent | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
+        Command::Permissions(command) => permissions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

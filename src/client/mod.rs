@@ -17,9 +17,10 @@ use crate::proto::{
     CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest,
     DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse,
     GetSessionRequest, GetSessionResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest,
-    ListSessionsResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest,
-    StopSessionResponse, WatchSessionRequest, profile_service_client::ProfileServiceClient,
-    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
+    ListSessionsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest,
+    SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest,
+    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
+    session_service_client::SessionServiceClient,
 };
 
 mod backoff;
@@ -171,6 +172,8 @@ calls! {
     [once] sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
     [once] sessions.send_message(SendMessageRequest) -> SendMessageResponse;
+    /// Answers a permission request; the first answer wins.
+    [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// One revision of a profile.

@@ -8,8 +8,8 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteSessionRequest, RunTurnRequest, SendMessageRequest,
-    StopSessionRequest,
+    CreateProfileRequest, CreateSessionRequest, DeleteSessionRequest, ResolvePermissionRequest, RunTurnRequest,
+    SendMessageRequest, StopSessionRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -45,6 +45,7 @@ changes! {
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,
+    ResolvePermissionRequest,
     RunTurnRequest,
     CreateProfileRequest,
 }

@@ -26,7 +26,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/ListTurns",
     "SessionService/InterruptTurn",
     "SessionService/CancelTurn",
-    "SessionService/ResolvePermission",
     "SessionService/AnswerQuestion",
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
@@ -67,7 +66,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
         "SessionOptions",
         &[
             ("model", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("permission_mode", Refused),
+            ("permission_mode", Effective("tests/permissions/modes.rs::a_mode_is_one_of_the_agents")),
             ("budget", Refused),
             ("idle_timeout", Refused),
         ],
@@ -139,6 +138,17 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
             ("after_sequence", Effective("tests/validate.rs::only_a_known_turn_is_gone_on_with")),
             ("omit_deltas", Effective("tests/filters.rs::a_turn_can_be_run_without_its_text_as_it_streams")),
+        ],
+    ),
+    (
+        "ResolvePermissionRequest",
+        &[
+            ("session_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("permission_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("option_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("message", Effective("tests/permissions/answers.rs::a_rejection_tells_the_agent_why")),
+            ("updated_input_json", Effective("tests/permissions/answers.rs::an_edited_input_is_what_the_tool_gets")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),
     (

@@ -28,7 +28,7 @@ impl Runtime {
             aliases: agent.aliases().iter().map(ToString::to_string).collect(),
             version: programs.version(agent).unwrap_or_default(),
             unavailable_reason: programs.locate(agent).err().map(|failure| failure.message).unwrap_or_default(),
-            permission_modes: Vec::new(),
+            permission_modes: agent.permission_modes().iter().map(ToString::to_string).collect(),
         }
     }
 }

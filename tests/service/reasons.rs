@@ -33,7 +33,12 @@ fn tried(reason: Reason) -> Tried {
         Reason::RateLimited => NotYet("rate limits"),
         Reason::SessionNotFound => By("tests/service/stops.rs::a_deletion_checks_its_etag_and_leaves_nothing"),
         Reason::TurnNotFound => NotYet("GetTurn, InterruptTurn, CancelTurn"),
-        Reason::PermissionNotFound | Reason::AlreadyResolved => NotYet("ResolvePermission"),
+        Reason::PermissionNotFound => {
+            By("tests/permissions/answers.rs::what_is_no_answer_is_refused_and_the_request_stays_open")
+        }
+        Reason::AlreadyResolved => {
+            By("tests/permissions/answers.rs::of_several_who_answer_at_once_the_first_wins_and_the_others_are_told_who")
+        }
         Reason::PermissionRuleNotFound => NotYet("DeletePermissionRule"),
         Reason::QuestionNotFound => NotYet("AnswerQuestion"),
         Reason::BlockNotFound => By("tests/service/kept.rs::text_past_what_a_block_shows_can_be_read_whole"),

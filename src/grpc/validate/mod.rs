@@ -9,6 +9,7 @@ mod check;
 mod content;
 mod message;
 mod metadata;
+mod permission;
 mod profile;
 mod request;
 mod session;
@@ -17,6 +18,7 @@ mod watch;
 pub use blocks::{ListBlocks, list_blocks};
 pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
 pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
+pub use permission::{ResolvePermission, resolve_permission};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
@@ -38,6 +40,10 @@ pub const MAX_METADATA: usize = 64 * 1024;
 pub const MAX_NAME: usize = 200;
 /// Ids, in characters.
 pub const MAX_ID: usize = 128;
+/// What an agent is told with a rejection, in characters.
+pub const MAX_ANSWER: usize = 4096;
+/// Input to use instead of the agent's, in bytes.
+pub const MAX_EDITED_INPUT: usize = MAX_INLINE_BLOCK_BYTES;
 /// Description of a profile, in characters.
 pub const MAX_DESCRIPTION: usize = 1000;
 
