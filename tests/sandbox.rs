@@ -2,6 +2,8 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/handshake.rs"]
+mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
 #[path = "sandbox/life.rs"]
@@ -12,8 +14,12 @@ mod local;
 mod outlive;
 #[path = "sandbox/output.rs"]
 mod output;
+#[path = "sandbox/previous.rs"]
+mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/supervised.rs"]
+mod supervised;
 #[path = "sandbox/wall.rs"]
 mod wall;
 

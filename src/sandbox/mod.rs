@@ -121,6 +121,13 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it is beyond the end.
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error>;
 
+    /// Says how long what runs now may run on when no server is there any more; `None`: as long as the provider thinks
+    /// fit. Returns whether that is so: a sandbox that cannot tell, or in which nothing runs, goes by its own limit.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::Gone`].
+    async fn limit(&self, epoch: Epoch, limit: Option<Duration>) -> Result<bool, Error>;
+
     /// Ends every program and keeps the files; programs may start again after [`Provider::create`]. Doing it again is no
     /// error.
     ///

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
 use super::{
-    Command, Ending,
+    Command,
     after::{After, Halt, InFlight},
     launch, once,
     pending::Pending,
@@ -215,9 +215,10 @@ impl Actor {
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
+            // Nothing runs, and somebody waits for the answer that starts it again.
             Side::Off => self.pending.waits(),
-            // What is to be ended must be found first.
-            Side::Finding(_) => self.shared.ending() == Ending::Detach,
+            // What is to be ended, or to be told of, must be found first.
+            Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }

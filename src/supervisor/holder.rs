@@ -44,7 +44,8 @@ pub(super) struct Holder {
     pub(super) around: Rc<Around>,
     /// Runs of now and before; for some of before, why nothing of them can be had.
     execs: RefCell<HashMap<String, Result<Rc<Exec>, String>>>,
-    limit: Duration,
+    /// As it was started with, and as a server wants it.
+    limit: (Duration, Cell<Option<Duration>>),
     /// Held while a program is started, and while all are ended.
     starting: Mutex<()>,
     connected: Cell<usize>,
@@ -78,7 +79,7 @@ impl Holder {
                 cap: config.spool_cap,
             }),
             execs: RefCell::new(execs),
-            limit: config.limit,
+            limit: (config.limit, Cell::new(None)),
             starting: Mutex::default(),
             connected: Cell::new(0),
             leaving: CancellationToken::new(),
@@ -211,11 +212,18 @@ impl Holder {
 
     pub(super) fn attached(&self) -> Attached {
         let running = u32::try_from(self.running().len()).unwrap_or(u32::MAX);
-        Attached { running, limit_ms: u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX) }
+        Attached { running, limit_ms: u64::try_from(self.limit().as_millis()).unwrap_or(u64::MAX) }
     }
 
+    /// How long programs may run on without a server.
     pub(super) fn limit(&self) -> Duration {
-        self.limit
+        self.limit.1.get().unwrap_or(self.limit.0)
+    }
+
+    /// Changes it; `None`: to what it was at the start.
+    pub(super) fn set_limit(&self, limit: Option<Duration>) {
+        self.limit.1.set(limit);
+        self.around.changed.notify_one();
     }
 
     pub(super) fn connected(&self) -> usize {

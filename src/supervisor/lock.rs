@@ -84,9 +84,18 @@ impl Lock {
 /// # Errors
 /// Of the file system or of the kernel.
 pub fn kill_holder(folder: &Folder) -> io::Result<()> {
-    let Ok(holder) = serde_json::from_slice::<Holder>(&std::fs::read(folder.lock())?) else { return Ok(()) };
+    // Signed by the one that holds it, or by one that is gone: then its pid with its start time is nobody's.
+    let signed = match std::fs::read(folder.lock()) {
+        Ok(signed) => signed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let Ok(holder) = serde_json::from_slice::<Holder>(&signed) else { return Ok(()) };
     match Pid::from_raw(holder.pid) {
-        Some(pid) if proc::start_time(pid) == Some(holder.start_time) => Ok(kill_process(pid, Signal::KILL)?),
+        Some(pid) if proc::start_time(pid) == Some(holder.start_time) => match kill_process(pid, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
         Some(_) | None => Ok(()),
     }
 }

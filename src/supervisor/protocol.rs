@@ -6,7 +6,8 @@
 //!
 //! | version | adds |
 //! |---|---|
-//! | 1 | everything without a remark |
+//! | 1 | everything without a remark; `tests/previous/v1` is a build of it |
+//! | 2 | [`Request::Limit`] |
 //!
 //! Each message is a [`Request`] or a [`Reply`] behind its length as a varint. A connection begins with [`Hello`], which
 //! is answered by [`Welcome`]; the first request may be sent along with it. Then come requests, one after the other, each
@@ -19,7 +20,10 @@ use bytes::Bytes;
 use prost::{Message, Oneof};
 
 /// The newest version that this build speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first that knows [`Request::Limit`].
+pub const LIMIT_SINCE: u32 = 2;
 
 /// Longest message: the longest command line that Linux runs fits, and input is given in smaller pieces.
 pub const MESSAGE_MAX: usize = 4 << 20;
@@ -31,7 +35,7 @@ pub const CHUNK_MAX: usize = 64 << 10;
 #[derive(Clone, PartialEq, Message)]
 pub struct Ask {
     /// What it wants; empty is something newer than this build.
-    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub request: Option<Request>,
 }
 
@@ -71,6 +75,9 @@ pub enum Request {
     /// To end all programs. Answered by `Done` when they have ended. A command.
     #[prost(message, tag = "11")]
     Terminate(Terminate),
+    /// How long programs may run on without a server from now on. Answered by `Done`. A command. Since version 2.
+    #[prost(message, tag = "12")]
+    Limit(Limit),
 }
 
 /// Who a server is, and whom it wants.
@@ -202,6 +209,14 @@ pub struct Terminate {
     /// The supervisor exits afterwards whoever is connected, and starts nothing more.
     #[prost(bool, tag = "2")]
     pub leave: bool,
+}
+
+/// See [`Request::Limit`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Limit {
+    /// Unset: as the supervisor was started with.
+    #[prost(uint64, optional, tag = "1")]
+    pub seconds: Option<u64>,
 }
 
 /// From the supervisor.

@@ -122,6 +122,11 @@ async fn answer(holder: &Rc<Holder>, epoch: i64, request: Option<Request>) -> Re
             end(holder, terminate).await?;
             Ok(Reply::Done(Done {}))
         }
+        Some(Request::Limit(limit)) => {
+            holder.see(epoch)?;
+            holder.set_limit(limit.seconds.map(Duration::from_secs));
+            Ok(Reply::Done(Done {}))
+        }
         Some(Request::Hello(_) | Request::Go(_) | Request::Attach(_) | Request::Read(_) | Request::Wait(_)) => {
             Err(Refusal::Unsupported("this request has no place here".to_owned()))
         }

@@ -244,7 +244,7 @@ async fn rest(mut fifo: BufReader<File>) -> String {
 }
 
 /// Runs what may block for ever on a thread that a failing test leaves behind; a runtime would wait for it.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || tell.send(work()));
     told.await.expect("no panic")

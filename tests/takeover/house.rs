@@ -157,6 +157,11 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Removes a sandbox's folder, also while somebody puts something in.
+pub(crate) fn destroy(sandbox: &Path) {
+    while std::fs::remove_dir_all(sandbox).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {}
+}
+
 /// Whether a program printed this.
 pub(crate) fn printed(exec: &Path, word: &str) -> bool {
     std::fs::read(exec.join("stdout")).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(word))

@@ -4,7 +4,7 @@ use agent_runtime::proto::{SandboxStatus, SessionStatus, TurnStatus};
 use rustix::process::Signal;
 
 use crate::{
-    house::{House, eventually},
+    house::{House, destroy, eventually},
     support::{get, play, scripted, snapshot},
 };
 
@@ -48,7 +48,7 @@ async fn an_idle_agent_that_is_gone_after_a_restart_is_no_turn_and_the_next_mess
     play(&mut sessions, &id, "hello").await;
     server.kill();
     house.kill_all_but(None);
-    std::fs::remove_dir_all(house.sandbox()).expect("removed");
+    destroy(&house.sandbox());
     let server = house.open();
     let mut sessions = server.sessions().await;
     let mut told = None;

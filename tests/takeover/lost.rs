@@ -9,7 +9,7 @@ use agent_runtime::proto::{ErrorReason, SandboxStatus, SessionStatus, TurnStatus
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
-    house::{House, Seen, cause_of_loss, eventually, printed},
+    house::{House, Seen, cause_of_loss, destroy, eventually, printed},
     support::{Server, get, play, scripted, send},
 };
 
@@ -107,7 +107,7 @@ async fn a_sandbox_that_was_destroyed_while_no_server_ran_loses_the_turn() {
     server.kill();
     let sandbox = house.sandbox();
     house.kill_all_but(None);
-    std::fs::remove_dir_all(sandbox).expect("removed");
+    destroy(&sandbox);
     is_lost(&house, house.open(), &id, &turn, "sandbox_lost").await;
 }
 
@@ -116,11 +116,11 @@ type Blow = fn(&House, &Path, u32);
 
 #[tokio::test]
 async fn a_sandbox_that_is_destroyed_in_the_middle_of_a_turn_loses_it() {
-    let remove: Blow = |_, sandbox, _| std::fs::remove_dir_all(sandbox).expect("removed");
+    let remove: Blow = |_, sandbox, _| destroy(sandbox);
     let kill: Blow = |house, _, server| house.kill_all_but(Some(server));
     let both: Blow = |house, sandbox, server| {
         house.kill_all_but(Some(server));
-        std::fs::remove_dir_all(sandbox).expect("removed");
+        destroy(sandbox);
     };
     for (tier, blow) in [("auto", remove), ("auto", both), ("process", remove), ("process", kill), ("process", both)] {
         let house = House::new(&["--sandbox", tier]);

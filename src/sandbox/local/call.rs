@@ -21,6 +21,7 @@ use crate::{
 pub(super) struct Call {
     frames: Frames,
     epoch: i64,
+    version: u32,
 }
 
 impl Call {
@@ -43,15 +44,20 @@ impl Call {
             Err(error) if nobody(&error) => return Ok(None),
             Err(error) => return Err(unreachable(&error)),
         }
-        let mut call = Self { frames, epoch };
+        let mut call = Self { frames, epoch, version: 0 };
         match call.reply().await? {
             Some(Reply::Welcome(Welcome { version, hardening, .. })) => {
                 tracing::trace!(version, ?hardening, sandbox = folder.id(), "a supervisor is there");
-                Ok(Some(call))
+                Ok(Some(Self { version, ..call }))
             }
             Some(other) => Err(unexpected(&other)),
             None => Ok(None),
         }
+    }
+
+    /// The version that both sides speak.
+    pub(super) fn version(&self) -> u32 {
+        self.version
     }
 
     /// Asks for something more, once the last was answered; says whether it could.

@@ -21,6 +21,9 @@ use crate::{
 /// How long a supervisor may take beyond the grace: as long as it gives killed programs, twice, and a little.
 const ENDS: Duration = Duration::from_secs(25);
 
+/// How long one may take to say hello, before it counts as one that hangs.
+const HELLO: Duration = Duration::from_secs(5);
+
 /// How long one that is about to exit may take.
 const EXITS: Duration = Duration::from_secs(5);
 
@@ -28,8 +31,10 @@ const EXITS: Duration = Duration::from_secs(5);
 pub(super) async fn ask(folder: &Folder, identity: &Identity, epoch: i64, leave: bool) -> Result<bool, Error> {
     let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
     let request = Request::Terminate(Terminate { grace_ms, leave });
-    let Some(mut call) = Call::open(folder, identity, epoch, request).await? else { return Ok(false) };
-    Ok(call.reply().await?.is_some())
+    let slow = |_| Error::Unavailable("its supervisor does not answer".to_owned());
+    let opened = timeout(HELLO, Call::open(folder, identity, epoch, request)).await.map_err(slow)?;
+    let Some(mut call) = opened? else { return Ok(false) };
+    Ok(timeout(GRACE + ENDS, call.reply()).await.map_err(slow)??.is_some())
 }
 
 /// Ends everything and the supervisor too, by force where nothing else helps. Nobody else can supervise the sandbox until
@@ -38,10 +43,9 @@ pub(super) async fn end(folder: &Folder, tracker: &TaskTracker) -> Result<Option
     let failed = |error: io::Error| Error::Unavailable(format!("what runs in a sandbox cannot be ended: {error}"));
     if let Some(identity) = Identity::load(folder).map_err(failed)? {
         let newest = epoch::highest(folder).map_err(failed)?;
-        match timeout(GRACE + ENDS, ask(folder, &identity, newest, true)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(sandbox = folder.id(), %error, "a supervisor is ended by force"),
-            Err(_) => tracing::warn!(sandbox = folder.id(), "a supervisor does not answer and is ended by force"),
+        if let Err(error) = ask(folder, &identity, newest, true).await {
+            tracing::warn!(sandbox = folder.id(), %error, "a supervisor is ended by force");
+            lock::kill_holder(folder).map_err(failed)?;
         }
     }
     let folder = folder.clone();

@@ -28,7 +28,7 @@ use crate::{
         epoch,
         folder::Folder,
         identity::Identity,
-        protocol::{self, Attach, Given, Release, Reply, Request, WriteStdin},
+        protocol::{self, Attach, Given, LIMIT_SINCE, Limit, Release, Reply, Request, WriteStdin},
         socket,
     },
 };
@@ -408,6 +408,19 @@ impl Sandbox for Place {
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error> {
         let release = Release { exec_id: exec.to_string(), fd: number(fd), offset };
         self.0.done(epoch, exec, Request::Release(release)).await
+    }
+
+    async fn limit(&self, epoch: Epoch, limit: Option<Duration>) -> Result<bool, Error> {
+        let shared = &self.0;
+        shared.there()?;
+        shared.see(epoch)?;
+        let request = Request::Limit(Limit { seconds: limit.map(|limit| limit.as_secs()) });
+        match Call::open(&shared.folder, &shared.identity, epoch.0, request).await? {
+            Some(call) if call.version() < LIMIT_SINCE => Ok(false),
+            Some(mut call) => call.reply().await.map(|reply| reply.is_some()),
+            // Nothing runs that it could be said of.
+            None => Ok(false),
+        }
     }
 
     async fn terminate(&self, epoch: Epoch) -> Result<(), Error> {

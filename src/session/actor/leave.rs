@@ -121,13 +121,7 @@ impl Actor {
     /// The server ends, or nobody is left who could ask for anything.
     pub(super) fn leave(&mut self) {
         match self.shared.ending() {
-            Ending::Detach => {
-                if let Side::Finding(_) = self.side {
-                    // The next server finds it as well.
-                    self.side = Side::Off;
-                }
-                self.leaving = Some(Leaving::Detach);
-            }
+            Ending::Detach => self.leaving = Some(Leaving::Detach),
             Ending::Stop => {
                 self.leaving = Some(Leaving::Stop(Instant::now() + GRACE));
                 self.interrupt();
