@@ -43,6 +43,7 @@ prepare() {
     [ "$(uname)" = Linux ] || return 0
     install bwrap bubblewrap
     install strace strace
+    install git git
 }
 
 # install PROGRAM PACKAGE: from Debian's packages, where that is possible.
