@@ -50,6 +50,14 @@ impl WorkspacePath {
         }
     }
 
+    /// The same, without a copy.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(path: &str) -> Result<(), PathRule> {
+        broken(path).map_or(Ok(()), Err)
+    }
+
     /// The path of an entry that a caller makes. What could steer a terminal that lists it is not allowed there.
     ///
     /// # Errors

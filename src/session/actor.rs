@@ -32,7 +32,7 @@ use crate::{
     agent::Action,
     domain::{
         Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        TurnId,
+        Timestamp, TurnId,
     },
     sandbox::Epoch,
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
@@ -70,6 +70,8 @@ pub(super) struct Actor {
     /// A message that is to be given to a new program, because this one knows nothing of what was before.
     again: Option<Prompt>,
     files: FilesSide,
+    /// What the program's sandbox was told of the last open request.
+    waits_until: Option<Timestamp>,
     checkpoint: Option<NewCheckpoint>,
     over: bool,
     not_stored: Option<store::Error>,
@@ -152,6 +154,7 @@ impl Actor {
             actions: Vec::new(),
             again: None,
             files: FilesSide::default(),
+            waits_until: None,
             checkpoint: None,
             over: false,
             not_stored: None,
@@ -171,6 +174,7 @@ impl Actor {
         }
         while !self.is_done() {
             self.begin_job();
+            self.limit_the_wait();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
@@ -446,6 +450,7 @@ impl Actor {
 
     /// A program runs.
     fn on(&mut self, running: Box<Running>) {
+        self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
     }

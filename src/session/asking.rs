@@ -105,6 +105,11 @@ impl Pending {
         self.open_permissions().filter_map(|open| open.expire_time).min()
     }
 
+    /// When the last of the requests that are open is over.
+    pub(super) fn last_deadline(&self) -> Option<Timestamp> {
+        self.open_permissions().filter_map(|open| open.expire_time).max()
+    }
+
     /// The requests that nobody answered in time.
     pub(super) fn expired(&self, now: Timestamp) -> Vec<String> {
         let over = self.open_permissions().filter(|open| open.expire_time.is_some_and(|time| time <= now));

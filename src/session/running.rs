@@ -48,6 +48,7 @@ pub(super) struct Running {
 enum Call {
     Write(StdinRow),
     Release(u64),
+    Limit(Option<Duration>),
     Kill,
 }
 
@@ -123,6 +124,11 @@ impl Running {
             self.released = offset;
             self.calls.push_back(Call::Release(offset));
         }
+    }
+
+    /// Says how long the program may run on without a server.
+    pub(super) fn limit(&mut self, limit: Option<Duration>) {
+        self.calls.push_back(Call::Limit(limit));
     }
 
     /// Notes where reading stands; to be stored with what was read.
@@ -218,6 +224,7 @@ impl Running {
                     return sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop);
                 }
                 Call::Release(offset) => sandbox.release(epoch, &exec, Output::Stdout, offset).await,
+                Call::Limit(limit) => sandbox.limit(epoch, limit).await.map(drop),
                 Call::Kill => sandbox.signal(epoch, &exec, Signal::Kill).await,
             };
             // Space that stays taken, or a process that is gone already, is no reason to end a turn.

@@ -34,7 +34,6 @@ pub use hints::{Hints, StopHints};
 pub use ignore::{HIDDEN, Ignore, REBUILT};
 pub use manifest::Manifest;
 pub use operations::Opened;
-pub use path::{PATH_MAX, check as check_path};
 pub use restore::{ContentOf, Restored, restore};
 pub use scan::scan;
 pub use scope::Scope;

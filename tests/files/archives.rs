@@ -214,7 +214,7 @@ fn what_leaves_is_refused_by_name() {
         (vec![Item { sort: EntryType::Fifo, ..file("evil", "") }], "a pipe"),
         (vec![Item { sort: EntryType::GNUSparse, ..file("evil", "") }], "sparse"),
         (vec![Item { sort: EntryType::new(b'Z'), ..file("evil", "") }], "a sort that is not known"),
-        (vec![file("", "x")], "names nothing"),
+        (vec![file("", "x")], "must not be empty"),
         (vec![file("./", "x")], "has no name"),
     ];
     for (items, word) in &cases {

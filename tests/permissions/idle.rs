@@ -13,11 +13,15 @@ use agent_runtime::{
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
-use crate::{asked::ask, support::PATIENCE};
+use crate::{
+    asked::ask,
+    support::{PATIENCE, processes_of},
+};
 
 const SILENCE: Duration = Duration::from_millis(200);
 
-async fn manager(data: &Path, tasks: &TaskTracker) -> Manager {
+/// A manager and its provider, which ends programs so long after their server.
+async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, Local) {
     let store = Arc::new(SqliteStore::in_memory().await.expect("a store"));
     let sandboxes = LocalConfig {
         root: data.join("sandboxes"),
@@ -25,11 +29,12 @@ async fn manager(data: &Path, tasks: &TaskTracker) -> Manager {
         shared: Vec::new(),
         isolation: Wanted::Process,
         supervisor: env!("CARGO_BIN_EXE_agent-runtime").into(),
-        limit: PATIENCE,
+        limit,
         spool_cap: local::SPOOL_CAP,
     };
+    let provider = Local::new(sandboxes).expect("sandboxes");
     let config = Config {
-        provider: Arc::new(Local::new(sandboxes).expect("sandboxes")),
+        provider: Arc::new(provider.clone()),
         programs: Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() },
         default_agent: Agent::Scripted,
         delta_window: Duration::from_millis(25),
@@ -52,7 +57,7 @@ async fn manager(data: &Path, tasks: &TaskTracker) -> Manager {
         etag: "1".into(),
     };
     store.put_profile(&TenantId::default_tenant(), &profile, None).await.expect("stored");
-    Manager::new(EventLog::start(store, tasks), config, tasks)
+    (Manager::new(EventLog::start(store, tasks), config, tasks), provider)
 }
 
 async fn until(manager: &Manager, key: &SessionKey, holds: impl Fn(&SessionView) -> bool) -> SessionView {
@@ -75,7 +80,7 @@ fn sandbox(view: &SessionView) -> SandboxStatus {
 #[tokio::test]
 async fn an_open_request_is_no_silence() {
     let (data, tasks) = (tempfile::tempdir().expect("a folder"), TaskTracker::new());
-    let manager = manager(data.path(), &tasks).await;
+    let (manager, _) = parts(data.path(), &tasks, PATIENCE).await;
     let caller = Caller { tenant: TenantId::default_tenant(), principal: Principal::system(), scopes: Vec::new() };
     let message = Some(vec![ContentPart::Text(json!([ask()]).to_string())]);
     let created = manager.create(&caller, NewSession { message, ..NewSession::default() }).await.expect("created");
@@ -97,4 +102,42 @@ async fn an_open_request_is_no_silence() {
     manager.log().close();
     tasks.close();
     tasks.wait().await;
+}
+
+/// Without a server an agent has its limit, unless it waits for an answer: then it waits as long as that may take.
+#[tokio::test]
+async fn an_agent_that_asks_outlives_the_limit_of_the_others() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let data = tempfile::tempdir().expect("a folder");
+    let long = json!([{"pause_ms": 600_000}]);
+    for (script, lives) in [(json!([ask()]), true), (long, false)] {
+        let tasks = TaskTracker::new();
+        let folder = data.path().join(lives.to_string());
+        std::fs::create_dir_all(&folder).expect("made");
+        let (manager, provider) = parts(&folder, &tasks, LIMIT).await;
+        let caller = Caller { tenant: TenantId::default_tenant(), principal: Principal::system(), scopes: Vec::new() };
+        let message = Some(vec![ContentPart::Text(script.to_string())]);
+        let created = manager.create(&caller, NewSession { message, ..NewSession::default() }).await.expect("created");
+        let key = SessionKey { tenant: caller.tenant.clone(), session: created.view.session.session_id.clone() };
+        let started = |view: &SessionView| view.active_turn.as_ref().is_some_and(|turn| turn.start_time.is_some());
+        until(&manager, &key, |view| if lives { !view.open_permissions.is_empty() } else { started(view) }).await;
+        // The limit is told once the request is stored.
+        tokio::time::sleep(LIMIT).await;
+        manager.drain(Ending::Detach, PATIENCE).await;
+        assert_eq!(provider.detach().await.len(), 1, "it is left running");
+        manager.log().close();
+        tasks.close();
+        tasks.wait().await;
+        let gone = async {
+            while !processes_of(&folder).is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if lives {
+            tokio::time::timeout(LIMIT * 8, gone).await.expect_err("it was not waited for");
+        } else {
+            tokio::time::timeout(PATIENCE, gone).await.expect("it ends");
+        }
+    }
+    drop(data);
 }

@@ -1,6 +1,8 @@
 //! What the agent asks, and how it gets the answer: stored first, with the input that tells it; and by a new process,
 //! where the one that asked is gone.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Actor;
@@ -9,6 +11,9 @@ use crate::{
     domain::{Failure, FirstAnswer, InputOutcome, InputResolution, PermissionRequest, Principal, Request, Timestamp},
     session::{Decision, Reply, after::After, side::Side},
 };
+
+/// Programs never get less time without a server because something is asked.
+const LEAST_LIMIT: Duration = Duration::from_mins(30);
 
 impl Actor {
     /// A caller answers a request. One that is not open any more was answered by what is stored once this is.
@@ -77,5 +82,15 @@ impl Actor {
     pub(super) fn expires_at(&self) -> Option<Instant> {
         let left = self.pending.deadline()?.since(Timestamp::now());
         Instant::now().checked_add(left)
+    }
+
+    /// While something is asked, the program that waits for the answer may wait for it without a server too.
+    pub(super) fn limit_the_wait(&mut self) {
+        let until = self.pending.last_deadline();
+        let Side::On(running) = &mut self.side else { return };
+        if until != self.waits_until {
+            self.waits_until = until;
+            running.limit(until.map(|until| until.since(Timestamp::now()).max(LEAST_LIMIT)));
+        }
     }
 }
