@@ -200,6 +200,15 @@ fn by_hand_finds_what_the_kernel_finds() {
     }
 }
 
+/// Raises a flag when it is dropped.
+struct Raise<'f>(&'f AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A thread makes a directory a link to the outside and back, as fast as it can, while everything there is is done to it.
 fn race(folder: impl Fn(&Ground) -> Folder) {
     let ground = traps();
@@ -235,6 +244,8 @@ fn race(folder: impl Fn(&Ground) -> Folder) {
                 let _ = swap(ground.path("file"), ground.path("m"));
             }
         });
+        // Also when a check fails, or its failure would never be told.
+        let _over = Raise(&over);
         let ended = Instant::now() + Duration::from_secs(4);
         let (mut inside, mut refused, mut round) = (0, 0, 0_u32);
         while Instant::now() < ended {
@@ -269,7 +280,6 @@ fn race(folder: impl Fn(&Ground) -> Folder) {
                 let _ = restore(&folder, &only, &[], &mut |_| unreachable!("there are no files"));
             }
         }
-        over.store(true, Ordering::Relaxed);
         println!("{round} rounds: {inside} inside, {refused} refused");
         assert!(inside > 0 && refused > 0, "{inside} inside, {refused} refused: no race");
     });

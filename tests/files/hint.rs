@@ -1,16 +1,27 @@
 //! Hints that something may have changed.
 
-use std::{fs, thread};
+use std::{fs, sync::mpsc, thread, time::Duration};
 
-use agent_runtime::workspace::Hints;
+use agent_runtime::workspace::{Hints, StopHints};
 
 use crate::ground::Ground;
+
+/// What hangs fails: without a hint for so long, the wait is ended. Ends when what it returns is dropped.
+fn patience(stop: StopHints) -> mpsc::Sender<()> {
+    let (over, wait) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let _ = wait.recv_timeout(Duration::from_secs(30));
+        drop(stop);
+    });
+    over
+}
 
 #[test]
 fn changes_are_hinted_at() {
     let ground = Ground::new();
     ground.write("a/b/file", "1");
-    let (mut hints, _stop) = Hints::new(ground.folder()).expect("watched");
+    let (mut hints, stop) = Hints::new(ground.folder()).expect("watched");
+    let _patience = patience(stop);
     assert!(hints.is_complete());
     ground.write("a/b/file", "2");
     assert_eq!(hints.wait(), Ok(true));
@@ -55,7 +66,8 @@ fn what_is_hidden_gives_no_hint() {
 #[test]
 fn too_many_are_told_as_one() {
     let ground = Ground::new();
-    let (mut hints, _stop) = Hints::new(ground.folder()).expect("watched");
+    let (mut hints, stop) = Hints::new(ground.folder()).expect("watched");
+    let _patience = patience(stop);
     let most: usize =
         fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("read").trim().parse().expect("a number");
     fs::create_dir(ground.path("one")).expect("made");
