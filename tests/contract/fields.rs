@@ -310,13 +310,13 @@ fn the_table_has_nothing_that_no_request_can_carry() {
 fn all_that_is_refused_is_told_at_once() {
     let request = proto::CreateSessionRequest {
         request_id: "r 1".into(),
-        options: Some(proto::SessionOptions { permission_mode: "plan".into(), ..Default::default() }),
+        options: Some(proto::SessionOptions { budget: Some(proto::Budget::default()), ..Default::default() }),
         sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
         name: "n".repeat(201),
         ..Default::default()
     };
     let failure = validate::create_session(request).unwrap_err();
     let fields: BTreeSet<&str> = failure.violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, BTreeSet::from(["name", "options.permission_mode", "request_id", "sandbox.strict"]));
+    assert_eq!(fields, BTreeSet::from(["name", "options.budget", "request_id", "sandbox.strict"]));
     assert!(failure.message.ends_with("(and 3 more)"), "{failure}");
 }
