@@ -75,8 +75,7 @@ pub fn finished(session: &Session) -> impl Iterator<Item = &Block> {
 
 /// Each line of input is a message of the log.
 fn given(place: &str, session: &Session, data: &str, faults: &mut Faults) {
-    let known: BTreeSet<&str> =
-        session.log.iter().filter_map(user_block).map(|block| block.block_id.as_str()).collect();
+    let known: BTreeSet<&str> = session.log.iter().filter_map(message_block).collect();
     for id in prompts(data) {
         if !known.contains(id.as_str()) {
             faults.say(format!("{place}: the agent was given {id}, which is not in the log"));
@@ -96,9 +95,11 @@ pub fn input(data: &str) -> impl Iterator<Item = Value> {
     lines.filter_map(|line| serde_json::from_str(line).ok())
 }
 
-fn user_block(event: &SessionEvent) -> Option<&Block> {
+/// The block that a message is, of the user or of the system that tells the agent to go on.
+fn message_block(event: &SessionEvent) -> Option<&str> {
     let Some(Kind::BlockStart(start)) = &event.kind else { return None };
-    start.block.as_ref().filter(|block| matches!(block.content, Some(Content::UserMessage(_))))
+    let block = start.block.as_ref()?;
+    matches!(block.content, Some(Content::UserMessage(_) | Content::System(_))).then_some(&block.block_id)
 }
 
 /// Text that was printed is the block's text; of a turn that was lost or stopped, as far as it goes.

@@ -14,6 +14,10 @@ pub fn delivered(case: &Case, faults: &mut Faults) {
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for ((sandbox, _, fd), data) in &case.spools {
         known.insert(sandbox);
+        // What an agent knew goes with its sandbox, and it may end before it takes a message up; then another one gets it.
+        if fd == "stdin" && case.destroyed.contains(sandbox) {
+            continue;
+        }
         let (count, ids) = if fd == "stdin" { (&mut given, prompts(data)) } else { (&mut heard, taken_up(data)) };
         for id in ids {
             *count.entry(id).or_default() += 1;
