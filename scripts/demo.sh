@@ -66,7 +66,7 @@ await() {
 
 serve() {
     : > "$work/serve.out"
-    "$bin" serve --listen "$1" --data "$work/data" > "$work/serve.out" 2>> "$work/serve.log" &
+    "$bin" serve --listen "$1" --data "$work/data" --on-shutdown stop > "$work/serve.out" 2>> "$work/serve.log" &
     server=$!
     local line
     line=$(await "$work/serve.out" 'listening on ' "$server") || fail "the server does not start"

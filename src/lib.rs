@@ -14,3 +14,5 @@ pub mod sandbox;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod supervisor;
+pub mod workspace;

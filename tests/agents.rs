@@ -9,11 +9,12 @@ use std::{fs, path::Path};
 
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup},
-    domain::{Agent, BlockId, Content, Reason, Usage},
+    domain::{Agent, BlockId, Content, PermissionAnswer, Reason, Usage},
 };
 use captures::Capture;
 use proptest::prelude::*;
 use render::Transcript;
+use serde_json::json;
 
 fn setup() -> Setup {
     Setup { program: "claude".to_owned(), fresh_session: "f".to_owned(), ..Setup::default() }
@@ -289,6 +290,71 @@ fn a_prompt_is_one_line_with_the_id_of_its_block() {
     let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(line["uuid"], id.as_str());
     assert_eq!(line["message"]["content"][0]["text"], "two\nlines \"and\" \u{2028} \0 more");
+}
+
+#[test]
+fn what_the_cli_asks_is_told_and_its_answer_is_one_line() {
+    let text = br#"{"type":"system","subtype":"task_started","task_id":"task","tool_use_id":"toolu_sub"}
+{"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","display_name":"Shell","input":{"command":"ls"},"description":"Look","tool_use_id":"toolu_1"}}
+{"type":"control_request","request_id":"r2","request":{"subtype":"can_use_tool","tool_name":"Read","input":{},"agent_id":"task"}}
+{"type":"control_cancel_request","request_id":"r2"}
+{"type":"control_request","request_id":"r3","request":{"subtype":"new_thing"}}
+"#;
+    let mut parser = parser();
+    let found = feed(&mut parser, text);
+    let ask = |action: &Action| match action {
+        Action::Ask(ask) => (**ask).clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = ask(&found[0]);
+    assert_eq!((first.agent_request_id.as_str(), first.tool_use_id.as_str()), ("r1", "toolu_1"));
+    assert_eq!((first.tool_name.as_str(), first.title.as_str()), ("Bash", "Shell: Look"));
+    assert_eq!((first.input_json.as_str(), first.conversation_id.as_str()), (r#"{"command":"ls"}"#, "main"));
+    let second = ask(&found[1]);
+    assert_eq!((second.conversation_id.as_str(), second.title.as_str()), ("toolu_sub", "Read"), "a subagent asks");
+    assert_eq!(found[2], Action::AskWithdrawn { agent_request_id: "r2".into() });
+    // It waits for an answer to what we do not know, too.
+    let Action::Write(refusal) = &found[4] else { panic!("{found:?}") };
+    let refusal: serde_json::Value = serde_json::from_slice(refusal).unwrap();
+    assert_eq!((&refusal["type"], &refusal["response"]["subtype"]), (&"control_response".into(), &"error".into()));
+    assert_eq!(refusal["response"]["request_id"], "r3");
+    // Which task is whose is known in the next process of ours, too.
+    let mut restored = Parser::restore(Agent::ClaudeCode, &parser.checkpoint()).unwrap();
+    let line = br#"{"type":"control_request","request_id":"r4","request":{"subtype":"can_use_tool","tool_name":"Read","agent_id":"task"}}"#;
+    let again = feed(&mut restored, &[&line[..], b"\n"].concat());
+    assert_eq!(ask(&again[0]).conversation_id.as_str(), "toolu_sub");
+
+    let mut answer = |answer: PermissionAnswer| {
+        let bytes = parser.answer("r1", "toolu_1", &answer);
+        assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
+        let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&line["type"], &line["response"]["subtype"]), (&"control_response".into(), &"success".into()));
+        assert_eq!(line["response"]["request_id"], "r1");
+        line["response"]["response"].clone()
+    };
+    let allow = |input: &str| PermissionAnswer::Allow { updated_input_json: input.into() };
+    assert_eq!(answer(allow("")), json!({ "behavior": "allow", "toolUseID": "toolu_1" }));
+    let edited = json!({ "behavior": "allow", "updatedInput": { "a": [1] }, "toolUseID": "toolu_1" });
+    assert_eq!(answer(allow("{\"a\": [1]}")), edited);
+    let reject = |message: &str| PermissionAnswer::Reject { message: message.into() };
+    let denied = json!({ "behavior": "deny", "message": "no\n\"x\"", "toolUseID": "toolu_1" });
+    assert_eq!(answer(reject("no\n\"x\"")), denied);
+    assert_eq!(answer(reject(""))["message"], "The user rejected this.");
+}
+
+#[test]
+fn the_cli_asks_only_in_modes_that_are_no_bypass() {
+    let argv = |mode: &str| {
+        let setup = Setup { permission_mode: mode.to_owned(), ..setup() };
+        agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
+    };
+    for mode in ["default", "acceptEdits", "plan"] {
+        assert!(argv(mode).contains(&format!("--permission-mode {mode} --permission-prompt-tool stdio")));
+    }
+    for mode in ["", "bypassPermissions"] {
+        assert!(argv(mode).contains("--permission-mode bypassPermissions"));
+        assert!(!argv(mode).contains("--permission-prompt-tool"));
+    }
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! The stand-ins: the model endpoint with the real Claude Code CLI in front of it, and the scripted agent with its parser
 //! behind it.
 
+#[path = "dev/asks.rs"]
+mod asks;
 #[path = "support/claude.rs"]
 mod claude;
 #[path = "dev/count.rs"]
 mod count;
+#[path = "dev/interrupt.rs"]
+mod interrupt;
 
 use std::{
     collections::BTreeSet,
-    io::{Read as _, Write as _},
+    io::{Cursor, Read as _, Write as _},
     path::Path,
     process::Stdio,
     sync::LazyLock,
@@ -393,7 +397,7 @@ fn printed(texts: &[&str]) -> (Vec<u8>, u8) {
         input.extend(agent::prompt(Agent::Scripted, &BlockId::new(format!("blk_{at}")), text));
     }
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = scripted_agent::serve(&mut input.as_slice(), &mut out, &mut err).unwrap();
+    let code = scripted_agent::serve(Cursor::new(input), &mut out, &mut err).unwrap();
     (out, code)
 }
 

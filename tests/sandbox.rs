@@ -2,16 +2,24 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/handshake.rs"]
+mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
 #[path = "sandbox/life.rs"]
 mod life;
 #[path = "sandbox/local.rs"]
 mod local;
+#[path = "sandbox/outlive.rs"]
+mod outlive;
 #[path = "sandbox/output.rs"]
 mod output;
+#[path = "sandbox/previous.rs"]
+mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/supervised.rs"]
+mod supervised;
 #[path = "sandbox/wall.rs"]
 mod wall;
 

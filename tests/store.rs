@@ -1,9 +1,13 @@
 //! The conformance suite of stores, run against every implementation there is, and what is special about a file.
 
+#[path = "store/ahead.rs"]
+mod ahead;
 #[path = "store/beside.rs"]
 mod beside;
 #[path = "store/file.rs"]
 mod file;
+#[path = "store/files.rs"]
+mod files;
 #[path = "store/groups.rs"]
 mod groups;
 #[path = "store/history.rs"]
@@ -76,6 +80,12 @@ conformance! {
     reads::readers_see_one_moment,
     beside::the_text_of_a_block_is_what_is_inline_and_the_rest,
     beside::bytes_are_there_for_those_who_name_them,
+    ahead::bytes_put_ahead_count_once_they_are_whole,
+    ahead::bytes_on_their_way_are_one_hands,
+    ahead::a_batch_that_names_missing_bytes_fails_alone,
+    ahead::bytes_that_nobody_needs_are_collected,
+    ahead::the_newest_checkpoint_keeps_its_bytes,
+    files::files_are_listed_by_the_bytes_of_their_paths,
     kept::every_cut_of_a_compacted_log_folds_to_the_same_state,
     kept::text_that_is_open_or_young_keeps_its_deltas,
     kept::events_that_are_old_go_but_never_the_newest,

@@ -14,9 +14,13 @@ use agent_runtime::{
 };
 use serde_json::json;
 
+#[path = "validate/answers.rs"]
+mod answers;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;
+#[path = "validate/workspace.rs"]
+mod workspace;
 
 fn fields(failure: &Failure) -> Vec<&str> {
     failure.violations.iter().map(|violation| violation.field.as_str()).collect()
@@ -272,6 +276,10 @@ fn a_request_id_names_what_is_asked_for() {
             ..Default::default()
         };
         refused(validate::run_turn(run), "request_id");
+        refused(
+            validate::resolve_permission(proto::ResolvePermissionRequest { request_id: id(), ..answers::answer() }),
+            "request_id",
+        );
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
         refused(validate::create_profile(create), "request_id");

@@ -160,6 +160,8 @@ fn session(key: &SessionKey) -> Session {
         sequence: 1,
         sandbox: None,
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: SessionOptions::default(),
         usage: Usage::default(),
         labels: BTreeMap::new(),

@@ -26,6 +26,7 @@ impl Server {
             .stderr(Stdio::piped())
             .env("RUST_LOG", "error,agent_runtime::log=debug")
             .env("NO_COLOR", "1")
+            .env("AGENT_RUNTIME_ON_SHUTDOWN", "stop")
             .spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;

@@ -4,15 +4,18 @@
 //! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
 
 use crate::domain::{
-    Agent, BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, LogLevel, SessionError, Usage,
+    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
+    SessionError, Usage,
 };
 
+mod ask;
 pub mod claude;
 mod lines;
 pub mod package;
 pub mod scripted;
 mod stderr;
 
+pub use ask::Ask;
 pub use stderr::Stderr;
 
 /// What a session wants of its agent.
@@ -22,6 +25,8 @@ pub struct Setup {
     pub program: String,
     /// Model to use; empty: the agent's default.
     pub model: String,
+    /// When to ask for permission, one of [`Agent::permission_modes`]; empty: the adapter's default.
+    pub permission_mode: String,
     /// A fresh id of the agent's own session, a UUID, for agents that want to be told one.
     pub fresh_session: String,
     /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
@@ -55,6 +60,13 @@ pub enum Action {
     },
     /// The agent is done with what it was doing.
     TurnEnded(TurnEnd),
+    /// The agent asks, and waits for [`Parser::answer`].
+    Ask(Box<Ask>),
+    /// The agent does not wait for an answer any more.
+    AskWithdrawn {
+        /// As in [`Ask::agent_request_id`].
+        agent_request_id: String,
+    },
     /// What its last process left is gone, and it ends without having taken up what it was given: a fresh one is to be
     /// given it.
     Forgotten,
@@ -192,6 +204,15 @@ pub fn plan(agent: Agent, setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     }
 }
 
+/// Folders of the home by which an agent remembers its session: kept with the workspace, and put back with it.
+#[must_use]
+pub fn kept_home(agent: Agent) -> &'static [&'static str] {
+    match agent {
+        Agent::ClaudeCode => claude::KEPT_HOME,
+        Agent::Scripted => &[],
+    }
+}
+
 /// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
 #[must_use]
 pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
@@ -201,7 +222,35 @@ pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
     }
 }
 
+/// The text that tells a new process of an agent to go on with a turn that waited for these answers. `memory` is what the
+/// process that asked left behind.
+#[must_use]
+pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> String {
+    match agent {
+        Agent::ClaudeCode => ask::go_on(agent, answers),
+        Agent::Scripted => scripted::go_on(memory, answers),
+    }
+}
+
+/// The bytes that ask an agent to end the turn it is at, as its own protocol has it: it keeps what it said, and tells of
+/// the end as of any other. Without a turn they have no effect. `id` is of this request alone.
+#[must_use]
+pub fn interrupt(agent: Agent, id: &str) -> Vec<u8> {
+    match agent {
+        Agent::ClaudeCode => claude::interrupt(id),
+        Agent::Scripted => scripted::interrupt(),
+    }
+}
+
 impl Parser {
+    /// The bytes that tell the program the answer to an [`Ask`].
+    pub fn answer(&mut self, agent_request_id: &str, tool_use_id: &str, answer: &PermissionAnswer) -> Vec<u8> {
+        match self {
+            Self::Claude(_) => claude::answer(agent_request_id, tool_use_id, answer),
+            Self::Scripted(parser) => parser.answer(agent_request_id, answer),
+        }
+    }
+
     /// The program was given the message of this block. Some agents answer before they say whom.
     pub fn prompted(&mut self, block_id: &BlockId) {
         match self {

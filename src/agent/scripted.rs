@@ -10,8 +10,10 @@
 //! | `complete` | `id` |
 //! | `tool` | `id`, `name`, `input` |
 //! | `tool_result` | `id`, `tool`: id of the call, `output`, `is_error`, `duration_ms`, `exit_code` |
+//! | `permission` | `id` of the request, `tool`: id of the call that waits for it, its `name` and `input`, `again`: what to play instead of the same request, if nobody lives to hear the answer |
+//! | `permission_withdrawn` | `id` |
 //! | `usage` | `model`, `usage` |
-//! | `result` | `outcome` "completed" or "failed", `message`, `retryable`, `usage` of the turn |
+//! | `result` | `outcome` "completed", "interrupted" or "failed", `message`, `retryable`, `usage` of the turn |
 //!
 //! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
 //! is read. A line of any other form, or about a block that is not open, is recorded as unparsed output.
@@ -19,15 +21,15 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
-    Action, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
+    Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
     lines::{Line, Lines},
 };
 use crate::domain::{
-    Agent, BlockId, Content, ConversationId, ExecutionStatus, Reason, SessionError, ToolOutput, ToolResult, ToolUse,
-    Usage,
+    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, Reason, SessionError,
+    ToolOutput, ToolResult, ToolUse, Usage,
 };
 
 /// Version of [`State`].
@@ -40,18 +42,26 @@ const UNPARSED_LIMIT: usize = 64 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Parser {
     lines: Lines,
-    open: Open,
+    state: State,
 }
 
-/// Blocks that may still change; there is rarely more than one.
-#[derive(Clone, Debug, Default)]
-struct Open(Vec<BlockId>);
-
 /// What the rest of the output cannot tell.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
+    /// Blocks that may still change; there is rarely more than one.
     open: Vec<BlockId>,
+    /// Calls that wait for permission, by the id of the request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asks: BTreeMap<String, Waits>,
+}
+
+/// What a request stands for that nobody answered yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Waits {
+    /// Steps to play in another process, instead of the same request.
+    again: Option<Value>,
 }
 
 pub(super) fn plan(setup: &Setup) -> Plan {
@@ -69,27 +79,60 @@ pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
     line
 }
 
+/// A script that makes each request once more, or plays what it left to be played instead.
+pub(super) fn go_on(memory: Option<&str>, answers: &[CarriedAnswer]) -> String {
+    let left = memory.and_then(|memory| serde_json::from_str::<State>(memory).ok()).unwrap_or_default();
+    let again = |carried: &CarriedAnswer| {
+        let waits = left.asks.get(&carried.asked.agent_request_id);
+        let input = serde_json::from_str(&carried.input_json).unwrap_or(Value::Null);
+        let same = || serde_json::json!([{ "ask": { "tool": carried.tool_name, "input": input } }]);
+        waits.and_then(|waits| waits.again.clone()).unwrap_or_else(same)
+    };
+    answers.iter().map(|carried| again(carried).to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// The line that ends the turn at work.
+pub(super) fn interrupt() -> Vec<u8> {
+    b"{\"type\":\"interrupt\"}\n".to_vec()
+}
+
 impl Parser {
+    /// The line that answers a request.
+    pub(super) fn answer(&mut self, id: &str, answer: &PermissionAnswer) -> Vec<u8> {
+        let line = match answer {
+            PermissionAnswer::Allow { updated_input_json } => {
+                let input = serde_json::from_str::<Value>(updated_input_json).ok();
+                serde_json::json!({ "type": "answer", "id": id, "allow": true, "input": input })
+            }
+            PermissionAnswer::Reject { message } => {
+                serde_json::json!({ "type": "answer", "id": id, "allow": false, "message": message })
+            }
+        };
+        self.state.asks.remove(id);
+        let mut line = line.to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
-        let Self { lines, open } = self;
-        lines.feed(bytes, |line| open.line(line, actions));
+        let Self { lines, state } = self;
+        lines.feed(bytes, |line| state.line(line, actions));
     }
 
     pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
-        let Self { lines, open } = self;
-        lines.finish(|line| open.line(line, actions));
+        let Self { lines, state } = self;
+        lines.finish(|line| state.line(line, actions));
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {
-        let state = State { open: self.open.0.clone() };
-        let state = serde_json::to_string(&state).expect("a list of texts is JSON");
+        let state = serde_json::to_string(&self.state).expect("texts and JSON are JSON");
         Checkpoint { version: VERSION, offset: self.lines.offset(), state }
     }
 
     pub(super) fn restore(checkpoint: &Checkpoint) -> Result<Self, UnknownCheckpoint> {
         let state = serde_json::from_str(&checkpoint.state).ok().filter(|_| checkpoint.version == VERSION);
-        let State { open } = state.ok_or(UnknownCheckpoint { agent: Agent::Scripted, version: checkpoint.version })?;
-        Ok(Self { lines: Lines::at(checkpoint.offset), open: Open(open) })
+        let state = state.ok_or(UnknownCheckpoint { agent: Agent::Scripted, version: checkpoint.version })?;
+        Ok(Self { lines: Lines::at(checkpoint.offset), state })
     }
 }
 
@@ -134,6 +177,20 @@ enum Said<'a> {
         duration_ms: u64,
         exit_code: Option<i32>,
     },
+    Permission {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        tool: Cow<'a, str>,
+        name: String,
+        #[serde(borrow)]
+        input: &'a RawValue,
+        again: Option<Value>,
+    },
+    PermissionWithdrawn {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    },
     Usage {
         model: String,
         usage: Usage,
@@ -157,10 +214,11 @@ enum Grows {
 #[serde(rename_all = "snake_case")]
 enum Ends {
     Completed,
+    Interrupted,
     Failed,
 }
 
-impl Open {
+impl State {
     fn line(&mut self, line: Line<'_>, actions: &mut Vec<Action>) {
         let (bytes, left_out) = match line {
             // A last line without an end may be whole all the same.
@@ -233,14 +291,35 @@ impl Open {
                     content: Some(Content::ToolResult(result)),
                 }));
             }
+            Said::Permission { id, tool, name, input, again } => {
+                self.find(&tool)?;
+                if self.asks.contains_key(&*id) {
+                    return None;
+                }
+                self.asks.insert(id.clone().into_owned(), Waits { again });
+                actions.push(Action::Ask(Box::new(Ask {
+                    agent_request_id: id.into_owned(),
+                    conversation_id: ConversationId::main(),
+                    tool_use_id: tool.into_owned(),
+                    title: format!("Use {name}"),
+                    tool_name: name,
+                    input_json: input.get().to_owned(),
+                })));
+            }
+            Said::PermissionWithdrawn { id } => {
+                self.asks.remove(&*id)?;
+                actions.push(Action::AskWithdrawn { agent_request_id: id.into_owned() });
+            }
             Said::Usage { model, usage } => {
                 actions.push(Action::Emit(Draft::Used { conversation_id: ConversationId::main(), usage, model }));
             }
             Said::Result { outcome, message, retryable, usage } => {
                 // The session closes what a turn leaves open.
-                self.0.clear();
+                self.open.clear();
+                self.asks.clear();
                 let outcome = match outcome {
                     Ends::Completed => Outcome::Completed,
+                    Ends::Interrupted => Outcome::Interrupted,
                     Ends::Failed => Outcome::Failed(SessionError {
                         reason: Reason::AgentFailed,
                         message,
@@ -255,7 +334,7 @@ impl Open {
     }
 
     fn find(&self, id: &str) -> Option<&BlockId> {
-        self.0.iter().rev().find(|open| open.as_str() == id)
+        self.open.iter().rev().find(|open| open.as_str() == id)
     }
 
     fn start(&mut self, id: &str, content: Content, actions: &mut Vec<Action>) -> Option<()> {
@@ -263,14 +342,14 @@ impl Open {
             return None;
         }
         let block_id = BlockId::new(id);
-        self.0.push(block_id.clone());
+        self.open.push(block_id.clone());
         actions.push(Action::Emit(Draft::Start { conversation_id: ConversationId::main(), block_id, content }));
         Some(())
     }
 
     fn close(&mut self, id: &str) -> Option<BlockId> {
-        let at = self.0.iter().rposition(|open| open.as_str() == id)?;
-        Some(self.0.remove(at))
+        let at = self.open.iter().rposition(|open| open.as_str() == id)?;
+        Some(self.open.remove(at))
     }
 }
 

@@ -13,6 +13,12 @@ pub struct Stderr {
 }
 
 impl Stderr {
+    /// Goes on at this offset, which is the beginning of a line.
+    #[must_use]
+    pub fn at(offset: u64) -> Self {
+        Self { lines: Lines::at(offset) }
+    }
+
     /// Takes the next bytes.
     pub fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
         self.lines.feed(bytes, |line| actions.extend(log(line)));

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::{Client, Target},
-    server::{self, Server},
+    server::{self, Ending, Server},
 };
 
 /// Flags of every command.
@@ -117,7 +117,7 @@ impl Connection {
     pub(super) async fn close(self) {
         drop(self.client);
         if let Some(own) = self.own {
-            own.shutdown().await;
+            own.shutdown(Ending::Stop).await;
         }
     }
 }

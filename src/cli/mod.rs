@@ -12,10 +12,13 @@ use crate::dev;
 
 mod age;
 mod agents;
+mod asker;
 mod connect;
 mod error;
+mod files;
 pub mod install;
 mod output;
+mod permissions;
 mod profiles;
 mod render;
 mod replay;
@@ -23,6 +26,7 @@ mod run;
 mod serve;
 mod sessions;
 mod signals;
+mod supervise;
 mod view;
 mod watch;
 
@@ -53,6 +57,12 @@ enum Command {
     /// Create, list, show, stop and delete sessions.
     #[command(subcommand, visible_alias = "session")]
     Sessions(sessions::Command),
+    /// List, read, write and delete the files of a session's workspace.
+    #[command(subcommand, visible_alias = "file")]
+    Files(files::Command),
+    /// See what agents ask before they use a tool, and answer.
+    #[command(subcommand, visible_alias = "permission")]
+    Permissions(permissions::Command),
     /// List, show and create profiles.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
@@ -66,6 +76,9 @@ enum Command {
     /// Play a script as an agent; the server starts it.
     #[command(hide = true)]
     ScriptedAgent,
+    /// Hold the programs of a sandbox; the server starts it.
+    #[command(hide = true)]
+    Supervise(supervise::Args),
 }
 
 /// Runs the command line.
@@ -75,6 +88,11 @@ pub fn main() -> ExitCode {
     if matches!(args.command, Command::ScriptedAgent) {
         // A plain program of lines in and lines out: it needs nothing of what follows.
         return dev::scripted_agent::run();
+    }
+    if let Command::Supervise(args) = args.command {
+        // One thread, and a log that is a file; nobody filters it.
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+        return supervise::run(args);
     }
     log(if matches!(args.command, Command::Serve(_)) {
         "agent_runtime=info,warn"
@@ -96,9 +114,11 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     match args.command {
         Command::Serve(args) => return serve::run(common, args).await,
         Command::Run(args) => return run::run(common, args).await,
-        Command::ScriptedAgent => {}
+        Command::ScriptedAgent | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
+        Command::Files(command) => files::run(common, command).await?,
+        Command::Permissions(command) => permissions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 
 use super::{
     INTERRUPTED,
+    asker::Asker,
     connect::{Common, Connection},
     error::Error,
     render::style,
@@ -37,6 +38,9 @@ pub(super) struct Args {
     /// Model of a new session, in the agent's words.
     #[arg(long, env = "AGENT_RUNTIME_MODEL", conflicts_with = "session")]
     model: Option<String>,
+    /// When the agent of a new session asks for permission, in its words, for example default or plan.
+    #[arg(long, env = "AGENT_RUNTIME_PERMISSION_MODE", value_name = "MODE", conflicts_with = "session")]
+    permission_mode: Option<String>,
     /// Leave the new session's sandbox running for the next prompt.
     #[arg(long, env = "AGENT_RUNTIME_KEEP", value_parser = clap::builder::FalseyValueParser::new())]
     keep: bool,
@@ -58,9 +62,9 @@ async fn run_on(
     signals: &mut Signals,
 ) -> Result<ExitCode, Error> {
     let client = &connection.client;
-    let (session_id, is_new) = match args.session {
-        Some(id) => (id, false),
-        None => (create(connection, args.agent, args.model, &args.prompt).await?, true),
+    let (session_id, is_new) = match &args.session {
+        Some(id) => (id.clone(), false),
+        None => (create(connection, &args).await?, true),
     };
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
@@ -68,6 +72,10 @@ async fn run_on(
         ..RunTurnRequest::default()
     });
     let (mut state, mut view) = (State::default(), View::new(common.json));
+    let mut asker = Asker::new(client.clone(), session_id.clone(), common.json);
+    if asker.is_there() {
+        view.leaves_questions();
+    }
     let mut end = TurnStatus::Unspecified;
     let mut interrupting = false;
     loop {
@@ -76,9 +84,11 @@ async fn run_on(
                 let Some(event) = event.transpose()? else { break };
                 state.apply(&event);
                 view.event(&event, &state)?;
+                asker.event(&event);
                 end = status_of(&event).unwrap_or(end);
             }
-            () = signals.next() => {
+            answered = asker.answered() => answered?,
+            _ = signals.next() => {
                 if interrupting {
                     view.end()?;
                     return Ok(ExitCode::from(INTERRUPTED));
@@ -113,17 +123,17 @@ async fn run_on(
     })
 }
 
-async fn create(
-    connection: &Connection,
-    agent: Option<String>,
-    model: Option<String>,
-    prompt: &str,
-) -> Result<String, Error> {
-    let first_line = prompt.trim().lines().next().unwrap_or_default();
+async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
+    let first_line = args.prompt.trim().lines().next().unwrap_or_default();
+    let options = SessionOptions {
+        model: args.model.clone().unwrap_or_default(),
+        permission_mode: args.permission_mode.clone().unwrap_or_default(),
+        ..SessionOptions::default()
+    };
     let request = CreateSessionRequest {
-        agent: agent.unwrap_or_default(),
+        agent: args.agent.clone().unwrap_or_default(),
         name: first_line.chars().take(NAME_LENGTH).collect(),
-        options: model.map(|model| SessionOptions { model, ..SessionOptions::default() }),
+        options: Some(options),
         ..CreateSessionRequest::default()
     };
     let created = connection.client.create_session(request).await?.session;

@@ -1,6 +1,7 @@
 //! `serve`: flags to configuration, and the life of the process around the server.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -10,8 +11,13 @@ use std::{
 
 use clap::{Parser, builder::FalseyValueParser};
 
-use super::{INTERRUPTED, age, connect::Common, error::Error, signals::Signals};
-use crate::server::{Config, Server};
+use super::{
+    INTERRUPTED, age,
+    connect::Common,
+    error::Error,
+    signals::{Asked, Signals},
+};
+use crate::server::{Config, Ending, LeftRunning, Server};
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -47,9 +53,22 @@ pub(super) struct Args {
         value_name = "auto|process|namespace"
     )]
     sandbox: String,
+    /// Folder below which workspaces may start from a copy of a folder; may be repeated. Without it none may.
+    #[arg(long = "workspace-root", env = "AGENT_RUNTIME_WORKSPACE_ROOT", value_name = "DIR", value_delimiter = ',')]
+    workspace_roots: Vec<PathBuf>,
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
+    /// How long agents wait for an answer when they ask for permission, for example 1h or 7d: 1 s to 30 days. Then it is
+    /// no.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_ASK_TIMEOUT",
+        default_value = "24h",
+        value_name = "AGE",
+        value_parser = ask_timeout
+    )]
+    ask_timeout: Duration,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -57,6 +76,32 @@ pub(super) struct Args {
     /// turns stay. Without it all events are kept.
     #[arg(long, env = "AGENT_RUNTIME_RETAIN_EVENTS", value_name = "AGE", value_parser = age::parse)]
     retain_events: Option<Duration>,
+    /// What SIGTERM does with agents that run: they work on and the next server takes them over, or they are stopped.
+    /// SIGINT always stops them.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_ON_SHUTDOWN",
+        default_value = "detach",
+        hide_possible_values = true,
+        value_name = "detach|stop"
+    )]
+    on_shutdown: OnShutdown,
+}
+
+/// What SIGTERM does with agents that run.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OnShutdown {
+    Detach,
+    Stop,
+}
+
+impl From<OnShutdown> for Ending {
+    fn from(on_shutdown: OnShutdown) -> Self {
+        match on_shutdown {
+            OnShutdown::Detach => Self::Detach,
+            OnShutdown::Stop => Self::Stop,
+        }
+    }
 }
 
 impl Args {
@@ -70,9 +115,12 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            workspace_roots,
             delta_window,
+            ask_timeout,
             compact_after,
             retain_events,
+            on_shutdown: _,
         } = self;
         Config {
             listen,
@@ -83,11 +131,19 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            workspace_roots,
             delta_window: Duration::from_millis(delta_window),
+            ask_timeout,
             compact_after: Duration::from_secs(compact_after),
             retain_events,
         }
     }
+}
+
+/// As the contract bounds it.
+fn ask_timeout(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("1s to 30d".to_owned()) })
 }
 
 /// The configuration of a server inside another command: what the environment says, for this process alone.
@@ -109,19 +165,47 @@ pub(super) fn embedded(data: PathBuf) -> Result<Config, Error> {
     })
 }
 
-/// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends at once.
+/// As it is told: a line each.
+struct Left(LeftRunning);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LeftRunning { session, turn, until } = &self.0;
+        write!(f, "left running: session {session}, ")?;
+        match turn {
+            Some(turn) => write!(f, "turn {turn}, ")?,
+            None => f.write_str("idle, ")?,
+        }
+        write!(f, "until {}", prost_types::Timestamp::from(*until))
+    }
+}
+
+/// Serves until SIGINT or SIGTERM, then ends in order; a second signal ends everything at once.
 pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> {
     let mut signals = Signals::listen()?;
+    let on_shutdown = args.on_shutdown;
     let server = Server::start(args.config(common.data()?)).await?;
     {
         let mut out = io::stdout().lock();
         writeln!(out, "listening on {}", server.addr())?;
         out.flush()?;
     }
-    signals.next().await;
-    tracing::info!("shutting down; once more ends at once");
+    let ending = match signals.next().await {
+        Asked::Interrupt => Ending::Stop,
+        Asked::Terminate => on_shutdown.into(),
+    };
+    tracing::info!(?ending, "shutting down; once more kills everything");
+    let emergency = server.emergency();
     tokio::select! {
-        () = server.shutdown() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => std::process::exit(i32::from(INTERRUPTED)),
+        left = server.shutdown(ending) => {
+            for left in left {
+                writeln!(io::stdout(), "{}", Left(left))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        _ = signals.next() => {
+            emergency.kill().await;
+            std::process::exit(i32::from(INTERRUPTED))
+        }
     }
 }

@@ -23,6 +23,9 @@ pub(super) enum Command {
         /// Model, in the agent's words.
         #[arg(long, env = "AGENT_RUNTIME_MODEL")]
         model: Option<String>,
+        /// When the agent asks for permission, in its words.
+        #[arg(long, env = "AGENT_RUNTIME_PERMISSION_MODE", value_name = "MODE")]
+        permission_mode: Option<String>,
         /// Name to show.
         #[arg(long, default_value = "")]
         name: String,
@@ -50,11 +53,12 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     let connection = common.connect().await?;
     let client = &connection.client;
     match command {
-        Command::Create { agent, model, name } => {
+        Command::Create { agent, model, permission_mode, name } => {
+            let (model, permission_mode) = (model.unwrap_or_default(), permission_mode.unwrap_or_default());
             let created = client
                 .create_session(CreateSessionRequest {
                     agent: agent.unwrap_or_default(),
-                    options: model.map(|model| SessionOptions { model, ..SessionOptions::default() }),
+                    options: Some(SessionOptions { model, permission_mode, ..SessionOptions::default() }),
                     name,
                     ..CreateSessionRequest::default()
                 })

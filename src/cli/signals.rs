@@ -10,6 +10,15 @@ pub(super) struct Signals {
     terminate: Signal,
 }
 
+/// Which of them came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// SIGINT, from whoever sits in front.
+    Interrupt,
+    /// SIGTERM, from whoever looks after services.
+    Terminate,
+}
+
 impl Signals {
     /// From now on they no longer end the process by themselves.
     pub(super) fn listen() -> io::Result<Self> {
@@ -17,10 +26,10 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
         }
     }
 }

@@ -30,6 +30,14 @@ impl View {
         }
     }
 
+    /// Somebody else asks the person at the terminal what the agent asks: nothing may move there meanwhile.
+    pub(super) fn leaves_questions(&mut self) {
+        match self {
+            Self::Json => {}
+            Self::Blocks(renderer) => renderer.leaves_questions(),
+        }
+    }
+
     /// Nothing more comes.
     pub(super) fn end(&mut self) -> io::Result<()> {
         match self {

@@ -106,7 +106,7 @@ impl Watcher {
     async fn step(&mut self, events: &mut Events, signals: &mut Signals) -> Result<bool, Error> {
         let event = tokio::select! {
             event = events.next() => event.transpose()?,
-            () = signals.next() => None,
+            _ = signals.next() => None,
         };
         let Some(event) = event else { return Ok(false) };
         self.state.apply(&event);

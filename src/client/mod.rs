@@ -14,21 +14,25 @@ use tonic::{
 };
 
 use crate::proto::{
-    CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest,
-    DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse,
-    GetSessionRequest, GetSessionResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest,
-    ListSessionsResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest,
-    StopSessionResponse, WatchSessionRequest, profile_service_client::ProfileServiceClient,
-    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
+    CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest,
+    DeleteFileResponse, DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse,
+    GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, ListFilesRequest,
+    ListFilesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
+    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
+    SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
+    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
+    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
 mod error;
+mod files;
 mod once;
 mod resume;
 mod state;
 
 pub use error::{Error, FieldViolation};
+pub use files::FileBytes;
 pub use state::State;
 pub use tonic::Code;
 
@@ -51,6 +55,7 @@ pub type Events = BoxStream<'static, Result<SessionEvent, Error>>;
 #[derive(Clone, Debug)]
 pub struct Client {
     sessions: SessionServiceClient<InterceptedService<Channel, Bearer>>,
+    workspace: WorkspaceServiceClient<InterceptedService<Channel, Bearer>>,
     profiles: ProfileServiceClient<InterceptedService<Channel, Bearer>>,
     runtime: RuntimeServiceClient<InterceptedService<Channel, Bearer>>,
 }
@@ -98,6 +103,8 @@ impl Client {
         };
         Ok(Self {
             sessions: SessionServiceClient::with_interceptor(channel.clone(), bearer.clone())
+                .max_decoding_message_size(MAX_RESPONSE),
+            workspace: WorkspaceServiceClient::with_interceptor(channel.clone(), bearer.clone())
                 .max_decoding_message_size(MAX_RESPONSE),
             profiles: ProfileServiceClient::with_interceptor(channel.clone(), bearer.clone())
                 .max_decoding_message_size(MAX_RESPONSE),
@@ -171,6 +178,14 @@ calls! {
     [once] sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
     [once] sessions.send_message(SendMessageRequest) -> SendMessageResponse;
+    /// One page of a workspace's files, by path.
+    workspace.list_files(ListFilesRequest) -> ListFilesResponse;
+    /// Writes a small file.
+    [once] workspace.write_file(WriteFileRequest) -> WriteFileResponse;
+    /// Deletes a file, a link or an empty folder.
+    [once] workspace.delete_file(DeleteFileRequest) -> DeleteFileResponse;
+    /// Answers a permission request; the first answer wins.
+    [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// One revision of a profile.

@@ -8,8 +8,8 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteSessionRequest, RunTurnRequest, SendMessageRequest,
-    StopSessionRequest,
+    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
+    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -45,7 +45,11 @@ changes! {
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,
+    ResolvePermissionRequest,
     RunTurnRequest,
+    WriteFileRequest,
+    UploadFileHeader,
+    DeleteFileRequest,
     CreateProfileRequest,
 }
 

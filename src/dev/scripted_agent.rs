@@ -2,8 +2,8 @@
 //! to the rest of the house, and needs no account: for demos, UI work, load, and tests of what a real agent does rarely.
 //!
 //! It reads messages from stdin, one JSON object a line, `{"type":"user","id":"<block id>","text":"…"}`, and answers one
-//! after the other. When its input ends it plays what it was given and exits; when nobody reads its output any more it
-//! exits at once.
+//! after the other. `{"type":"interrupt"}` ends the turn that it plays, where it stands. When its input ends it plays what
+//! it was given and exits; when nobody reads its output any more it exits at once.
 //!
 //! # The script
 //!
@@ -23,6 +23,8 @@
 //! | `say`, `think` | one block of text or thought | `size` characters a delta (24), `pace_ms`, `pace_us` between two (0), `open`: it is left unfinished |
 //! | `count` | one block of so many numbered deltas, each a line of its own: `00000000000000000001 `, counted through the turn | `size` bytes a delta (20), `pace_ms`, `pace_us`, `open`, `blocks` that are open at once and take the deltas in turn (1), `stamp`: 13 of the bytes tell when it was written, in microseconds of the monotonic clock, `0000001 000123456789 ` |
 //! | `tool` | one tool call and its result | `input` (`{}`), `output`: a text or any JSON (`""`), `is_error`, `duration_ms` it runs, `exit_code` |
+//! | `run` | one tool call that is really done: a shell runs this in the workspace, and its output is the result | |
+//! | `ask` | one tool call, as `{"tool": "Bash", "input": {…}}`, that asks for permission and waits for the answer, which is a line of input, `{"type":"answer","id":"…","allow":true,"input":…}` or `{"type":"answer","id":"…","allow":false,"message":"…"}`. Its output is the input it was let run with, or the message | `then`, `else`: steps to play when it was allowed, or not; `withdrawn`: it does not wait; `again`: steps that another process plays, if this one does not live to hear the answer, instead of the same request |
 //! | `pause_ms` | waits | |
 //! | `usage` | reports tokens and money: `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `thinking_tokens`, `cost_micro_usd` | `model` |
 //! | `error` | the turn fails with this message | `retryable` |
@@ -36,13 +38,15 @@
 //! holds over the whole step: what comes late is made up for.
 
 use std::{
-    io::{self, BufRead, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     process::ExitCode,
 };
 
+mod inbox;
 mod play;
 mod step;
 
+use inbox::Inbox;
 use play::{End, Turn};
 
 /// Output that is gathered while nothing has to wait.
@@ -52,7 +56,7 @@ const WRITE: usize = 64 * 1024;
 #[must_use]
 pub fn run() -> ExitCode {
     let stdout = io::stdout();
-    match serve(&mut io::stdin().lock(), &mut stdout.lock(), &mut io::stderr()) {
+    match serve(BufReader::new(io::stdin()), &mut stdout.lock(), &mut io::stderr()) {
         Ok(code) => ExitCode::from(code),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,12 +71,12 @@ pub fn run() -> ExitCode {
 ///
 /// # Errors
 /// What reading and writing the streams gives.
-pub fn serve(input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+pub fn serve(input: impl BufRead + Send + 'static, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut out = BufWriter::with_capacity(WRITE, out);
-    let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line)? > 0 {
+    let mut inbox = Inbox::of(input);
+    while let Some(line) = inbox.next()? {
         match serde_json::from_slice::<Message>(&line) {
-            Ok(Message::User { id, text }) => match Turn::new(&id, &mut out, err).play(&text) {
+            Ok(Message::User { id, text }) => match Turn::new(&id, &mut inbox, &mut out, err).play(&text) {
                 Ok(()) => {}
                 Err(End::Exit(code)) => return Ok(code),
                 Err(End::Io(error)) => return Err(error),
@@ -80,7 +84,6 @@ pub fn serve(input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) 
             Err(_) if line.trim_ascii().is_empty() => {}
             Err(error) => writeln!(err, "scripted-agent: a line of input is no message: {error}")?,
         }
-        line.clear();
     }
     Ok(0)
 }

@@ -4,10 +4,12 @@
 //! of the same name in the contract, where its fields are explained; here stands what the contract cannot say.
 
 mod block;
+mod checkpoint;
 mod error;
 mod event;
 mod fold;
 mod ids;
+mod path;
 mod permission;
 mod principal;
 mod profile;
@@ -25,15 +27,17 @@ pub use block::{
     Blob, Block, BlockPatch, BlockState, Content, ContentPart, ExecutionStatus, NoticeKind, SubagentCall, ToolOutput,
     ToolResult, ToolUse, UserMessage,
 };
+pub use checkpoint::{Checkpoint, ParserState};
 pub use error::{Failure, Reason, SessionError, Violation};
 pub use event::{Event, Kind, LogLevel, SessionUpdate};
 pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
+pub use path::{PathRule, WorkspacePath};
 pub use permission::{
-    InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-    PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+    Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::Profile;
@@ -44,4 +48,6 @@ pub use state::SessionState;
 pub use time::Timestamp;
 pub use turn::{Command, Effect, Turn, TurnOrigin, TurnStatus};
 pub use usage::Usage;
-pub use workspace::{FileChange, FileChangeKind, FileChangeOrigin, FileType, WorkspaceFile};
+pub use workspace::{
+    ArchiveFormat, FileChange, FileChangeKind, FileChangeOrigin, FileType, SeedFile, WorkspaceFile, WorkspaceSource,
+};

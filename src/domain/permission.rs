@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, Principal, Timestamp, TurnId};
+use super::{ConversationId, ExecId, Principal, Timestamp, TurnId};
 
 /// The agent asks before it uses a tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,51 @@ pub struct PermissionRequest {
     pub expire_time: Option<Timestamp>,
     /// Unset while open.
     pub resolution: Option<InputResolution>,
+    /// What it takes to answer. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// How a request reached the runtime: what it takes to answer it, also in another process of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The program that asked.
+    pub exec_id: ExecId,
+    /// The request, in the words of that program.
+    pub agent_request_id: String,
+    /// Of the input, however its fields are ordered: SHA-256, lower-case hex.
+    pub input_sha256: String,
+}
+
+/// An answer that its agent did not live to get: given once to the first request of its next process that is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedAnswer {
+    /// The request that was answered.
+    pub permission_id: String,
+    /// How it was asked.
+    pub asked: Asked,
+    /// For example "Bash".
+    pub tool_name: String,
+    /// As it was shown.
+    pub input_json: String,
+    /// The answer.
+    pub answer: PermissionAnswer,
+}
+
+/// What an agent is told about a tool call it asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PermissionAnswer {
+    /// It may run.
+    Allow {
+        /// Input to use instead of the agent's, a JSON object; empty: its own.
+        updated_input_json: String,
+    },
+    /// It may not run.
+    Reject {
+        /// Why; may be empty.
+        message: String,
+    },
 }
 
 /// One possible answer.
@@ -40,6 +85,18 @@ pub struct PermissionOption {
     pub name: String,
     /// What choosing it does.
     pub kind: PermissionOptionKind,
+}
+
+impl PermissionOption {
+    /// What every request for permission can be answered.
+    #[must_use]
+    pub fn once() -> Vec<Self> {
+        let option = |option_id: &str, name: &str, kind| Self { option_id: option_id.into(), name: name.into(), kind };
+        vec![
+            option("allow_once", "Allow", PermissionOptionKind::AllowOnce),
+            option("reject_once", "Reject", PermissionOptionKind::RejectOnce),
+        ]
+    }
 }
 
 /// What choosing an option does.
@@ -54,6 +111,17 @@ pub enum PermissionOptionKind {
     RejectOnce,
     /// Calls like it may not run.
     RejectAlways,
+}
+
+impl PermissionOptionKind {
+    /// The tool may run.
+    #[must_use]
+    pub fn allows(self) -> bool {
+        match self {
+            Self::AllowOnce | Self::AllowAlways => true,
+            Self::RejectOnce | Self::RejectAlways => false,
+        }
+    }
 }
 
 /// How a request for input ended.
@@ -91,6 +159,52 @@ pub enum InputOutcome {
     Withdrawn,
     /// The turn was interrupted.
     Interrupted,
+}
+
+impl InputOutcome {
+    /// As the contract spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "INPUT_OUTCOME_ALLOWED",
+            Self::Rejected => "INPUT_OUTCOME_REJECTED",
+            Self::Answered => "INPUT_OUTCOME_ANSWERED",
+            Self::Expired => "INPUT_OUTCOME_EXPIRED",
+            Self::Withdrawn => "INPUT_OUTCOME_WITHDRAWN",
+            Self::Interrupted => "INPUT_OUTCOME_INTERRUPTED",
+        }
+    }
+}
+
+impl InputResolution {
+    /// One that the runtime decides itself.
+    #[must_use]
+    pub fn by_itself(outcome: InputOutcome, time: Timestamp) -> Self {
+        Self {
+            outcome,
+            option_id: String::new(),
+            message: String::new(),
+            updated_input_json: String::new(),
+            answers: Vec::new(),
+            resolved_by: Some(Principal::system()),
+            resolve_time: Some(time),
+        }
+    }
+
+    /// What the agent is told of it; `None`: nothing, because it does not ask any more.
+    #[must_use]
+    pub fn answer(&self) -> Option<PermissionAnswer> {
+        match self.outcome {
+            InputOutcome::Allowed => {
+                Some(PermissionAnswer::Allow { updated_input_json: self.updated_input_json.clone() })
+            }
+            InputOutcome::Rejected => Some(PermissionAnswer::Reject { message: self.message.clone() }),
+            InputOutcome::Expired => {
+                Some(PermissionAnswer::Reject { message: "nobody answered in time, and silence means no".to_owned() })
+            }
+            InputOutcome::Answered | InputOutcome::Withdrawn | InputOutcome::Interrupted => None,
+        }
+    }
 }
 
 /// The agent asks the user something.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, RequestId, Session, Timestamp, Turn};
+use super::{PermissionRequest, Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -48,8 +48,23 @@ pub enum FirstAnswer {
         #[serde(default = "from_the_first")]
         oldest_sequence: i64,
     },
-    /// A session was deleted.
+    /// A session, or a file, was deleted.
     Deleted,
+    /// A file was written.
+    File {
+        /// As it was then.
+        file: Box<WorkspaceFile>,
+    },
+    /// An archive was unpacked.
+    Unpacked {
+        /// Files written.
+        files: i32,
+    },
+    /// A permission request was answered.
+    Resolved {
+        /// With its resolution.
+        permission: Box<PermissionRequest>,
+    },
     /// A profile was stored.
     Profile {
         /// As it was then.

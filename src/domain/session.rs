@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConversationId, ExecutionStatus, LogUid, Principal, ProfileId, Sandbox, SandboxSpec, SessionError, SessionId,
-    Timestamp, Usage,
+    ConversationId, ExecutionStatus, LogUid, Principal, ProfileId, Sandbox, SandboxSpec, SeedFile, SessionError,
+    SessionId, Timestamp, Usage, WorkspaceSource,
 };
 
 /// The agents there are: a closed set, so that every place a new one touches is found by the compiler.
@@ -38,6 +38,16 @@ impl Agent {
         match self {
             Self::ClaudeCode => &["claude-agent-sdk"],
             Self::Scripted => &[],
+        }
+    }
+
+    /// Modes of asking for permission, in the agent's words.
+    #[must_use]
+    pub fn permission_modes(self) -> &'static [&'static str] {
+        match self {
+            Self::ClaudeCode => &["default", "acceptEdits", "plan", "bypassPermissions"],
+            // It asks where its script says so.
+            Self::Scripted => &["default"],
         }
     }
 
@@ -79,6 +89,12 @@ pub struct Session {
     pub sandbox: Option<Sandbox>,
     /// Which sandbox to use. Not in the contract's record; kept for the next start.
     pub sandbox_spec: SandboxSpec,
+    /// Where its workspace starts from. Not in the contract's record; kept for the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceSource>,
+    /// Files that its workspace starts with. As `workspace`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seed_files: Vec<SeedFile>,
     /// How the agent is run.
     pub options: SessionOptions,
     /// Totals over all conversations and turns.

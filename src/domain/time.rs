@@ -17,6 +17,12 @@ impl Timestamp {
         Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// How long it is from then until this; none where that is later.
+    #[must_use]
+    pub fn since(self, then: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(then.0)).unwrap_or(0))
+    }
+
     /// From milliseconds since the Unix epoch.
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, Principal, Reason, SessionError, Timestamp, TurnId, Usage, UserMessage};
+use super::{BlockId, CarriedAnswer, Principal, Reason, SessionError, Timestamp, TurnId, Usage, UserMessage};
 
 /// One piece of work of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Turn {
     pub usage: Usage,
     /// Why it did not end well.
     pub error: Option<SessionError>,
+    /// Answers that wait for the agent to ask again, after it was parked. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedAnswer>,
 }
 
 /// The life of a turn.
@@ -134,6 +137,8 @@ pub enum Command {
     Send,
     /// `StopSession` or `DeleteSession`.
     Stop,
+    /// `ResolvePermission`, or the deadline of a request, with nothing else open then.
+    Resolve,
 }
 
 /// What a command does to a turn.
@@ -145,6 +150,8 @@ pub enum Effect {
     Refuse(Reason),
     /// The turn ends this way first.
     End(TurnStatus),
+    /// The turn goes on, and is running.
+    GoOn,
 }
 
 impl Command {
@@ -155,6 +162,18 @@ impl Command {
             (Self::Send, TurnStatus::Queued | TurnStatus::Running | TurnStatus::AwaitingInput | TurnStatus::Parked) => {
                 Effect::Refuse(Reason::SessionBusy)
             }
+            (Self::Resolve, TurnStatus::AwaitingInput | TurnStatus::Parked) => Effect::GoOn,
+            (
+                Self::Resolve,
+                TurnStatus::Queued
+                | TurnStatus::Running
+                | TurnStatus::Completed
+                | TurnStatus::Interrupted
+                | TurnStatus::Cancelled
+                | TurnStatus::Failed
+                | TurnStatus::BudgetExhausted
+                | TurnStatus::Lost,
+            ) => Effect::Refuse(Reason::AlreadyResolved),
             (Self::Stop, TurnStatus::Queued) => Effect::End(TurnStatus::Cancelled),
             (Self::Stop, TurnStatus::Running | TurnStatus::AwaitingInput | TurnStatus::Parked) => {
                 Effect::End(TurnStatus::Interrupted)
@@ -242,6 +261,10 @@ mod tests {
             if let Effect::End(end) = Command::Stop.effect(status) {
                 assert!(status.may_become(end), "{status:?} cannot become {end:?}");
             }
+            let waits = matches!(status, TurnStatus::AwaitingInput | TurnStatus::Parked);
+            let resolved = if waits { Effect::GoOn } else { Effect::Refuse(Reason::AlreadyResolved) };
+            assert_eq!(Command::Resolve.effect(status), resolved, "{status:?}");
+            assert!(!waits || status.may_become(TurnStatus::Running), "{status:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The files of a workspace, as the log tells them.
+//! The files of a workspace, as the log tells them, and where it starts from.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,4 +72,56 @@ pub enum FileChangeOrigin {
     Client,
     /// A checkpoint put back.
     Restore,
+}
+
+/// Where a workspace starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum WorkspaceSource {
+    /// A repository, cloned.
+    Git {
+        /// Says where, and no password.
+        url: String,
+        /// Branch, tag or commit; empty: the remote's HEAD.
+        reference: String,
+        /// Commits of history; 0: all.
+        depth: i32,
+    },
+    /// A folder on the server's machine, copied.
+    Directory {
+        /// Absolute.
+        path: String,
+    },
+    /// An archive, unpacked.
+    Archive {
+        /// How it is packed.
+        format: ArchiveFormat,
+        /// Of its bytes, which are kept beside the log.
+        sha256: String,
+    },
+}
+
+/// How an archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveFormat {
+    /// tar, not compressed.
+    Tar,
+    /// tar with gzip.
+    TarGz,
+    /// zip.
+    Zip,
+}
+
+/// A file that a session was created with. Its bytes are kept beside the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedFile {
+    /// Where in the workspace.
+    pub path: String,
+    /// Of its bytes.
+    pub sha256: String,
+    /// How many.
+    pub size: i64,
+    /// Unix permission bits.
+    pub mode: u32,
 }

@@ -27,7 +27,7 @@ pub(super) async fn block(
             piece.ok_or_else(|| missing().with("block_id", &block_id))
         }
     };
-    let pieces = pieces::from(offset, read).await?;
+    let pieces = pieces::from(offset, None, read).await?;
     Ok(pieces.map(|data| Ok(proto::ReadBlockContentResponse { data: data? })).boxed())
 }
 
@@ -47,6 +47,6 @@ pub(super) async fn blob(
             piece.ok_or_else(|| missing().with("sha256", &sha256))
         }
     };
-    let pieces = pieces::from(offset, read).await?;
+    let pieces = pieces::from(offset, None, read).await?;
     Ok(pieces.map(|data| Ok(proto::ReadBlobResponse { data: data? })).boxed())
 }

@@ -26,16 +26,10 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/ListTurns",
     "SessionService/InterruptTurn",
     "SessionService/CancelTurn",
-    "SessionService/ResolvePermission",
     "SessionService/AnswerQuestion",
     "SessionService/ListPermissionRules",
     "SessionService/DeletePermissionRule",
     "SessionService/ExportTranscript",
-    "WorkspaceService/ListFiles",
-    "WorkspaceService/ReadFile",
-    "WorkspaceService/WriteFile",
-    "WorkspaceService/UploadFile",
-    "WorkspaceService/DeleteFile",
     "ProfileService/UpdateProfile",
     "ProfileService/DeleteProfile",
     "RuntimeService/CreateApiKey",
@@ -56,9 +50,9 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("labels", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("metadata", Effective("tests/validate.rs::metadata_keeps_its_values")),
             ("sandbox", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("workspace_source", Refused),
-            ("workspace_files", Refused),
-            ("start_sandbox", Refused),
+            ("workspace_source", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("workspace_files", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("start_sandbox", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
             ("initial_message", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
@@ -67,7 +61,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
         "SessionOptions",
         &[
             ("model", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("permission_mode", Refused),
+            ("permission_mode", Effective("tests/permissions/modes.rs::a_mode_is_one_of_the_agents")),
             ("budget", Refused),
             ("idle_timeout", Refused),
         ],
@@ -79,6 +73,37 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("min_isolation", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("strict", Refused),
             ("modal", Refused),
+        ],
+    ),
+    (
+        "WorkspaceSource",
+        &[
+            ("git", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("directory", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("archive", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "GitSource",
+        &[
+            ("url", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("ref", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("depth", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "ArchiveSource",
+        &[
+            ("format", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+            ("data", Effective("tests/validate/workspace.rs::a_workspace_starts_from_one_source")),
+        ],
+    ),
+    (
+        "FileContent",
+        &[
+            ("path", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("content", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
+            ("mode", Effective("tests/validate/workspace.rs::a_session_is_created_with_files")),
         ],
     ),
     ("UserMessage", &[("parts", Effective("tests/validate.rs::a_full_creation_is_taken")), ("created_by", Refused)]),
@@ -142,6 +167,17 @@ pub const FIELDS: &[(&str, Fields)] = &[
         ],
     ),
     (
+        "ResolvePermissionRequest",
+        &[
+            ("session_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("permission_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("option_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
+            ("message", Effective("tests/permissions/answers.rs::a_rejection_tells_the_agent_why")),
+            ("updated_input_json", Effective("tests/permissions/answers.rs::an_edited_input_is_what_the_tool_gets")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
+    ),
+    (
         "WatchSessionRequest",
         &[
             ("session_id", Effective("tests/validate.rs::a_watch_says_where_it_begins")),
@@ -187,6 +223,24 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("session_id", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
             ("sha256", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
             ("offset", Effective("tests/validate.rs::a_read_says_of_what_and_from_where")),
+        ],
+    ),
+    (
+        "ListFilesRequest",
+        &[
+            ("session_id", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("prefix", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("page_size", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+            ("page_token", Effective("tests/validate/workspace.rs::pages_of_files_follow_each_other")),
+        ],
+    ),
+    (
+        "ReadFileRequest",
+        &[
+            ("session_id", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("path", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("offset", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
+            ("limit", Effective("tests/validate/workspace.rs::a_read_says_which_file_and_how_much")),
         ],
     ),
     (
@@ -237,6 +291,42 @@ pub const FIELDS: &[(&str, Fields)] = &[
         &[
             ("page_size", Effective("tests/validate.rs::pages_of_profiles_follow_each_other")),
             ("page_token", Effective("tests/validate.rs::pages_of_profiles_follow_each_other")),
+        ],
+    ),
+    (
+        "WriteFileRequest",
+        &[
+            ("session_id", Effective("tests/workspace/calls.rs::files_are_written_read_listed_and_deleted")),
+            ("file", Effective("tests/workspace/calls.rs::files_are_written_read_listed_and_deleted")),
+            ("if_sha256", Effective("tests/workspace/calls.rs::a_file_is_only_changed_if_it_is_as_expected")),
+            ("request_id", Effective("tests/workspace/calls.rs::a_repeated_call_changes_nothing_twice")),
+        ],
+    ),
+    (
+        "UploadFileRequest",
+        &[
+            ("header", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+            ("data", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+        ],
+    ),
+    (
+        "UploadFileHeader",
+        &[
+            ("session_id", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+            ("path", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+            ("mode", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+            ("if_sha256", Effective("tests/workspace/calls.rs::a_file_is_only_changed_if_it_is_as_expected")),
+            ("unpack", Effective("tests/workspace/calls.rs::large_files_and_archives_are_uploaded")),
+            ("request_id", Effective("tests/workspace/calls.rs::a_repeated_call_changes_nothing_twice")),
+        ],
+    ),
+    (
+        "DeleteFileRequest",
+        &[
+            ("session_id", Effective("tests/workspace/calls.rs::files_are_written_read_listed_and_deleted")),
+            ("path", Effective("tests/workspace/calls.rs::files_are_written_read_listed_and_deleted")),
+            ("if_sha256", Effective("tests/workspace/calls.rs::a_file_is_only_changed_if_it_is_as_expected")),
+            ("request_id", Effective("tests/workspace/calls.rs::a_repeated_call_changes_nothing_twice")),
         ],
     ),
     ("GetRuntimeInfoRequest", &[]),

@@ -38,7 +38,7 @@ use crate::{
 /// Requests over this are refused unread.
 pub const MAX_REQUEST_BYTES: usize = 8 << 20;
 
-/// Adds the contract's services. Watches end when `drain` is cancelled.
+/// Adds the contract's services. Watches and uploads end when `drain` is cancelled.
 pub fn add_services(routes: &mut RoutesBuilder, manager: &Manager, drain: &CancellationToken) {
     let gzip = CompressionEncoding::Gzip;
     let sessions = sessions::Sessions::new(manager.clone(), drain.clone());
@@ -56,7 +56,7 @@ pub fn add_services(routes: &mut RoutesBuilder, manager: &Manager, drain: &Cance
                 .send_compressed(gzip),
         )
         .add_service(
-            WorkspaceServiceServer::new(workspace::Workspace)
+            WorkspaceServiceServer::new(workspace::Workspace::new(manager.clone(), drain.clone()))
                 .max_decoding_message_size(MAX_REQUEST_BYTES)
                 .accept_compressed(gzip)
                 .send_compressed(gzip),

@@ -8,8 +8,12 @@ use tonic::Status;
 
 use crate::{domain::Failure, store::Piece};
 
-/// What follows `offset`, as of the first piece: what is added meanwhile is not part of it.
-pub(super) async fn from<R, F>(offset: u64, read: R) -> Result<impl Stream<Item = Result<Bytes, Status>>, Failure>
+/// What follows `offset`, at most `limit` of it, as of the first piece: what is added meanwhile is not part of it.
+pub(super) async fn from<R, F>(
+    offset: u64,
+    limit: Option<u64>,
+    read: R,
+) -> Result<impl Stream<Item = Result<Bytes, Status>>, Failure>
 where
     R: Fn(u64) -> F,
     F: Future<Output = Result<Piece, Failure>>,
@@ -18,7 +22,7 @@ where
     if offset > first.end {
         return Err(Failure::invalid("offset", format!("must not be beyond the end, which is {}", first.end)));
     }
-    let end = first.end;
+    let end = limit.map_or(first.end, |limit| first.end.min(offset.saturating_add(limit)));
     Ok(stream::try_unfold((offset, Some(first), read), move |(at, piece, read)| async move {
         if at >= end {
             return Ok(None);

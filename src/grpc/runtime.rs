@@ -28,7 +28,7 @@ impl Runtime {
             aliases: agent.aliases().iter().map(ToString::to_string).collect(),
             version: programs.version(agent).unwrap_or_default(),
             unavailable_reason: programs.locate(agent).err().map(|failure| failure.message).unwrap_or_default(),
-            permission_modes: Vec::new(),
+            permission_modes: agent.permission_modes().iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -81,8 +81,8 @@ fn limits() -> proto::Limits {
     let bytes = |bytes: usize| i64::try_from(bytes).expect("limits are small");
     proto::Limits {
         max_message_bytes: bytes(MAX_REQUEST_BYTES / 2),
-        max_write_file_bytes: 0,
-        max_upload_bytes: 0,
+        max_write_file_bytes: bytes(validate::MAX_WRITE_FILE),
+        max_upload_bytes: i64::try_from(validate::MAX_UPLOAD).expect("limits are small"),
         max_inline_block_bytes: bytes(MAX_INLINE_BLOCK_BYTES),
         max_event_bytes: bytes(2 * MAX_INLINE_BLOCK_BYTES),
         max_page_size: i32::try_from(page::MAX_SIZE).expect("a page is small"),

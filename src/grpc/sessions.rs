@@ -185,9 +185,13 @@ impl SessionService for Sessions {
 
     async fn resolve_permission(
         &self,
-        _: Request<proto::ResolvePermissionRequest>,
+        request: Request<proto::ResolvePermissionRequest>,
     ) -> Answer<proto::ResolvePermissionResponse> {
-        Err(not_implemented("SessionService/ResolvePermission"))
+        let caller = caller(request.extensions())?;
+        let validate::ResolvePermission { session_id, permission_id, decision, request } =
+            validate::resolve_permission(request.into_inner())?;
+        let resolved = self.manager.resolve_permission(&caller, &session_id, permission_id, decision, request).await?;
+        Ok(Response::new(proto::ResolvePermissionResponse { permission: Some(resolved.into()), rule: None }))
     }
 
     async fn answer_question(&self, _: Request<proto::AnswerQuestionRequest>) -> Answer<proto::AnswerQuestionResponse> {

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::fields::UNBUILT;
 use crate::{
     domain::{Failure, Reason},
     proto::ERROR_DOMAIN,
@@ -146,6 +147,11 @@ pub fn oversize(limit: usize) -> Status {
 #[must_use]
 pub fn not_implemented(method: &str) -> Status {
     Failure::new(Reason::NotImplemented, format!("{method} is not built in this version")).with("method", method).into()
+}
+
+/// Refuses a call that is not built.
+pub(super) fn built(method: &str) -> Result<(), Status> {
+    if UNBUILT.contains(&method) { Err(not_implemented(method)) } else { Ok(()) }
 }
 
 /// At most `limit` bytes, cut at a character.

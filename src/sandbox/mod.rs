@@ -10,9 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::domain::{ExecId, Isolation, SandboxId, SessionKey};
+use crate::{
+    domain::{ExecId, Isolation, SandboxId, SessionKey},
+    workspace,
+};
 
+mod files;
 pub mod local;
+
+pub use files::{Content, Contents, Files, Reading, Root, Source};
 
 /// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +74,9 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
 
+    /// Its files, with or without a program that runs.
+    fn files(&self) -> Arc<dyn Files>;
+
     /// Starts a program; returns when it runs. Starting the same `exec_id` again changes nothing and is no error. When
     /// the program ends, what it started and left behind is killed.
     ///
@@ -120,6 +129,13 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it is beyond the end.
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error>;
+
+    /// Says how long what runs now may run on when no server is there any more; `None`: as long as the provider thinks
+    /// fit. Returns whether that is so: a sandbox that cannot tell, or in which nothing runs, goes by its own limit.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::Gone`].
+    async fn limit(&self, epoch: Epoch, limit: Option<Duration>) -> Result<bool, Error>;
 
     /// Ends every program and keeps the files; programs may start again after [`Provider::create`]. Doing it again is no
     /// error.
@@ -231,6 +247,9 @@ pub enum Error {
     /// The sandbox is not there any more.
     #[error("the sandbox is gone: {0}")]
     Gone(String),
+    /// Something with its files was refused or failed.
+    #[error(transparent)]
+    Files(workspace::Error),
     /// The provider does not answer.
     #[error("the sandbox provider does not answer: {0}")]
     Unavailable(String),

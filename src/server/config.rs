@@ -32,8 +32,12 @@ pub struct Config {
     pub claude_code: Option<PathBuf>,
     /// Isolation of local sandboxes: "auto", "process" or "namespace".
     pub sandbox: String,
+    /// Folders of this machine below which workspaces may start from a copy.
+    pub workspace_roots: Vec<PathBuf>,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
+    /// How long a request for permission stays open; then it is rejected.
+    pub ask_timeout: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.

@@ -24,16 +24,19 @@ use tonic::transport::server::TcpIncoming;
 
 pub use config::{Config, StartError};
 
+pub use crate::session::{Ending, LeftRunning};
+
 use crate::{
     domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, Scope, TenantId, Timestamp},
     log::EventLog,
     proto,
     sandbox::{
         Provider as _,
-        local::{Local, LocalConfig},
+        local::{self, Local, LocalConfig},
     },
     session::{self, Manager, Programs},
     store::{self, SqliteStore, Store as _},
+    workspace::Copying,
 };
 
 /// Calls and watches at once on one connection: a gateway watches many sessions over one.
@@ -41,7 +44,11 @@ const MAX_STREAMS: u32 = 1024;
 /// How long watches and calls get to end when the server stops.
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
-const SESSIONS_GRACE: Duration = Duration::from_secs(20);
+const SESSIONS_GRACE: Duration = Duration::from_secs(15);
+/// How long sandboxes get to end, or to say what runs on in them, after that.
+const SANDBOXES_GRACE: Duration = Duration::from_secs(5);
+/// How long everything else gets to end after that. All of it together is less than the 30 s that service managers give.
+const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Deltas of a session that nobody watches are gathered for this long.
@@ -61,6 +68,19 @@ pub struct Server {
     tasks: TaskTracker,
 }
 
+/// Kills what runs in sandboxes.
+#[derive(Clone, Debug)]
+pub struct Emergency(Arc<Local>);
+
+impl Emergency {
+    /// Kills all of it, and leaves nobody behind.
+    pub async fn kill(&self) {
+        if let Err(error) = self.0.kill().await {
+            tracing::error!(%error, "some programs may have been left behind");
+        }
+    }
+}
+
 impl Server {
     /// Opens the database, looks after what an earlier server left, and serves.
     ///
@@ -76,6 +96,9 @@ impl Server {
             hidden: vec![config.data.clone()],
             shared: vec![agent_cache(&config.data)],
             isolation: config.isolation()?,
+            supervisor: supervisor(),
+            limit: local::LIMIT,
+            spool_cap: local::SPOOL_CAP,
         })?);
         let isolation = provider.isolation();
         tracing::info!(?isolation, why_not_better = provider.why_plain(), "agents run in local sandboxes");
@@ -122,27 +145,51 @@ impl Server {
         self.key.clone()
     }
 
+    /// What ends everything that runs in sandboxes at once, also while the server is being shut down.
+    #[must_use]
+    pub fn emergency(&self) -> Emergency {
+        Emergency(Arc::clone(&self.provider))
+    }
+
     /// Stops serving, in this order: health says so, watches end with a last bookmark, calls finish, agents are stopped
-    /// and their turns recorded, the database is closed.
-    pub async fn shutdown(self) {
+    /// and their turns recorded, or left to work on, the database is closed. Returns what is left running.
+    pub async fn shutdown(self, ending: Ending) -> Vec<LeftRunning> {
         let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
         health.end().await;
         drain.cancel();
-        let (calls, ()) = tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(SESSIONS_GRACE));
+        let (calls, ()) =
+            tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(ending, SESSIONS_GRACE));
         if calls.is_err() {
             tracing::warn!("some calls did not end in time");
             serving.abort();
         }
         manager.log().close();
-        if let Err(error) = provider.shutdown().await {
-            tracing::warn!(%error, "some sandboxes could not be stopped");
-        }
+        let left = match ending {
+            Ending::Detach => {
+                let detached = tokio::time::timeout(SANDBOXES_GRACE, provider.detach()).await;
+                manager.left_running(detached.unwrap_or_default()).await
+            }
+            Ending::Stop => {
+                let stopped = tokio::time::timeout(SANDBOXES_GRACE, provider.shutdown()).await;
+                if !matches!(stopped, Ok(Ok(()))) {
+                    tracing::warn!(?stopped, "some sandboxes did not end in time, and are killed");
+                    Emergency(provider).kill().await;
+                }
+                Vec::new()
+            }
+        };
         tasks.close();
-        if tokio::time::timeout(SESSIONS_GRACE, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         store.close().await;
+        left
     }
+}
+
+/// The program that supervises sandboxes: this one, also after another was installed over it. Tests put others in its place.
+fn supervisor() -> PathBuf {
+    std::env::var_os("AGENT_RUNTIME_SUPERVISOR").map_or_else(|| PathBuf::from("/proc/self/exe"), PathBuf::from)
 }
 
 /// Address of the server that owns the data folder now.
@@ -181,6 +228,13 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         delta_window: config.delta_window,
         unwatched_delta_window: UNWATCHED_DELTA_WINDOW.max(config.delta_window),
         idle_timeout: IDLE_TIMEOUT,
+        copying: Copying {
+            roots: config.workspace_roots.clone(),
+            hidden: vec![config.data.clone()],
+            ..Copying::default()
+        },
+        spool: config.data.clone(),
+        ask_timeout: config.ask_timeout,
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -2,7 +2,11 @@
 //! drives the agent. Whatever takes time (a commit, a sandbox, the agent's output) is a future that its loop polls, so that
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
+mod asking;
+mod files;
+mod leave;
 mod submit;
+mod takeover;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +14,16 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
+use self::files::{CREATED, FilesSide, Step};
 use super::{
     Command,
     after::{After, Halt, InFlight},
-    launch, once,
+    edit::Edit,
+    launch::{self, Prepared},
+    once,
     pending::Pending,
-    running::{Happened, maybe},
+    provide::{self, Filled, NotProvided},
+    running::{Happened, Running, maybe},
     shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
@@ -23,18 +31,18 @@ use super::{
 use crate::{
     agent::Action,
     domain::{
-        Failure, FirstAnswer, Kind, LogLevel, Principal, Reason, Remembered, Request, Sandbox, SandboxStatus,
-        SessionKey, SessionStatus, TurnId, TurnStatus, Usage,
+        Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
+        TurnId,
     },
-    sandbox::{self, Epoch, Exit},
-    store::{self, Acquired, ExecMark, StdinRow},
+    sandbox::Epoch,
+    store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
 };
 
 /// Bytes of unsubmitted text above which the agent's output is left unread.
 const BACKLOG: usize = 1 << 20;
 
 /// The end of what ran, for all who wait for it.
-type Shutdown = SharedFuture<BoxFuture<'static, ()>>;
+type Halting = SharedFuture<BoxFuture<'static, ()>>;
 
 /// See the module.
 pub(super) struct Actor {
@@ -54,14 +62,53 @@ pub(super) struct Actor {
     calls: Vec<Remembered>,
     after: Vec<After>,
     in_flight: Option<InFlight>,
-    halting: Option<Shutdown>,
+    halting: Option<Halting>,
     last_submit: Option<Instant>,
     idle_since: Instant,
     traced: Option<(TurnId, tracing::Span)>,
     actions: Vec<Action>,
+    /// A message that is to be given to a new program, because this one knows nothing of what was before.
+    again: Option<Prompt>,
+    files: FilesSide,
+    checkpoint: Option<NewCheckpoint>,
     over: bool,
     not_stored: Option<store::Error>,
-    deserted: bool,
+    leaving: Option<Leaving>,
+}
+
+/// Why an actor begins.
+pub(super) enum Begin {
+    /// Somebody asks for something; nothing runs, unless an earlier server left it.
+    Asked,
+    /// An earlier server left something.
+    Left,
+    /// The active turn was accepted just now and its agent is to be started.
+    Accepted(Prompt),
+    /// The session was created just now, and its sandbox is to be ready.
+    Opened,
+    /// What the actor before decided last may be stored or not, and what ran runs on.
+    InDoubt,
+    /// The same, and it cannot be stored what the agent prints: nobody can go on with it.
+    GiveUp(store::Error),
+}
+
+impl Begin {
+    /// Something waits for this actor that no call will ask for again.
+    pub(super) fn must_not_be_forgotten(&self) -> bool {
+        match self {
+            Self::Asked => false,
+            Self::Left | Self::Accepted(_) | Self::Opened | Self::InDoubt | Self::GiveUp(_) => true,
+        }
+    }
+}
+
+/// The server ends, and the actor with it.
+#[derive(Clone, Copy)]
+enum Leaving {
+    /// Once all that was read is stored, and all that is stored was given.
+    Detach,
+    /// Once the agent has ended its turn, or at this time without.
+    Stop(Instant),
 }
 
 /// What an actor leaves.
@@ -70,16 +117,19 @@ pub(super) struct Ended {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Why what it decided last is not stored, where it is not.
     pub(super) not_stored: Option<store::Error>,
+    /// Where something may run on.
+    pub(super) sandbox: Option<SandboxId>,
 }
 
 impl Actor {
+    /// With the input that is stored of the newest program.
     pub(super) fn new(
         shared: Arc<Shared>,
         key: SessionKey,
         commands: mpsc::Receiver<Command>,
         acquired: Acquired,
-    ) -> Self {
-        Self {
+    ) -> (Self, Vec<StdinRow>) {
+        let actor = Self {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
@@ -100,25 +150,33 @@ impl Actor {
             idle_since: Instant::now(),
             traced: None,
             actions: Vec::new(),
+            again: None,
+            files: FilesSide::default(),
+            checkpoint: None,
             over: false,
             not_stored: None,
-            deserted: false,
-        }
+            leaving: None,
+        };
+        (actor, acquired.stdin)
     }
 
-    /// Runs until there is nothing to do. With `prompt` the active turn was accepted just now and its agent is to be
-    /// started; without, an active turn is one that an earlier owner left and nobody can go on with.
-    pub(super) async fn run(mut self, prompt: Option<Prompt>) -> Ended {
-        match prompt {
-            Some(prompt) => self.prepare(prompt),
-            None => self.clean_up(),
+    /// Runs until there is nothing to do.
+    pub(super) async fn run(mut self, begin: Begin, stdin: Vec<StdinRow>) -> Ended {
+        match begin {
+            Begin::Accepted(prompt) => self.prepare(Some(prompt)),
+            Begin::Opened => self.prepare(None),
+            Begin::Asked | Begin::Left => self.take_over(stdin, false),
+            Begin::InDoubt => self.take_over(stdin, true),
+            Begin::GiveUp(error) => self.give_up(&error),
         }
         while !self.is_done() {
+            self.begin_job();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
         }
-        Ended { commands: self.commands, not_stored: self.not_stored }
+        let sandbox = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
+        Ended { commands: self.commands, not_stored: self.not_stored, sandbox }
     }
 
     /// The span of the turn that is active; one for as long as it is.
@@ -131,35 +189,80 @@ impl Actor {
     }
 
     fn is_done(&self) -> bool {
-        let quiet = self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty();
+        let quiet =
+            self.in_flight.is_none() && self.halting.is_none() && self.after.is_empty() && self.files.is_quiet();
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
-        quiet && (self.over || (nothing && matches!(self.side, Side::Off) && self.commands.is_empty()))
+        let settled = match &self.side {
+            Side::Off => {
+                let nobody = self.commands.is_empty() && !self.files.is_housed() && !self.pending.waits();
+                self.leaving.is_some() || nobody
+            }
+            Side::On(running) => self.is_detaching() && running.is_quiet(),
+            Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
+        };
+        quiet && (self.over || (nothing && settled))
     }
 
     async fn step(&mut self) {
-        let read = self.pending.bytes() < BACKLOG;
+        let holding = self.files.is_holding();
+        let read = self.pending.bytes() < BACKLOG && !self.is_detaching();
         let flush_at = self.flush_at();
         let idle_at = self.idle_at();
+        let stop_at = self.stop_at();
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
-        let answering = self.halting.is_none() && !self.over && !self.deserted && !self.deletes;
+        let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
+        // What runs is known before anything is decided about it.
+        let answering = open && !holding && !matches!(self.side, Side::Finding(_));
+        let look_at = self.files.look_at();
+        let expires_at = self.expires_at();
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
             outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
-            () = drain.cancelled(), if answering && !matches!(self.side, Side::Off) => self.drain(),
+            () = drain.cancelled(), if open && !holding && self.has_to_leave() => self.leave(),
             command = self.commands.recv(), if answering => match command {
                 Some(command) => self.command(command),
-                None => self.deserted(),
+                // Nobody is left who could ask for anything.
+                None => self.leave(),
             },
-            turn = self.side.next(read) => self.side_turned(turn),
-            () = until(flush_at) => self.submit(),
+            () = until(stop_at), if !holding => self.stop_now(),
+            turn = self.files.next() => self.files_turned(turn),
+            turn = self.side.next(read), if !holding => self.side_turned(turn),
+            () = until(flush_at), if !holding => self.submit(),
+            () = until(look_at) => {}
             () = until(idle_at) => self.stop_idle(),
+            () = until(expires_at), if answering => self.expire(),
+        }
+    }
+
+    /// There is something that must not go on as it does when the server ends.
+    fn has_to_leave(&self) -> bool {
+        match &self.side {
+            Side::Off => self.files.is_housed() || self.pending.waits(),
+            // What is to be ended, or to be told of, must be found first.
+            Side::Finding(_) => false,
+            Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
         }
     }
 
     fn command(&mut self, command: Command) {
         match command {
+            // What the agent changed until now is told before its turn is ended.
+            Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
+            Command::Send { .. }
+            | Command::Resolve { .. }
+            | Command::Stop { .. }
+            | Command::Delete { .. }
+            | Command::Edit { .. } => {
+                self.decide(command);
+            }
+        }
+    }
+
+    fn decide(&mut self, command: Command) {
+        match command {
+            Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
             Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
                 Err(failure) => drop(reply.send(Err(failure))),
                 Ok((accepted, prompt)) => {
@@ -169,6 +272,9 @@ impl Actor {
                     self.after.push(After::Reply(Box::new(answer)));
                 }
             },
+            Command::Resolve { permission_id, decision, by, request, reply } => {
+                self.resolve(&permission_id, &decision, &by, request, reply);
+            }
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
@@ -210,9 +316,31 @@ impl Actor {
             let row = running.input(prompt.bytes);
             self.write_once_stored(row);
         } else {
-            let sandbox = launch::announce(&self.shared.config, &self.pending.state().session);
+            self.announce();
+            self.after.push(After::Prepare(Some(prompt)));
+        }
+    }
+
+    /// Makes a sandbox ready in which no program runs yet.
+    fn open_house(&mut self) {
+        self.announce();
+        self.after.push(After::Prepare(None));
+    }
+
+    /// Records the sandbox that is to be made, before it is made; one that was made is looked for first.
+    fn announce(&mut self) {
+        let session = &self.pending.state().session;
+        if session.sandbox.as_ref().is_none_or(|sandbox| sandbox.sandbox_id.is_none()) {
+            let sandbox = launch::announce(&self.shared.config, session);
             self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-            self.after.push(After::Prepare(prompt));
+        }
+    }
+
+    /// Gives the program that runs more input.
+    fn tell(&mut self, data: Vec<u8>) {
+        if let Side::On(running) = &mut self.side {
+            let row = running.input(data);
+            self.write_once_stored(row);
         }
     }
 
@@ -222,46 +350,83 @@ impl Actor {
         self.after.push(After::Write(row));
     }
 
-    fn prepare(&mut self, prompt: Prompt) {
+    fn prepare(&mut self, prompt: Option<Prompt>) {
+        if let Side::Preparing(..) = self.side {
+            // The sandbox is being made ready for something else.
+            self.files.wait_for_it(prompt);
+            return;
+        }
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
-        let config = self.shared.config.clone();
         let session = self.pending.state().session.clone();
-        let (before, key, epoch) = (self.halting.clone(), self.key.clone(), self.epoch);
+        let (before, shared, key, epoch) =
+            (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
+        let agent = prompt.is_some();
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(config, key, epoch, session, memory).await
+            launch::prepare(shared, key, epoch, session, memory, agent).await
         };
         self.side = Side::Preparing(Box::pin(preparing), prompt);
     }
 
+    fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
+        let Prepared { sandbox, filled, program } = prepared;
+        let described = self.sandbox(SandboxStatus::Ready, "");
+        let generation = described.generation;
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox: described });
+        if let Some((filled, seen)) = filled {
+            self.files.forget();
+            let made = self.saw(Ok(seen), None);
+            match filled {
+                // It is as the session began: no message is known to an agent that is brought back to it.
+                Filled::Seeded => self.keep_as(made, None, CREATED, None),
+                Filled::Restored(_) => {}
+            }
+        }
+        let (Some(mut program), Some(prompt)) = (program, prompt) else { return self.housed(sandbox) };
+        program.parser.prompted(&prompt.block_id);
+        let mark = program.mark(sandbox.id(), generation);
+        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
+        self.given = Some(prompt);
+        self.stdin.push(row.clone());
+        self.mark = Some(mark);
+        self.side = Side::Starting(None, Arc::clone(&sandbox), vec![row]);
+        self.after.push(After::Start(sandbox, program));
+    }
+
+    /// The sandbox that was there is lost: the next one is recorded, then made.
+    fn lost(&mut self, why: &str, restores: Option<i64>, prompt: Option<Prompt>) {
+        tracing::warn!(key = %self.key, why, "the sandbox of a session is gone; another one takes its place");
+        let session = &self.pending.state().session;
+        let before = session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
+        let sandbox = provide::next(&self.shared.config, session, why, restores);
+        self.end_exec();
+        self.files.forget();
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+        // What is left of it must not stay.
+        self.after.push(After::Halt(Halt { sandbox: None, destroy: before, reply: None }));
+        self.after.push(After::Prepare(prompt));
+    }
+
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
-            SideTurn::Prepared(Ok(mut prepared), prompt) => {
-                prepared.parser.prompted(&prompt.block_id);
-                let sandbox = self.sandbox(SandboxStatus::Ready, "");
-                let mark = prepared.mark(sandbox.generation);
-                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
-                self.given = Some(prompt);
-                self.stdin.push(row.clone());
-                self.mark = Some(mark);
-                self.side = Side::Starting(None, Arc::clone(&prepared.sandbox), vec![row]);
-                self.after.push(After::Start(prepared));
-            }
+            SideTurn::Found(found) => self.found(found),
+            SideTurn::Prepared(Ok(prepared), prompt) => self.prepared(prepared, prompt),
+            SideTurn::Prepared(Err(NotProvided::Lost { why, restores }), prompt) => self.lost(&why, restores, prompt),
             SideTurn::Started(Ok(running), rows) => {
                 let mut running = Box::new(running);
                 for row in rows {
                     running.write(row);
                 }
-                self.side = Side::On(running);
+                self.on(running);
             }
-            SideTurn::Prepared(Err(failure), _) | SideTurn::Started(Err(failure), _) => {
+            SideTurn::Prepared(Err(NotProvided::Failed(failure)), _) | SideTurn::Started(Err(failure), _) => {
                 tracing::warn!(key = %self.key, %failure, "the agent could not be started");
                 self.end_exec();
                 self.sandbox_gone(&failure.message);
+                self.files.refuse(&failure);
                 self.pending.start_failed(failure);
             }
             SideTurn::Happened(Happened::Printed(fd, bytes)) => {
@@ -272,165 +437,50 @@ impl Actor {
                 self.act(&mut actions);
                 self.actions = actions;
             }
-            SideTurn::Happened(Happened::Ended(exit)) => self.ended(exit),
-            SideTurn::Happened(Happened::Failed(error)) => {
-                let failure = Failure::new(Reason::SandboxFailed, error.to_string());
-                self.pending.end_turn(
-                    TurnStatus::Failed,
-                    Some(failure.into_session_error(true)),
-                    Usage::default(),
-                    None,
-                );
-                self.pending.record_status_after_turn();
-                self.shut("a command to the sandbox failed");
-            }
+            SideTurn::Happened(Happened::Given) => {}
+            SideTurn::Happened(Happened::Ended(Ok(exit))) => self.ended(exit),
+            SideTurn::Happened(Happened::Ended(Err(error)) | Happened::Failed(error)) => self.fell(&error),
         }
     }
 
-    /// Does what the output asks for. True: another program is started in its place.
-    fn act(&mut self, actions: &mut Vec<Action>) -> bool {
-        let mut again = None;
+    /// A program runs.
+    fn on(&mut self, running: Box<Running>) {
+        self.files.follow(&running.sandbox);
+        self.side = Side::On(running);
+    }
+
+    /// Does what the output asks for; the end of a turn, and what comes after it, waits for a look at the files.
+    fn act(&mut self, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
-            match &action {
-                Action::TurnStarted { .. } => self.given = None,
-                Action::TurnEnded(_) => self.idle_since = Instant::now(),
-                Action::Forgotten => again = self.given.take(),
-                Action::Emit(_) | Action::Write(_) => {}
-            }
-            if let Some(data) = self.pending.act(action)
-                && let Side::On(running) = &mut self.side
-            {
-                let row = running.input(data);
-                self.write_once_stored(row);
+            if self.files.is_holding() || matches!(action, Action::TurnEnded(_)) {
+                self.hold(Step::Act(action));
+            } else {
+                self.do_now(action);
             }
         }
-        let Some(prompt) = again else { return false };
+        self.begin_anew();
+    }
+
+    fn do_now(&mut self, action: Action) {
+        // Only programs print, and what is known of a program begins with its mark.
+        let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
+        match &action {
+            Action::TurnStarted { .. } => self.given = None,
+            Action::TurnEnded(_) => self.idle_since = Instant::now(),
+            Action::Forgotten => self.again = self.given.take(),
+            Action::Ask(ask) if self.answer_again(ask) => return,
+            Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
+        }
+        if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
+            self.tell(data);
+        }
+    }
+
+    /// Starts another program in the place of one that has forgotten.
+    fn begin_anew(&mut self) {
+        let Some(prompt) = self.again.take() else { return };
         self.shut("the agent could not go on from what it had stored, and begins anew");
         self.give(prompt);
-        true
-    }
-
-    /// The program ended: what it left open ends with it.
-    fn ended(&mut self, exit: Result<Exit, sandbox::Error>) {
-        let mut actions = std::mem::take(&mut self.actions);
-        let mut on = std::mem::replace(&mut self.side, Side::Off);
-        if let Side::On(running) = &mut on {
-            running.finish(&mut actions);
-            self.mark.iter_mut().for_each(|mark| running.note(mark));
-        }
-        if self.act(&mut actions) {
-            return;
-        }
-        let agent = self.pending.state().session.agent;
-        let (said, code) = match &exit {
-            Ok(Exit::Code(code)) => (format!("{agent} ended with exit code {code}"), code.to_string()),
-            Ok(Exit::Signal(signal)) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
-            Err(error) => (error.to_string(), "unknown".to_owned()),
-        };
-        let failure = Failure::new(Reason::AgentFailed, format!("{said} before the turn was over"))
-            .with("agent", agent)
-            .with("exit_code", code);
-        let error = failure.into_session_error(true);
-        let cut = self.pending.state().active_turn().is_some();
-        if cut {
-            self.pending.record_session(None, Kind::ErrorOccurred { error: error.clone() });
-        }
-        self.pending.end_turn(TurnStatus::Failed, Some(error), Usage::default(), None);
-        self.pending.record_status_after_turn();
-        if !cut && exit != Ok(Exit::Code(0)) {
-            self.pending.log(LogLevel::Warn, said.clone());
-        }
-        self.end_exec();
-        self.sandbox_gone(&said);
-    }
-
-    /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
-    fn halt(&mut self, message: &str, status: SessionStatus, by: &Principal) -> Option<Arc<dyn sandbox::Sandbox>> {
-        self.pending.stop_turn(by);
-        let sandbox = self.take_down(message);
-        self.pending.record_status(status, message, None, Some(by));
-        sandbox
-    }
-
-    /// Ends what runs in the sandbox, once it is stored that it does.
-    fn shut(&mut self, message: &str) {
-        let sandbox = self.take_down(message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
-    }
-
-    fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
-        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
-            running.note(mark);
-        }
-        let sandbox = self.off();
-        self.end_exec();
-        self.sandbox_gone(message);
-        sandbox
-    }
-
-    fn stop_idle(&mut self) {
-        let silence = self.shared.config.idle_timeout;
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
-    }
-
-    /// The server stops: agents end with it, and their turns with them.
-    fn drain(&mut self) {
-        self.pending
-            .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
-        self.shut("the server was stopped");
-        self.after.push(After::Leave);
-    }
-
-    /// Nobody is left who could ask for anything.
-    fn deserted(&mut self) {
-        self.deserted = true;
-        self.drain();
-    }
-
-    /// What an earlier owner left: its agent is gone, so its turn is lost and its sandbox not running.
-    fn clean_up(&mut self) {
-        self.pending.lose_turn("server_restarted", "the server that ran this turn is gone; send the message again");
-        self.end_exec();
-        self.sandbox_gone("the server that ran it is gone");
-    }
-
-    /// Takes what runs away from the loop: nothing of it is read again.
-    fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
-        self.idle_since = Instant::now();
-        self.given = None;
-        self.after.retain(|after| match after {
-            After::Prepare(_) | After::Start(_) | After::Write(_) => false,
-            After::Reply(_) | After::Halt(_) | After::Leave => true,
-        });
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(_) | After::Write(_)));
-        }
-        match std::mem::replace(&mut self.side, Side::Off) {
-            Side::Off | Side::Preparing(..) => None,
-            Side::Starting(_, sandbox, _) => Some(sandbox),
-            Side::On(running) => Some(running.sandbox),
-        }
-    }
-
-    /// Records that the program's output is over. What its parser knows stays for the next one.
-    fn end_exec(&mut self) {
-        if let Some(mark) = &mut self.mark {
-            mark.ended = true;
-        }
-    }
-
-    fn sandbox(&self, status: SandboxStatus, message: &str) -> Sandbox {
-        let held = self.pending.state().session.sandbox.clone();
-        let held = held.unwrap_or_else(|| launch::announce(&self.shared.config, &self.pending.state().session));
-        Sandbox { status, status_message: message.to_owned(), ..held }
-    }
-
-    fn sandbox_gone(&mut self, message: &str) {
-        let held = self.pending.state().session.sandbox.as_ref();
-        if held.is_some_and(|sandbox| sandbox.status != SandboxStatus::Terminated) {
-            let sandbox = self.sandbox(SandboxStatus::Terminated, message);
-            self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-        }
     }
 
     /// When text that waits must go out, where that is in the future.
@@ -447,7 +497,8 @@ impl Actor {
     }
 
     fn idle_at(&self) -> Option<Instant> {
-        let idle = matches!(self.side, Side::On(_)) && self.pending.state().active_turn().is_none();
+        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
+        let idle = open && self.files.is_quiet() && self.pending.state().active_turn().is_none();
         idle.then(|| self.idle_since + self.shared.config.idle_timeout)
     }
 }

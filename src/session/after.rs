@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{launch::Prepared, running::maybe, shared::Shared, turn::Prompt};
+use super::{launch::Program, running::maybe, shared::Shared, turn::Prompt};
 use crate::{
     domain::{Failure, SandboxId},
     sandbox::{self, Epoch},
@@ -17,8 +17,9 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 /// What is done once the batch that caused it is stored.
 pub(super) enum After {
     Reply(Answer),
-    Prepare(Prompt),
-    Start(Prepared),
+    /// Makes the sandbox ready; with a message, for an agent that is given it.
+    Prepare(Option<Prompt>),
+    Start(Arc<dyn sandbox::Sandbox>, Program),
     Write(StdinRow),
     Halt(Halt),
     Leave,

@@ -35,7 +35,7 @@ struct Tail {
 
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
-        self.beside.texts.is_empty() && self.beside.blobs.is_empty()
+        self.beside.texts.is_empty() && self.beside.blobs.is_empty() && self.beside.names.is_empty()
     }
 
     /// How many bytes wait.
@@ -68,6 +68,11 @@ impl Waiting {
     pub(super) fn blob(&mut self, sha256: String, data: Vec<u8>) {
         self.bytes += data.len();
         self.beside.blobs.push(BlobBytes { sha256, data });
+    }
+
+    /// Bytes that were put ahead, and that an event of this batch names.
+    pub(super) fn name(&mut self, names: Vec<String>) {
+        self.beside.names.extend(names);
     }
 
     /// How much of a block's text is not inline so far.

@@ -1,5 +1,6 @@
 //! Bounds on what an agent can make the log hold: whatever it prints, no event grows past what a client can receive.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{BlockId, Content, ContentPart, ToolOutput};
@@ -42,6 +43,39 @@ pub(super) fn block_id(id: BlockId) -> BlockId {
         return id;
     }
     BlockId::new(format!("{:x}", Sha256::digest(id.as_str().as_bytes())))
+}
+
+/// Shortens the texts of a JSON value, so that it is one still and small enough. The whole of it stands elsewhere.
+pub(super) fn json(json: String) -> String {
+    if json.len() <= MAX_INLINE_BLOCK_BYTES {
+        return json;
+    }
+    let Ok(value) = serde_json::from_str::<Value>(&json) else { return clip_text(json) };
+    for limit in [64 << 10, 4 << 10, 256] {
+        let mut value = value.clone();
+        shorten(&mut value, limit);
+        let shorter = value.to_string();
+        if shorter.len() <= MAX_INLINE_BLOCK_BYTES {
+            return shorter;
+        }
+    }
+    "{}".to_owned()
+}
+
+fn shorten(value: &mut Value, limit: usize) {
+    match value {
+        Value::String(text) => {
+            let lost = clip(text, limit);
+            if lost > 0 {
+                text.push_str("… [");
+                text.push_str(&lost.to_string());
+                text.push_str(" more bytes]");
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten(value, limit)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| shorten(value, limit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Cuts a block's content and returns what of its text was cut off.
@@ -117,5 +151,32 @@ fn tool_output(output: &mut ToolOutput) -> String {
             }
             lost
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{MAX_INLINE_BLOCK_BYTES, json as shortened};
+
+    #[test]
+    fn json_that_is_too_long_stays_json_and_says_what_it_lost() {
+        let short = r#"{ "a": 1 }"#.to_owned();
+        assert_eq!(shortened(short.clone()), short, "what fits is left as it is");
+        for count in [1, 8, 200] {
+            let long = "\u{e4}".repeat(MAX_INLINE_BLOCK_BYTES);
+            let value = json!({ "path": "a", "parts": vec![json!({ "text": long }); count], "n": 7 });
+            let shorter = shortened(value.to_string());
+            assert!(shorter.len() <= MAX_INLINE_BLOCK_BYTES);
+            let shorter: Value = serde_json::from_str(&shorter).expect("JSON");
+            assert_eq!((&shorter["path"], &shorter["n"]), (&json!("a"), &json!(7)));
+            assert_eq!(shorter["parts"].as_array().expect("a list").len(), count);
+            let text = shorter["parts"][0]["text"].as_str().expect("text");
+            let (kept, said) = text.split_once('…').expect("it says so");
+            let lost = long.len() - kept.len();
+            assert_eq!(said, format!(" [{lost} more bytes]"));
+        }
+        assert_eq!(shortened(json!(vec![1_000_000; MAX_INLINE_BLOCK_BYTES]).to_string()), "{}");
     }
 }

@@ -1,10 +1,14 @@
 //! What a manager is made of, and what a session is made from.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    domain::{Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SessionOptions},
+    domain::{
+        Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SeedFile, SessionOptions, WorkspaceSource,
+    },
     sandbox::Provider,
+    store::BlobBytes,
+    workspace::Copying,
 };
 
 use super::Programs;
@@ -24,8 +28,23 @@ pub struct Config {
     pub unwatched_delta_window: Duration,
     /// Silence after which a session's sandbox is stopped.
     pub idle_timeout: Duration,
+    /// Which folders of this machine workspaces may start from a copy of.
+    pub copying: Copying,
+    /// Folder for what calls bring, while it comes in.
+    pub spool: PathBuf,
+    /// How long a request for permission stays open; then it is rejected.
+    pub ask_timeout: Duration,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
+}
+
+/// What becomes of the agents when their server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// They work on, and the next server takes them over.
+    Detach,
+    /// They are asked to stop what they do, then ended.
+    Stop,
 }
 
 /// A session to create, checked.
@@ -47,6 +66,14 @@ pub struct NewSession {
     pub metadata: Option<Metadata>,
     /// Which sandbox.
     pub sandbox: SandboxSpec,
+    /// Where its workspace starts from.
+    pub workspace: Option<WorkspaceSource>,
+    /// Files to put into it then.
+    pub seed_files: Vec<SeedFile>,
+    /// The bytes of both, each once.
+    pub seeds: Vec<BlobBytes>,
+    /// Start the sandbox now, not with the first message.
+    pub start_sandbox: bool,
     /// The first message.
     pub message: Option<Vec<ContentPart>>,
     /// The call that asks for it, where that may be repeated.

@@ -1,41 +1,81 @@
 //! Starting an agent: its program is found, its sandbox made, its plan laid; then, once the log has it, it is started.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
-use super::{Config, running::Running};
+use super::{
+    Config,
+    look::{Eyes, Look, Seen},
+    provide::{self, Filled, NotProvided, Provided},
+    running::Running,
+    shared::Shared,
+};
 use crate::{
     agent::{self, Checkpoint, Parser, Setup, Stderr},
-    domain::{ExecId, Failure, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey},
+    domain::{
+        ExecId, Failure, FileChangeOrigin, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey,
+    },
     sandbox::{self, Epoch, ExecSpec, Output},
     store::ExecMark,
 };
 
-/// What it takes to start an agent, put together before anything is promised.
-#[derive(Debug)]
+/// A sandbox that is ready, and what it takes to start an agent in it, put together before anything is promised.
 pub(super) struct Prepared {
     pub(super) sandbox: Arc<dyn sandbox::Sandbox>,
+    /// What was put into it just now, and what is there since.
+    pub(super) filled: Option<(Filled, Seen)>,
+    /// `None`: none was asked for.
+    pub(super) program: Option<Program>,
+}
+
+/// An agent's program that is about to be started.
+#[derive(Debug)]
+pub(super) struct Program {
     pub(super) parser: Parser,
     spec: ExecSpec,
 }
 
-/// Makes the sandbox and lays the plan. `memory` is what the session's last agent process left behind.
+/// Makes the sandbox ready and, for an agent, lays the plan. `memory` is what the session's last agent process left behind.
 pub(super) async fn prepare(
-    config: Config,
+    shared: Arc<Shared>,
     key: SessionKey,
     epoch: Epoch,
     session: Session,
     memory: Option<String>,
-) -> Result<Prepared, Failure> {
-    let program = config.programs.locate(session.agent)?;
-    let id = session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
-    let id = id.expect("a sandbox is named before it is made");
-    let made = config.provider.create(&id, &key, epoch).await;
-    let sandbox = made.map_err(|error| failure(&config, &id, &error))?;
+    agent: bool,
+) -> Result<Prepared, NotProvided> {
+    let located = if agent { Some(shared.config.programs.locate(session.agent)?) } else { None };
+    let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session).await?;
+    let memory = match &filled {
+        // The agent remembers what its files know.
+        Some(Filled::Restored(checkpoint)) => checkpoint.parser.as_ref().map(|parser| parser.state.clone()),
+        Some(Filled::Seeded) => None,
+        None => memory,
+    };
+    let filled = match filled {
+        Some(filled) => {
+            let look = match filled {
+                Filled::Seeded => Look { origin: FileChangeOrigin::Client, checkpoint: true },
+                Filled::Restored(_) => Look { origin: FileChangeOrigin::Restore, checkpoint: false },
+            };
+            let seen = Eyes::new(&shared, &key, session.agent, &sandbox).look(None, look).await?;
+            Some((filled, seen))
+        }
+        None => None,
+    };
+    let program = located.map(|program| plan(&shared.config, &session, program, memory)).transpose()?;
+    Ok(Prepared { sandbox, filled, program })
+}
+
+fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<String>) -> Result<Program, Failure> {
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
+        permission_mode: session.options.permission_mode.clone(),
         fresh_session: Uuid::new_v4().to_string(),
         memory,
     };
@@ -51,7 +91,7 @@ pub(super) async fn prepare(
         env: plan.env.into_iter().chain(passed).collect(),
         readable: readable(&program),
     };
-    Ok(Prepared { sandbox, parser: plan.parser, spec })
+    Ok(Program { parser: plan.parser, spec })
 }
 
 /// Where the program lies, by its own name and by the one behind links.
@@ -62,13 +102,13 @@ fn readable(program: &Path) -> Vec<PathBuf> {
     folders
 }
 
-impl Prepared {
+impl Program {
     /// Where reading of the program that is about to start stands.
-    pub(super) fn mark(&self, generation: i32) -> ExecMark {
+    pub(super) fn mark(&self, sandbox: &SandboxId, generation: i32) -> ExecMark {
         let Checkpoint { version, offset: _, state } = self.parser.checkpoint();
         ExecMark {
             exec_id: self.spec.exec_id.clone(),
-            sandbox_id: self.sandbox.id().clone(),
+            sandbox_id: sandbox.clone(),
             generation,
             stdout_offset: 0,
             stderr_offset: 0,
@@ -79,8 +119,13 @@ impl Prepared {
     }
 
     /// Starts the program.
-    pub(super) async fn start(self, config: Config, epoch: Epoch) -> Result<Running, Failure> {
-        let Self { sandbox, parser, spec } = self;
+    pub(super) async fn start(
+        self,
+        sandbox: Arc<dyn sandbox::Sandbox>,
+        config: Config,
+        epoch: Epoch,
+    ) -> Result<Running, Failure> {
+        let Self { parser, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
             let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;
@@ -134,7 +179,7 @@ pub(super) fn suitable(config: &Config, provider: &str, least: Option<Isolation>
     }
 }
 
-fn failure(config: &Config, id: &SandboxId, error: &sandbox::Error) -> Failure {
+pub(super) fn failure(config: &Config, id: &SandboxId, error: &sandbox::Error) -> Failure {
     Failure::new(Reason::SandboxFailed, error.to_string())
         .with("provider", config.provider.name())
         .with("sandbox_id", id)
@@ -149,6 +194,7 @@ fn cause(error: &sandbox::Error) -> &'static str {
         sandbox::Error::StdinConflict { .. } => "stdin_conflict",
         sandbox::Error::Start { .. } => "start",
         sandbox::Error::Gone(_) => "gone",
+        sandbox::Error::Files(_) => "files",
         sandbox::Error::Unavailable(_) => "unavailable",
     }
 }

@@ -4,32 +4,35 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument as _;
 use ulid::Ulid;
 
 use super::{
-    Command, Config, NewSession, Reply,
-    actor::Actor,
+    Command, Config, Ending, NewSession, Reply,
+    edit::{Change, Changed},
+    host::{Begin, host},
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
+    permissions,
     shared::Shared,
-    turn::{Accepted, Prompt},
+    turn::Accepted,
 };
 use crate::{
     domain::{
         Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
         Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-        Usage,
+        Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
-    store::{self, Batch, SessionQuery, SessionView, parts_of},
+    store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
+    workspace,
 };
 
 /// Commands that wait for one actor.
@@ -66,7 +69,15 @@ impl Manager {
     pub fn new(log: EventLog, config: Config, tasks: &TaskTracker) -> Self {
         let (drain, tasks) = (CancellationToken::new(), tasks.clone());
         Self {
-            shared: Arc::new(Shared { log, config, drain, tasks, flights: Arc::default(), actors: Mutex::default() }),
+            shared: Arc::new(Shared {
+                log,
+                config,
+                drain,
+                ending: OnceLock::new(),
+                tasks,
+                flights: Arc::default(),
+                actors: Mutex::default(),
+            }),
         }
     }
 
@@ -82,16 +93,23 @@ impl Manager {
         &self.shared.config
     }
 
-    /// Looks after what an earlier server left: sandboxes nobody can drive are ended, and turns that were running are lost.
+    /// Looks after what an earlier server left: what runs in sandboxes that no session needs is ended, and of every other
+    /// session an actor goes on where the last one stood, while this server serves already.
     ///
     /// # Errors
     /// What the store or the provider says; nothing should be served then.
     pub async fn recover(&self) -> Result<(), Failure> {
-        let reaped = self.shared.config.provider.reap(&[]).await;
+        let store = self.shared.log.store();
+        let unfinished = store.unfinished().await.map_err(|error| unavailable(&error))?;
+        let mut keep = Vec::new();
+        for key in &unfinished {
+            let view = store.session(key).await.map_err(|error| unavailable(&error))?;
+            keep.extend(view.and_then(|view| view.session.sandbox).and_then(|sandbox| sandbox.sandbox_id));
+        }
+        let reaped = self.shared.config.provider.reap(&keep).await;
         reaped.map_err(|error| Failure::new(Reason::SandboxFailed, error.to_string()))?;
-        let unfinished = self.shared.log.store().unfinished().await;
-        for key in unfinished.map_err(|error| unavailable(&error))? {
-            self.actor(&key);
+        for key in unfinished {
+            self.actor(&key, Begin::Left);
         }
         Ok(())
     }
@@ -107,14 +125,20 @@ impl Manager {
         self.once(&caller.tenant, request, create).await
     }
 
-    async fn create_now(&self, caller: &Caller, new: NewSession) -> Result<Created, Failure> {
+    async fn create_now(&self, caller: &Caller, mut new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
+        if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
+            workspace::allowed(Path::new(path), &config.copying)
+                .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
+        }
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
-        let (message, request) = (new.message.clone(), new.request.clone());
+        let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
+        let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
+        permissions::mode_is_known(&session)?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });
@@ -122,7 +146,7 @@ impl Manager {
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
         let accepted = message.map(|parts| pending.accept(parts, by)).transpose()?;
-        if accepted.is_some() {
+        if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
         }
@@ -133,10 +157,10 @@ impl Manager {
         // The slot comes first: nobody may find the session and take its first turn for one that was left behind.
         let (sender, commands) = mpsc::channel(QUEUE);
         self.slots().insert(key.clone(), sender);
-        let stored = self.store(&key, &session, &mut pending, call).await;
-        if let (Ok(()), Some((_, prompt))) = (&stored, &accepted) {
-            let prompt = prompt.clone();
-            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, Some(prompt)));
+        let stored = self.store(&key, &session, &mut pending, seeds, call).await;
+        if stored.is_ok() && opened {
+            let why = accepted.map_or(Begin::Opened, |(_, prompt)| Begin::Accepted(prompt));
+            self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, why));
         } else {
             // Whoever found the session meanwhile asks again, and finds no slot.
             self.slots().remove(&key);
@@ -149,9 +173,11 @@ impl Manager {
         key: &SessionKey,
         session: &Session,
         pending: &mut Pending,
+        seeds: Vec<BlobBytes>,
         call: Option<Remembered>,
     ) -> Result<(), Failure> {
-        let drained = pending.drain();
+        let mut drained = pending.drain();
+        drained.beside.blobs.extend(seeds);
         let (record, parts) = parts_of(pending.state(), &drained.changes);
         let (calls, Drained { head, events, changes: _, beside }) = (call.into_iter().collect(), drained);
         let batch = Batch { events, record, parts, calls, beside, ..Batch::new(key.clone(), 0, head) };
@@ -169,6 +195,10 @@ impl Manager {
             labels,
             metadata,
             sandbox,
+            workspace,
+            seed_files,
+            seeds: _,
+            start_sandbox: _,
             message: _,
             request: _,
         } = new;
@@ -184,6 +214,8 @@ impl Manager {
             sequence: 1,
             sandbox: None,
             sandbox_spec: sandbox,
+            workspace,
+            seed_files,
             options,
             usage: Usage::default(),
             labels,
@@ -236,6 +268,23 @@ impl Manager {
         self.call_once(caller, id, request, |by, request, reply| Command::Stop { by, request, reply }).await
     }
 
+    /// Changes files of a session's workspace; its sandbox is made ready for that, and no agent is started.
+    ///
+    /// # Errors
+    /// [`Reason::WorkspacePath`], [`Reason::FileNotFound`], [`Reason::EtagMismatch`], [`Reason::MessageTooLarge`],
+    /// [`Reason::InvalidField`], [`Reason::SandboxFailed`], [`Reason::SessionNotFound`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
+    pub(super) async fn change(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+        change: Change,
+        request: Option<Request>,
+    ) -> Result<Changed, Failure> {
+        let command = move |by, request, reply| Command::Edit { change: change.clone(), by, request, reply };
+        self.call_once(caller, id, request, command).await
+    }
+
     /// Stops a session and deletes it.
     ///
     /// # Errors
@@ -283,9 +332,11 @@ impl Manager {
         Ok((views, revision))
     }
 
-    /// Ends all agents and actors; nothing is accepted any more. Returns when all that was decided is stored, or when the
-    /// patience is over.
-    pub async fn drain(&self, patience: Duration) {
+    /// Ends all actors, and agents with them or not; nothing is accepted any more. Returns when all that was decided is
+    /// stored, or when the patience is over.
+    pub async fn drain(&self, ending: Ending, patience: Duration) {
+        // The first one counts.
+        let _ = self.shared.ending.set(ending);
         self.shared.drain.cancel();
         let done = async {
             while !self.slots().is_empty() {
@@ -336,7 +387,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor. One that was leaving just then did nothing with it: it goes to the next.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         caller: &Caller,
         id: &SessionId,
@@ -347,7 +398,7 @@ impl Manager {
             self.open()?;
             let (reply, answer) = oneshot::channel();
             // What could not be sent must go at once: it holds the other end of the answer that is waited for.
-            let sent = self.actor(&key).send(command(caller.principal.clone(), reply)).await.is_ok();
+            let sent = self.actor(&key, Begin::Asked).send(command(caller.principal.clone(), reply)).await.is_ok();
             if sent && let Ok(answer) = answer.await {
                 return answer;
             }
@@ -357,76 +408,18 @@ impl Manager {
     }
 
     /// The session's actor; one is started where there is none.
-    fn actor(&self, key: &SessionKey) -> mpsc::Sender<Command> {
+    fn actor(&self, key: &SessionKey, begin: Begin) -> mpsc::Sender<Command> {
         let mut slots = self.slots();
         if let Some(sender) = slots.get(key) {
             return sender.clone();
         }
         let (sender, commands) = mpsc::channel(QUEUE);
         slots.insert(key.clone(), sender.clone());
-        self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, None));
+        self.shared.tasks.spawn(host(Arc::clone(&self.shared), key.clone(), commands, begin));
         sender
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, mpsc::Sender<Command>>> {
         self.shared.slots()
-    }
-}
-
-/// One actor after the other, for as long as there is something to do; then the slot is given back.
-async fn host(shared: Arc<Shared>, key: SessionKey, mut commands: mpsc::Receiver<Command>, mut prompt: Option<Prompt>) {
-    loop {
-        match shared.log.acquire(&key).await {
-            Ok(Some(acquired)) => {
-                let actor = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
-                let run = actor.run(prompt.take()).instrument(tracing::info_span!("session", session = %key.session));
-                let end = run.await;
-                commands = end.commands;
-                if let Some(error) = end.not_stored.filter(store::Error::is_of_storage) {
-                    // What it left is looked after, once that can be stored.
-                    refuse_waiting(&key, &mut commands, error);
-                    if recovered(&shared).await {
-                        continue;
-                    }
-                }
-                let mut slots = shared.slots();
-                if commands.is_empty() {
-                    slots.remove(&key);
-                    return;
-                }
-            }
-            Ok(None) => return refuse_all(&shared, &key, commands, store::Error::NotFound),
-            // A turn that was accepted is begun or lost, but never forgotten.
-            Err(error) if prompt.is_some() && error.is_of_storage() => {
-                refuse_waiting(&key, &mut commands, error.clone());
-                if !recovered(&shared).await {
-                    return refuse_all(&shared, &key, commands, error);
-                }
-            }
-            Err(error) => return refuse_all(&shared, &key, commands, error),
-        }
-    }
-}
-
-/// Waits until the store takes transactions; says no when the server stops before.
-async fn recovered(shared: &Shared) -> bool {
-    shared.drain.run_until_cancelled(shared.log.serving()).await.is_some()
-}
-
-/// There is no session to act on: whoever waits is told, and the slot is given back.
-fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Command>, error: store::Error) {
-    shared.slots().remove(key);
-    refuse_waiting(key, &mut commands, error);
-}
-
-fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
-    let refusal = failure(error, key);
-    while let Ok(command) = commands.try_recv() {
-        // Whoever hung up does not want to know.
-        match command {
-            Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-        }
     }
 }

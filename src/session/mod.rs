@@ -5,24 +5,40 @@
 
 mod actor;
 mod after;
+mod ahead;
+mod asking;
+mod attach;
 mod beside;
 mod bounds;
 mod config;
+mod content;
+mod contents;
+mod edit;
+mod files;
 mod follow;
+mod host;
 mod launch;
+mod left;
+mod look;
 mod manager;
 mod once;
 mod pending;
+mod permissions;
 mod profiles;
 mod programs;
+mod provide;
 mod replay;
 mod running;
 mod shared;
 mod side;
 mod turn;
 
+pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
-pub use config::{Config, NewSession};
+pub use config::{Config, Ending, NewSession};
+pub use content::{Content, ContentBytes, Incoming};
+pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
+pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;
@@ -32,7 +48,7 @@ pub use turn::Accepted;
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, Principal, Request},
+    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
     store::SessionView,
 };
 
@@ -40,8 +56,18 @@ use crate::{
 enum Command {
     /// Give the agent a message.
     Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// Answer a permission request. `None` is answered when it is not open any more.
+    Resolve {
+        permission_id: String,
+        decision: Decision,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<PermissionRequest>>,
+    },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
+    /// Change files of the workspace.
+    Edit { change: edit::Change, by: Principal, request: Option<Request>, reply: Reply<edit::Changed> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }

@@ -14,9 +14,12 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager};
+use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
 use crate::{
-    domain::{Failure, FirstAnswer, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn},
+    domain::{
+        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
+        Turn, WorkspaceFile,
+    },
     log::unavailable,
     store::{self, SessionView},
 };
@@ -138,6 +141,31 @@ impl From<Accepted> for FirstAnswer {
     }
 }
 
+impl From<Changed> for FirstAnswer {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Written(file) => Self::File { file: Box::new(file) },
+            Changed::Unpacked(Unpacked { files }) => Self::Unpacked { files },
+            Changed::Deleted => Self::Deleted,
+        }
+    }
+}
+
+impl Recall for Changed {
+    fn recall(answer: FirstAnswer) -> Option<Self> {
+        match answer {
+            FirstAnswer::File { file } => Some(Self::Written(*file)),
+            FirstAnswer::Unpacked { files } => Some(Self::Unpacked(Unpacked { files })),
+            FirstAnswer::Deleted => Some(Self::Deleted),
+            FirstAnswer::Created { .. }
+            | FirstAnswer::Accepted { .. }
+            | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Profile { .. } => None,
+        }
+    }
+}
+
 macro_rules! recall {
     ($($type:ty: $answer:pat => $value:expr;)*) => {
         $(impl Recall for $type {
@@ -155,6 +183,9 @@ recall! {
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
+    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
+    WorkspaceFile: FirstAnswer::File { file } => *file;
+    Unpacked: FirstAnswer::Unpacked { files } => Unpacked { files };
 }

@@ -3,11 +3,13 @@
 //! It decides what is legal and gives out sequences; it answers nobody. Whatever a caller or a watcher is shown comes from
 //! the store, so that nothing is seen that a crash could take back.
 
+use std::time::Duration;
+
 use crate::{
     agent::{Action, Draft},
     domain::{
-        Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecutionStatus,
-        Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
+        Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecId,
+        ExecutionStatus, Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
     },
     store::Beside,
 };
@@ -115,12 +117,15 @@ impl Pending {
     }
 
     /// Records what an agent's output asks for; returns the bytes that the program is to be given, if it asks for that.
-    pub(super) fn act(&mut self, action: Action) -> Option<Vec<u8>> {
+    /// What the program `exec_id` asks stays open as long as the patience lasts.
+    pub(super) fn act(&mut self, action: Action, exec_id: &ExecId, patience: Duration) -> Option<Vec<u8>> {
         match action {
             Action::Emit(draft) => self.draft(draft),
             Action::Write(data) => return Some(data),
             Action::TurnStarted { block_id } => self.turn_started(block_id.as_ref()),
             Action::TurnEnded(end) => self.turn_ended(end),
+            Action::Ask(ask) => self.ask(*ask, exec_id.clone(), patience),
+            Action::AskWithdrawn { agent_request_id } => self.ask_withdrawn(exec_id, &agent_request_id),
             // What is given again, and to whom, is decided where programs are started.
             Action::Forgotten => {}
         }
@@ -143,6 +148,11 @@ impl Pending {
                 self.record_session(None, Kind::UnparsedOutput { raw, truncated_bytes });
             }
         }
+    }
+
+    /// Contents that were put ahead, and that an event of this batch names.
+    pub(super) fn name(&mut self, names: Vec<String>) {
+        self.beside.name(names);
     }
 
     /// Records a line for people who look after the runtime.

@@ -1,11 +1,13 @@
 //! Replay: recorded output of an agent, as the events it would give. Nothing is stored and nothing is started.
 
+use std::time::Duration;
+
 use super::pending::Pending;
 use crate::{
     agent::{self, Action, Setup},
     domain::{
-        Agent, Event, LogUid, Principal, ProfileId, SandboxSpec, Session, SessionId, SessionOptions, SessionState,
-        SessionStatus, Timestamp, Usage,
+        Agent, Event, ExecId, LogUid, Principal, ProfileId, SandboxSpec, Session, SessionId, SessionOptions,
+        SessionState, SessionStatus, Timestamp, Usage,
     },
 };
 
@@ -33,7 +35,7 @@ pub fn replay(agent: Agent, output: &[u8]) -> Result<Vec<Event>, agent::UnknownC
 /// Nobody is there to be told anything, so what the parser would write goes nowhere.
 fn act(pending: &mut Pending, actions: &mut Vec<Action>) {
     for action in actions.drain(..) {
-        pending.act(action);
+        pending.act(action, &ExecId::new("replay"), Duration::ZERO);
     }
 }
 
@@ -52,6 +54,8 @@ pub(super) fn record(agent: Agent) -> Session {
         sequence: 0,
         sandbox: None,
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: SessionOptions::default(),
         usage: Usage::default(),
         labels: std::collections::BTreeMap::new(),

@@ -55,9 +55,11 @@ enum Call {
 pub(super) enum Happened {
     /// It printed.
     Printed(Output, Bytes),
-    /// It ended, and all it printed was read.
+    /// It was given all the input there is.
+    Given,
+    /// It ended, and all it printed was read; an error: nobody can know how, and more than was read may have been printed.
     Ended(Result<Exit, sandbox::Error>),
-    /// It could not be given its input.
+    /// It cannot be read any more, or not be given its input.
     Failed(sandbox::Error),
 }
 
@@ -77,10 +79,7 @@ impl Running {
         stdout: Chunks,
         stderr: Chunks,
     ) -> Self {
-        let exit = {
-            let (sandbox, exec_id) = (Arc::clone(&sandbox), exec_id.clone());
-            Box::pin(async move { sandbox.wait(&exec_id).await })
-        };
+        let exit = Box::pin(end_of(Arc::clone(&sandbox), exec_id.clone()));
         Self {
             sandbox,
             exec_id,
@@ -97,6 +96,12 @@ impl Running {
             calls: VecDeque::new(),
             calling: None,
         }
+    }
+
+    /// The same of a program that an earlier owner drove: `given` bytes of input are stored, and the events of its output
+    /// before `read`.
+    pub(super) fn going_on(self, given: u64, read: u64) -> Self {
+        Self { given, released: read, ..self }
     }
 
     /// The row that gives the program more input; to be stored, then [`Self::write`]n.
@@ -143,6 +148,11 @@ impl Running {
         self.stderr_parser.finish(actions);
     }
 
+    /// Nothing is on its way to the program.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.calls.is_empty() && self.calling.is_none()
+    }
+
     /// Waits for what happens next; output only while `read`. Dropping the future loses nothing.
     pub(super) async fn next(&mut self, read: bool) -> Happened {
         loop {
@@ -162,12 +172,13 @@ impl Running {
             tokio::select! {
                 chunk = chunk(&mut self.stdout), if read => match chunk {
                     Some(Ok(bytes)) => return Happened::Printed(Output::Stdout, bytes),
-                    // The end of output that cannot be read is its end; how the program ends says the rest.
-                    Some(Err(_)) | None => self.stdout = None,
+                    Some(Err(error)) => return Happened::Failed(error),
+                    None => self.stdout = None,
                 },
                 chunk = chunk(&mut self.stderr), if read => match chunk {
                     Some(Ok(bytes)) => return Happened::Printed(Output::Stderr, bytes),
-                    Some(Err(_)) | None => self.stderr = None,
+                    Some(Err(error)) => return Happened::Failed(error),
+                    None => self.stderr = None,
                 },
                 exit = &mut self.exit, if self.exited.is_none() => {
                     self.exited = Some(exit);
@@ -175,12 +186,19 @@ impl Running {
                 }
                 () = kill => {
                     self.kill_at = None;
-                    self.calls.push_back(Call::Kill);
+                    match &self.exited {
+                        // Whoever knew the program is gone, and with it what may hold the output open.
+                        Some(Err(error)) => return Happened::Failed(error.clone()),
+                        Some(Ok(_)) | None => self.calls.push_back(Call::Kill),
+                    }
                 }
                 result = maybe(&mut self.calling) => {
                     self.calling = None;
                     if let Err(error) = result {
                         return Happened::Failed(error);
+                    }
+                    if self.calls.is_empty() {
+                        return Happened::Given;
                     }
                 }
             }
@@ -208,6 +226,18 @@ impl Running {
             }
             Ok(())
         }));
+    }
+}
+
+/// How the program ends. One that was killed because its sandbox was taken away did not end: it was lost.
+async fn end_of(sandbox: Arc<dyn Sandbox>, exec_id: ExecId) -> Result<Exit, sandbox::Error> {
+    let exit = sandbox.wait(&exec_id).await?;
+    match exit {
+        Exit::Code(_) => Ok(exit),
+        Exit::Signal(_) => match sandbox.stdin_status(&exec_id).await {
+            Err(error @ (sandbox::Error::Gone(_) | sandbox::Error::UnknownExec(_))) => Err(error),
+            Ok(_) | Err(_) => Ok(exit),
+        },
     }
 }
 

@@ -1,11 +1,14 @@
-//! The agent's side of a session: nothing, an agent that is being started in steps, or one that runs.
+//! The agent's side of a session: nothing, an agent that is being started in steps, one that an earlier owner left and that is
+//! looked for, or one that runs.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use super::{
+    attach::Found,
     launch::Prepared,
+    provide::NotProvided,
     running::{Happened, Running, maybe},
     turn::Prompt,
 };
@@ -15,8 +18,10 @@ use crate::{domain::Failure, sandbox, store::StdinRow};
 pub(super) enum Side {
     /// Nothing runs.
     Off,
-    /// The sandbox is being made.
-    Preparing(BoxFuture<'static, Result<Prepared, Failure>>, Prompt),
+    /// What an earlier owner left is looked for.
+    Finding(BoxFuture<'static, Found>),
+    /// The sandbox is being made ready; with a message, for an agent that is given it.
+    Preparing(BoxFuture<'static, Result<Prepared, NotProvided>>, Option<Prompt>),
     /// The program is being recorded, then started; input waits for it.
     Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
     /// The program runs.
@@ -25,7 +30,8 @@ pub(super) enum Side {
 
 /// What the agent's side comes up with.
 pub(super) enum SideTurn {
-    Prepared(Result<Prepared, Failure>, Prompt),
+    Found(Found),
+    Prepared(Result<Prepared, NotProvided>, Option<Prompt>),
     Started(Result<Running, Failure>, Vec<StdinRow>),
     Happened(Happened),
 }
@@ -35,6 +41,11 @@ impl Side {
     pub(super) async fn next(&mut self, read: bool) -> SideTurn {
         match self {
             Self::Off => std::future::pending().await,
+            Self::Finding(finding) => {
+                let found = finding.await;
+                *self = Self::Off;
+                SideTurn::Found(found)
+            }
             Self::Preparing(preparing, prompt) => {
                 let prepared = preparing.await;
                 let prompt = prompt.clone();

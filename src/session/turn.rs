@@ -7,8 +7,9 @@ use super::pending::Pending;
 use crate::{
     agent::{self, Outcome, TurnEnd},
     domain::{
-        Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure, Kind,
-        Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
+        Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure,
+        InputOutcome, Kind, Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus,
+        Usage, UserMessage,
     },
 };
 
@@ -44,7 +45,7 @@ impl Pending {
         let now = self.time();
         let agent = self.state().session.agent;
         let block_id = user_block_id(agent);
-        let prompt = Prompt { bytes: agent::prompt(agent, &block_id, &text(&parts)), block_id: block_id.clone() };
+        let prompt = prompt(agent, &block_id, &parts);
         let turn = Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
@@ -57,6 +58,7 @@ impl Pending {
             end_time: None,
             usage: Usage::default(),
             error: None,
+            carried: Vec::new(),
         };
         let block = Block {
             block_id,
@@ -87,7 +89,7 @@ impl Pending {
         }
     }
 
-    fn begin_unasked(&mut self) {
+    pub(super) fn begin_unasked(&mut self) {
         let now = self.time();
         let turn = Turn {
             turn_id: TurnId::mint(),
@@ -101,6 +103,7 @@ impl Pending {
             end_time: None,
             usage: Usage::default(),
             error: None,
+            carried: Vec::new(),
         };
         self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
         self.record_status(SessionStatus::Running, "the agent went on by itself", None, None);
@@ -109,7 +112,10 @@ impl Pending {
     /// The agent says that it is done.
     pub(super) fn turn_ended(&mut self, end: TurnEnd) {
         let (status, error) = match end.outcome {
-            Outcome::Completed => (TurnStatus::Completed, None),
+            Outcome::Completed => match self.answer_not_taken() {
+                Some(error) => (TurnStatus::Lost, Some(error)),
+                None => (TurnStatus::Completed, None),
+            },
             Outcome::Interrupted => (TurnStatus::Interrupted, None),
             Outcome::Failed(error) => (TurnStatus::Failed, Some(error)),
         };
@@ -128,16 +134,25 @@ impl Pending {
         let Some(turn) = self.state().active_turn().filter(|turn| turn.status.may_become(status)).cloned() else {
             return;
         };
+        // A call that ends the session's work takes back what was asked; the agent's own protocol interrupts it.
+        let interrupted = status == TurnStatus::Interrupted && by.is_none();
+        self.withdraw_all(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });
         self.interrupt_blocks();
         tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
-        let turn = Turn { status, error, usage, end_time: Some(self.time()), ..turn };
+        let turn = Turn { status, error, usage, end_time: Some(self.time()), carried: Vec::new(), ..turn };
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }
 
-    /// After the end of a turn the session is ready for the next message.
+    /// After the end of a turn the session is ready for the next message. One that is parked is not over.
     pub(super) fn record_status_after_turn(&mut self) {
-        if self.state().session.status == SessionStatus::Running {
-            self.record_status(SessionStatus::Idle, "", None, None);
+        if self.state().active_turn().is_some() {
+            return;
+        }
+        match self.state().session.status {
+            SessionStatus::Running | SessionStatus::AwaitingInput => {
+                self.record_status(SessionStatus::Idle, "", None, None);
+            }
+            SessionStatus::Idle | SessionStatus::Stopped | SessionStatus::Failed | SessionStatus::Deleted => {}
         }
     }
 
@@ -159,9 +174,14 @@ impl Pending {
         self.record_status(SessionStatus::Failed, &reason, Some(error), None);
     }
 
-    /// Nobody can know how the active turn went.
+    /// Nobody can know how the active turn went; one that waits for an answer is parked.
     pub(super) fn lose_turn(&mut self, cause: &str, message: &str) {
-        let error = Failure::new(Reason::TurnLost, message).with("cause", cause).into_session_error(true);
+        if self.park() {
+            return;
+        }
+        let generation = self.state().session.sandbox.as_ref().map_or(0, |sandbox| sandbox.generation);
+        let failure = Failure::new(Reason::TurnLost, message).with("cause", cause).with("generation", generation);
+        let error = failure.into_session_error(true);
         self.end_turn(TurnStatus::Lost, Some(error), Usage::default(), None);
         self.record_status_after_turn();
     }
@@ -179,6 +199,16 @@ impl Pending {
             self.record_session(by, Kind::StatusChanged { status, reason: reason.to_owned(), error });
         }
     }
+}
+
+/// A message as the agent's program is given it; the same bytes each time.
+pub(super) fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Prompt {
+    Prompt { bytes: agent::prompt(agent, block_id, &text(parts)), block_id: block_id.clone() }
+}
+
+/// What tells a new process to go on with a turn that was parked; the same bytes each time.
+pub(super) fn continuation(agent: Agent, block_id: &BlockId, text: &str) -> Prompt {
+    Prompt { bytes: agent::prompt(agent, block_id, text), block_id: block_id.clone() }
 }
 
 /// The text of a message, as the agent is given it.
@@ -203,7 +233,7 @@ fn text(parts: &[ContentPart]) -> String {
 }
 
 /// Claude Code takes only UUIDs, and stores the message under the one it is given.
-fn user_block_id(agent: Agent) -> BlockId {
+pub(super) fn user_block_id(agent: Agent) -> BlockId {
     match agent {
         Agent::ClaudeCode => BlockId::new(Uuid::new_v4().to_string()),
         Agent::Scripted => BlockId::mint(),

@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Error;
 use crate::domain::{
-    Block, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile, Question, Session,
-    Turn, WorkspaceFile,
+    Block, Checkpoint, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile,
+    Question, Session, Turn, WorkspaceFile,
 };
 
 #[cfg(test)]
@@ -49,6 +49,7 @@ stored! {
     WorkspaceFile = "file",
     Profile = "profile",
     FirstAnswer = "answer",
+    Checkpoint = "checkpoint",
 }
 
 /// The bytes of a row's body.

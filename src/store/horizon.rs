@@ -101,6 +101,8 @@ mod tests {
             sequence: 0,
             sandbox: None,
             sandbox_spec: SandboxSpec::default(),
+            workspace: None,
+            seed_files: Vec::new(),
             options: SessionOptions::default(),
             usage: Usage::default(),
             labels: std::collections::BTreeMap::new(),

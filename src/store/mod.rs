@@ -8,17 +8,19 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, BlockId, Conversation, ConversationId, Event, ExecId, LogUid, PermissionRequest, PermissionRule, Profile,
-    ProfileId, Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus,
-    TenantId, Timestamp, Turn, TurnId, WorkspaceFile,
+    Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, Profile, ProfileId, Question,
+    Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
+    Turn, TurnId, WorkspaceFile,
 };
 
+mod batch;
 mod codec;
 mod horizon;
 mod listing;
 mod parts;
 mod sqlite;
 
+pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, NewCheckpoint, Part, StdinRow, TextPiece};
 pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};
@@ -30,7 +32,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Conflict`] when there is or was a session of that id, [`Error::ExternalIdInUse`],
-    /// [`Error::RequestIdInUse`], [`Error::Unavailable`].
+    /// [`Error::RequestIdInUse`], [`Error::Corrupt`] when it names bytes that are not there, [`Error::Unavailable`].
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error>;
 
     /// Makes the caller the owner of a session: raises its epoch, so that earlier owners can append no more, and returns
@@ -42,8 +44,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Appends batches of several sessions in one transaction: all that can be are stored, and the answer says for each
     /// in order whether it was. A batch whose epoch or head does not match is [`Error::Conflict`], one of an unknown
-    /// session [`Error::NotFound`], one with a hole in its events [`Error::Corrupt`], one with a request id that stands
-    /// for another call [`Error::RequestIdInUse`]; none hinders the others.
+    /// session [`Error::NotFound`], one with a hole in its events or that names bytes that are not there whole
+    /// [`Error::Corrupt`], one with a request id that stands for another call [`Error::RequestIdInUse`]; none hinders the
+    /// others.
     ///
     /// # Errors
     /// The outer one when nothing was stored. After [`Error::Unavailable`] or [`Error::Full`] it is not known whether the
@@ -123,9 +126,52 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Bytes named by their hash, from one of them on, all or a piece. `None`: the session does not name such bytes.
     ///
+    /// A session names what its batches brought or named ([`Beside`]) for as long as it is there: versions of files that an
+    /// event told of can be read whatever became of the files. What only its newest checkpoint needs can be read as long as
+    /// that is the newest, and may be gone after the one that drops it.
+    ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error>;
+
+    /// Keeps bytes ahead of the batch that names them, all of these pieces in one transaction: a few MiB at once, so that
+    /// others get in between. The pieces of one blob come in order, from 0 on, and with the last one it is whole. Until
+    /// then it can be neither read nor named, and goes like whatever nobody names.
+    ///
+    /// `by` says whose pieces they are: those of others do not matter to them, and a piece at 0 begins anew. Pieces that
+    /// are there already, or are of a blob that is whole, change nothing, so the same ones can be put again. Whoever puts
+    /// the last piece has made sure that the bytes have this hash.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a piece does not follow those before it, or does not fit its size; what was put before may
+    /// have been collected. [`Error::Unavailable`], [`Error::Full`].
+    async fn put_blobs(&self, tenant: &TenantId, by: &str, pieces: &[BlobPiece]) -> Result<(), Error>;
+
+    /// Which of these bytes the tenant has whole, in order. Those count as named just now, so that a collection that is due
+    /// cannot take them before the batch that names them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Full`].
+    async fn held_blobs(&self, tenant: &TenantId, sha256: &[String]) -> Result<Vec<bool>, Error>;
+
+    /// The newest checkpoint. `None`: there is none yet, or no such session, or it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn checkpoint(&self, key: &SessionKey) -> Result<Option<Checkpoint>, Error>;
+
+    /// A page of the workspace's files as of the head, sorted by the bytes of their paths. `None`: no such session, or
+    /// deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn files(&self, key: &SessionKey, query: &FileQuery) -> Result<Option<FilePage>, Error>;
+
+    /// One file of the workspace as of the head. `None`: no such file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn file(&self, key: &SessionKey, path: &str) -> Result<Option<WorkspaceFile>, Error>;
 
     /// Sessions that have a turn that is not over or a sandbox that runs: what a server looks after when it starts.
     ///
@@ -159,7 +205,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`].
     async fn purge(&self, before: Timestamp) -> Result<Vec<SandboxId>, Error>;
 
-    /// Removes bytes that no session names, and that none named since `before`.
+    /// Removes bytes that no session names, and that were neither named nor put ahead since `before`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -206,6 +252,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
+
+    /// A permission request, also one that is over. `None`: no such request, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error>;
+
     /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
     /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.
     ///
@@ -215,136 +268,6 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Finishes what is under way and closes the database.
     async fn close(&self);
-}
-
-/// What one owner appends to one session at once: stored as a whole or not at all.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// To which session.
-    pub key: SessionKey,
-    /// Of the owner.
-    pub epoch: i64,
-    /// Sequence of the newest event before these.
-    pub head: i64,
-    /// Dense, from `head + 1` on.
-    pub events: Vec<Event>,
-    /// The record, where more of it changed than sequence and time.
-    pub record: Option<Session>,
-    /// The parts of the state that these events changed, each as it is after them.
-    pub parts: Vec<Part>,
-    /// Where reading the agent's output stands.
-    pub exec: Option<ExecMark>,
-    /// Bytes to give to the agent, because of these events.
-    pub stdin: Vec<StdinRow>,
-    /// Calls that have their effect with this batch; an effect may be that there was nothing to do.
-    pub calls: Vec<Remembered>,
-    /// What these events leave out or name, kept beside the log.
-    pub beside: Beside,
-    /// This batch deletes the session: nothing but [`Store::events`] finds it afterwards.
-    pub deletes: bool,
-}
-
-impl Batch {
-    /// One that carries nothing yet.
-    #[must_use]
-    pub fn new(key: SessionKey, epoch: i64, head: i64) -> Self {
-        let (events, parts, stdin, calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self {
-            key,
-            epoch,
-            head,
-            events,
-            record: None,
-            parts,
-            exec: None,
-            stdin,
-            calls,
-            beside: Beside::default(),
-            deletes: false,
-        }
-    }
-}
-
-/// One part of the state. For lists the place is the order in which the parts were first put.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A turn.
-    Turn(Turn),
-    /// A block. Deltas alone put none: the events have them.
-    Block(Block),
-    /// A conversation.
-    Conversation(Conversation),
-    /// A permission request.
-    Permission(PermissionRequest),
-    /// A question.
-    Question(Question),
-    /// All standing answers.
-    PermissionRules(Vec<PermissionRule>),
-    /// A file; `None`: it is gone.
-    File(String, Option<WorkspaceFile>),
-}
-
-/// Where reading the output of one program stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecMark {
-    /// Which program.
-    pub exec_id: ExecId,
-    /// Where it runs.
-    pub sandbox_id: SandboxId,
-    /// Of that sandbox.
-    pub generation: i32,
-    /// All events of the bytes before it are stored.
-    pub stdout_offset: u64,
-    /// As `stdout_offset`.
-    pub stderr_offset: u64,
-    /// Format of `parser_state`.
-    pub parser_version: i32,
-    /// The parser's checkpoint at `stdout_offset`; `None`: as stored before.
-    pub parser_state: Option<String>,
-    /// It ended.
-    pub ended: bool,
-}
-
-/// Bytes that a program is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StdinRow {
-    /// Which program.
-    pub exec_id: ExecId,
-    /// Where they stand in all it is given.
-    pub offset: u64,
-    /// The bytes.
-    pub data: Vec<u8>,
-}
-
-/// What is kept beside the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
-    /// Text of blocks that is not inline.
-    pub texts: Vec<TextPiece>,
-    /// Bytes that blocks name.
-    pub blobs: Vec<BlobBytes>,
-}
-
-/// A part of a block's text that is not inline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextPiece {
-    /// Whose.
-    pub block_id: BlockId,
-    /// Bytes of the text before it, inline ones too.
-    pub offset: u64,
-    /// At most [`Piece::BYTES`]; may be cut inside a character.
-    pub data: Vec<u8>,
-    /// Instead of all that was kept of the block before.
-    pub anew: bool,
-}
-
-/// Bytes named by their hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlobBytes {
-    /// SHA-256, lower-case hex.
-    pub sha256: String,
-    /// The bytes.
-    pub data: Vec<u8>,
 }
 
 /// A part of something long.
@@ -372,7 +295,8 @@ pub struct Acquired {
     pub open: SessionState,
     /// The newest program of the session, with its parser's checkpoint (`parser_state` is set).
     pub exec: Option<ExecMark>,
-    /// What that program is given, by offset.
+    /// What that program is given, by offset; but for what its sandbox was noted to have taken
+    /// ([`Batch::stdin_taken`]), of which the newest row is here too, because it tells where the next one begins.
     pub stdin: Vec<StdinRow>,
     /// First sequence that the log has.
     pub oldest_sequence: i64,
@@ -471,6 +395,26 @@ pub struct BlockPage {
     pub next: Option<i64>,
     /// Head of the log that the page is true at.
     pub sequence: i64,
+}
+
+/// Which files, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileQuery {
+    /// Only what lies below this folder; empty: everything.
+    pub prefix: String,
+    /// Path of the last one of the page before.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePage {
+    /// By the bytes of their paths.
+    pub files: Vec<WorkspaceFile>,
+    /// Others follow.
+    pub more: bool,
 }
 
 /// What goes wrong with a database. Typed by what the caller can do about it; the text is for logs.

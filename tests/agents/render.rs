@@ -45,6 +45,13 @@ impl Transcript {
         match action {
             Action::Emit(draft) => self.emit(draft),
             Action::Forgotten => panic!("nothing was forgotten"),
+            Action::Ask(ask) => {
+                self.text(format!(
+                    "? {} {} in {}: {:?}",
+                    ask.tool_name, ask.tool_use_id, ask.conversation_id, ask.title
+                ));
+            }
+            Action::AskWithdrawn { agent_request_id } => self.text(format!("? withdrawn {agent_request_id}")),
             Action::Write(bytes) => panic!("nothing is to be written: {bytes:?}"),
             Action::TurnStarted { block_id } => {
                 assert!(!std::mem::replace(&mut self.turn, true), "a turn starts inside a turn");

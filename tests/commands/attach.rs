@@ -76,7 +76,7 @@ async fn a_turn_is_attached_to_after_a_restart() {
     let server = Server::start_on(folder.path(), &[]);
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
-    let script = r#"[{"say":"Hello."},{"pause_ms":600000}]"#;
+    let script = r#"[{"say":"Hello."},{"pause_ms":1500},{"say":"And goodbye."}]"#;
     let (first, events) = run(&mut sessions, request(&id, script, "r", None), Some(3)).await.expect("accepted");
     let cursor = check_ranges(first.sequence, &events);
     server.kill();
@@ -86,7 +86,8 @@ async fn a_turn_is_attached_to_after_a_restart() {
     assert_eq!(again.turn, first.turn);
     check_ranges(cursor, &events);
     assert!(ended(events.last().expect("events"), &first.turn.expect("a turn").turn_id));
-    assert_eq!(snapshot(&mut sessions, &id).await.0.turns.len(), 1);
+    let turns = snapshot(&mut sessions, &id).await.0.turns;
+    assert_eq!(turns.iter().map(proto::Turn::status).collect::<Vec<_>>(), [proto::TurnStatus::Completed]);
 }
 
 #[tokio::test]

@@ -13,20 +13,34 @@ use tonic::{Code, Status};
 
 use crate::{
     raw,
-    support::{PATIENCE, Server, get, scripted, send, snapshot, until, watch},
+    support::{PATIENCE, Server, get, run, scripted, send, snapshot, until, watch},
 };
 
-/// An RPC with two requests that ask for different things. `SESSION` stands for a session's id.
+/// An RPC with two requests that ask for different things. `SESSION` stands for a session's id, `PERMISSION` for that of what
+/// its agent asks.
 pub(crate) struct Case {
     pub(crate) method: &'static str,
     asks: &'static str,
     asks_otherwise: &'static str,
-    /// The session has a turn that does not end by itself.
-    busy: bool,
+    before: Before,
+}
+
+/// What the session does when the call comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// Its workspace has files.
+    Files,
+    Idle,
+    /// It has a turn that does not end by itself.
+    Works,
+    /// As `Works`, and its agent asks for permission: the session's id is followed by that of the request.
+    Asks,
 }
 
 /// A turn that does not end by itself.
 pub(crate) const LONG: &str = r#"[{"pause_ms":600000}]"#;
+/// One that waits for an answer first.
+const ASKS: &str = r#"[{"ask":{"tool":"Bash"}},{"pause_ms":600000}]"#;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -35,37 +49,61 @@ pub(crate) const CASES: &[Case] = &[
             "metadata":{"z":1,"y":{"b":2,"a":[1,2]},"x":null},
             "initialMessage":{"parts":[{"text":"[{\"pause_ms\":600000}]"}]}}"#,
         asks_otherwise: r#"{"agent":"scripted","labels":{"a":"2","b":"1"}}"#,
-        busy: false,
+        before: Before::Idle,
     },
     Case {
         method: "SessionService/StopSession",
         asks: r#"{"sessionId":"SESSION"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION-2"}"#,
-        busy: true,
+        before: Before::Works,
     },
     Case {
         method: "SessionService/DeleteSession",
         asks: r#"{"sessionId":"SESSION"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","etag":"other"}"#,
-        busy: true,
+        before: Before::Works,
     },
     Case {
         method: "SessionService/SendMessage",
         asks: r#"{"sessionId":"SESSION","text":"[{\"pause_ms\":600000}]"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","text":"hello"}"#,
-        busy: false,
+        before: Before::Idle,
     },
     Case {
         method: "SessionService/RunTurn",
         asks: r#"{"sessionId":"SESSION","text":"[{\"pause_ms\":600000}]"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","text":"hello"}"#,
-        busy: false,
+        before: Before::Idle,
+    },
+    Case {
+        method: "SessionService/ResolvePermission",
+        asks: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"allow_once"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"reject_once"}"#,
+        before: Before::Asks,
+    },
+    Case {
+        method: "WorkspaceService/WriteFile",
+        asks: r#"{"sessionId":"SESSION","file":{"path":"a","content":"b25l"}}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","file":{"path":"a","content":"dHdv"}}"#,
+        before: Before::Idle,
+    },
+    Case {
+        method: "WorkspaceService/UploadFile",
+        asks: r#"{"header":{"sessionId":"SESSION","path":"empty"}}"#,
+        asks_otherwise: r#"{"header":{"sessionId":"SESSION","path":"empty","mode":448}}"#,
+        before: Before::Idle,
+    },
+    Case {
+        method: "WorkspaceService/DeleteFile",
+        asks: r#"{"sessionId":"SESSION","path":"there"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","path":"other"}"#,
+        before: Before::Files,
     },
     Case {
         method: "ProfileService/CreateProfile",
         asks: r#"{"profile":{"name":"reviewer"}}"#,
         asks_otherwise: r#"{"profile":{"name":"writer"}}"#,
-        busy: false,
+        before: Before::Idle,
     },
 ];
 
@@ -76,6 +114,8 @@ pub(crate) struct Effects {
     profiles: usize,
     turns: usize,
     stops: usize,
+    edits: usize,
+    answers: usize,
 }
 
 fn descriptor(method: &str) -> MessageDescriptor {
@@ -87,11 +127,19 @@ fn descriptor(method: &str) -> MessageDescriptor {
 fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let mut message = DynamicMessage::deserialize(descriptor(method), &mut deserializer).expect("a request");
-    if let Some(id) = message.get_field_by_name("session_id") {
-        let id = id.as_str().expect("text").replace("SESSION", session);
-        message.set_field_by_name("session_id", prost_reflect::Value::String(id));
+    // What is uploaded says it in its header.
+    let whom = match message.get_field_by_name_mut("header") {
+        Some(header) => header.as_message_mut().expect("a header"),
+        None => &mut message,
+    };
+    let (session, permission) = session.split_once('-').unwrap_or((session, "perm_none"));
+    for (field, stands, id) in [("session_id", "SESSION", session), ("permission_id", "PERMISSION", permission)] {
+        if let Some(text) = whom.get_field_by_name(field) {
+            let id = text.as_str().expect("text").replace(stands, id);
+            whom.set_field_by_name(field, prost_reflect::Value::String(id));
+        }
     }
-    message.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
+    whom.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
     // Maps are written in the order of a hash map: another one each time.
     message.encode_to_vec()
 }
@@ -101,10 +149,26 @@ impl Case {
     pub(crate) async fn session(&self, server: &Server) -> String {
         let mut sessions = server.sessions().await;
         let id = scripted(&mut sessions).await.session_id;
-        if self.busy {
-            send(&mut sessions, &id, LONG).await.expect("accepted");
+        match self.before {
+            Before::Files => {
+                run(&mut sessions, &id, r#"[{"run":"echo x >there; echo y >other"}]"#).await;
+                id
+            }
+            Before::Idle => id,
+            Before::Works => {
+                send(&mut sessions, &id, LONG).await.expect("accepted");
+                id
+            }
+            Before::Asks => {
+                let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
+                send(&mut sessions, &id, ASKS).await.expect("accepted");
+                let asks = |event: &proto::SessionEvent| matches!(event.kind, Some(Kind::PermissionRequested(_)));
+                until(&mut stream, asks).await;
+                let request = proto::GetSessionRequest { session_id: id.clone() };
+                let open = sessions.get_session(request).await.expect("there").into_inner().open_permissions;
+                format!("{id}-{}", open[0].permission_id)
+            }
         }
-        id
     }
 
     pub(crate) fn request(&self, session: &str, request_id: &str) -> Vec<u8> {
@@ -131,8 +195,9 @@ impl Case {
 
 impl Effects {
     /// What came since.
-    pub(crate) fn since(&self, before: &Self) -> [isize; 4] {
-        let counts = |of: &Self| [of.sessions, of.profiles, of.turns, of.stops].map(usize::cast_signed);
+    pub(crate) fn since(&self, before: &Self) -> [isize; 6] {
+        let counts =
+            |of: &Self| [of.sessions, of.profiles, of.turns, of.stops, of.edits, of.answers].map(usize::cast_signed);
         let (now, then) = (counts(self), counts(before));
         std::array::from_fn(|at| now[at] - then[at])
     }
@@ -144,14 +209,20 @@ impl Effects {
         let listed = sessions.list_sessions(list).await.expect("a list").into_inner().sessions;
         let list = proto::ListProfilesRequest { page_size: 1000, ..Default::default() };
         let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles.len();
-        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0 };
+        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0, edits: 0, answers: 0 };
         for session in listed {
             let id = session.session_id;
-            effects.turns += snapshot(&mut sessions, &id).await.0.turns.len();
+            let (state, _) = snapshot(&mut sessions, &id).await;
+            effects.turns += state.turns.len();
+            let outcomes =
+                state.permissions.iter().filter_map(|asked| asked.resolution.as_ref()?.option_id.chars().next());
+            effects.answers += outcomes.count();
             let head = get(&mut sessions, &id).await.sequence;
             let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
             let events = until(&mut stream, |event| event.sequence >= head).await;
             let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
+            let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_));
+            effects.edits += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| edited(kind)).count();
             effects.stops += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| stopped(kind)).count();
         }
         effects

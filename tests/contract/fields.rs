@@ -17,15 +17,25 @@ use agent_runtime::{
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-/// For every built RPC a request that is taken.
+/// For every built RPC a request that is taken, or several where no one can carry every field.
 const BASES: &[(&str, &str)] = &[
     ("SessionService/CreateSession", r#"{"initialMessage":{"parts":[{"text":"hello"}]}}"#),
+    (
+        "SessionService/CreateSession",
+        r#"{"workspaceSource":{"git":{"url":"https://example.com/a"}},"workspaceFiles":[{"path":"a"}]}"#,
+    ),
+    (
+        "SessionService/CreateSession",
+        r#"{"workspaceSource":{"archive":{"format":"ARCHIVE_FORMAT_ZIP","data":"UEs="}}}"#,
+    ),
+    ("SessionService/CreateSession", r#"{"workspaceSource":{"directory":"/srv/a"}}"#),
     ("SessionService/GetSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/ListSessions", "{}"),
     ("SessionService/StopSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/DeleteSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/SendMessage", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
     ("SessionService/RunTurn", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
+    ("SessionService/ResolvePermission", r#"{"sessionId":"ses_1","permissionId":"perm_1","optionId":"allow_once"}"#),
     ("SessionService/WatchSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/WatchSessions", "{}"),
     ("SessionService/ListBlocks", r#"{"sessionId":"ses_1"}"#),
@@ -34,6 +44,11 @@ const BASES: &[(&str, &str)] = &[
         "SessionService/ReadBlob",
         r#"{"sessionId":"ses_1","sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
     ),
+    ("WorkspaceService/ListFiles", r#"{"sessionId":"ses_1"}"#),
+    ("WorkspaceService/ReadFile", r#"{"sessionId":"ses_1","path":"a"}"#),
+    ("WorkspaceService/WriteFile", r#"{"sessionId":"ses_1","file":{"path":"a"}}"#),
+    ("WorkspaceService/UploadFile", r#"{"header":{"sessionId":"ses_1","path":"a"}}"#),
+    ("WorkspaceService/DeleteFile", r#"{"sessionId":"ses_1","path":"a"}"#),
     ("ProfileService/CreateProfile", r#"{"profile":{"name":"reviewer"}}"#),
     ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
     ("ProfileService/ListProfiles", "{}"),
@@ -56,11 +71,24 @@ fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
         "SessionService/DeleteSession" => run(wire, validate::delete_session),
         "SessionService/SendMessage" => run(wire, validate::send_message),
         "SessionService/RunTurn" => run(wire, validate::run_turn),
+        "SessionService/ResolvePermission" => run(wire, validate::resolve_permission),
         "SessionService/WatchSession" => run(wire, validate::watch_session),
         "SessionService/WatchSessions" => run(wire, validate::watch_sessions),
         "SessionService/ListBlocks" => run(wire, validate::list_blocks),
         "SessionService/ReadBlockContent" => run(wire, validate::read_block_content),
         "SessionService/ReadBlob" => run(wire, validate::read_blob),
+        "WorkspaceService/ListFiles" => run(wire, validate::list_files),
+        "WorkspaceService/ReadFile" => run(wire, validate::read_file),
+        "WorkspaceService/WriteFile" => run(wire, validate::write_file),
+        "WorkspaceService/UploadFile" => run(wire, |request: proto::UploadFileRequest| match &request.payload {
+            Some(proto::upload_file_request::Payload::Data(_)) => {
+                validate::upload_piece(request, 0).map(|data| format!("{data:?}"))
+            }
+            Some(proto::upload_file_request::Payload::Header(_)) | None => {
+                validate::upload_file(request).map(|upload| format!("{upload:?}"))
+            }
+        }),
+        "WorkspaceService/DeleteFile" => run(wire, validate::delete_file),
         "ProfileService/CreateProfile" => run(wire, validate::create_profile),
         "ProfileService/GetProfile" => run(wire, validate::get_profile),
         "ProfileService/ListProfiles" => run(wire, validate::list_profiles),
@@ -120,13 +148,12 @@ fn path(place: &Place) -> String {
     path + last.name()
 }
 
-/// The base request of a method with a field set to something that is not its default.
-fn with_field(method: &str, request: &MessageDescriptor, place: &Place) -> Vec<u8> {
-    let (_, base) = BASES.iter().find(|(name, _)| *name == method).unwrap();
-    let mut deserializer = serde_json::Deserializer::from_str(base);
-    let mut message = DynamicMessage::deserialize(request.clone(), &mut deserializer).unwrap();
-    set(&mut message, place);
-    message.encode_to_vec()
+/// The base requests of a method.
+fn bases(method: &str, request: &MessageDescriptor) -> impl Iterator<Item = DynamicMessage> {
+    BASES.iter().filter(move |(name, _)| *name == method).map(move |(_, base)| {
+        let mut deserializer = serde_json::Deserializer::from_str(base);
+        DynamicMessage::deserialize(request.clone(), &mut deserializer).unwrap()
+    })
 }
 
 fn set(message: &mut DynamicMessage, place: &[FieldDescriptor]) {
@@ -222,37 +249,41 @@ fn every_field_takes_effect_or_is_refused_by_name() {
         places(&request, &Vec::new(), &mut found);
         for (place, used) in found {
             let field = path(&place);
-            let answer = validated(&method, &with_field(&method, &request, &place));
-            let named = |exactly: bool| {
-                answer.as_ref().err().is_some_and(|failure| {
-                    failure
-                        .violations
-                        .iter()
-                        .any(|violation| violation.field == field || (!exactly && violation.field.starts_with(&field)))
-                })
-            };
+            let mut tried = Vec::new();
+            for base in bases(&method, &request) {
+                let taken = validated(&method, &base.encode_to_vec()).unwrap();
+                let mut message = base;
+                set(&mut message, &place);
+                let answer = validated(&method, &message.encode_to_vec());
+                let named = |exactly: bool| {
+                    answer.as_ref().err().is_some_and(|failure| {
+                        failure.violations.iter().any(|violation| {
+                            violation.field == field || (!exactly && violation.field.starts_with(&field))
+                        })
+                    })
+                };
+                let seen = match used {
+                    Use::Refused => named(true),
+                    Use::Effective(_) => named(false) || answer.as_ref().is_ok_and(|changed| *changed != taken),
+                };
+                tried.push((seen, answer));
+            }
             match used {
                 Use::Refused => {
-                    assert!(named(true), "{method}: {field} is set and not refused by name: {answer:?}");
+                    let all = tried.iter().all(|(seen, _)| *seen);
+                    assert!(all, "{method}: {field} is set and not refused by name: {tried:?}");
                     refused += 1;
                 }
                 Use::Effective(test) => {
                     assert_test_exists(&field, test);
-                    let base = validated(&method, &base_wire(&method, &request)).unwrap();
-                    let changes = answer.as_ref().is_ok_and(|taken| *taken != base);
-                    assert!(changes || named(false), "{method}: {field} is set and changes nothing: {answer:?}");
+                    let any = tried.iter().any(|(seen, _)| *seen);
+                    assert!(any, "{method}: {field} is set and changes nothing: {tried:?}");
                     effective += 1;
                 }
             }
         }
     }
     assert!(refused + effective > 90, "only {refused} and {effective} fields were tried");
-}
-
-fn base_wire(method: &str, request: &MessageDescriptor) -> Vec<u8> {
-    let (_, base) = BASES.iter().find(|(name, _)| *name == method).unwrap();
-    let mut deserializer = serde_json::Deserializer::from_str(base);
-    DynamicMessage::deserialize(request.clone(), &mut deserializer).unwrap().encode_to_vec()
 }
 
 #[test]
@@ -279,13 +310,13 @@ fn the_table_has_nothing_that_no_request_can_carry() {
 fn all_that_is_refused_is_told_at_once() {
     let request = proto::CreateSessionRequest {
         request_id: "r 1".into(),
-        start_sandbox: true,
+        options: Some(proto::SessionOptions { permission_mode: "plan".into(), ..Default::default() }),
         sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
         name: "n".repeat(201),
         ..Default::default()
     };
     let failure = validate::create_session(request).unwrap_err();
     let fields: BTreeSet<&str> = failure.violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, BTreeSet::from(["name", "request_id", "sandbox.strict", "start_sandbox"]));
+    assert_eq!(fields, BTreeSet::from(["name", "options.permission_mode", "request_id", "sandbox.strict"]));
     assert!(failure.message.ends_with("(and 3 more)"), "{failure}");
 }

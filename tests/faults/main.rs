@@ -6,5 +6,6 @@ mod support;
 
 mod full;
 mod held;
+mod poison;
 mod scenario;
 mod sync;

@@ -15,6 +15,8 @@ pub struct Case {
     /// Sandbox, program, "stdin" or "stdout", and the longest that was seen of it.
     pub spools: BTreeMap<(String, String, String), String>,
     pub faults: usize,
+    /// At least once, and with it all that ran.
+    pub power_lost: bool,
     compacts: bool,
 }
 
@@ -69,7 +71,10 @@ impl Case {
     fn take(&mut self, place: usize, line: &Line) {
         match &line.what {
             What::Run { compacts, .. } => self.compacts = *compacts,
-            What::Server { .. } => self.faults += 1,
+            What::Server { fate } => {
+                self.faults += 1;
+                self.power_lost |= fate == "power lost";
+            }
             What::Call(call) => {
                 self.calls.push(Called { client: line.client, call: call.clone(), answer: None });
             }

@@ -126,6 +126,16 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("a message stored twice", "acknowledged", History::store_message_twice),
     ("a refused message is stored", "acknowledged", History::refuse_accepted),
     ("a turn that ends twice", "turns", History::end_twice),
+    ("a turn that is lost with its server", "outlives", |h| {
+        let turn = h.last_completed_turn()?;
+        h.in_log(|event| match &mut event.kind {
+            Some(Kind::TurnUpdated(updated)) => {
+                let held = updated.turn.as_mut().filter(|t| t.turn_id == turn)?;
+                (held.status() == TurnStatus::Completed).then(|| held.set_status(TurnStatus::Lost))
+            }
+            _ => None,
+        })
+    }),
     ("half a commit", "atomic", |h| {
         // The end of a turn without that of its block.
         h.in_log(|event| match &event.kind {

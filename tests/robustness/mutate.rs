@@ -253,7 +253,8 @@ impl History {
     }
 
     pub fn spool_twice(&mut self, of: &str) -> Option<()> {
-        self.lines.iter_mut().find_map(|held| match &mut held.what {
+        // What was seen last of a program counts: it may go on after its server was killed.
+        self.lines.iter_mut().rev().find_map(|held| match &mut held.what {
             What::Spool { fd, data, .. } if fd == of && data.ends_with('\n') => {
                 *data = data.repeat(2);
                 Some(())

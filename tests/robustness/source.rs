@@ -78,6 +78,32 @@ const TABLE: &[Mutant] = &[
         by: &["agent"],
     },
     Mutant {
+        name: "output read again from its beginning",
+        edits: &[("src/session/attach.rs", "Output::Stdout, mark.stdout_offset).await?", "Output::Stdout, 0).await?")],
+        run: (KILLS, "KILLS", "60"),
+        by: &["agent", "turns", "fold", "offsets"],
+    },
+    Mutant {
+        name: "a message is given again to another agent",
+        edits: &[
+            (
+                "src/session/attach.rs",
+                "        Err(Unattached::Lost(lost)) => Found::Nothing(lost),",
+                "        Err(Unattached::Lost(lost)) => prompt.map_or_else(|| Found::Nothing(lost), Found::Message),",
+            ),
+            (
+                "src/session/attach.rs",
+                "let accepted = sandbox.stdin_status(&mark.exec_id).await?.accepted;",
+                "let accepted = sandbox.stdin_status(&mark.exec_id).await?.accepted;
+    if mark.stdout_offset == 0 {
+        return Err(AttachError::Other(\"sandbox_lost\", String::new()));
+    }",
+            ),
+        ],
+        run: (KILLS, "KILLS", "100"),
+        by: &["agent", "outlives"],
+    },
+    Mutant {
         name: "snapshot then subscribe",
         edits: &[
             (

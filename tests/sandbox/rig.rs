@@ -1,12 +1,18 @@
 //! What the cases need: providers to test, and short words for what they do all the time.
 
-use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use agent_runtime::{
     domain::{ExecId, Isolation, SandboxId, SessionId, SessionKey, TenantId},
     sandbox::{
         Epoch, Error, ExecSpec, Exit, Output, Provider, Sandbox,
-        local::{Local, LocalConfig, Wanted},
+        local::{self, Local, LocalConfig, Wanted},
     },
 };
 use futures::StreamExt as _;
@@ -47,12 +53,8 @@ impl Rig {
     fn new(isolation: Wanted) -> Result<Self, Error> {
         let data = tempfile::tempdir().expect("a directory");
         fs::write(data.path().join("store"), "SECRET").expect("written");
-        let local = Local::new(LocalConfig {
-            root: data.path().join("sandboxes"),
-            hidden: vec![data.path().to_owned()],
-            shared: Vec::new(),
-            isolation,
-        })?;
+        let root = data.path().join("sandboxes");
+        let local = Local::new(LocalConfig { hidden: vec![data.path().to_owned()], ..config(&root, isolation) })?;
         Ok(Self { local, data })
     }
 
@@ -63,6 +65,19 @@ impl Rig {
 
     pub(crate) async fn close(self) {
         self.local.shutdown().await.expect("shut down");
+    }
+}
+
+/// How sandboxes below `root` are made. Whatever a failed test leaves behind ends by itself.
+pub(crate) fn config(root: &Path, isolation: Wanted) -> LocalConfig {
+    LocalConfig {
+        root: root.to_owned(),
+        hidden: Vec::new(),
+        shared: Vec::new(),
+        isolation,
+        supervisor: env!("CARGO_BIN_EXE_agent-runtime").into(),
+        limit: Duration::from_secs(20),
+        spool_cap: local::SPOOL_CAP,
     }
 }
 

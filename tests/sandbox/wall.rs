@@ -4,10 +4,13 @@ use std::fs;
 
 use agent_runtime::{
     domain::Isolation,
-    sandbox::{Error, Sandbox},
+    sandbox::{
+        Error, Sandbox,
+        local::{Local, LocalConfig, Wanted},
+    },
 };
 
-use crate::rig::{NOW, Rig, give, prints, sandbox, sh, soon, stdout};
+use crate::rig::{NOW, Rig, config, give, prints, sandbox, sh, soon, stdout};
 
 /// Runs a script with some of the host's directories shown.
 async fn prints_with(sandbox: &dyn Sandbox, readable: &[&std::path::Path], script: &str) -> String {
@@ -57,11 +60,10 @@ async fn what_is_shared_shows_in_what_is_hidden_and_nothing_else_does() {
     if Rig::namespace().is_none() {
         return;
     }
-    let local = agent_runtime::sandbox::local::Local::new(agent_runtime::sandbox::local::LocalConfig {
-        root: data.join("sandboxes"),
+    let local = Local::new(LocalConfig {
         hidden: vec![data.clone()],
         shared: vec![data.join("cache")],
-        isolation: agent_runtime::sandbox::local::Wanted::Namespace,
+        ..config(&data.join("sandboxes"), Wanted::Namespace)
     })
     .expect("usable");
     let sandbox = sandbox(&local).await;
@@ -84,11 +86,10 @@ async fn what_is_hidden_stays_hidden_in_what_is_shown() {
     if Rig::namespace().is_none() {
         return;
     }
-    let local = agent_runtime::sandbox::local::Local::new(agent_runtime::sandbox::local::LocalConfig {
-        root: data.join("sandboxes"),
+    let local = Local::new(LocalConfig {
         hidden: vec![data.clone(), outer.path().join("key")],
         shared: Vec::new(),
-        isolation: agent_runtime::sandbox::local::Wanted::Namespace,
+        ..config(&data.join("sandboxes"), Wanted::Namespace)
     })
     .expect("usable");
     let sandbox = sandbox(&local).await;

@@ -138,14 +138,14 @@ async fn text_past_what_a_block_shows_can_be_read_whole() {
 }
 
 #[tokio::test]
-async fn what_is_committed_of_a_long_text_outlives_a_crash_in_the_middle() {
+async fn a_long_text_outlives_a_crash_in_the_middle_and_goes_on() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let id = scripted(&mut sessions).await.session_id;
     let whole = PIECE.repeat(4000);
-    let (_, sequence) = send(&mut sessions, &id, &grows("long", 4000, &[serde_json::json!({ "pause_ms": 60000 })]))
-        .await
-        .expect("accepted");
+    let more = raw(&serde_json::json!({ "delta": { "id": "long", "text": PIECE } }));
+    let script = grows("long", 4000, &[serde_json::json!({ "pause_ms": 3000 }), more]);
+    let (_, sequence) = send(&mut sessions, &id, &script).await.expect("accepted");
     let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
     until(&mut stream, |event| matches!(event.kind, Some(Kind::BlockUpdate(_)))).await;
     // The update says that text was lost: what was lost with it is there already.
@@ -164,8 +164,9 @@ async fn what_is_committed_of_a_long_text_outlives_a_crash_in_the_middle() {
     let events = until(&mut stream, |event| matches!(event.kind, Some(Kind::BlockComplete(_)))).await;
     check_ranges(sequence, &events);
     let block = blocks(&mut sessions, &id).await.remove(1);
+    // Its turn ended without completing it.
     assert_eq!(block.state(), proto::BlockState::Interrupted);
-    all_is_there(&mut sessions, &id, &block, &whole).await;
+    all_is_there(&mut sessions, &id, &block, &PIECE.repeat(4001)).await;
 }
 
 /// Five blocks that overlap, 40 deltas each, and a tool call around some of them.

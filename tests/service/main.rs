@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod files;
 mod kept;
 mod lists;
 mod messages;

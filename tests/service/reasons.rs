@@ -19,7 +19,7 @@ fn tried(reason: Reason) -> Tried {
         Reason::InvalidField => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
         Reason::NotImplemented => By("tests/service/wire.rs::every_method_that_is_not_built_says_so"),
         Reason::MessageTooLarge => By("tests/service/wire.rs::texts_and_requests_over_their_limits_are_refused"),
-        Reason::WorkspacePath => NotYet("WorkspaceService"),
+        Reason::WorkspacePath => By("tests/service/files.rs::what_is_no_file_of_the_workspace_is_refused"),
         Reason::RequestIdReused => By("tests/commands/again.rs::an_id_is_not_taken_for_another_request_or_method"),
         Reason::ExternalIdInUse => {
             By("tests/service/sessions.rs::an_external_id_names_one_session_until_that_is_deleted")
@@ -33,12 +33,17 @@ fn tried(reason: Reason) -> Tried {
         Reason::RateLimited => NotYet("rate limits"),
         Reason::SessionNotFound => By("tests/service/stops.rs::a_deletion_checks_its_etag_and_leaves_nothing"),
         Reason::TurnNotFound => NotYet("GetTurn, InterruptTurn, CancelTurn"),
-        Reason::PermissionNotFound | Reason::AlreadyResolved => NotYet("ResolvePermission"),
+        Reason::PermissionNotFound => {
+            By("tests/permissions/answers.rs::what_is_no_answer_is_refused_and_the_request_stays_open")
+        }
+        Reason::AlreadyResolved => {
+            By("tests/permissions/answers.rs::of_several_who_answer_at_once_the_first_wins_and_the_others_are_told_who")
+        }
         Reason::PermissionRuleNotFound => NotYet("DeletePermissionRule"),
         Reason::QuestionNotFound => NotYet("AnswerQuestion"),
         Reason::BlockNotFound => By("tests/service/kept.rs::text_past_what_a_block_shows_can_be_read_whole"),
         Reason::BlobNotFound => By("tests/service/kept.rs::a_picture_that_a_tool_gives_can_be_read_by_its_hash"),
-        Reason::FileNotFound => NotYet("ReadFile"),
+        Reason::FileNotFound => By("tests/service/files.rs::what_is_no_file_of_the_workspace_is_refused"),
         Reason::ProfileNotFound => {
             By("tests/service/profiles.rs::a_profile_or_revision_that_is_not_there_is_not_found")
         }
@@ -49,7 +54,9 @@ fn tried(reason: Reason) -> Tried {
         Reason::QueueFull => NotYet("BUSY_POLICY_QUEUE"),
         Reason::TurnStarted | Reason::TurnFinished | Reason::TurnCancelled => NotYet("CancelTurn"),
         Reason::BudgetExhausted => NotYet("budgets"),
-        Reason::TurnLost => By("tests/service/start.rs::a_stop_ends_turns_and_streams_in_order"),
+        Reason::TurnLost => {
+            By("tests/takeover/lost.rs::a_sandbox_that_was_destroyed_while_no_server_ran_loses_the_turn")
+        }
         Reason::SequenceTruncated => By("tests/service/kept.rs::events_that_retention_removed_are_refused_by_name"),
         Reason::SequenceAhead | Reason::SessionReplaced => {
             By("tests/service/refusals.rs::cursors_of_another_log_are_refused")

@@ -31,7 +31,10 @@ fn wrong_creations() -> Vec<(Create, &'static str)> {
             Create { initial_message: message(vec![proto::ContentPart::default()]), ..Default::default() },
             "initial_message.parts[0]",
         ),
-        (Create { start_sandbox: true, ..Default::default() }, "start_sandbox"),
+        (
+            Create { workspace_source: Some(proto::WorkspaceSource::default()), ..Default::default() },
+            "workspace_source",
+        ),
         (Create { request_id: "a b".into(), ..Default::default() }, "request_id"),
     ]
 }
@@ -67,12 +70,11 @@ async fn a_creation_that_is_refused_stores_nothing() {
 #[tokio::test]
 async fn everything_wrong_is_told_at_once() {
     let server = Server::start();
-    let request =
-        Create { agent: "hal-9000".into(), external_id: " ".into(), start_sandbox: true, ..Default::default() };
+    let request = Create { agent: "hal-9000".into(), external_id: " ".into(), name: "\0".into(), ..Default::default() };
     let refused = server.sessions().await.create_session(request).await.expect_err("refused");
     let mut named = fields(&refused);
     named.sort();
-    assert_eq!(named, ["agent", "external_id", "start_sandbox"]);
+    assert_eq!(named, ["agent", "external_id", "name"]);
 }
 
 #[tokio::test]

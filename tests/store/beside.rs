@@ -17,7 +17,7 @@ fn piece(id: &str, offset: usize, data: &str, anew: bool) -> TextPiece {
 
 async fn append(store: &dyn Store, owner: &mut Owner, kinds: Vec<Kind>, texts: Vec<TextPiece>) {
     let batch = owner.batch(kinds);
-    store_one(store, agent_runtime::store::Batch { beside: Beside { texts, blobs: Vec::new() }, ..batch })
+    store_one(store, agent_runtime::store::Batch { beside: Beside { texts, ..Beside::default() }, ..batch })
         .await
         .unwrap();
 }
@@ -82,7 +82,7 @@ pub(crate) async fn the_text_of_a_block_is_what_is_inline_and_the_rest(store: &d
 async fn blobs(store: &dyn Store, owner: &mut Owner, blobs: Vec<BlobBytes>) -> Timestamp {
     let batch = owner.batch([log_line("x")]);
     let time = batch.events[0].time;
-    store_one(store, agent_runtime::store::Batch { beside: Beside { texts: Vec::new(), blobs }, ..batch })
+    store_one(store, agent_runtime::store::Batch { beside: Beside { blobs, ..Beside::default() }, ..batch })
         .await
         .unwrap();
     time

@@ -10,7 +10,7 @@ use std::{
 };
 
 use agent_runtime::{
-    domain::{BlockState, Kind, TurnStatus},
+    domain::{BlockState, Kind, TenantId, Timestamp, TurnStatus},
     store::{Error, SqliteStore, Store as _, owner_address},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
@@ -118,6 +118,51 @@ async fn the_schema_is_made_once() {
     tamper(&db, sql).await;
     let error = SqliteStore::open(&db).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(text) if text.contains("newer build")), "{error:?}");
+}
+
+#[tokio::test]
+async fn bytes_that_an_older_build_kept_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("store.db");
+    let store = SqliteStore::open(&db).await.unwrap();
+    let mut owners = [Owner::create(&store, key("t"), |_| {}).await, Owner::create(&store, key("u"), |_| {}).await];
+    store.close().await;
+
+    // The same sessions in a database as it was before bytes had numbers.
+    let old = dir.path().join("old.db");
+    let mut before = sqlx::migrate!("migrations/sqlite");
+    before.migrations.to_mut().retain(|migration| migration.version < 7);
+    let mut direct = SqliteConnectOptions::new().filename(&old).create_if_missing(true).connect().await.unwrap();
+    before.run(&mut direct).await.unwrap();
+    let sql = format!(
+        "ATTACH '{}' AS new; INSERT INTO session SELECT * FROM new.session; INSERT INTO event SELECT * FROM new.event;
+        INSERT INTO blob SELECT tenant_id, 'hash', 7, 1 FROM session;
+        INSERT INTO blob_piece SELECT tenant_id, 'hash', 0, CAST('abc' || tenant_id AS BLOB) FROM session;
+        INSERT INTO blob_piece SELECT tenant_id, 'hash', 4, CAST('def' AS BLOB) FROM session;
+        INSERT INTO blob VALUES ('t', 'nobody', 0, 1);
+        INSERT INTO blob_ref SELECT tenant_id, 'hash', session_id FROM session",
+        db.display()
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut direct).await.unwrap();
+    direct.close().await.unwrap();
+
+    let store = SqliteStore::open(&old).await.unwrap();
+    store.collect_blobs(Timestamp(2)).await.unwrap();
+    let there = async |tenant: &str, sha256: &str| {
+        store.held_blobs(&TenantId::new(tenant), &[sha256.to_owned()]).await.unwrap().remove(0)
+    };
+    assert!(there("t", "hash").await && there("u", "hash").await && !there("t", "nobody").await);
+    for owner in &mut owners {
+        let mut read = store.blob(&owner.key, "hash", 0).await.unwrap().unwrap();
+        assert_eq!(read.end, 7);
+        read.data.extend(store.blob(&owner.key, "hash", 4).await.unwrap().unwrap().data);
+        assert_eq!(read.data, format!("abc{}def", owner.key.tenant).as_bytes());
+        owner.delete(&store).await;
+    }
+    store.purge(Timestamp(i64::MAX)).await.unwrap();
+    store.collect_blobs(Timestamp(i64::MAX)).await.unwrap();
+    assert!(!there("t", "hash").await && !there("u", "hash").await);
+    store.close().await;
 }
 
 #[tokio::test]

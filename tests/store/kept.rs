@@ -9,6 +9,7 @@ use agent_runtime::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
+use crate::ahead;
 use crate::make::{Owner, delta, key, log_line, store_one, text_block};
 
 /// Whoever read up to any sequence goes on without a hole, and folds the state that the whole log folds to.
@@ -279,12 +280,18 @@ async fn a_purge_leaves_nothing_in_any_table() {
     let beside = Beside {
         texts: vec![TextPiece { block_id: BlockId::new("a"), offset: 0, data: b"text".into(), anew: true }],
         blobs: vec![BlobBytes { sha256: "hash".into(), data: b"bytes".into() }],
+        names: vec!["ahead".into()],
     };
+    let pieces = ahead::pieces("ahead", &[1; 10], 5);
+    store.put_blobs(&owner.key.tenant, "one", &pieces).await.unwrap();
+    store.put_blobs(&owner.key.tenant, "one", &ahead::pieces("begun", &[1; 10], 5)[..1]).await.unwrap();
     let batch = owner.batch(interleaved());
     store_one(&store, Batch { beside, ..batch }).await.unwrap();
+    let batch = ahead::checkpointed(&mut owner, "ahead", &["hash"], &[]);
+    store_one(&store, batch).await.unwrap();
     owner.delete(&store).await;
     store.purge(after(&owner, 100)).await.unwrap();
-    store.collect_blobs(after(&owner, 100)).await.unwrap();
+    store.collect_blobs(Timestamp(i64::MAX)).await.unwrap();
     let mut direct = SqliteConnectOptions::new().filename(&db).connect().await.unwrap();
     let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY name";
     let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut direct).await.unwrap();

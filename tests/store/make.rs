@@ -40,6 +40,8 @@ pub(crate) fn session(key: &SessionKey) -> Session {
         sequence: 1,
         sandbox: None,
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: SessionOptions::default(),
         usage: Usage::default(),
         labels: BTreeMap::new(),
@@ -80,6 +82,7 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         end_time: None,
         usage: Usage::default(),
         error: None,
+        carried: Vec::new(),
     }
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn permission(id: &str) -> PermissionRequest {
         create_time: Timestamp(1),
         expire_time: None,
         resolution: None,
+        asked: None,
     }
 }
 

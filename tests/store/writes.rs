@@ -171,6 +171,13 @@ pub(crate) async fn a_new_owner_gets_what_is_open(store: &dyn Store) {
     assert_eq!(view.active_turn.unwrap(), turn("running", TurnStatus::Running));
     assert_eq!(view.queued_turns, [turn("queued", TurnStatus::Queued)]);
     assert_eq!((view.open_permissions, view.open_questions), (vec![permission("open")], vec![question("open")]));
+    // One by one they are there when they are over, too.
+    for id in ["over", "open"] {
+        let found = store.permission(&owner.key, id).await.unwrap();
+        assert_eq!(found.as_ref(), folded.permissions.iter().find(|asked| asked.permission_id == id));
+    }
+    assert_eq!(store.permission(&owner.key, "none").await.unwrap(), None);
+    assert_eq!(store.permission(&key("t"), "open").await.unwrap(), None);
     assert!(store.acquire(&key("t")).await.unwrap().is_none());
 }
 
@@ -187,26 +194,34 @@ pub(crate) async fn a_new_owner_gets_where_the_program_stands(store: &dyn Store)
         ended: false,
     };
     let row = |id: &str, offset, data: &[u8]| StdinRow { exec_id: ExecId::new(id), offset, data: data.to_vec() };
-    let mut put = async |exec: ExecMark, stdin: Vec<StdinRow>| {
-        let batch = Batch { exec: Some(exec), stdin, ..owner.batch([log_line("x")]) };
+    let mut put = async |exec: ExecMark, stdin: Vec<StdinRow>, taken: Option<u64>| {
+        let stdin_taken = taken.map(|taken| (exec.exec_id.clone(), taken));
+        let batch = Batch { exec: Some(exec), stdin, stdin_taken, ..owner.batch([log_line("x")]) };
         store_one(store, batch).await.unwrap();
         owner.acquire(store).await
     };
     // Names that sort against the order of time.
-    put(mark("exec_z", 10, 1, Some("old")), vec![row("exec_z", 0, b"old")]).await;
+    put(mark("exec_z", 10, 1, Some("old")), vec![row("exec_z", 0, b"old")], None).await;
     let acquired = put(
         mark("exec_a", 20, 1, Some("{\"line\":\"\0\"}")),
         vec![row("exec_a", 5, b"wor"), row("exec_a", 0, b"hello")],
+        None,
     )
     .await;
     assert_eq!(acquired.exec.unwrap(), mark("exec_a", 20, 1, Some("{\"line\":\"\0\"}")));
     assert_eq!(acquired.stdin, [row("exec_a", 0, b"hello"), row("exec_a", 5, b"wor")]);
     // No new state: the one that is stored, with its version, although the offset moves on.
-    let acquired = put(mark("exec_a", 30, 2, None), vec![row("exec_a", 8, b"\0\xff")]).await;
+    let acquired = put(mark("exec_a", 30, 2, None), vec![row("exec_a", 8, b"\0\xff")], None).await;
     assert_eq!(acquired.exec.unwrap(), mark("exec_a", 30, 1, Some("{\"line\":\"\0\"}")));
     assert_eq!(acquired.stdin.len(), 3);
+    // What the sandbox has taken need not be kept; only the newest row is, because the next one begins where it ends.
+    for (taken, left) in [(4, 3), (7, 2), (8, 1), (10, 1), (99, 1)] {
+        let acquired = put(mark("exec_a", 30, 2, None), vec![], Some(taken)).await;
+        assert_eq!(acquired.stdin.len(), left, "{taken} bytes taken");
+        assert_eq!(acquired.stdin.last().unwrap(), &row("exec_a", 8, b"\0\xff"));
+    }
     let ended = ExecMark { ended: true, ..mark("exec_a", 40, 2, Some("new")) };
-    let acquired = put(ended.clone(), vec![]).await;
+    let acquired = put(ended.clone(), vec![], None).await;
     assert_eq!((acquired.exec, acquired.stdin), (Some(ended), vec![]));
 }
 
@@ -253,6 +268,7 @@ pub(crate) async fn purging_leaves_only_the_tombstone(store: &dyn Store) {
     let beside = Beside {
         texts: vec![TextPiece { block_id: BlockId::new("b"), offset: 0, data: b"text".into(), anew: true }],
         blobs: vec![BlobBytes { sha256: "hash".into(), data: b"bytes".into() }],
+        ..Beside::default()
     };
     let batch = old.batch(parts);
     store_one(store, Batch { beside, ..batch }).await.unwrap();

@@ -243,6 +243,7 @@ fn turn(wire: proto::Turn) -> Turn {
         end_time: wire.end_time.map(time),
         usage: usage(wire.usage.unwrap()),
         error: wire.error.map(error),
+        carried: Vec::new(),
     }
 }
 
@@ -271,6 +272,8 @@ fn session(wire: proto::Session) -> Session {
         sequence: wire.sequence,
         sandbox: wire.sandbox.map(sandbox),
         sandbox_spec: SandboxSpec::default(),
+        workspace: None,
+        seed_files: Vec::new(),
         options: options(wire.options.unwrap()),
         usage: usage(wire.usage.unwrap()),
         labels: wire.labels,
@@ -358,6 +361,7 @@ fn permission(wire: proto::PermissionRequest) -> PermissionRequest {
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
         resolution: wire.resolution.map(resolution),
+        asked: None,
     }
 }
 

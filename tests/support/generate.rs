@@ -256,6 +256,7 @@ impl Generator {
             end_time: self.maybe(Self::time),
             usage: self.usage(),
             error: self.maybe(Self::session_error),
+            carried: Vec::new(),
         }
     }
 
@@ -284,6 +285,8 @@ impl Generator {
             sequence: self.number(),
             sandbox: self.maybe(Self::sandbox),
             sandbox_spec: SandboxSpec::default(),
+            workspace: None,
+            seed_files: Vec::new(),
             options: self.options(),
             usage: self.usage(),
             labels: self.labels(),
@@ -363,6 +366,7 @@ impl Generator {
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
             resolution: self.maybe(Self::resolution),
+            asked: None,
         }
     }
 

@@ -6,9 +6,9 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::LazyLock,
-    time::Duration,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{LazyLock, mpsc},
+    time::{Duration, Instant},
 };
 
 use agent_runtime::{
@@ -16,8 +16,10 @@ use agent_runtime::{
     proto::{
         self, SessionEvent, profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
         session_event::Kind, session_service_client::SessionServiceClient,
+        workspace_service_client::WorkspaceServiceClient,
     },
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tonic::{
     Request, Status, Streaming,
@@ -42,6 +44,15 @@ pub struct Server {
     pub key: String,
     data: Data,
     process: Child,
+    said: mpsc::Receiver<String>,
+}
+
+/// How a server ended that was asked to.
+pub struct Ended {
+    pub took: Duration,
+    pub status: ExitStatus,
+    /// What it said on its standard output since it listens.
+    pub said: Vec<String>,
 }
 
 enum Data {
@@ -54,6 +65,7 @@ enum Data {
 pub struct Bearer(String);
 
 pub type Sessions = SessionServiceClient<InterceptedService<Channel, Bearer>>;
+pub type Workspace = WorkspaceServiceClient<InterceptedService<Channel, Bearer>>;
 pub type Profiles = ProfileServiceClient<InterceptedService<Channel, Bearer>>;
 pub type Runtime = RuntimeServiceClient<InterceptedService<Channel, Bearer>>;
 
@@ -93,6 +105,8 @@ impl Server {
         let data = TempDir::new().expect("a temporary folder");
         let path = data.path().to_owned();
         let mut command = command(&path);
+        // A test leaves nothing behind, unless that is what it is about.
+        command.env("AGENT_RUNTIME_ON_SHUTDOWN", "stop");
         command.env("RUST_LOG", filter).stderr(std::fs::File::create(log).expect("a log file"));
         Self::run(Data::Own(data), &path, command)
     }
@@ -112,10 +126,11 @@ impl Server {
                 break addr.to_owned();
             }
         };
-        // Whatever else it says goes to nobody, but must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        // Whatever else it says is kept, so that it cannot fill the pipe.
+        let (sender, said) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let key = std::fs::read_to_string(path.join("key")).expect("the key file").trim().to_owned();
-        Self { addr, key, data, process }
+        Self { addr, key, data, process, said }
     }
 
     pub fn data(&self) -> &Path {
@@ -139,15 +154,32 @@ impl Server {
         }
     }
 
-    /// Asks the server to stop, and returns how long that took.
+    /// Asks the server to stop, agents and all, and returns how long that took.
     pub fn terminate(&mut self) -> Duration {
-        let began = std::time::Instant::now();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).expect("a pid")).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
-        self.process.wait().expect("reaped");
-        let took = began.elapsed();
+        let Ended { took, .. } = self.end(Signal::TERM);
         nothing_is_left_of(self.data());
         took
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(pid_of(self.process.id()), signal).expect("the server is there");
+    }
+
+    /// Sends it a signal, and waits for its end.
+    pub fn end(&mut self, signal: Signal) -> Ended {
+        let began = Instant::now();
+        self.signal(signal);
+        let status = self.process.wait().expect("reaped");
+        let mut said = Vec::new();
+        loop {
+            match self.said.recv_timeout(Duration::from_secs(5)) {
+                Ok(line) => said.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("somebody else holds the server's standard output"),
+            }
+        }
+        Ended { took: began.elapsed(), status, said }
     }
 
     pub async fn channel(&self) -> Channel {
@@ -158,6 +190,10 @@ impl Server {
 
     pub async fn sessions(&self) -> Sessions {
         SessionServiceClient::with_interceptor(self.channel().await, Bearer(self.key.clone()))
+    }
+
+    pub async fn workspace(&self) -> Workspace {
+        WorkspaceServiceClient::with_interceptor(self.channel().await, Bearer(self.key.clone()))
     }
 
     pub async fn profiles(&self) -> Profiles {
@@ -173,8 +209,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Politely first, so that its agents end with it.
         if matches!(self.process.try_wait(), Ok(None)) {
-            let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+            let _ = kill_process(pid_of(self.process.id()), Signal::TERM);
             let _ = self.process.wait();
             if !std::thread::panicking() {
                 nothing_is_left_of(self.data());
@@ -183,10 +218,22 @@ impl Drop for Server {
     }
 }
 
-/// A server that stopped takes everything with it that it started.
-fn nothing_is_left_of(data: &Path) {
-    let left = processes_of(data);
-    assert!(left.is_empty(), "processes are left of a server that stopped: {left:?}");
+/// Nobody is there any more who has to do with this folder. What a server stopped is gone with it; of one that was killed
+/// others must notice first.
+pub fn nothing_is_left_of(data: &Path) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = processes_of(data);
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < patience, "processes are left of a server that stopped: {left:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn pid_of(pid: u32) -> Pid {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid")
 }
 
 /// A process, as /proc tells of it.
@@ -223,6 +270,8 @@ pub fn command(data: &Path) -> Command {
     let program = std::env::var_os("SERVER_UNDER_TEST").filter(|program| !program.is_empty());
     let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_agent-runtime").into()));
     command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::inherit());
+    // A test leaves nothing behind, unless that is what it is about.
+    command.env("AGENT_RUNTIME_ON_SHUTDOWN", "stop");
     command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()));
     command
 }

@@ -113,6 +113,13 @@ kinds! {
 }
 
 kinds! {
+    /// `request.subtype` of a `control_request` line.
+    ControlKind {
+        "can_use_tool" = CanUseTool,
+    }
+}
+
+kinds! {
     /// `state` of a `command_lifecycle` line.
     CommandState {
         "queued" = Queued,

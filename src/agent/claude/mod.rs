@@ -1,8 +1,9 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
-//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `notices` and `turns` what
-//! the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
+//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
 
+mod asks;
 mod blocks;
 mod digest;
 mod kinds;
@@ -16,6 +17,7 @@ mod wire;
 
 use serde::Serialize;
 
+pub(super) use asks::answer;
 pub use parser::Parser;
 
 use self::state::{State, VERSION};
@@ -31,6 +33,9 @@ const ENV: [(&str, &str); 5] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
 ];
+
+/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
+const MODE: &str = "bypassPermissions";
 
 /// What the CLI reads of credentials, of the model's address, and of the way there.
 const PASS_ENV: &[&str] = &[
@@ -75,6 +80,9 @@ const PASS_ENV: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
+/// Where the CLI keeps its transcripts, which `--resume` reads.
+pub(super) const KEPT_HOME: &[&str] = &[".claude/projects"];
+
 /// How to start the CLI: a new session of its own, or the one its last process left.
 pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     let mut state = match &setup.memory {
@@ -100,11 +108,14 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
             "--include-partial-messages",
             "--verbose",
             "--replay-user-messages",
-            "--permission-mode",
-            "bypassPermissions",
         ]
         .map(str::to_owned),
     );
+    let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
+    argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
+    if mode != MODE {
+        argv.extend(["--permission-prompt-tool", "stdio"].map(str::to_owned));
+    }
     argv.extend(session);
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);
@@ -146,6 +157,19 @@ pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
         message: Message { role: "user", content: [Part { r#type: "text", text }] },
     };
     let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// The line that ends the turn at work; the CLI stores what it said so far and answers with a result. `id` comes back in
+/// its `control_response`.
+pub(super) fn interrupt(id: &str) -> Vec<u8> {
+    let request = serde_json::json!({
+        "type": "control_request",
+        "request_id": id,
+        "request": { "subtype": "interrupt" },
+    });
+    let mut bytes = request.to_string().into_bytes();
     bytes.push(b'\n');
     bytes
 }

@@ -122,9 +122,10 @@ impl Reading<'_> {
             LineKind::CommandLifecycle => self.command(&read::<CommandLine<'_>>(text)?),
             LineKind::AuthStatus => self.auth_status(&read::<NoticeLine<'_>>(text)?),
             LineKind::RateLimitEvent => self.rate_limit(&read::<NoticeLine<'_>>(text)?),
-            // Deliberately nothing: asked for only with a permission prompt tool, and none is named at the start.
-            LineKind::ControlRequest | LineKind::ControlCancelRequest => {}
-            // Deliberately nothing: the answer to a request of ours, and none is sent.
+            // A request for permission, or what this build cannot answer.
+            LineKind::ControlRequest => self.control_request(read(text)?)?,
+            LineKind::ControlCancelRequest => self.control_cancel(read(text)?)?,
+            // Deliberately nothing: the answer to an interrupt of ours; what came of it, the result tells.
             LineKind::ControlResponse => {}
             // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
             LineKind::ToolProgress => {}
@@ -157,7 +158,9 @@ impl Reading<'_> {
                 }
             }
             // Deliberately nothing: the tool call that spawned the subagent and the blocks in its conversation tell it.
-            SystemKind::TaskStarted | SystemKind::TaskProgress | SystemKind::TaskUpdated => {}
+            SystemKind::TaskProgress | SystemKind::TaskUpdated => {}
+            // State only: which task is whose, for what its subagent asks.
+            SystemKind::TaskStarted => self.task_started(&read(text)?),
             SystemKind::BackgroundTasksChanged => {}
             // Deliberately nothing: an estimate of what the result tells exactly.
             SystemKind::ThinkingTokens => {}

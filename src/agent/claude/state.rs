@@ -49,6 +49,9 @@ pub(super) struct Process {
     pub(super) tools: BTreeMap<String, Tool>,
     /// Conversations of subagents that printed something since the last result.
     pub(super) subagents: BTreeSet<ConversationId>,
+    /// Tasks of subagents, and the calls that spawned them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) tasks: BTreeMap<String, String>,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }

@@ -174,6 +174,35 @@ pub(super) struct CommandLine<'a> {
     pub(super) state: Text<'a>,
 }
 
+/// A `control_request` or `control_cancel_request` line.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlLine<'a> {
+    #[serde(borrow)]
+    pub(super) request_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) request: Option<ControlRequest<'a>>,
+}
+
+/// What a `control_request` asks for.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlRequest<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(borrow)]
+    pub(super) tool_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) display_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) description: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_use_id: Option<Text<'a>>,
+    /// The task of the subagent that asks.
+    #[serde(borrow)]
+    pub(super) agent_id: Option<Text<'a>>,
+}
+
 /// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
 #[derive(Debug, Deserialize)]
 pub(super) struct NoticeLine<'a> {
@@ -209,6 +238,8 @@ pub(super) struct NoticeLine<'a> {
     pub(super) text: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) task_id: Option<Text<'a>>,
     /// Of `auth_status`: lines for people.
     #[serde(borrow)]
     pub(super) output: Option<&'a RawValue>,

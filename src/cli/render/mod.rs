@@ -42,6 +42,8 @@ pub(super) struct Renderer<W> {
     /// The error that was printed last: a turn that failed of it need not say it again.
     last_error: String,
     in_snapshot: bool,
+    /// Somebody else asks the person at the terminal what the agent asks.
+    leaves_questions: bool,
 }
 
 impl<W: Write> Renderer<W> {
@@ -56,7 +58,13 @@ impl<W: Write> Renderer<W> {
             ended: HashSet::new(),
             last_error: String::new(),
             in_snapshot: false,
+            leaves_questions: false,
         }
+    }
+
+    /// While the agent asks, nothing moves: somebody else asks the person at the terminal.
+    pub(super) fn leaves_questions(&mut self) {
+        self.leaves_questions = true;
     }
 
     /// Prints what is new, after the event was folded into the state.
@@ -158,6 +166,10 @@ impl<W: Write> Renderer<W> {
             .as_ref()
             .and_then(|session| session.sandbox.as_ref())
             .is_some_and(|sandbox| sandbox.status() == SandboxStatus::Starting);
+        if self.leaves_questions && turn.status() != TurnStatus::Running {
+            self.spinner.stop();
+            return;
+        }
         let what = match turn.status() {
             TurnStatus::AwaitingInput | TurnStatus::Parked => "waiting for an answer".to_owned(),
             _ if starting => "starting the sandbox".to_owned(),

@@ -2,16 +2,21 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    thread::sleep,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::step::{self, Count, Speech, Step, Tool, Usage};
+use super::{
+    inbox::{Heard, Inbox},
+    step::{self, Ask, Count, Run, Speech, Step, Tool, Usage},
+};
 use crate::dev::number::Numbers;
 
+/// Deltas without a pause after which an interrupt is looked for.
+const LOOK: u64 = 64;
 /// Bytes of a time behind a number: 12 digits and a space.
 const STAMP: usize = 13;
 
@@ -21,9 +26,16 @@ pub(super) enum End {
     Io(io::Error),
 }
 
+/// Why a turn is not played on.
+enum Cut {
+    Interrupted,
+    End(End),
+}
+
 /// How a step left the turn.
 enum Next {
     GoOn,
+    Interrupted,
     Failed { message: String, retryable: bool },
 }
 
@@ -57,6 +69,17 @@ enum Line<'a> {
         duration_ms: u64,
         exit_code: Option<i32>,
     },
+    Permission {
+        id: &'a str,
+        tool: &'a str,
+        name: &'a str,
+        input: &'a Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        again: Option<&'a Value>,
+    },
+    PermissionWithdrawn {
+        id: &'a str,
+    },
     Usage {
         model: &'a str,
         usage: Usage,
@@ -73,6 +96,7 @@ enum Line<'a> {
 pub(super) struct Turn<'a, 'o> {
     /// The user's block.
     id: &'a str,
+    inbox: &'a mut Inbox,
     out: &'a mut BufWriter<&'o mut dyn Write>,
     err: &'a mut dyn Write,
     /// Blocks so far: the next one's id has the next number.
@@ -83,49 +107,63 @@ pub(super) struct Turn<'a, 'o> {
 }
 
 impl<'a, 'o> Turn<'a, 'o> {
-    pub(super) fn new(id: &'a str, out: &'a mut BufWriter<&'o mut dyn Write>, err: &'a mut dyn Write) -> Self {
-        Self { id, out, err, blocks: 0, number: 0, usage: Usage::default() }
+    pub(super) fn new(
+        id: &'a str,
+        inbox: &'a mut Inbox,
+        out: &'a mut BufWriter<&'o mut dyn Write>,
+        err: &'a mut dyn Write,
+    ) -> Self {
+        Self { id, inbox, out, err, blocks: 0, number: 0, usage: Usage::default() }
     }
 
     pub(super) fn play(mut self, text: &str) -> Result<(), End> {
         self.line(&Line::TurnStart { id: self.id })?;
-        let next = if text.trim_start().starts_with(['[', '{']) {
-            match step::parse(text) {
-                Ok(steps) => self.steps(&steps)?,
-                Err(error) => Next::Failed {
-                    message: format!("the message begins like a script and is none: {error}"),
-                    retryable: false,
-                },
-            }
-        } else {
-            self.friendly(text)?
+        let next = match self.perform(text) {
+            Ok(next) => next,
+            Err(Cut::Interrupted) => Next::Interrupted,
+            Err(Cut::End(end)) => return Err(end),
         };
         let usage = self.usage;
         self.line(&match &next {
             Next::GoOn => Line::Result { outcome: "completed", message: "", retryable: false, usage },
+            Next::Interrupted => Line::Result { outcome: "interrupted", message: "", retryable: false, usage },
             Next::Failed { message, retryable } => {
                 Line::Result { outcome: "failed", message, retryable: *retryable, usage }
             }
         })?;
-        self.flush()
+        Ok(self.out.flush()?)
     }
 
-    fn steps(&mut self, steps: &[Step]) -> Result<Next, End> {
+    fn perform(&mut self, text: &str) -> Result<Next, Cut> {
+        if !text.trim_start().starts_with(['[', '{']) {
+            return self.friendly(text);
+        }
+        match step::parse(text) {
+            Ok(steps) => self.steps(&steps),
+            Err(error) => Ok(Next::Failed {
+                message: format!("the message begins like a script and is none: {error}"),
+                retryable: false,
+            }),
+        }
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<Next, Cut> {
         for step in steps {
             match self.step(step)? {
                 Next::GoOn => {}
-                failed @ Next::Failed { .. } => return Ok(failed),
+                over @ (Next::Interrupted | Next::Failed { .. }) => return Ok(over),
             }
         }
         Ok(Next::GoOn)
     }
 
-    fn step(&mut self, step: &Step) -> Result<Next, End> {
+    fn step(&mut self, step: &Step) -> Result<Next, Cut> {
         match step {
             Step::Say(speech) => self.speak("text", speech)?,
             Step::Think(speech) => self.speak("thinking", speech)?,
             Step::Count(count) => self.count(count)?,
             Step::Tool(tool) => self.tool(tool)?,
+            Step::Run(run) => self.run(run)?,
             Step::Pause(time) => self.wait_until(Instant::now() + *time)?,
             Step::Used(used) => {
                 self.usage.add(used.usage);
@@ -136,8 +174,8 @@ impl<'a, 'o> Turn<'a, 'o> {
             }
             Step::Exit(exit) => {
                 self.out.write_all(exit.half_line.as_bytes())?;
-                self.flush()?;
-                return Err(End::Exit(exit.code));
+                self.out.flush()?;
+                return Err(Cut::End(End::Exit(exit.code)));
             }
             Step::Raw(bytes) => self.out.write_all(bytes)?,
             Step::LongLine(length) => {
@@ -146,15 +184,16 @@ impl<'a, 'o> Turn<'a, 'o> {
             }
             Step::Stderr(text) => {
                 // What was said before must not be read after it.
-                self.flush()?;
+                self.out.flush()?;
                 writeln!(self.err, "{text}")?;
                 self.err.flush()?;
             }
+            Step::Ask(ask) => return self.ask(ask),
             Step::Repeat(times, steps) => {
                 for _ in 0..*times {
                     match self.steps(steps)? {
                         Next::GoOn => {}
-                        failed @ Next::Failed { .. } => return Ok(failed),
+                        over @ (Next::Interrupted | Next::Failed { .. }) => return Ok(over),
                     }
                 }
             }
@@ -162,7 +201,7 @@ impl<'a, 'o> Turn<'a, 'o> {
         Ok(Next::GoOn)
     }
 
-    fn friendly(&mut self, text: &str) -> Result<Next, End> {
+    fn friendly(&mut self, text: &str) -> Result<Next, Cut> {
         let heard: String = text.chars().take(200).collect();
         let more = if heard.len() < text.len() { "…" } else { "" };
         let answer = format!(
@@ -181,7 +220,7 @@ impl<'a, 'o> Turn<'a, 'o> {
         Ok(Next::GoOn)
     }
 
-    fn speak(&mut self, kind: &'static str, speech: &Speech) -> Result<(), End> {
+    fn speak(&mut self, kind: &'static str, speech: &Speech) -> Result<(), Cut> {
         let id = self.next_block();
         self.line(&Line::Start { id: &id, kind })?;
         let mut due = Instant::now();
@@ -200,7 +239,7 @@ impl<'a, 'o> Turn<'a, 'o> {
     }
 
     /// The fast one: a line is one copy into the buffer.
-    fn count(&mut self, count: &Count) -> Result<(), End> {
+    fn count(&mut self, count: &Count) -> Result<(), Cut> {
         let ids: Vec<String> = (0..count.blocks.max(1)).map(|_| self.next_block()).collect();
         for id in &ids {
             self.line(&Line::Start { id, kind: "text" })?;
@@ -214,7 +253,10 @@ impl<'a, 'o> Turn<'a, 'o> {
         let size = if count.stamp { count.size().saturating_sub(STAMP) } else { count.size() };
         let mut numbers = Numbers::after(self.number, size);
         let mut due = Instant::now();
-        for _ in 0..count.deltas {
+        for at in 0..count.deltas {
+            if at % LOOK == 0 {
+                self.listen(Instant::now())?;
+            }
             let before = befores.next().expect("at least one, again and again");
             self.out.write_all(before.as_bytes())?;
             self.out.write_all(numbers.next().as_bytes())?;
@@ -234,7 +276,7 @@ impl<'a, 'o> Turn<'a, 'o> {
         Ok(())
     }
 
-    fn tool(&mut self, tool: &Tool) -> Result<(), End> {
+    fn tool(&mut self, tool: &Tool) -> Result<(), Cut> {
         let call = self.next_block();
         self.line(&Line::Tool { id: &call, name: &tool.name, input: &tool.input })?;
         self.wait_until(Instant::now() + Duration::from_millis(tool.duration_ms))?;
@@ -246,7 +288,68 @@ impl<'a, 'o> Turn<'a, 'o> {
             is_error: tool.is_error,
             duration_ms: tool.duration_ms,
             exit_code: tool.exit_code,
-        })
+        })?;
+        Ok(())
+    }
+
+    /// The one thing that is really done.
+    fn run(&mut self, run: &Run) -> Result<(), Cut> {
+        let call = self.next_block();
+        self.line(&Line::Tool { id: &call, name: "Bash", input: &json!({"command": run.command}) })?;
+        self.out.flush()?;
+        let began = Instant::now();
+        let done = Command::new("/bin/sh").args(["-c", &run.command]).stdin(Stdio::null()).output();
+        let (output, exit_code) = match done {
+            Ok(done) => {
+                let both = [done.stdout, done.stderr].concat();
+                (String::from_utf8_lossy(&both).into_owned(), done.status.code())
+            }
+            Err(error) => (format!("there is no shell: {error}"), None),
+        };
+        let id = self.next_block();
+        self.line(&Line::ToolResult {
+            id: &id,
+            tool: &call,
+            output: &Value::String(output),
+            is_error: exit_code != Some(0),
+            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            exit_code,
+        })?;
+        Ok(())
+    }
+
+    /// A call that waits for permission. Its output is the input that it was let run with, or why it was not.
+    fn ask(&mut self, ask: &Ask) -> Result<Next, Cut> {
+        let call = self.next_block();
+        self.line(&Line::Tool { id: &call, name: &ask.tool, input: &ask.input })?;
+        let again = ask.again.as_ref();
+        self.line(&Line::Permission { id: &call, tool: &call, name: &ask.tool, input: &ask.input, again })?;
+        let heard = if ask.withdrawn {
+            self.line(&Line::PermissionWithdrawn { id: &call })?;
+            Heard::Rejected("not waited for".to_owned())
+        } else {
+            self.out.flush()?;
+            self.inbox.answer(&call)?
+        };
+        let (output, is_error, steps) = match heard {
+            Heard::Allowed(input) => (input.unwrap_or_else(|| ask.input.clone()), false, &ask.then),
+            Heard::Rejected(message) => (Value::String(message), true, &ask.otherwise),
+            Heard::Interrupt => {
+                self.line(&Line::PermissionWithdrawn { id: &call })?;
+                return Err(Cut::Interrupted);
+            }
+            Heard::Nothing => return Err(Cut::End(End::Exit(1))),
+        };
+        let id = self.next_block();
+        self.line(&Line::ToolResult {
+            id: &id,
+            tool: &call,
+            output: &output,
+            is_error,
+            duration_ms: 0,
+            exit_code: None,
+        })?;
+        self.steps(steps)
     }
 
     fn next_block(&mut self) -> String {
@@ -254,30 +357,35 @@ impl<'a, 'o> Turn<'a, 'o> {
         format!("{}/{}", self.id, self.blocks)
     }
 
-    fn line(&mut self, line: &Line<'_>) -> Result<(), End> {
-        serde_json::to_writer(&mut *self.out, line).map_err(io::Error::from)?;
-        self.out.write_all(b"\n")?;
-        Ok(())
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, line)?;
+        self.out.write_all(b"\n")
     }
 
     /// Returns at once when the time is past; else what was said so far is heard meanwhile.
-    fn wait_until(&mut self, due: Instant) -> Result<(), End> {
-        let left = due.saturating_duration_since(Instant::now());
-        if !left.is_zero() {
-            self.flush()?;
-            sleep(left);
+    fn wait_until(&mut self, due: Instant) -> Result<(), Cut> {
+        if due > Instant::now() {
+            self.out.flush()?;
+            self.listen(due)?;
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), End> {
-        self.out.flush().map_err(End::Io)
+    /// Waits until then, unless an interrupt comes.
+    fn listen(&mut self, until: Instant) -> Result<(), Cut> {
+        if self.inbox.interrupted_before(until) { Err(Cut::Interrupted) } else { Ok(()) }
     }
 }
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        Self::End(End::Io(error))
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) enum Step {
     Think(Speech),
     Count(Count),
     Tool(Tool),
+    Run(Run),
     Pause(Duration),
     Used(Used),
     Fail(Fail),
@@ -23,6 +24,20 @@ pub(super) enum Step {
     LongLine(u64),
     Stderr(String),
     Repeat(u64, Vec<Step>),
+    Ask(Ask),
+}
+
+/// A tool call that asks before it runs.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) tool: String,
+    pub(super) input: Value,
+    /// It does not wait for the answer.
+    pub(super) withdrawn: bool,
+    pub(super) then: Vec<Step>,
+    pub(super) otherwise: Vec<Step>,
+    /// Played instead of the same request by another process, as it was written.
+    pub(super) again: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +88,13 @@ pub(super) struct Tool {
     #[serde(default)]
     pub(super) duration_ms: u64,
     pub(super) exit_code: Option<i32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    #[serde(rename = "run")]
+    pub(super) command: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,11 +174,31 @@ impl Step {
             repeat: u64,
             steps: Vec<Value>,
         }
-        const NAMES: [&str; 13] = [
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            ask: Call,
+            #[serde(default)]
+            then: Vec<Value>,
+            #[serde(default, rename = "else")]
+            otherwise: Vec<Value>,
+            #[serde(default)]
+            withdrawn: bool,
+            again: Option<Vec<Value>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Call {
+            tool: String,
+            #[serde(default = "empty_object")]
+            input: Value,
+        }
+        const NAMES: [&str; 15] = [
             "say",
             "think",
             "count",
             "tool",
+            "run",
             "pause_ms",
             "usage",
             "error",
@@ -166,6 +208,7 @@ impl Step {
             "long_line",
             "stderr",
             "repeat",
+            "ask",
         ];
 
         let Some(name) = NAMES.into_iter().find(|name| value.get(name).is_some()) else {
@@ -176,6 +219,7 @@ impl Step {
             "think" => Self::Think(read(value)?),
             "count" => Self::Count(read(value)?),
             "tool" => Self::Tool(read(value)?),
+            "run" => Self::Run(read(value)?),
             "pause_ms" => Self::Pause(Duration::from_millis(read::<Pause>(value)?.pause_ms)),
             "usage" => Self::Used(read(value)?),
             "error" => Self::Fail(read(value)?),
@@ -187,9 +231,19 @@ impl Step {
             }
             "long_line" => Self::LongLine(read::<LongLine>(value)?.long_line),
             "stderr" => Self::Stderr(read::<Raw>(value)?.text),
-            _ => {
+            "repeat" => {
                 let Repeat { repeat, steps } = read(value)?;
                 Self::Repeat(repeat, list(steps)?)
+            }
+            _ => {
+                let Asked { ask, then, otherwise, withdrawn, again } = read(value)?;
+                let Call { tool, input } = ask;
+                // A step that is none must be found now, not by the process that plays it.
+                if let Some(again) = &again {
+                    list(again.clone())?;
+                }
+                let (then, otherwise, again) = (list(then)?, list(otherwise)?, again.map(Value::Array));
+                Self::Ask(Ask { tool, input, withdrawn, then, otherwise, again })
             }
         })
     }

@@ -23,6 +23,8 @@ impl From<PermissionRequest> for proto::PermissionRequest {
             create_time,
             expire_time,
             resolution,
+            // How its agent is answered is the server's affair.
+            asked: _,
         } = request;
         Self {
             permission_id,

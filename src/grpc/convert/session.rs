@@ -38,8 +38,10 @@ impl From<Session> for proto::Session {
             profile_revision,
             sequence,
             sandbox,
-            // How to start the next sandbox is the server's affair.
+            // How to start the next sandbox, and with what, is the server's affair.
             sandbox_spec: _,
+            workspace: _,
+            seed_files: _,
             options,
             usage,
             labels,

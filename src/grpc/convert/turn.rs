@@ -20,6 +20,8 @@ impl From<Turn> for proto::Turn {
             end_time,
             usage,
             error,
+            // How the agent goes on is the server's affair.
+            carried: _,
         } = turn;
         Self {
             turn_id: turn_id.to_string(),

@@ -4,15 +4,26 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use super::{MAX_ID, MAX_LABELS, MAX_NAME};
 use crate::{
-    domain::{Agent, Failure, Reason, Violation},
+    domain::{Agent, Failure, PathRule, Reason, Violation},
     grpc::page,
 };
+
+/// A size over its limit, and what to do instead. Without a field it is that of a request as a whole.
+pub(super) fn too_large(field: &str, size: u64, limit: u64, instead: &str) -> Failure {
+    let what = if field.is_empty() { "the request" } else { field };
+    let message = format!("{what} has {size} bytes, and {limit} is the limit; {instead}");
+    let failure = Failure::new(Reason::MessageTooLarge, message).with("field", field).with("limit_bytes", limit);
+    if field.is_empty() { failure } else { failure.with("size_bytes", size) }
+}
 
 /// Collects what is wrong with a request. Each rule returns a value to go on with, also when it is broken: it is thrown
 /// away at the end.
 #[derive(Debug, Default)]
 pub(super) struct Check {
     violations: Vec<Violation>,
+    /// Paths among the violations, and what the first of them comes to.
+    paths: usize,
+    path: Option<Failure>,
     too_large: Option<Failure>,
 }
 
@@ -22,13 +33,28 @@ impl Check {
         let Some(first) = self.violations.first() else {
             return self.too_large.map_or(Ok(value), Err);
         };
-        let mut failure = Failure::invalid(&first.field, &first.rule);
+        let only_paths = self.paths == self.violations.len();
+        let path = self.path.filter(|_| only_paths);
+        let mut failure = path.unwrap_or_else(|| Failure::invalid(&first.field, &first.rule));
         let more = self.violations.len() - 1;
         if more > 0 {
             failure.message = format!("{} (and {more} more)", failure.message);
         }
         failure.violations = self.violations;
         Err(failure)
+    }
+
+    /// The request as a whole, which is made of what was parsed; what could not be was refused.
+    pub(super) fn finish_with<P, T>(self, parsed: Option<P>, make: impl FnOnce(P) -> T) -> Result<T, Failure> {
+        let parsed = self.finish(parsed)?;
+        Ok(make(parsed.expect("what cannot be parsed is refused")))
+    }
+
+    /// A path that breaks a rule.
+    pub(super) fn refuse_path(&mut self, field: &str, path: &str, rule: PathRule) {
+        self.refuse(field, rule.as_str());
+        self.paths += 1;
+        self.path.get_or_insert_with(|| rule.refusal(path));
     }
 
     /// A field that breaks a rule.
@@ -52,15 +78,15 @@ impl Check {
 
     /// A size over its limit. Told only when nothing else is wrong.
     pub(super) fn too_large(&mut self, field: &str, size: usize, limit: usize) {
-        self.too_large = Some(
-            Failure::new(
-                Reason::MessageTooLarge,
-                format!("{field} has {size} bytes of text, and {limit} is the limit; put long text into a file"),
-            )
-            .with("field", field)
-            .with("size_bytes", size)
-            .with("limit_bytes", limit),
-        );
+        self.too_large = Some(too_large(field, size as u64, limit as u64, "put long text into a file"));
+    }
+
+    /// Bytes of a file. Told only when nothing else is wrong.
+    pub(super) fn size(&mut self, field: &str, size: usize, limit: usize) {
+        if size > limit {
+            let refusal = too_large(field, size as u64, limit as u64, "use UploadFile for more");
+            self.too_large.get_or_insert(refusal);
+        }
     }
 
     /// What another check of the same request found.

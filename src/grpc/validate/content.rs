@@ -1,6 +1,6 @@
 //! Reads of long texts and of bytes.
 
-use super::check::Check;
+use super::{check::Check, path::is_sha256};
 use crate::{
     domain::{BlockId, Failure, SessionId},
     proto,
@@ -55,15 +55,15 @@ pub fn read_blob(request: proto::ReadBlobRequest) -> Result<ReadBlob, Failure> {
     let proto::ReadBlobRequest { session_id, sha256, offset } = request;
     let mut check = Check::default();
     let session_id = SessionId::new(check.id("session_id", session_id));
-    let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_hash {
+    if !is_sha256(&sha256) {
         check.refuse("sha256", "64 lower-case hex digits");
     }
     let offset = from(&mut check, offset);
     check.finish(ReadBlob { session_id, sha256, offset })
 }
 
-fn from(check: &mut Check, offset: i64) -> u64 {
+/// The byte to read from.
+pub(super) fn from(check: &mut Check, offset: i64) -> u64 {
     if offset < 0 {
         check.refuse("offset", "must not be negative");
     }

@@ -7,22 +7,32 @@
 mod blocks;
 mod check;
 mod content;
+mod git;
 mod message;
 mod metadata;
+mod path;
+mod permission;
 mod profile;
 mod request;
 mod session;
+mod source;
 mod watch;
+mod workspace;
 
 pub use blocks::{ListBlocks, list_blocks};
 pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
 pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
+pub use permission::{ResolvePermission, resolve_permission};
 pub use profile::{GetProfile, ListProfiles, create_profile, get_profile, list_profiles};
 pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
     list_sessions, stop_session, watch_sessions,
 };
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
+pub use workspace::{
+    ListFiles, ReadFile, UploadFile, Uploaded, delete_file, list_files, read_file, upload_file, upload_piece,
+    write_file,
+};
 
 use crate::{domain::Failure, proto, session::MAX_INLINE_BLOCK_BYTES};
 
@@ -38,8 +48,24 @@ pub const MAX_METADATA: usize = 64 * 1024;
 pub const MAX_NAME: usize = 200;
 /// Ids, in characters.
 pub const MAX_ID: usize = 128;
+/// What an agent is told with a rejection, in characters.
+pub const MAX_ANSWER: usize = 4096;
+/// Input to use instead of the agent's, in bytes.
+pub const MAX_EDITED_INPUT: usize = MAX_INLINE_BLOCK_BYTES;
 /// Description of a profile, in characters.
 pub const MAX_DESCRIPTION: usize = 1000;
+/// A file that comes within a request, in bytes.
+pub const MAX_WRITE_FILE: usize = 1 << 20;
+/// A file or archive that is uploaded, in bytes.
+pub const MAX_UPLOAD: u64 = 1 << 30;
+/// One piece of it, in bytes.
+pub const MAX_UPLOAD_PIECE: usize = 1 << 20;
+/// Files that a session is created with.
+pub const MAX_WORKSPACE_FILES: usize = 100;
+/// All of them together, in bytes.
+pub const MAX_WORKSPACE_FILES_BYTES: usize = 3 << 20;
+/// The archive that a session is created with, in bytes.
+pub const MAX_SOURCE_ARCHIVE: usize = 3 << 20;
 
 /// `GetRuntimeInfo` asks for nothing in particular.
 ///

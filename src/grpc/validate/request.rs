@@ -9,12 +9,23 @@ use crate::domain::{Request, RequestId};
 /// The call that a request is, where it may be repeated. `asks` is the request without its id and without what only says
 /// how to watch: of that the hash is taken, as it was decoded, because clients write the same maps in any order.
 pub(super) fn call(check: &mut Check, method: &str, id: String, asks: &impl Message) -> Option<Request> {
+    call_in(check, "request_id", method, id, asks)
+}
+
+/// The same, where the id stands in another field.
+pub(super) fn call_in(
+    check: &mut Check,
+    field: &str,
+    method: &str,
+    id: String,
+    asks: &impl Message,
+) -> Option<Request> {
     if id.is_empty() {
         return None;
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if id.len() > MAX_ID || !id.bytes().all(allowed) {
-        check.refuse("request_id", format!("empty, or 1 to {MAX_ID} characters of [A-Za-z0-9_-]"));
+        check.refuse(field, format!("empty, or 1 to {MAX_ID} characters of [A-Za-z0-9_-]"));
         return None;
     }
     let hash = Sha256::digest(asks.encode_to_vec()).into();

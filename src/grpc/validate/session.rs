@@ -1,6 +1,11 @@
 //! Sessions: create, find, list, stop, delete.
 
-use super::{MAX_ID, check::Check, message, metadata, request};
+use super::{
+    MAX_ID,
+    check::Check,
+    message, metadata, request,
+    source::{self, Seeds},
+};
 use crate::{
     domain::{
         Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
@@ -79,9 +84,9 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         initial_message,
         request_id: _,
     } = request;
-    check.not_applied("workspace_source", workspace_source.is_some());
-    check.not_applied("workspace_files", !workspace_files.is_empty());
-    check.not_applied("start_sandbox", start_sandbox);
+    let mut seeds = Seeds::default();
+    let workspace = workspace_source.and_then(|from| source::source(&mut check, &mut seeds, from));
+    let seed_files = source::files(&mut check, &mut seeds, workspace_files);
     let session = NewSession {
         profile_id: Some(check.text("profile_id", profile_id, MAX_ID)).filter(|id| !id.is_empty()).map(ProfileId::new),
         agent: check.agent("agent", &agent),
@@ -91,6 +96,10 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         labels: check.labels(labels),
         metadata: metadata::metadata(&mut check, own),
         sandbox: sandbox.map(|spec| sandbox_spec(&mut check, spec)).unwrap_or_default(),
+        workspace,
+        seed_files,
+        seeds: seeds.blobs,
+        start_sandbox,
         message: initial_message.map(|message| message::initial(&mut check, message)),
         request: call,
     };
@@ -99,14 +108,18 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
 
 fn session_options(check: &mut Check, options: proto::SessionOptions) -> SessionOptions {
     let proto::SessionOptions { model, permission_mode, budget, idle_timeout } = options;
-    check.not_applied("options.permission_mode", !permission_mode.is_empty());
     check.not_applied("options.budget", budget.is_some());
     check.not_applied("options.idle_timeout", idle_timeout.is_some());
     // It becomes an argument of the agent program, and must not pass for an option of it.
     if model.starts_with('-') || model.chars().any(char::is_control) {
         check.refuse("options.model", "must not begin with - or contain control characters");
     }
-    SessionOptions { model: check.text("options.model", model, 128), ..SessionOptions::default() }
+    SessionOptions {
+        model: check.text("options.model", model, 128),
+        // Which there are depends on the agent, and that on the profile.
+        permission_mode: check.text("options.permission_mode", permission_mode, MAX_ID),
+        ..SessionOptions::default()
+    }
 }
 
 fn sandbox_spec(check: &mut Check, spec: proto::SandboxSpec) -> SandboxSpec {

@@ -1,4 +1,4 @@
-//! Bubblewrap: what a program inside sees of this machine, and whether it runs yet. The one place that knows its flags.
+//! Bubblewrap: what a program inside sees of this machine. The one place that knows its flags.
 
 use std::{
     ffi::OsString,
@@ -10,10 +10,10 @@ use std::{
 
 use rustix::{
     fs::{Access, access},
-    process::{Pid, geteuid},
+    process::geteuid,
 };
 
-use super::{layout::Layout, proc};
+use crate::supervisor::{folder::Folder, proc, settle};
 
 /// Where a sandbox's own directories lie inside.
 pub(super) const WORKSPACE: &str = "/workspace";
@@ -32,9 +32,6 @@ const ROOT_KEEPS: [&str; 4] = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "C
 /// can be seen by all users of the machine and values may be secret.
 const OBEYED: [&str; 6] = ["LD_", "GLIBC_", "GCONV_", "MALLOC_", "LOCPATH", "NLSPATH"];
 
-/// Enough of standard error to find bubblewrap's complaint in.
-pub(super) const COMPLAINT_MAX: usize = 1024;
-
 /// A bubblewrap that works on this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Bubble {
@@ -51,27 +48,27 @@ impl Bubble {
         }
         let program = on_path("bwrap").ok_or("bubblewrap (bwrap) is not on the PATH")?;
         let bubble = Self { program, hidden, shared };
-        let layout = Layout::probe(root);
-        let tried = layout.make().map_err(|error| error.to_string()).and_then(|()| bubble.try_it(&layout));
-        layout.remove().map_err(|error| error.to_string())?;
+        let folder = Folder::probe(root);
+        let tried = folder.make().map_err(|error| error.to_string()).and_then(|()| bubble.try_it(&folder));
+        folder.remove().map_err(|error| error.to_string())?;
         tried.map(|()| bubble)
     }
 
-    fn try_it(&self, layout: &Layout) -> Result<(), String> {
+    fn try_it(&self, folder: &Folder) -> Result<(), String> {
         let program = on_path("true").ok_or("there is no program `true` to try bubblewrap with")?;
-        let mut command = self.command(layout, &[program.into_os_string()], &[], &[])?;
+        let mut command = self.command(folder, &[program.into_os_string()], &[], &[])?;
         let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
         }
-        let said = complaint(&output.stderr).unwrap_or_else(|| output.status.to_string());
+        let said = settle::complaint(&output.stderr).unwrap_or_else(|| output.status.to_string());
         Err(format!("bubblewrap does not work here: {said}"))
     }
 
     /// The command that runs `argv` inside. The caller sets the environment but for what [`Bubble::command`] was given.
     pub(super) fn command(
         &self,
-        layout: &Layout,
+        folder: &Folder,
         argv: &[OsString],
         env: &[(String, String)],
         readable: &[PathBuf],
@@ -83,9 +80,9 @@ impl Bubble {
         mounts.extend([
             Mount::new(Rank::Private, "/proc", &["--proc"]),
             Mount::new(Rank::Private, "/dev", &["--dev"]),
-            Mount::bind(Rank::Private, "--bind", layout.tmp(), TMP),
-            Mount::bind(Rank::Private, "--bind", layout.workspace(), WORKSPACE),
-            Mount::bind(Rank::Private, "--bind", layout.home(), HOME),
+            Mount::bind(Rank::Private, "--bind", folder.tmp(), TMP),
+            Mount::bind(Rank::Private, "--bind", folder.workspace(), WORKSPACE),
+            Mount::bind(Rank::Private, "--bind", folder.home(), HOME),
             Mount::new(Rank::Private, "/var/tmp", &["--symlink", TMP]),
         ]);
         // Outer directories first, or they would cover the inner ones; of the same directory the last one is seen.
@@ -160,21 +157,6 @@ pub(super) fn visible_path(search: &str, readable: &[PathBuf]) -> String {
         SYSTEM.iter().any(|system| dir.starts_with(system)) || readable.iter().any(|shown| dir.starts_with(shown))
     };
     search.split(':').filter(seen).collect::<Vec<_>>().join(":")
-}
-
-/// The first process of the pid namespace below bubblewrap's outer process, once the program itself runs in there.
-/// Until then, all of them are bubblewrap with the very same arguments.
-pub(super) fn entered(outer: Pid) -> Option<Pid> {
-    let own = proc::arguments(outer)?;
-    let init = proc::children(outer).into_iter().next()?;
-    let runs = |child: Pid| proc::arguments(child).is_some_and(|arguments| arguments != own);
-    proc::children(init).into_iter().any(runs).then_some(init)
-}
-
-/// What bubblewrap says when it cannot run the program.
-pub(super) fn complaint(stderr: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(stderr);
-    Some(text.strip_prefix("bwrap: ")?.lines().next()?.to_owned())
 }
 
 /// Something that programs inside see, and where.

@@ -1,22 +1,23 @@
-//! From what is asked for to a command that can be spawned: the environment as an allow-list, the directories, and the
+//! From what is asked for to a command that a supervisor can start: the environment as an allow-list, the directories, and the
 //! wall around it. Nothing of the server's own environment passes but the four variables named here.
 
 use std::{
     env,
-    ffi::OsString,
-    os::unix::process::CommandExt as _,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use super::{
-    bubble::{self, Bubble},
-    exec::Plan,
-    layout::Layout,
-};
+use super::bubble::{self, Bubble};
 use crate::{
     domain::Isolation,
     sandbox::{ExecSpec, Paths},
+    supervisor::{
+        folder::Folder,
+        identity::Walled,
+        protocol::{Start, Variable},
+    },
 };
 
 /// Where programs are looked for when nothing better is known.
@@ -40,17 +41,25 @@ impl Wall {
         }
     }
 
+    /// As the sandbox's folder tells it.
+    pub(super) fn walled(&self) -> Walled {
+        match self {
+            Self::Plain => Walled::Plain,
+            Self::Bubble(_) => Walled::Bubblewrap,
+        }
+    }
+
     /// Where programs see their directories.
-    pub(super) fn paths(&self, layout: &Layout) -> Paths {
+    pub(super) fn paths(&self, folder: &Folder) -> Paths {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         match self {
-            Self::Plain => Paths { workspace: text(&layout.workspace()), home: text(&layout.home()) },
+            Self::Plain => Paths { workspace: text(&folder.workspace()), home: text(&folder.home()) },
             Self::Bubble(_) => Paths { workspace: bubble::WORKSPACE.to_owned(), home: bubble::HOME.to_owned() },
         }
     }
 
-    /// What to spawn for `spec`.
-    pub(super) fn plan(&self, layout: &Layout, spec: &ExecSpec) -> Result<Plan, String> {
+    /// What to start for `spec`.
+    pub(super) fn plan(&self, folder: &Folder, spec: &ExecSpec) -> Result<Start, String> {
         let [program, arguments @ ..] = &*spec.argv else {
             return Err("no program is named".to_owned());
         };
@@ -60,29 +69,36 @@ impl Wall {
         if let Some((name, _)) = spec.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
             return Err(format!("{name:?} cannot be the name of an environment variable"));
         }
-        let environment = self.environment(layout, spec);
-        let (mut command, bubble) = match self {
+        let environment = self.environment(folder, spec);
+        let (command, bubblewrap) = match self {
             Self::Plain => {
                 let mut command = Command::new(program);
-                command.args(arguments).env_clear().envs(environment);
+                command.args(arguments).envs(environment);
                 (command, false)
             }
             Self::Bubble(bubble) => {
                 let argv: Vec<OsString> = spec.argv.iter().map(OsString::from).collect();
-                (bubble.command(layout, &argv, &environment, &spec.readable)?, true)
+                (bubble.command(folder, &argv, &environment, &spec.readable)?, true)
             }
         };
-        command.current_dir(layout.workspace()).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(Plan { command, bubble })
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        let variable =
+            |(name, value): (&OsStr, Option<&OsStr>)| Some(Variable { name: bytes(name), value: bytes(value?) });
+        Ok(Start {
+            exec_id: spec.exec_id.to_string(),
+            argv: [command.get_program()].into_iter().chain(command.get_args()).map(bytes).collect(),
+            env: command.get_envs().filter_map(variable).collect(),
+            directory: bytes(folder.workspace().as_os_str()),
+            bubblewrap,
+        })
     }
 
     /// The whole environment of a program; what the caller sets wins.
-    fn environment(&self, layout: &Layout, spec: &ExecSpec) -> Vec<(String, String)> {
-        let paths = self.paths(layout);
+    fn environment(&self, folder: &Folder, spec: &ExecSpec) -> Vec<(String, String)> {
+        let paths = self.paths(folder);
         let search = env::var("PATH").unwrap_or_default();
         let (search, tmp) = match self {
-            Self::Plain => (search, layout.tmp().to_string_lossy().into_owned()),
+            Self::Plain => (search, folder.tmp().to_string_lossy().into_owned()),
             Self::Bubble(_) => (bubble::visible_path(&search, &spec.readable), bubble::TMP.to_owned()),
         };
         let search = if search.is_empty() { SEARCH.to_owned() } else { search };

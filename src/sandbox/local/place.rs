@@ -1,216 +1,184 @@
-//! One local sandbox: its epoch, its programs, its end. What a program is stands in `exec`, what surrounds it in
-//! `launch`.
+//! One local sandbox as those see it who use sandboxes: what is asked of it is put into the words of its supervisor. What a
+//! program is stands in the `supervisor` room, what surrounds it in `launch`, how the supervisor is reached in `link`.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{future::join_all, stream::BoxStream};
+use futures::stream::BoxStream;
+use rustix::process::Signal as Number;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
-use super::{exec::Exec, launch::Wall, layout::Layout, reap};
+use super::{
+    blocking,
+    call::{Call, unexpected},
+    ending,
+    files::LocalFiles,
+    launch::Wall,
+    link::{Link, Phase},
+    reading,
+};
 use crate::{
     domain::{ExecId, Isolation, SandboxId},
-    sandbox::{Epoch, Error, ExecSpec, Exit, GRACE, Output, Paths, Sandbox, Signal, StdinStatus},
+    sandbox::{Epoch, Error, ExecSpec, Exit, Files, Output, Paths, Sandbox, Signal, StdinStatus},
+    supervisor::{
+        identity::Identity,
+        protocol::{self, Attach, Given, LIMIT_SINCE, Limit, Release, Reply, Request, WriteStdin},
+    },
 };
 
-/// A killed process that is not gone by then hangs inside the kernel.
-const KILLED: Duration = Duration::from_secs(10);
+/// Most input that is given at once; far below the longest message.
+const PIECE: usize = 1 << 20;
+
+/// Who asks without commanding.
+const NOBODY: Epoch = Epoch(0);
+
+/// How long a supervisor may take to say what it is left with.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A sandbox on this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Place(Arc<Shared>);
 
 struct Shared {
-    id: SandboxId,
-    layout: Layout,
+    link: Arc<Link>,
     wall: Wall,
     paths: Paths,
-    tracker: TaskTracker,
-    state: Mutex<State>,
-    /// Held while a program is started, by threads for blocking work only.
-    starting: Mutex<()>,
-    /// Held while everything is ended.
-    ending: tokio::sync::Mutex<()>,
-}
-
-struct State {
-    epoch: Epoch,
-    phase: Phase,
-    execs: HashMap<ExecId, Arc<Exec>>,
-}
-
-/// How far the sandbox is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// No program may start until it is created again.
-    Terminated,
-    /// Its files are gone or going.
-    Destroyed,
 }
 
 impl Place {
-    pub(super) fn new(id: SandboxId, layout: Layout, wall: Wall, epoch: Epoch, tracker: TaskTracker) -> Self {
-        let state = State { epoch, phase: Phase::Open, execs: HashMap::new() };
-        Self(Arc::new(Shared {
-            id,
-            paths: wall.paths(&layout),
-            layout,
-            wall,
-            tracker,
-            state: Mutex::new(state),
-            starting: Mutex::new(()),
-            ending: tokio::sync::Mutex::new(()),
-        }))
+    pub(super) fn new(link: Link, wall: Wall) -> Self {
+        let paths = wall.paths(&link.folder);
+        Self(Arc::new(Shared { link: Arc::new(link), wall, paths }))
     }
 
     /// Lets programs start again after [`Sandbox::terminate`].
     pub(super) fn reopen(&self, epoch: Epoch) -> Result<(), Error> {
-        let mut state = self.0.state();
-        state.see(epoch)?;
-        if state.phase == Phase::Terminated {
-            state.phase = Phase::Open;
-        }
+        let link = &self.0.link;
+        link.there()?;
+        link.see(epoch)?;
+        link.reopen();
         Ok(())
     }
 
-    /// Ends every program, whoever owns it.
-    pub(super) async fn end(&self) -> Result<(), Error> {
-        let _one = self.0.ending.lock().await;
-        let shared = Arc::clone(&self.0);
-        let execs = blocking(&self.0.tracker, move || shared.close(Phase::Terminated)).await?;
-        for exec in &execs {
-            exec.signal(Signal::Terminate);
-        }
-        let ended = || join_all(execs.iter().map(|exec| exec.wait()));
-        if timeout(GRACE, ended()).await.is_err() {
-            for exec in &execs {
-                exec.signal(Signal::Kill);
-            }
-            if timeout(KILLED, ended()).await.is_err() {
-                return Err(Error::Unavailable("a killed program does not end".to_owned()));
-            }
-        }
-        let shared = Arc::clone(&self.0);
-        blocking(&self.0.tracker, move || {
-            for exec in execs {
-                exec.join();
-            }
-            match shared.wall {
-                Wall::Plain => reap::sweep(std::slice::from_ref(&shared.layout)),
-                // Nothing outlives its pid namespace.
-                Wall::Bubble(_) => Ok(()),
-            }
-        })
-        .await?
-        .map_err(|error| Error::Unavailable(error.to_string()))
+    /// Whether it is this very sandbox that lies in its folder.
+    pub(super) fn is(&self, identity: &Identity) -> bool {
+        self.0.link.identity == *identity
     }
 
-    /// Ends every program and makes the sandbox unusable.
-    pub(super) async fn destroy(&self) -> Result<(), Error> {
-        self.end().await?;
-        let shared = Arc::clone(&self.0);
-        blocking(&self.0.tracker, move || {
-            shared.close(Phase::Destroyed);
-            shared.state().execs.clear();
-            shared.layout.remove()
-        })
-        .await?
-        .map_err(|error| Error::Unavailable(format!("the sandbox's files cannot be removed: {error}")))
+    /// Finds what runs, and says that a server is here if something does.
+    pub(super) async fn attach(&self) -> Result<(), Error> {
+        self.0.link.attend(self.0.link.newest()?).await
+    }
+
+    /// Hangs up. Programs that run have until the time that is returned, unless a server comes back.
+    pub(super) async fn detach(&self) -> Option<(SandboxId, SystemTime)> {
+        let link = &self.0.link;
+        link.close(Phase::Terminated).await;
+        if !link.attended() {
+            return None;
+        }
+        let asked = timeout(LEAVING, async {
+            let epoch = link.newest()?.0;
+            match Call::open(&link.folder, &link.identity, epoch, Request::Attach(Attach {})).await? {
+                Some(mut call) => call.reply().await,
+                None => Ok(None),
+            }
+        });
+        let asked = asked.await;
+        link.hang_up();
+        match asked {
+            Ok(Ok(Some(Reply::Attached(attached)))) if attached.running > 0 => {
+                Some((link.id.clone(), SystemTime::now() + Duration::from_millis(attached.limit_ms)))
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Starts nothing more; that whoever ends what runs does so is no loss.
+    pub(super) async fn close(&self) {
+        self.0.link.close(Phase::Terminated).await;
+        self.0.link.hang_up();
+    }
+
+    /// Makes the sandbox unusable.
+    pub(super) async fn condemn(&self) {
+        self.0.link.close(Phase::Destroyed).await;
+        self.0.link.hang_up();
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, exec: &ExecId) -> Result<Arc<Exec>, Error> {
-        let state = self.state();
-        state.there(&self.id)?;
-        state.execs.get(exec).cloned().ok_or_else(|| Error::UnknownExec(exec.clone()))
-    }
-
-    /// The same, for a command.
-    fn command(&self, epoch: Epoch, exec: &ExecId) -> Result<Arc<Exec>, Error> {
-        self.state().see(epoch)?;
-        self.find(exec)
-    }
-
-    /// Blocks until no start is under way.
-    fn close(&self, phase: Phase) -> Vec<Arc<Exec>> {
-        let _none = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
-        state.phase = phase;
-        state.execs.values().cloned().collect()
-    }
-
-    /// Blocks.
-    fn start(&self, epoch: Epoch, spec: &ExecSpec) -> Result<(), Error> {
-        let failed = |cause| Error::Start { program: spec.argv.first().cloned().unwrap_or_default(), cause };
-        let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut state = self.state();
-            state.see(epoch)?;
-            state.there(&self.id)?;
-            if state.execs.contains_key(&spec.exec_id) {
-                return Ok(());
-            }
-            if state.phase == Phase::Terminated {
-                return Err(Error::Gone(format!("{} was terminated; create it again first", self.id)));
-            }
+    async fn start(&self, epoch: Epoch, spec: &ExecSpec) -> Result<(), Error> {
+        let program = spec.argv.first().cloned().unwrap_or_default();
+        let failed = |cause| Error::Start { program: program.clone(), cause };
+        let link = &self.link;
+        link.there()?;
+        link.see(epoch)?;
+        let _one = link.starts().await?;
+        let start = self.wall.plan(&link.folder, spec).map_err(failed)?;
+        match link.ask(epoch, None, Request::Start(start)).await {
+            Ok((_, Reply::Done(_))) => {}
+            Ok((_, other)) => return Err(unexpected(&other)),
+            Err(Error::Start { cause, .. }) => return Err(failed(cause)),
+            Err(error) => return Err(error),
         }
-        let dir = self.layout.exec(&spec.exec_id).ok_or_else(|| failed("its exec id is not a name".to_owned()))?;
-        let plan = self.wall.plan(&self.layout, spec).map_err(failed)?;
-        let exec = Exec::start(dir, plan).map_err(failed)?;
-        self.state().execs.insert(spec.exec_id.clone(), exec);
-        Ok(())
-    }
-}
-
-impl State {
-    fn see(&mut self, epoch: Epoch) -> Result<(), Error> {
-        if epoch < self.epoch {
-            return Err(Error::Stale { given: epoch.0, seen: self.epoch.0 });
+        // Started it is; if its supervisor died since, or its owner was replaced, whoever waits for it is told.
+        if let Err(error) = link.attend(epoch).await {
+            tracing::debug!(sandbox = %link.id, %error, "a program that was just started is alone");
         }
-        self.epoch = epoch;
         Ok(())
     }
 
-    fn there(&self, id: &SandboxId) -> Result<(), Error> {
-        match self.phase {
-            Phase::Open | Phase::Terminated => Ok(()),
-            Phase::Destroyed => Err(Error::Gone(format!("{id} was destroyed"))),
+    async fn given(&self, epoch: Epoch, exec: &ExecId, request: Request) -> Result<Given, Error> {
+        let (_, reply) = self.link.command(epoch, exec, request).await?;
+        given(reply)
+    }
+
+    async fn done(&self, epoch: Epoch, exec: &ExecId, request: Request) -> Result<(), Error> {
+        match self.link.command(epoch, exec, request).await? {
+            (_, Reply::Done(_)) => Ok(()),
+            (_, other) => Err(unexpected(&other)),
         }
     }
-}
 
-/// Nobody can drive these programs any more, so they must not run on.
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for exec in self.state().execs.values() {
-            exec.signal(Signal::Kill);
+    async fn write(&self, epoch: Epoch, exec: &ExecId, offset: u64, data: &[u8], eof: bool) -> Result<u64, Error> {
+        let mut from = 0;
+        loop {
+            let to = data.len().min(from + PIECE);
+            // What differs, or follows the end, is found before anything new is accepted: what is known comes first.
+            let write = WriteStdin {
+                exec_id: exec.to_string(),
+                offset: offset + from as u64,
+                data: Bytes::copy_from_slice(&data[from..to]),
+                eof: eof && to == data.len(),
+            };
+            let given = self.given(epoch, exec, Request::WriteStdin(write)).await?;
+            if to == data.len() {
+                return Ok(given.accepted);
+            }
+            from = to;
         }
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("id", &self.id).field("dir", &self.layout.base()).finish_non_exhaustive()
+        f.debug_struct("Place")
+            .field("id", &self.link.id)
+            .field("dir", &self.link.folder.base())
+            .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Sandbox for Place {
     fn id(&self) -> &SandboxId {
-        &self.0.id
+        &self.0.link.id
     }
 
     fn isolation(&self) -> Isolation {
@@ -221,10 +189,15 @@ impl Sandbox for Place {
         &self.0.paths
     }
 
+    fn files(&self) -> Arc<dyn Files> {
+        Arc::new(LocalFiles::new(&self.0.link.folder, self.0.link.tracker.clone()))
+    }
+
     async fn start(&self, epoch: Epoch, exec: &ExecSpec) -> Result<(), Error> {
         let (shared, exec) = (Arc::clone(&self.0), exec.clone());
-        // A caller that gives up does not stop this half way: the program is started and known, or neither.
-        blocking(&self.0.tracker, move || shared.start(epoch, &exec)).await?
+        // A caller that gives up does not stop this half way: the program is started and attended, or neither.
+        let started = self.0.link.tracker.spawn(async move { shared.start(epoch, &exec).await });
+        started.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
 
     async fn read(
@@ -233,7 +206,11 @@ impl Sandbox for Place {
         fd: Output,
         offset: u64,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        self.0.find(exec)?.output(fd).read(offset)
+        let read = protocol::Read { exec_id: exec.to_string(), fd: number(fd), offset };
+        match self.0.link.ask(NOBODY, Some(exec), Request::Read(read)).await? {
+            (call, Reply::Done(_)) => Ok(reading::chunks(call)),
+            (_, other) => Err(unexpected(&other)),
+        }
     }
 
     async fn write_stdin(
@@ -244,37 +221,85 @@ impl Sandbox for Place {
         data: &[u8],
         eof: bool,
     ) -> Result<u64, Error> {
-        self.0.command(epoch, exec)?.stdin().write(offset, data, eof)
+        self.0.write(epoch, exec, offset, data, eof).await
     }
 
     async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error> {
-        Ok(self.0.find(exec)?.stdin().status())
+        let request = Request::StdinStatus(protocol::Exec { exec_id: exec.to_string() });
+        let (_, reply) = self.0.link.ask(NOBODY, Some(exec), request).await?;
+        given(reply).map(|given| StdinStatus { accepted: given.accepted, closed: given.closed })
     }
 
     async fn wait(&self, exec: &ExecId) -> Result<Exit, Error> {
-        self.0.find(exec)?.wait().await.map_err(Error::Gone)
+        let request = Request::Wait(protocol::Exec { exec_id: exec.to_string() });
+        match self.0.link.ask(NOBODY, Some(exec), request).await? {
+            (_, Reply::Exited(protocol::Exited { exit: Some(protocol::Exit::Code(code)) })) => Ok(Exit::Code(code)),
+            (_, Reply::Exited(protocol::Exited { exit: Some(protocol::Exit::Signal(signal)) })) => {
+                Ok(Exit::Signal(signal))
+            }
+            (_, other) => Err(unexpected(&other)),
+        }
     }
 
     async fn signal(&self, epoch: Epoch, exec: &ExecId, signal: Signal) -> Result<(), Error> {
-        self.0.command(epoch, exec)?.signal(signal);
-        Ok(())
+        let number = match signal {
+            Signal::Interrupt => Number::INT,
+            Signal::Terminate => Number::TERM,
+            Signal::Kill => Number::KILL,
+        };
+        let signal = protocol::Signal { exec_id: exec.to_string(), number: number.as_raw() };
+        self.0.done(epoch, exec, Request::Signal(signal)).await
     }
 
     async fn release(&self, epoch: Epoch, exec: &ExecId, fd: Output, offset: u64) -> Result<(), Error> {
-        let hole = self.0.command(epoch, exec)?.output(fd).release(offset)?;
-        blocking(&self.0.tracker, move || hole.free()).await
+        let release = Release { exec_id: exec.to_string(), fd: number(fd), offset };
+        self.0.done(epoch, exec, Request::Release(release)).await
+    }
+
+    async fn limit(&self, epoch: Epoch, limit: Option<Duration>) -> Result<bool, Error> {
+        let link = &self.0.link;
+        link.there()?;
+        link.see(epoch)?;
+        let request = Request::Limit(Limit { seconds: limit.map(|limit| limit.as_secs()) });
+        match Call::open(&link.folder, &link.identity, epoch.0, request).await? {
+            Some(call) if call.version() < LIMIT_SINCE => Ok(false),
+            Some(mut call) => call.reply().await.map(|reply| reply.is_some()),
+            // Nothing runs that it could be said of.
+            None => Ok(false),
+        }
     }
 
     async fn terminate(&self, epoch: Epoch) -> Result<(), Error> {
-        self.0.state().see(epoch)?;
-        self.end().await
+        let link = &self.0.link;
+        if link.there().is_err() {
+            // Whatever ran there has ended or is about to: a supervisor without its sandbox ends.
+            link.hang_up();
+            return Ok(());
+        }
+        link.see(epoch)?;
+        link.close(Phase::Terminated).await;
+        let ended = ending::ask(&link.folder, &link.identity, epoch.0, false).await?;
+        link.hang_up();
+        if !ended {
+            let folder = link.folder.clone();
+            blocking(&link.tracker, move || ending::bereaved(&folder))
+                .await?
+                .map_err(|error| Error::Unavailable(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
-/// Runs what may block where it may, as a task that the provider waits for when it shuts down.
-pub(super) async fn blocking<T: Send + 'static>(
-    tracker: &TaskTracker,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tracker.spawn_blocking(work).await.map_err(|error| Error::Unavailable(error.to_string()))
+fn number(fd: Output) -> u32 {
+    match fd {
+        Output::Stdout => 1,
+        Output::Stderr => 2,
+    }
+}
+
+fn given(reply: Reply) -> Result<Given, Error> {
+    match reply {
+        Reply::Given(given) => Ok(given),
+        other => Err(unexpected(&other)),
+    }
 }

@@ -18,12 +18,16 @@ use crate::{
 impl Actor {
     /// Submits what waits, if it may not wait longer: only text does, and only after other text went out just now.
     pub(super) fn submit_if_due(&mut self) {
-        let waits = !self.pending.is_empty() || !self.stdin.is_empty() || !self.after.is_empty();
-        if self.in_flight.is_some() || !waits {
+        let waits = !self.pending.is_empty()
+            || !self.stdin.is_empty()
+            || !self.after.is_empty()
+            || !self.calls.is_empty()
+            || self.checkpoint.is_some();
+        if self.in_flight.is_some() || self.files.is_holding() || !waits {
             return;
         }
         let pause_over = self.last_submit.is_none_or(|at| at.elapsed() >= self.window());
-        if self.pending.is_urgent() || !self.after.is_empty() || pause_over {
+        if self.pending.is_urgent() || !self.after.is_empty() || pause_over || self.leaving.is_some() {
             self.submit();
         }
     }
@@ -46,6 +50,7 @@ impl Actor {
             stdin: std::mem::take(&mut self.stdin),
             calls: std::mem::take(&mut self.calls),
             beside: drained.beside,
+            checkpoint: self.checkpoint.take(),
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };
@@ -81,9 +86,9 @@ impl Actor {
             match after {
                 After::Reply(answer) => answer(Ok(())),
                 After::Prepare(prompt) => self.prepare(prompt),
-                After::Start(prepared) => {
+                After::Start(sandbox, program) => {
                     if let Side::Starting(starting, _, _) = &mut self.side {
-                        *starting = Some(Box::pin(prepared.start(self.shared.config.clone(), self.epoch)));
+                        *starting = Some(Box::pin(program.start(sandbox, self.shared.config.clone(), self.epoch)));
                     }
                 }
                 After::Write(row) => {
@@ -95,27 +100,6 @@ impl Actor {
                 After::Leave => self.over = true,
             }
         }
-    }
-
-    /// What was decided is not stored, so it did not happen: this actor ends, and the next one begins from what is.
-    fn not_stored(&mut self, error: &store::Error, after: Vec<After>) {
-        tracing::error!(key = %self.key, %error, "a session's events could not be stored; its agent is stopped");
-        for after in after.into_iter().chain(std::mem::take(&mut self.after)) {
-            match after {
-                After::Reply(answer) | After::Halt(Halt { reply: Some(answer), .. }) => {
-                    answer(Err(crate::log::failure(error.clone(), &self.key)));
-                }
-                After::Halt(_) | After::Prepare(_) | After::Start(_) | After::Write(_) | After::Leave => {}
-            }
-        }
-        let sandbox = self.off();
-        self.stdin.clear();
-        self.calls.clear();
-        // What was decided since follows what is not stored.
-        self.pending.drain();
-        self.carry_out(Halt { sandbox, destroy: None, reply: None });
-        self.over = true;
-        self.not_stored = Some(error.clone());
     }
 
     /// Ends what runs, after what is being ended already.

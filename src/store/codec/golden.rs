@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
-    Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
-    ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer, InputOutcome,
-    InputResolution, Isolation, Kind, LogLevel, LogUid, NoticeKind, PermissionEffect, PermissionOption,
-    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question,
-    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
+    Agent, ArchiveFormat, Asked, Blob, Block, BlockId, BlockPatch, BlockState, Budget, CarriedAnswer, Checkpoint,
+    Content, ContentPart, Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind,
+    FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid,
+    NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
+    PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question, QuestionAnswer,
+    QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile, Session,
     SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
-    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile, WorkspaceSource,
 };
 
 #[test]
@@ -35,13 +36,19 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     }
     check(&mut seen, "", &principal());
     check(&mut seen, "", &session());
+    for (variant, source) in sources() {
+        check(&mut seen, variant, &seeded(source));
+    }
     check(&mut seen, "", &turn());
+    check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
+    check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
     check(&mut seen, "", &question());
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    check(&mut seen, "", &checkpoint());
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
         check(&mut seen, &variant, &answer);
@@ -49,6 +56,9 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
 
     for kind in variants::<Kind>("event") {
         assert!(seen.contains(&format!("event.{kind}")), "no golden file for events of the sort {kind}");
+    }
+    for source in variants::<WorkspaceSource>("source") {
+        assert!(seen.contains(&format!("record.{source}")), "no golden file for sessions that start from {source}");
     }
     for content in variants::<Content>("type") {
         assert!(seen.contains(&format!("block.{content}")), "no golden file for blocks of the sort {content}");
@@ -66,6 +76,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
 fn the_names_that_values_are_written_with_stay() {
     let all: BTreeMap<&str, Vec<String>> = BTreeMap::from([
         ("Agent", names::<Agent>()),
+        ("ArchiveFormat", names::<ArchiveFormat>()),
         ("BlockState", names::<BlockState>()),
         ("Content", variants::<Content>("type")),
         ("ContentPart", names::<ContentPart>()),
@@ -79,6 +90,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("Kind", variants::<Kind>("event")),
         ("LogLevel", names::<LogLevel>()),
         ("NoticeKind", names::<NoticeKind>()),
+        ("PermissionAnswer", names::<PermissionAnswer>()),
         ("PermissionEffect", names::<PermissionEffect>()),
         ("PermissionOptionKind", names::<PermissionOptionKind>()),
         ("PrincipalKind", names::<PrincipalKind>()),
@@ -88,6 +100,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("ToolOutput", names::<ToolOutput>()),
         ("TurnOrigin", names::<TurnOrigin>()),
         ("TurnStatus", names::<TurnStatus>()),
+        ("WorkspaceSource", variants::<WorkspaceSource>("source")),
     ]);
     let path = golden("names");
     if std::env::var_os("WRITE_GOLDEN").is_some() && !path.exists() {
@@ -176,6 +189,9 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
         FirstAnswer::Deleted,
+        FirstAnswer::File { file: Box::new(file()) },
+        FirstAnswer::Unpacked { files: 3 },
+        FirstAnswer::Resolved { permission: Box::new(permission()) },
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]
 }
@@ -307,6 +323,7 @@ fn turn() -> Turn {
         end_time: Some(Timestamp(3)),
         usage: usage(),
         error: Some(error()),
+        carried: Vec::new(),
     }
 }
 
@@ -339,7 +356,26 @@ fn permission() -> PermissionRequest {
         create_time: Timestamp(4),
         expire_time: Some(Timestamp(5)),
         resolution: Some(resolution()),
+        asked: None,
     }
+}
+
+fn asked() -> Asked {
+    Asked { exec_id: ExecId::new("exec_1"), agent_request_id: "req_1".into(), input_sha256: "e3b0".into() }
+}
+
+fn carried() -> Vec<CarriedAnswer> {
+    let carried = |answer| CarriedAnswer {
+        permission_id: "perm_1".into(),
+        asked: asked(),
+        tool_name: "Bash".into(),
+        input_json: "{}".into(),
+        answer,
+    };
+    vec![
+        carried(PermissionAnswer::Allow { updated_input_json: "{}".into() }),
+        carried(PermissionAnswer::Reject { message: "no".into() }),
+    ]
 }
 
 fn question() -> Question {
@@ -422,6 +458,8 @@ fn session() -> Session {
         sequence: 42,
         sandbox: Some(sandbox()),
         sandbox_spec: SandboxSpec { provider: "local".into(), min_isolation: Some(Isolation::Namespace) },
+        workspace: None,
+        seed_files: Vec::new(),
         options: options(),
         usage: usage(),
         labels: labels(),
@@ -435,6 +473,33 @@ fn session() -> Session {
         last_activity_time: Timestamp(14),
         etag: "etag_1".into(),
         error: Some(error()),
+    }
+}
+
+fn sources() -> [(&'static str, WorkspaceSource); 3] {
+    let url = "https://example.com/a.git".into();
+    [
+        ("git", WorkspaceSource::Git { url, reference: "main".into(), depth: 3 }),
+        ("directory", WorkspaceSource::Directory { path: "/srv/a".into() }),
+        ("archive", WorkspaceSource::Archive { format: ArchiveFormat::TarGz, sha256: "cd".repeat(32) }),
+    ]
+}
+
+fn seeded(source: WorkspaceSource) -> Session {
+    let file = SeedFile { path: "src/a.rs".into(), sha256: "ab".repeat(32), size: 10, mode: 0o755 };
+    Session { workspace: Some(source), seed_files: vec![file], ..session() }
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        turn_id: Some(TurnId::new("turn_1")),
+        sequence: 40,
+        generation: 2,
+        parser: Some(ParserState { version: 3, state: "{\"open\":[]}".into() }),
+        manifest: "ef".repeat(32),
+        files: 12,
+        bytes: 3456,
+        create_time: Timestamp(17),
     }
 }
 

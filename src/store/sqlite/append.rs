@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{light, open::Connections, put, requests, revision};
+use super::{blobs, light, open::Connections, put, requests, revision};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -15,6 +15,10 @@ use crate::{
 pub(super) async fn create(connections: &Connections, session: &Session, batch: &Batch) -> Result<(), Error> {
     let mut tx = connections.write().await?;
     if let Err(error) = requests::check(&mut tx, &batch.key.tenant, &batch.calls).await? {
+        tx.undo().await?;
+        return Err(error);
+    }
+    if let Err(error) = blobs::check(&mut tx, batch).await? {
         tx.undo().await?;
         return Err(error);
     }
@@ -42,13 +46,7 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
     let mut claimed = Vec::with_capacity(batches.len());
     let mut tx = connections.write().await?;
     for batch in batches {
-        let outcome = match dense(batch) {
-            Ok(head) => match requests::check(&mut tx, &batch.key.tenant, &batch.calls).await? {
-                Ok(()) => claim(&mut tx, batch, head).await?,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
+        let outcome = admit(&mut tx, batch).await?;
         if outcome.is_ok() {
             requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             claimed.push(batch);
@@ -66,6 +64,21 @@ pub(super) async fn append(connections: &Connections, batches: &[Batch]) -> Resu
     }
     tx.commit().await?;
     Ok(outcomes)
+}
+
+/// Claims the session of a batch that could be stored as a whole.
+async fn admit(conn: &mut SqliteConnection, batch: &Batch) -> Result<Result<(), Error>, Error> {
+    let head = match dense(batch) {
+        Ok(head) => head,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(error) = requests::check(conn, &batch.key.tenant, &batch.calls).await? {
+        return Ok(Err(error));
+    }
+    if let Err(error) = blobs::check(conn, batch).await? {
+        return Ok(Err(error));
+    }
+    claim(conn, batch, head).await
 }
 
 /// The head after a batch. Its events must follow each other from its head on: a hole, once stored, cannot be mended.

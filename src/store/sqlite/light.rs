@@ -75,6 +75,8 @@ fn light(batch: &Batch) -> Option<Light<'_>> {
         stdin,
         calls,
         beside,
+        checkpoint: None,
+        stdin_taken: None,
         deletes: false,
     } = batch
     else {

@@ -12,24 +12,28 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Acquired, Batch, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, Piece, PlacedBlock,
-    SessionQuery, SessionView, SnapshotHead, Store,
+    Acquired, Batch, BlobPiece, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, FilePage,
+    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
-    BlockId, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey, SessionState, TenantId,
-    Timestamp, TurnId,
+    BlockId, Checkpoint, PermissionRequest, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey,
+    SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
 };
 
 mod acquire;
+mod ahead;
 mod append;
 mod blobs;
 mod blocks;
+mod checkpoints;
 mod compact;
 mod error;
 mod events;
+mod files;
 mod light;
 mod lock;
 mod open;
+mod permissions;
 mod probe;
 mod profiles;
 mod purge;
@@ -173,6 +177,26 @@ impl Store for SqliteStore {
         blobs::read(&self.connections, key, sha256, offset).await
     }
 
+    async fn put_blobs(&self, tenant: &TenantId, by: &str, pieces: &[BlobPiece]) -> Result<(), Error> {
+        ahead::put(&self.connections, tenant, by, pieces).await
+    }
+
+    async fn held_blobs(&self, tenant: &TenantId, sha256: &[String]) -> Result<Vec<bool>, Error> {
+        ahead::held(&self.connections, tenant, sha256).await
+    }
+
+    async fn checkpoint(&self, key: &SessionKey) -> Result<Option<Checkpoint>, Error> {
+        checkpoints::newest(&self.connections, key).await
+    }
+
+    async fn files(&self, key: &SessionKey, query: &FileQuery) -> Result<Option<FilePage>, Error> {
+        files::page(&self.connections, key, query).await
+    }
+
+    async fn file(&self, key: &SessionKey, path: &str) -> Result<Option<WorkspaceFile>, Error> {
+        files::one(&self.connections, key, path).await
+    }
+
     async fn unfinished(&self) -> Result<Vec<SessionKey>, Error> {
         sessions::unfinished(&self.connections).await
     }
@@ -224,6 +248,10 @@ impl Store for SqliteStore {
 
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
         turns::end(&self.connections, key, turn_id, after).await
+    }
+
+    async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {
+        permissions::one(&self.connections, key, permission_id).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

@@ -11,12 +11,13 @@ use crate::{
 };
 
 /// What a session consists of, beside its row.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "DELETE FROM label WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM event WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM turn WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM block WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM block_text WHERE tenant_id = ? AND session_id = ?",
+    "DELETE FROM checkpoint WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM blob_ref WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM conversation WHERE tenant_id = ? AND session_id = ?",
     "DELETE FROM permission WHERE tenant_id = ? AND session_id = ?",

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::{
-    domain::{BlockState, Event, Kind, Session, SessionKey, WorkspaceFile},
+    domain::{BlockState, Event, ExecId, Kind, Session, SessionKey, WorkspaceFile},
     store::{Batch, Error, ExecMark, Part, StdinRow, codec},
 };
 
 /// Rows in one statement: enough that the statement costs little, few enough for SQLite's limit on parameters.
-const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 
 /// Writes the events of batches.
 pub(super) async fn events(conn: &mut SqliteConnection, batches: &[&Batch]) -> Result<(), Error> {
@@ -51,8 +51,12 @@ pub(super) async fn rest(conn: &mut SqliteConnection, batch: &Batch) -> Result<(
     }
     super::texts::put(conn, &batch.key, &batch.beside.texts).await?;
     super::blobs::put(conn, batch).await?;
+    super::checkpoints::put(conn, batch).await?;
     if let Some(mark) = &batch.exec {
         put_exec(conn, &batch.key, mark).await?;
+    }
+    if let Some((exec_id, taken)) = &batch.stdin_taken {
+        trim_stdin(conn, &batch.key, exec_id, *taken).await?;
     }
     Ok(())
 }
@@ -237,6 +241,21 @@ async fn put_stdin(conn: &mut SqliteConnection, key: &SessionKey, row: &StdinRow
         .bind(row.exec_id.as_str())
         .bind(signed(row.offset)?)
         .bind(row.data.as_slice())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes what the sandbox has taken, but for the newest row: it tells where the next one begins.
+async fn trim_stdin(conn: &mut SqliteConnection, key: &SessionKey, exec_id: &ExecId, taken: u64) -> Result<(), Error> {
+    let sql = "DELETE FROM exec_stdin WHERE tenant_id = ?1 AND session_id = ?2 AND exec_id = ?3
+        AND byte_offset + length(data) <= ?4 AND byte_offset < (SELECT MAX(byte_offset) FROM exec_stdin
+            WHERE tenant_id = ?1 AND session_id = ?2 AND exec_id = ?3)";
+    sqlx::query(sql)
+        .bind(key.tenant.as_str())
+        .bind(key.session.as_str())
+        .bind(exec_id.as_str())
+        .bind(signed(taken)?)
         .execute(conn)
         .await?;
     Ok(())

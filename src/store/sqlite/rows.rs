@@ -38,6 +38,13 @@ pub(super) async fn find(conn: &mut SqliteConnection, key: &SessionKey) -> Resul
     row.map(|row| record(&row)).transpose()
 }
 
+/// Whether there is a session that is not deleted.
+pub(super) async fn exists(conn: &mut SqliteConnection, key: &SessionKey) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM session WHERE tenant_id = ? AND session_id = ? AND deleted_at IS NULL";
+    let query = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str());
+    Ok(query.fetch_optional(conn).await?.is_some())
+}
+
 /// The columns say where the log stands; the body only what else there is to know.
 pub(super) fn record(row: &SqliteRow) -> Result<Record, Error> {
     let id: &str = row.try_get("session_id")?;

@@ -10,6 +10,7 @@ mod idempotent;
 mod log;
 mod offsets;
 mod order;
+mod outlives;
 mod ranges;
 mod resume;
 mod shown;
@@ -35,7 +36,7 @@ pub struct Violation {
 type Judge = fn(&Case, &mut Faults);
 
 /// Every judge by its name. The first six are what a watch promises.
-pub const JUDGES: [(&str, Judge); 16] = [
+pub const JUDGES: [(&str, Judge); 17] = [
     ("ordered", order::ordered),
     ("unique", order::unique),
     ("reliable", log::reliable),
@@ -50,6 +51,7 @@ pub const JUDGES: [(&str, Judge); 16] = [
     ("uid", uid::uid),
     ("acknowledged", acknowledged::acknowledged),
     ("turns", acknowledged::turns),
+    ("outlives", outlives::outlives),
     ("agent", agent::agent),
     ("idempotent", idempotent::idempotent),
 ];

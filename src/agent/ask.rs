@@ -1,0 +1,91 @@
+//! What an agent asks before it uses a tool. How each agent asks and is answered, its adapter knows.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::{Agent, CarriedAnswer, ConversationId, PermissionAnswer};
+
+/// Bytes of an input that an agent is told again; a longer one it must know by itself.
+const LONGEST_INPUT: usize = 8 << 10;
+
+/// The agent asks whether it may use a tool, and waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Names the request in the agent's words; unique in its process.
+    pub agent_request_id: String,
+    /// Where it asks.
+    pub conversation_id: ConversationId,
+    /// The tool call it is about; may be empty.
+    pub tool_use_id: String,
+    /// For example "Bash".
+    pub tool_name: String,
+    /// A JSON object.
+    pub input_json: String,
+    /// One line for people.
+    pub title: String,
+}
+
+impl Ask {
+    /// Equal for two inputs that mean the same: the order of fields and white space mean nothing.
+    #[must_use]
+    pub fn input_sha256(&self) -> String {
+        // Objects are sorted once they are read.
+        let canonical = serde_json::from_str::<Value>(&self.input_json).map(|value| value.to_string());
+        format!("{:x}", Sha256::digest(canonical.as_ref().unwrap_or(&self.input_json).as_bytes()))
+    }
+}
+
+/// The words that tell a new process of an agent to go on with a turn that waited for these answers.
+pub(super) fn go_on(agent: Agent, answers: &[CarriedAnswer]) -> String {
+    let mut text = format!(
+        "{agent} was restarted while it waited for permission to use a tool, and the call did not run. Go on with the \
+         task."
+    );
+    for CarriedAnswer { permission_id: _, asked: _, tool_name, input_json, answer } in answers {
+        text += "\n\n";
+        text += tool_name;
+        if input_json.len() <= LONGEST_INPUT {
+            text += " ";
+            text += input_json;
+        }
+        text += match answer {
+            PermissionAnswer::Allow { .. } => "\nis allowed: make the same call once more, with the same input.",
+            PermissionAnswer::Reject { .. } => "\nis rejected: do not make the call again.",
+        };
+        if let PermissionAnswer::Reject { message } = answer
+            && !message.is_empty()
+        {
+            text += " The reason given: ";
+            text += message;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ask;
+    use crate::domain::ConversationId;
+
+    #[test]
+    fn inputs_that_mean_the_same_have_the_same_hash() {
+        let hash = |input: &str| {
+            let (id, tool) = (String::new(), "Bash".to_owned());
+            Ask {
+                agent_request_id: id.clone(),
+                conversation_id: ConversationId::main(),
+                tool_use_id: id.clone(),
+                tool_name: tool,
+                input_json: input.to_owned(),
+                title: id,
+            }
+            .input_sha256()
+        };
+        let one = hash(r#"{"a": 1, "b": {"d": [1, 2], "c": "\u00e9"}}"#);
+        assert_eq!(hash(r#"{"b":{"c":"é","d":[1,2]},"a":1}"#), one);
+        for other in [r#"{"a":1,"b":{"c":"é","d":[2,1]}}"#, r#"{"a":2,"b":{"c":"é","d":[1,2]}}"#, "{}", "{"] {
+            assert_ne!(hash(other), one, "{other}");
+        }
+        assert_ne!(hash("{"), hash("}"));
+    }
+}

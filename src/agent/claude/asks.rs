@@ -1,0 +1,111 @@
+//! Permissions: the CLI asks by a `control_request`, and waits for the `control_response` that names it.
+
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    kinds::ControlKind,
+    parser::{Reading, Unreadable},
+    wire::{ControlLine, ControlRequest, NoticeLine},
+};
+use crate::agent::{Action, Ask};
+use crate::domain::{ConversationId, PermissionAnswer};
+
+impl Reading<'_> {
+    /// The CLI wants something of us. What we do not know it is told, because it waits.
+    pub(super) fn control_request(&mut self, line: ControlLine<'_>) -> Result<(), Unreadable> {
+        let id = line.request_id.ok_or(Unreadable)?;
+        let request = line.request.ok_or(Unreadable)?;
+        match ControlKind::parse(&request.subtype) {
+            ControlKind::CanUseTool => self.can_use_tool(id.into(), request),
+            ControlKind::Unknown => {
+                self.unknown("control_request/", &request.subtype);
+                let error = format!("this client knows no {}", &*request.subtype);
+                let response = json!({ "subtype": "error", "request_id": &*id, "error": error });
+                self.actions.push(Action::Write(control_response(&response)));
+            }
+        }
+        Ok(())
+    }
+
+    fn can_use_tool(&mut self, agent_request_id: String, request: ControlRequest<'_>) {
+        // Of a subagent it tells only the id of its task.
+        let task = request.agent_id.as_deref().and_then(|task| self.state.process.tasks.get(task));
+        let conversation_id = task.map_or_else(ConversationId::main, |tool| ConversationId::new(tool.as_str()));
+        let tool_use_id = request.tool_use_id.map(String::from).unwrap_or_default();
+        let tool_name = request.tool_name.map(String::from).unwrap_or_default();
+        let name = request.display_name.as_deref().unwrap_or(&tool_name);
+        let title = match request.description.as_deref() {
+            Some(about) if !about.is_empty() && about != name => format!("{name}: {about}"),
+            Some(_) | None => name.to_owned(),
+        };
+        let input_json = request.input.map_or("{}", RawValue::get).to_owned();
+        self.actions.push(Action::Ask(Box::new(Ask {
+            agent_request_id,
+            conversation_id,
+            tool_use_id,
+            tool_name,
+            input_json,
+            title,
+        })));
+    }
+
+    /// The CLI does not wait any more.
+    pub(super) fn control_cancel(&mut self, line: ControlLine<'_>) -> Result<(), Unreadable> {
+        let agent_request_id = line.request_id.ok_or(Unreadable)?.into();
+        self.actions.push(Action::AskWithdrawn { agent_request_id });
+        Ok(())
+    }
+
+    /// A subagent begins: its requests will name the task, and its lines the call that spawned it.
+    pub(super) fn task_started(&mut self, line: &NoticeLine<'_>) {
+        if let (Some(task), Some(tool)) = (&line.task_id, &line.tool_use_id) {
+            self.state.process.tasks.insert(task.to_string(), tool.to_string());
+        }
+    }
+}
+
+/// The line that answers a request for permission.
+pub(in crate::agent) fn answer(request_id: &str, tool_use_id: &str, answer: &PermissionAnswer) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Response<'a> {
+        behavior: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        updated_input: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+        #[serde(rename = "toolUseID", skip_serializing_if = "str::is_empty")]
+        tool_use_id: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Success<'a> {
+        subtype: &'a str,
+        request_id: &'a str,
+        response: Response<'a>,
+    }
+    let response = match answer {
+        PermissionAnswer::Allow { updated_input_json } => {
+            let updated_input = serde_json::from_str(updated_input_json).ok();
+            Response { behavior: "allow", updated_input, message: None, tool_use_id }
+        }
+        PermissionAnswer::Reject { message } => {
+            // The CLI asks for one.
+            let message = if message.is_empty() { "The user rejected this." } else { message };
+            Response { behavior: "deny", updated_input: None, message: Some(message), tool_use_id }
+        }
+    };
+    control_response(&Success { subtype: "success", request_id, response })
+}
+
+fn control_response(response: &impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        r#type: &'a str,
+        response: &'a T,
+    }
+    let line = Line { r#type: "control_response", response };
+    let mut bytes = serde_json::to_vec(&line).expect("texts and JSON are JSON");
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,260 @@
+//! Ends: of a program by itself, of what runs by a command, by silence or by the end of the server, and of the actor that
+//! leaves what runs to the next server.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::time::{Instant, timeout};
+
+use super::{Actor, Leaving, files::Step};
+use crate::{
+    agent,
+    domain::{Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxStatus, SessionStatus, TurnStatus, Usage},
+    sandbox::{self, Exit, GRACE},
+    session::{
+        Ending,
+        after::{After, Halt},
+        attach::Lost,
+        launch,
+        running::Running,
+        side::Side,
+    },
+};
+
+/// How long a start that is under way is waited for.
+const STARTED: Duration = Duration::from_secs(10);
+
+impl Actor {
+    /// The program ended: the files are looked at once more, then what it left open ends with it.
+    pub(super) fn ended(&mut self, exit: Exit) {
+        self.read_the_rest();
+        if matches!(self.side, Side::On(_)) {
+            self.hold(Step::Exit(exit));
+        }
+    }
+
+    /// All that a program that ended changed is told.
+    pub(super) fn exited(&mut self, exit: Exit) {
+        self.off();
+        let agent = self.pending.state().session.agent;
+        let (said, code) = match exit {
+            Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
+            Exit::Signal(signal) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
+        };
+        let active = !self.pending.park() && self.pending.state().active_turn().is_some();
+        if self.leaving.is_some_and(Leaving::ends_agents) {
+            self.lose_to_the_stop();
+        } else if active {
+            let failure = Failure::new(Reason::AgentFailed, format!("{said} before the turn was over"))
+                .with("agent", agent)
+                .with("exit_code", code);
+            let error = failure.into_session_error(true);
+            self.pending.record_session(None, Kind::ErrorOccurred { error: error.clone() });
+            self.pending.end_turn(TurnStatus::Failed, Some(error), Usage::default(), None);
+        }
+        self.pending.record_status_after_turn();
+        if !active && exit != Exit::Code(0) {
+            self.pending.log(LogLevel::Warn, said.clone());
+        }
+        self.end_exec();
+        self.sandbox_gone(&said);
+    }
+
+    /// The program can no longer be driven: nobody can know what it does or did.
+    pub(super) fn fell(&mut self, error: &sandbox::Error) {
+        self.read_the_rest();
+        // There is nothing to look at any more.
+        self.release();
+        if matches!(self.side, Side::On(_)) {
+            self.files.forget();
+            self.lose(Lost::of(error, None));
+        }
+    }
+
+    /// Reads what is left of a program's output.
+    fn read_the_rest(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Side::On(running) = &mut self.side {
+            running.finish(&mut actions);
+            self.mark.iter_mut().for_each(|mark| running.note(mark));
+        }
+        self.act(&mut actions);
+        self.actions = actions;
+    }
+
+    /// Nobody can go on with what ran: the turn is lost, and what can still be reached is ended.
+    pub(super) fn lose(&mut self, lost: Lost) {
+        let Lost { cause, message, sandbox } = lost;
+        tracing::warn!(key = %self.key, cause, message, "what ran in a session cannot be gone on with");
+        let sandbox = self.off().or(sandbox);
+        self.pending.lose_turn(cause, &format!("{message}; look at the workspace, then send the message again"));
+        self.end_exec();
+        self.sandbox_gone(&message);
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+    }
+
+    /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
+    pub(super) fn halt(
+        &mut self,
+        message: &str,
+        status: SessionStatus,
+        by: &Principal,
+    ) -> Option<Arc<dyn sandbox::Sandbox>> {
+        self.pending.stop_turn(by);
+        let sandbox = self.take_down(message);
+        self.pending.record_status(status, message, None, Some(by));
+        sandbox
+    }
+
+    /// Ends what runs in the sandbox, once it is stored that it does.
+    pub(super) fn shut(&mut self, message: &str) {
+        let sandbox = self.take_down(message);
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+    }
+
+    fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
+        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
+            running.note(mark);
+        }
+        let sandbox = self.off();
+        self.end_exec();
+        self.sandbox_gone(message);
+        sandbox
+    }
+
+    pub(super) fn stop_idle(&mut self) {
+        let silence = self.shared.config.idle_timeout;
+        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
+    }
+
+    /// The server ends, or nobody is left who could ask for anything.
+    pub(super) fn leave(&mut self) {
+        match self.shared.ending() {
+            Ending::Detach => self.leaving = Some(Leaving::Detach),
+            Ending::Stop => {
+                self.leaving = Some(Leaving::Stop(Instant::now() + GRACE));
+                self.interrupt();
+            }
+        }
+    }
+
+    /// Asks the agent to end its turn. Where there is nobody to ask, or nothing to end, all ends now.
+    fn interrupt(&mut self) {
+        let session = &self.pending.state().session;
+        // One that waits for an answer goes on when that comes, and need not end.
+        let turn = self.pending.state().active_turn().filter(|_| !self.pending.waits());
+        if let (Side::On(running), Some(turn)) = (&mut self.side, turn) {
+            let row = running.input(agent::interrupt(session.agent, turn.turn_id.as_str()));
+            self.write_once_stored(row);
+        } else {
+            self.stop_now();
+        }
+    }
+
+    /// When all ends, where the server's end ends agents: at once if there is no turn to wait for.
+    pub(super) fn stop_at(&self) -> Option<Instant> {
+        match (self.leaving, &self.side) {
+            (Some(Leaving::Stop(at)), Side::On(_)) => {
+                Some(if self.pending.state().active_turn().is_some() { at } else { Instant::now() })
+            }
+            (Some(Leaving::Stop(_) | Leaving::Detach) | None, _) => None,
+        }
+    }
+
+    /// The server stops: agents end with it, and turns that they did not end themselves.
+    pub(super) fn stop_now(&mut self) {
+        self.lose_to_the_stop();
+        self.shut("the server was stopped");
+    }
+
+    fn lose_to_the_stop(&mut self) {
+        self.pending
+            .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
+    }
+
+    pub(super) fn is_detaching(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Detach))
+    }
+
+    /// Takes what runs away from the loop: nothing of it is read again.
+    fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
+        self.idle_since = Instant::now();
+        self.given = None;
+        self.files.unfollow();
+        self.after.retain(|after| match after {
+            After::Prepare(_) | After::Start(..) | After::Write(_) => false,
+            After::Reply(_) | After::Halt(_) | After::Leave => true,
+        });
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(..) | After::Write(_)));
+        }
+        match std::mem::replace(&mut self.side, Side::Off) {
+            Side::Off | Side::Finding(_) | Side::Preparing(..) => None,
+            Side::Starting(starting, sandbox, _) => {
+                self.wait_for(starting);
+                Some(sandbox)
+            }
+            Side::On(running) => Some(running.sandbox),
+        }
+    }
+
+    /// A start that is under way is waited for before anything else is done in the sandbox: whoever ends what runs there, or
+    /// looks for it, must find it started or not, and not on the way.
+    pub(super) fn wait_for(&mut self, starting: Option<BoxFuture<'static, Result<Running, Failure>>>) {
+        if let Some(starting) = starting {
+            let before = self.halting.take();
+            let started = async move {
+                if let Some(before) = before {
+                    before.await;
+                }
+                // One that takes longer is left to whoever finds it.
+                let _ = timeout(STARTED, starting).await;
+            };
+            self.halting = Some(started.boxed().shared());
+        }
+    }
+
+    /// Records that the program's output is over. What its parser knows stays for the next one.
+    pub(super) fn end_exec(&mut self) {
+        if let Some(mark) = &mut self.mark {
+            mark.ended = true;
+        }
+    }
+
+    pub(super) fn sandbox(&self, status: SandboxStatus, message: &str) -> Sandbox {
+        let held = self.pending.state().session.sandbox.clone();
+        let held = held.unwrap_or_else(|| launch::announce(&self.shared.config, &self.pending.state().session));
+        Sandbox { status, status_message: message.to_owned(), ..held }
+    }
+
+    pub(super) fn sandbox_status(&self) -> Option<SandboxStatus> {
+        self.pending.state().session.sandbox.as_ref().map(|sandbox| sandbox.status)
+    }
+
+    pub(super) fn sandbox_gone(&mut self, message: &str) {
+        match self.sandbox_status() {
+            None | Some(SandboxStatus::Terminated) => {}
+            // It was never ready, so what is there of it is not whole: the next one is made from the beginning.
+            Some(SandboxStatus::Starting) => {
+                let sandbox = self.sandbox(SandboxStatus::Terminated, message);
+                let destroy = sandbox.sandbox_id.clone();
+                let sandbox = Sandbox { sandbox_id: None, ..sandbox };
+                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+                self.after.push(After::Halt(Halt { sandbox: None, destroy, reply: None }));
+            }
+            Some(SandboxStatus::Ready | SandboxStatus::Unhealthy) => {
+                let sandbox = self.sandbox(SandboxStatus::Terminated, message);
+                self.pending.record_session(None, Kind::SandboxChanged { sandbox });
+            }
+        }
+    }
+}
+
+impl Leaving {
+    fn ends_agents(self) -> bool {
+        match self {
+            Self::Stop(_) => true,
+            Self::Detach => false,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Puts the contents of files ahead into the store, so that the batch that tells of them only has to name them: large bytes
+//! never stand in the way of other sessions' commits.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+
+use super::look::Eyes;
+use crate::{
+    domain::Failure,
+    log::unavailable,
+    sandbox::{self, Root},
+    store::{BlobPiece, Piece},
+};
+
+/// Bytes of one transaction.
+const AT_ONCE: usize = 4 << 20;
+/// Small files that are read at the same time.
+const READERS: usize = 4;
+/// Contents that are asked for at once.
+const ASKED: usize = 1000;
+
+/// Contents that are to be kept: by hash, where they lie and how many bytes they have.
+pub(super) type Wanted = BTreeMap<String, (Root, String, u64)>;
+
+/// What became of a content.
+enum Read {
+    /// All of it, in pieces; small enough to be held.
+    Whole(Vec<BlobPiece>),
+    /// It is read when it is its turn.
+    Large,
+    /// The file is another one by now, or gone.
+    Moved,
+}
+
+impl Eyes {
+    /// Keeps these contents, and says which of them could not be kept because their files did not hold still.
+    pub(super) async fn put_ahead(&self, mut wanted: Wanted) -> Result<Vec<(Root, String)>, Failure> {
+        let hashes: Vec<String> = wanted.keys().cloned().collect();
+        for asked in hashes.chunks(ASKED) {
+            let held = self.store().held_blobs(&self.key.tenant, asked).await.map_err(|error| unavailable(&error))?;
+            for (hash, _) in asked.iter().zip(held).filter(|(_, held)| *held) {
+                wanted.remove(hash);
+            }
+        }
+        let mut moved = Vec::new();
+        let mut waiting = Vec::new();
+        let mut bytes = 0;
+        let mut reads = stream::iter(wanted)
+            .map(|(hash, (root, path, size))| async move {
+                let read = if size > Piece::BYTES as u64 {
+                    Ok(Read::Large)
+                } else {
+                    self.read(&hash, root, &path, size).await
+                };
+                read.map(|read| (hash, root, path, size, read))
+            })
+            .buffered(READERS);
+        while let Some((hash, root, path, size, read)) = reads.try_next().await? {
+            match read {
+                Read::Whole(pieces) => {
+                    bytes += pieces.iter().map(|piece| piece.data.len()).sum::<usize>();
+                    waiting.extend(pieces);
+                    if bytes >= AT_ONCE {
+                        self.put(&std::mem::take(&mut waiting)).await?;
+                        bytes = 0;
+                    }
+                }
+                Read::Large if self.put_large(&hash, root, &path, size).await? => {}
+                Read::Large | Read::Moved => moved.push((root, path)),
+            }
+        }
+        self.put(&waiting).await?;
+        Ok(moved)
+    }
+
+    /// Puts pieces ahead, all in one transaction.
+    pub(super) async fn put(&self, pieces: &[BlobPiece]) -> Result<(), Failure> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        self.store().put_blobs(&self.key.tenant, &self.by, pieces).await.map_err(|error| unavailable(&error))
+    }
+
+    /// Reads a small file.
+    async fn read(&self, hash: &str, root: Root, path: &str, size: u64) -> Result<Read, Failure> {
+        let Some(mut reading) = self.open(root, path).await? else { return Ok(Read::Moved) };
+        let mut data = Vec::new();
+        while let Some(bytes) = reading.next().await {
+            let Some(bytes) = self.still_there(bytes)? else { return Ok(Read::Moved) };
+            data.extend_from_slice(&bytes);
+            if data.len() as u64 > size {
+                return Ok(Read::Moved);
+            }
+        }
+        if format!("{:x}", Sha256::digest(&data)) != hash {
+            return Ok(Read::Moved);
+        }
+        Ok(Read::Whole(vec![BlobPiece { sha256: hash.to_owned(), size, offset: 0, data }]))
+    }
+
+    /// Reads a large file and puts it as it comes; its last piece, which makes it whole, only when the hash is right.
+    async fn put_large(&self, hash: &str, root: Root, path: &str, size: u64) -> Result<bool, Failure> {
+        let Some(mut reading) = self.open(root, path).await? else { return Ok(false) };
+        let (mut digest, mut offset) = (Sha256::new(), 0);
+        let (mut data, mut waiting) = (Vec::new(), Vec::new());
+        while let Some(bytes) = reading.next().await {
+            let Some(bytes) = self.still_there(bytes)? else { return Ok(false) };
+            digest.update(&bytes);
+            data.extend_from_slice(&bytes);
+            while data.len() > Piece::BYTES {
+                let rest = data.split_off(Piece::BYTES);
+                let piece = std::mem::replace(&mut data, rest);
+                waiting.push(BlobPiece { sha256: hash.to_owned(), size, offset, data: piece });
+                offset += Piece::BYTES as u64;
+            }
+            if offset + data.len() as u64 > size {
+                return Ok(false);
+            }
+            if waiting.len() * Piece::BYTES >= AT_ONCE {
+                self.put(&std::mem::take(&mut waiting)).await?;
+            }
+        }
+        if offset + data.len() as u64 != size || format!("{:x}", digest.finalize()) != hash {
+            return Ok(false);
+        }
+        waiting.push(BlobPiece { sha256: hash.to_owned(), size, offset, data });
+        self.put(&waiting).await?;
+        Ok(true)
+    }
+
+    async fn open(
+        &self,
+        root: Root,
+        path: &str,
+    ) -> Result<Option<stream::BoxStream<'static, Result<bytes::Bytes, sandbox::Error>>>, Failure> {
+        let reading = self.files.read(root, path, 0).await;
+        self.still_there(reading.map(|reading| reading.bytes))
+    }
+
+    /// A file that cannot be read any more is looked at again; a sandbox that is gone is a failure.
+    fn still_there<T>(&self, result: Result<T, sandbox::Error>) -> Result<Option<T>, Failure> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(sandbox::Error::Files(_)) => Ok(None),
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One session's actors, one after the other, for as long as there is something to do or to look after.
+
+use std::{mem, sync::Arc};
+
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use super::{
+    Command,
+    actor::{Actor, Ended},
+    shared::Shared,
+};
+use crate::{
+    domain::{SandboxId, SessionKey},
+    log::failure,
+    store,
+};
+
+pub(super) use super::actor::Begin;
+
+/// Runs actors until there is nothing to do; then the slot is given back.
+pub(super) async fn host(
+    shared: Arc<Shared>,
+    key: SessionKey,
+    mut commands: mpsc::Receiver<Command>,
+    mut begin: Begin,
+) {
+    let mut left = None;
+    loop {
+        match shared.log.acquire(&key).await {
+            Ok(Some(acquired)) => {
+                let gave_up = matches!(begin, Begin::GiveUp(_));
+                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
+                let run = actor.run(mem::replace(&mut begin, Begin::Asked), stdin);
+                let end = run.instrument(tracing::info_span!("session", session = %key.session)).await;
+                Ended { commands, sandbox: left, .. } = end;
+                match end.not_stored {
+                    // What it left is looked after, once that can be stored.
+                    Some(error) if error.is_of_storage() => {
+                        refuse_waiting(&key, &mut commands, error);
+                        if recovered(&shared).await {
+                            begin = Begin::InDoubt;
+                            continue;
+                        }
+                    }
+                    Some(error) if !gave_up => {
+                        refuse_waiting(&key, &mut commands, error.clone());
+                        begin = Begin::GiveUp(error);
+                        continue;
+                    }
+                    Some(_) | None => {}
+                }
+                let mut slots = shared.slots();
+                // Commands that nobody answered did nothing, and their callers are told so by that.
+                if commands.is_empty() || shared.drain.is_cancelled() {
+                    slots.remove(&key);
+                    return;
+                }
+            }
+            Ok(None) => {
+                destroy(&shared, left).await;
+                return refuse_all(&shared, &key, commands, store::Error::NotFound);
+            }
+            // A turn that was accepted is begun or lost, but never forgotten.
+            Err(error) if begin.must_not_be_forgotten() && error.is_of_storage() => {
+                refuse_waiting(&key, &mut commands, error.clone());
+                if !recovered(&shared).await {
+                    return refuse_all(&shared, &key, commands, error);
+                }
+            }
+            Err(error) => return refuse_all(&shared, &key, commands, error),
+        }
+    }
+}
+
+/// A deletion was stored after all, though its actor could not know that.
+async fn destroy(shared: &Shared, sandbox: Option<SandboxId>) {
+    if let Some(id) = sandbox
+        && let Err(error) = shared.config.provider.destroy(&id).await
+    {
+        tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed; the purge tries again");
+    }
+}
+
+/// Waits until the store takes transactions; says no when the server stops before.
+async fn recovered(shared: &Shared) -> bool {
+    shared.drain.run_until_cancelled(shared.log.serving()).await.is_some()
+}
+
+/// There is no session to act on: whoever waits is told, and the slot is given back.
+fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Command>, error: store::Error) {
+    shared.slots().remove(key);
+    refuse_waiting(key, &mut commands, error);
+}
+
+fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
+    let refusal = failure(error, key);
+    while let Ok(command) = commands.try_recv() {
+        // Whoever hung up does not want to know.
+        match command {
+            Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the file system says of an entry without reading it: enough to tell that nothing changed, or that it is the same
+//! thing under another name. A stamp means something on this machine only and is never stored.
+
+use rustix::{
+    fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, statx},
+    time::{ClockId, clock_gettime},
+};
+
+use crate::domain::Timestamp;
+
+/// Kernels stamp files with a clock that moves in ticks of up to 10 ms, so that two changes within one look alike.
+const TICK: i64 = 20_000_000;
+
+/// The same where only whole seconds are kept.
+const COARSE: i64 = 2_000_000_000;
+
+const SECOND: i64 = 1_000_000_000;
+
+/// How an entry looked from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: (u32, u32),
+    inode: u64,
+    /// When the inode was made, where the file system keeps that. Inodes are used again, and this tells them apart.
+    born: Option<i64>,
+    size: u64,
+    modified: i64,
+    changed: i64,
+    /// A later change cannot leave the same stamp.
+    settled: bool,
+}
+
+impl Stamp {
+    /// Of what was found at a time when the clock said `now`.
+    pub(super) fn new(stat: &Statx, now: i64) -> Self {
+        let changed = nanos(&stat.stx_ctime);
+        let grain = if changed % SECOND == 0 { COARSE } else { TICK };
+        let born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        Self {
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            born: born.then(|| nanos(&stat.stx_btime)),
+            size: stat.stx_size,
+            modified: nanos(&stat.stx_mtime),
+            changed,
+            settled: changed < now.saturating_sub(grain),
+        }
+    }
+
+    /// Nothing touched it between the two looks.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Self { settled: false, ..*self } == Self { settled: false, ..*other }
+    }
+
+    /// The content that this stamp was taken of is still what is there: nothing touched it since, nor could it have been
+    /// touched unseen. As in git, what changed at the time of the look itself is not trusted.
+    pub(super) fn proves(&self, now: &Self) -> bool {
+        self.settled && self.is_same(now)
+    }
+
+    /// The stamp of something that was changing while it was read.
+    pub(super) fn unsettled(self) -> Self {
+        Self { settled: false, ..self }
+    }
+
+    /// What stays the same under another name; `None` where the file system cannot tell it from an inode used again.
+    pub(super) fn identity(&self) -> Option<((u32, u32), u64, i64)> {
+        Some((self.device, self.inode, self.born?))
+    }
+}
+
+/// What the file system says of `name` in a directory, or of the descriptor itself where it is empty.
+pub(super) fn look(dir: impl rustix::fd::AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Statx> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
+    statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)
+}
+
+/// The clock that files are stamped with.
+pub(super) fn now() -> i64 {
+    let time = clock_gettime(ClockId::RealtimeCoarse);
+    time.tv_sec.saturating_mul(SECOND).saturating_add(time.tv_nsec)
+}
+
+/// When the content last changed.
+pub(super) fn modify_time(stat: &Statx) -> Timestamp {
+    Timestamp(nanos(&stat.stx_mtime).div_euclid(1000))
+}
+
+fn nanos(time: &StatxTimestamp) -> i64 {
+    time.tv_sec.saturating_mul(SECOND).saturating_add(i64::from(time.tv_nsec))
+}

@@ -1,0 +1,100 @@
+//! Silence: while a request is open the session counts as active, however long that takes. The service's own parts are put
+//! together here, because a server's patience with silence is minutes.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use agent_runtime::{
+    domain::{Agent, Caller, ContentPart, Principal, SandboxStatus, SessionKey, TenantId},
+    log::EventLog,
+    sandbox::local::{self, Local, LocalConfig, Wanted},
+    session::{Config, Decision, Ending, Manager, NewSession, Programs},
+    store::{SessionView, SqliteStore, Store},
+};
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use crate::{asked::ask, support::PATIENCE};
+
+const SILENCE: Duration = Duration::from_millis(200);
+
+async fn manager(data: &Path, tasks: &TaskTracker) -> Manager {
+    let store = Arc::new(SqliteStore::in_memory().await.expect("a store"));
+    let sandboxes = LocalConfig {
+        root: data.join("sandboxes"),
+        hidden: Vec::new(),
+        shared: Vec::new(),
+        isolation: Wanted::Process,
+        supervisor: env!("CARGO_BIN_EXE_agent-runtime").into(),
+        limit: PATIENCE,
+        spool_cap: local::SPOOL_CAP,
+    };
+    let config = Config {
+        provider: Arc::new(Local::new(sandboxes).expect("sandboxes")),
+        programs: Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() },
+        default_agent: Agent::Scripted,
+        delta_window: Duration::from_millis(25),
+        unwatched_delta_window: Duration::from_millis(25),
+        idle_timeout: SILENCE,
+        ask_timeout: Duration::from_hours(1),
+        copying: agent_runtime::workspace::Copying::default(),
+        spool: data.to_owned(),
+        environment: BTreeMap::new(),
+    };
+    let profile = agent_runtime::domain::Profile {
+        profile_id: agent_runtime::domain::ProfileId::new("default"),
+        revision: 1,
+        name: "default".into(),
+        description: String::new(),
+        agent: None,
+        created_by: None,
+        create_time: agent_runtime::domain::Timestamp::now(),
+        update_time: agent_runtime::domain::Timestamp::now(),
+        etag: "1".into(),
+    };
+    store.put_profile(&TenantId::default_tenant(), &profile, None).await.expect("stored");
+    Manager::new(EventLog::start(store, tasks), config, tasks)
+}
+
+async fn until(manager: &Manager, key: &SessionKey, holds: impl Fn(&SessionView) -> bool) -> SessionView {
+    let looked = async {
+        loop {
+            let view = manager.view(key).await.expect("there");
+            if holds(&view) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("it comes")
+}
+
+fn sandbox(view: &SessionView) -> SandboxStatus {
+    view.session.sandbox.as_ref().expect("a sandbox").status
+}
+
+#[tokio::test]
+async fn an_open_request_is_no_silence() {
+    let (data, tasks) = (tempfile::tempdir().expect("a folder"), TaskTracker::new());
+    let manager = manager(data.path(), &tasks).await;
+    let caller = Caller { tenant: TenantId::default_tenant(), principal: Principal::system(), scopes: Vec::new() };
+    let message = Some(vec![ContentPart::Text(json!([ask()]).to_string())]);
+    let created = manager.create(&caller, NewSession { message, ..NewSession::default() }).await.expect("created");
+    let id = created.view.session.session_id;
+    let key = SessionKey { tenant: caller.tenant.clone(), session: id.clone() };
+    let asks = until(&manager, &key, |view| !view.open_permissions.is_empty()).await;
+    tokio::time::sleep(SILENCE * 5).await;
+    let still = manager.view(&key).await.expect("there");
+    assert_eq!((sandbox(&still), still.session.sequence), (SandboxStatus::Ready, asks.session.sequence));
+
+    let decision = Decision { option_id: "allow_once".into(), ..Decision::default() };
+    let permission_id = asks.open_permissions[0].permission_id.clone();
+    manager.resolve_permission(&caller, &id, permission_id, decision, None).await.expect("answered");
+    let over = until(&manager, &key, |view| view.active_turn.is_none()).await;
+    assert_eq!(over.open_permissions, []);
+    // Then silence is silence again.
+    until(&manager, &key, |view| sandbox(view) == SandboxStatus::Terminated).await;
+    manager.drain(Ending::Stop, PATIENCE).await;
+    manager.log().close();
+    tasks.close();
+    tasks.wait().await;
+}
