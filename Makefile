@@ -13,7 +13,7 @@ demo: ## A real agent writes and runs a program; watched live, cut and resumed, 
 test: ## Everything that must hold: format, lints, all tests, duplicate crates, no process left behind
 	@bash scripts/test.sh
 
-robustness: ## Kill, cut off and power off servers by the thousand; KILLS= RESUMES= PAUSES= POWER= SEED= set the sizes
+robustness: ## Kill, cut off and power off servers by the thousand; KILLS= CLAUDE_KILLS= RESUMES= PAUSES= POWER= SEED= set sizes
 	@bash scripts/robustness.sh
 
 bench: ## Measure latency, throughput and memory, end to end (ARGS="fan_paced replay": only these)

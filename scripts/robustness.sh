@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The robustness runs at full size, one line a figure. Sizes are arguments or environment, for example:
 #
-#   scripts/robustness.sh KILLS=1000 RESUMES=10000 PAUSES=100 POWER=200 SEED=7
+#   scripts/robustness.sh KILLS=1000 CLAUDE_KILLS=100 RESUMES=10000 PAUSES=100 POWER=200 SEED=7
 #
+# KILLS= are those of short turns, and again those that long turns live through, three each at least; CLAUDE_KILLS= the same
+# with the real CLI.
 # MUTANTS=0 leaves out the servers that are broken on purpose, another text takes those whose names hold it; KEEP=1 keeps
 # the histories of good runs too; RELEASE=1 takes the optimised server. Fails on any violation; the history of a run that
 # failed stays in target/robustness/SEED, and `HISTORY=target/robustness/SEED/history.jsonl scripts/robustness.sh` judges
@@ -23,12 +25,12 @@ if [ -n "${HISTORY:-}" ]; then
     exit
 fi
 
-export KILLS=${KILLS:-1000} RESUMES=${RESUMES:-10000} PAUSES=${PAUSES:-50} POWER=${POWER:-200} MUTANTS=${MUTANTS:-1}
+export KILLS=${KILLS:-1000} CLAUDE_KILLS=${CLAUDE_KILLS:-100} RESUMES=${RESUMES:-10000} PAUSES=${PAUSES:-50} POWER=${POWER:-200} MUTANTS=${MUTANTS:-1}
 [ "$MUTANTS" != 0 ] || MUTANTS=
 began=$SECONDS status=0
 tests > "$log" 2>&1 || status=$?
-grep -aE '^(kills|resumes|pauses|power|lying_disk|mutants|recorded_mutants|compacted_mutants|source_mutants?|etcd_[0-9]+)[= ].*=' "$log" \
-    | grep -avE '^(kills|resumes|pauses|power) ' || true
+grep -aE '^(kills|living|claude_kills|previous|resumes|pauses|power|lying_disk|mutants|recorded_mutants|compacted_mutants|source_mutants?|etcd_[0-9]+)[= ].*=' "$log" \
+    | grep -avE '^(kills|living|claude_kills|previous|resumes|pauses|power) ' || true
 if [ "$status" != 0 ]; then
     grep -aE '^test .* FAILED' "$log" || true
     grep -a -A 12 'violations in \|panicked at' "$log" | head -n 80 || true

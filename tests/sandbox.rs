@@ -10,6 +10,8 @@ mod input;
 mod life;
 #[path = "sandbox/local.rs"]
 mod local;
+#[path = "support/previous.rs"]
+mod older;
 #[path = "sandbox/outlive.rs"]
 mod outlive;
 #[path = "sandbox/output.rs"]

@@ -239,6 +239,7 @@ impl Actor {
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
+            // Nothing runs, and files may be asked for, or somebody waits for the answer that starts it again.
             Side::Off => self.files.is_housed() || self.pending.waits(),
             // What is to be ended, or to be told of, must be found first.
             Side::Finding(_) => false,

@@ -17,6 +17,7 @@ pub struct Abilities {
     pub omit_deltas: bool,
     pub conversation_ids: bool,
     pub max_batch_delay: bool,
+    pub permissions: bool,
 }
 
 impl Abilities {
@@ -54,6 +55,15 @@ impl Abilities {
             interrupt: can!(
                 interrupt_turn,
                 proto::InterruptTurnRequest { session_id: session_id.clone(), ..Default::default() }
+            ),
+            permissions: can!(
+                resolve_permission,
+                proto::ResolvePermissionRequest {
+                    session_id: session_id.clone(),
+                    permission_id: "perm_none".into(),
+                    option_id: "?".into(),
+                    ..Default::default()
+                }
             ),
             omit_deltas: can!(watch_session, watch(Filter { omit_deltas: true, ..Filter::default() })),
             conversation_ids: can!(

@@ -1,6 +1,6 @@
 //! A history in the order in which judges ask for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_runtime::proto::{Block, SessionEvent, SessionState, session_event::Kind};
 
@@ -14,10 +14,24 @@ pub struct Case {
     pub sessions: BTreeMap<String, Session>,
     /// Sandbox, program, "stdin" or "stdout", and the longest that was seen of it.
     pub spools: BTreeMap<(String, String, String), String>,
-    pub faults: usize,
-    /// At least once, and with it all that ran.
-    pub power_lost: bool,
+    /// What was done to the server.
+    pub fates: Vec<String>,
+    /// Sandboxes that the harness took away.
+    pub destroyed: BTreeSet<String>,
+    /// Sessions and turns that did not end.
+    pub stuck: Vec<(String, String)>,
+    pub processes: Vec<Processes>,
+    /// Session of the agent, how often the model had answered, and the prompt.
+    pub asked: Vec<(String, usize, String)>,
     compacts: bool,
+}
+
+/// Processes that had to do with the data folder; of each sandbox how many.
+pub struct Processes {
+    pub over: bool,
+    pub supervisors: BTreeMap<String, usize>,
+    pub agents: BTreeMap<String, usize>,
+    pub left: Vec<String>,
 }
 
 pub struct Stream {
@@ -71,9 +85,17 @@ impl Case {
     fn take(&mut self, place: usize, line: &Line) {
         match &line.what {
             What::Run { compacts, .. } => self.compacts = *compacts,
-            What::Server { fate } => {
-                self.faults += 1;
-                self.power_lost |= fate == "power lost";
+            What::Server { fate, .. } => self.fates.push(fate.clone()),
+            What::Destroyed { sandbox } => drop(self.destroyed.insert(sandbox.clone())),
+            What::Stuck { session, turn } => self.stuck.push((session.clone(), turn.clone())),
+            What::Processes { over, supervisors, agents, left } => self.processes.push(Processes {
+                over: *over,
+                supervisors: supervisors.clone(),
+                agents: agents.clone(),
+                left: left.clone(),
+            }),
+            What::Asked { session, answers, prompt } => {
+                self.asked.push((session.clone(), *answers, prompt.clone()));
             }
             What::Call(call) => {
                 self.calls.push(Called { client: line.client, call: call.clone(), answer: None });

@@ -11,13 +11,17 @@ use crate::{
     case::first,
     history::Open,
     link::{Closed, Link, Watching},
-    rig::Rig,
+    rig::{Rig, Setup},
     runs::seed,
     support::{PATIENCE, ended},
 };
 
 async fn rig(case: u64) -> (Rig, Link, String) {
-    begun(Rig::start("etcd", seed() + case, true, None).await).await
+    begun(Rig::start("etcd", seed() + case, compacting(&[])).await).await
+}
+
+fn compacting(args: &[&str]) -> Setup {
+    Setup { compacts: true, args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Setup::default() }
 }
 
 async fn begun(mut rig: Rig) -> (Rig, Link, String) {
@@ -97,7 +101,7 @@ async fn etcd_15271_nobody_goes_back_in_time_after_a_takeover() {
         rig.signal(Signal::STOP);
         rig.proxy.cut_all();
         sleep(Duration::from_millis(100)).await;
-        rig.kill();
+        rig.kill("");
         rig.up();
         let mut resumed = watch(&link, &session, Some(cursor)).await;
         until(&mut resumed, |event| matches!(event.kind, Some(Kind::TurnUpdated(_)))).await;
@@ -168,7 +172,7 @@ async fn etcd_18089_who_is_behind_is_told_of_a_deletion() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_19179_a_watch_at_the_oldest_place_misses_nothing() {
     let retention = ["--retain-events", "1s"];
-    let (rig, link, session) = begun(Rig::start_with("etcd", seed() + 19179, true, None, &retention).await).await;
+    let (rig, link, session) = begun(Rig::start("etcd", seed() + 19179, compacting(&retention)).await).await;
     turn(&link, &session, r#"[{"count":30,"pace_ms":1},{"say":"and more"}]"#).await;
     // Of what is old only the newest event is kept, and what comes after it is kept for a second.
     let all = turn(&link, &session, r#"[{"pause_ms":1300},{"count":30,"pace_ms":1},{"say":"and more"}]"#).await;
@@ -256,7 +260,7 @@ async fn etcd_20573_every_place_can_be_resumed_also_after_a_restart() {
             until(&mut watching, |event| event.sequence >= head && !is_bookmark(event)).await;
         }
         if round == 0 {
-            rig.kill();
+            rig.kill("");
             rig.up();
         }
     }

@@ -25,7 +25,7 @@ impl Figures {
         for line in history {
             match &line.what {
                 What::Run { seed, .. } => figures.seed = *seed,
-                What::Server { fate } => match fate.as_str() {
+                What::Server { fate, .. } => match fate.as_str() {
                     "killed" | "power lost" => figures.kills += 1,
                     "stopped" => figures.pauses += 1,
                     _ => {}

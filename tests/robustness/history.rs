@@ -2,6 +2,7 @@
 //! recorder heard of it. A history needs no server to be judged.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, BufRead as _, BufWriter, Write as _},
     path::Path,
@@ -35,8 +36,31 @@ pub enum What {
         #[serde(default)]
         compacts: bool,
     },
-    /// What was done to the server: "started", "killed", "stopped", "continued", "power lost".
-    Server { fate: String },
+    /// What was done to the server: "started", "killed", "detached", "stopped", "continued", "power lost".
+    Server {
+        fate: String,
+        /// When, by the clock of the log's own times, in microseconds.
+        #[serde(default)]
+        unix_us: i64,
+        /// What the harness waited for to do it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        moment: String,
+    },
+    /// The harness takes away the sandbox, with all that ran there.
+    Destroyed { sandbox: String },
+    /// Whoever followed this turn was patient, and it did not end.
+    Stuck { session: String, turn: String },
+    /// Processes that have to do with the data folder, once nothing began or ended any more; of each sandbox how many.
+    /// `over`: nothing may be left.
+    Processes {
+        over: bool,
+        supervisors: BTreeMap<String, usize>,
+        agents: BTreeMap<String, usize>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
+    },
+    /// A call that the model was asked for: who asked, how often the model had answered since the prompt, and the prompt.
+    Asked { session: String, answers: usize, prompt: String },
     /// A client asks for something.
     Call(Call),
     /// It is answered, or fails.
@@ -76,6 +100,11 @@ pub struct Call {
     pub text: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request_id: String,
+    /// The permission it answers, and how.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub permission: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub option: String,
     /// It interrupts what runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupts: bool,
@@ -88,8 +117,20 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    Ok { session: String, uid: String, turn: String, sequence: i64 },
-    Err { code: String, reason: String, message: String },
+    Ok {
+        session: String,
+        uid: String,
+        turn: String,
+        sequence: i64,
+        /// The option that a permission was resolved with.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        option: String,
+    },
+    Err {
+        code: String,
+        reason: String,
+        message: String,
+    },
 }
 
 /// A watch as it was asked for.

@@ -94,9 +94,16 @@ impl Link {
     }
 
     pub async fn create(&self, request_id: &str) -> Result<proto::Session, Status> {
+        self.create_of("scripted", "", request_id).await
+    }
+
+    /// A session of this agent, in this permission mode; empty: the agent's own.
+    pub async fn create_of(&self, agent: &str, mode: &str, request_id: &str) -> Result<proto::Session, Status> {
         let call = Call { method: "CreateSession".into(), request_id: request_id.into(), ..Call::default() };
         let message = proto::CreateSessionRequest {
-            agent: "scripted".into(),
+            agent: agent.into(),
+            options: (!mode.is_empty())
+                .then(|| proto::SessionOptions { permission_mode: mode.into(), ..Default::default() }),
             request_id: request_id.into(),
             ..Default::default()
         };
@@ -110,6 +117,7 @@ impl Link {
                     uid: session.uid.clone(),
                     turn: String::new(),
                     sequence: response.sequence,
+                    option: String::new(),
                 }
             })
             .await?;
@@ -194,6 +202,46 @@ impl Link {
         }
     }
 
+    /// Answers a permission request. `Ok` is the option it was resolved with.
+    pub async fn resolve(
+        &self,
+        session: &str,
+        permission: &str,
+        option: &str,
+        request_id: &str,
+    ) -> Result<String, Status> {
+        let call = Call {
+            method: "ResolvePermission".into(),
+            session: session.into(),
+            permission: permission.into(),
+            option: option.into(),
+            request_id: request_id.into(),
+            ..Call::default()
+        };
+        let message = proto::ResolvePermissionRequest {
+            session_id: session.into(),
+            permission_id: permission.into(),
+            option_id: option.into(),
+            request_id: request_id.into(),
+            ..Default::default()
+        };
+        let mut sessions = self.sessions.clone();
+        let calling = sessions.resolve_permission(self.request(message));
+        let chosen = |response: &proto::ResolvePermissionResponse| {
+            let resolution = response.permission.as_ref().and_then(|permission| permission.resolution.as_ref());
+            resolution.map(|resolution| resolution.option_id.clone()).unwrap_or_default()
+        };
+        let answer = |response: &proto::ResolvePermissionResponse| Answer::Ok {
+            session: session.into(),
+            uid: String::new(),
+            turn: String::new(),
+            sequence: 0,
+            option: chosen(response),
+        };
+        let (_, _, response) = self.call(call, calling, answer).await?;
+        Ok(chosen(&response))
+    }
+
     pub async fn stop(&self, session: &str, request_id: &str) -> Result<proto::Session, Status> {
         let message = proto::StopSessionRequest { session_id: session.into(), request_id: request_id.into() };
         let mut sessions = self.sessions.clone();
@@ -222,15 +270,8 @@ impl Link {
         };
         let mut sessions = self.sessions.clone();
         let calling = sessions.interrupt_turn(self.request(message));
-        let call = ends("InterruptTurn", session, request_id);
-        let answer = |response: &proto::InterruptTurnResponse| accepted(session, response.turn.as_ref(), 0);
         // Its turn was accepted long before: what is told is only which.
-        self.call(call, calling, |response| match answer(response) {
-            Answer::Ok { session, uid, .. } => Answer::Ok { session, uid, turn: String::new(), sequence: 0 },
-            other @ Answer::Err { .. } => other,
-        })
-        .await
-        .map(drop)
+        self.call(ends("InterruptTurn", session, request_id), calling, |_| plain(session)).await.map(drop)
     }
 
     pub async fn watch(&self, mut open: Open) -> Result<Watching, Closed> {
@@ -321,12 +362,12 @@ fn ends(method: &str, session: &str, request_id: &str) -> Call {
 }
 
 fn plain(session: &str) -> Answer {
-    Answer::Ok { session: session.into(), uid: String::new(), turn: String::new(), sequence: 0 }
+    accepted(session, None, 0)
 }
 
 fn accepted(session: &str, turn: Option<&proto::Turn>, sequence: i64) -> Answer {
     let turn = turn.map(|turn| turn.turn_id.clone()).unwrap_or_default();
-    Answer::Ok { session: session.into(), uid: String::new(), turn, sequence }
+    Answer::Ok { session: session.into(), uid: String::new(), turn, sequence, option: String::new() }
 }
 
 fn refusal(status: &Status) -> Answer {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use agent_runtime::proto::{
     self, AssistantText, Block, BlockComplete, BlockDelta, BlockStart, BlockState, Bookmark, ContentPart,
-    ConversationUpdated, Sandbox, SandboxChanged, Session, SessionCreated, SessionEvent, SessionStatus, SnapshotChunk,
-    SnapshotComplete, SnapshotStart, StatusChanged, Turn, TurnOrigin, TurnStatus, TurnUpdated, UserMessage,
+    ConversationUpdated, InputOutcome, InputResolution, PermissionRequest, PermissionRequested, PermissionResolved,
+    Sandbox, SandboxChanged, Session, SessionCreated, SessionEvent, SessionStatus, SnapshotChunk, SnapshotComplete,
+    SnapshotStart, StatusChanged, ToolResult, ToolUse, Turn, TurnOrigin, TurnStatus, TurnUpdated, UserMessage,
     block::Content, content_part::Part, session_event::Kind,
 };
 
@@ -83,8 +84,7 @@ impl Made {
     }
 
     pub fn answer(&mut self, client: u32, call: u64, turn: &str, sequence: i64, uid: &str) {
-        let answer = Answer::Ok { session: SESSION.into(), uid: uid.into(), turn: turn.into(), sequence };
-        self.add(client, What::Answer { call, answer });
+        self.add(client, What::Answer { call, answer: done(turn, sequence, uid, "") });
     }
 
     /// A message is sent, accepted and given to the agent.
@@ -119,8 +119,10 @@ impl Made {
         self.store(Kind::SandboxChanged(Box::new(SandboxChanged { sandbox: Some(sandbox) })));
         self.answer(client, call, &turn.turn_id, before, "");
         let given = serde_json::json!({"type": "user", "id": turn.block_id, "text": text});
-        self.stdin += &given.to_string();
-        self.stdin.push('\n');
+        line(&mut self.stdin, &given);
+        let heard = serde_json::json!({"turn_start": {"id": turn.block_id}});
+        line(&mut self.stdout, &heard);
+        self.add(0, What::Asked { session: "of the agent".into(), answers: 0, prompt: text.into() });
         at
     }
 
@@ -142,8 +144,7 @@ impl Made {
     pub fn delta(&mut self, id: &str, text: &str) -> i64 {
         let offset = i64::try_from(self.text(id).len()).expect("short");
         let printed = serde_json::json!({"delta": {"id": id, "text": text}});
-        self.stdout += &printed.to_string();
-        self.stdout.push('\n');
+        line(&mut self.stdout, &printed);
         self.store(Kind::BlockDelta(BlockDelta { block_id: id.into(), delta: text.into(), offset }))
     }
 
@@ -160,6 +161,50 @@ impl Made {
         let text = self.text(id);
         let block = block(id, &self.turns[turn].turn_id.clone(), state, said(&text));
         self.store(Kind::BlockComplete(Box::new(BlockComplete { block: Some(block) })));
+    }
+
+    /// The agent asks before it uses a tool, and two answer at once.
+    pub fn ask(&mut self, turn: usize, call: &str, result: &str) {
+        let (permission_id, turn) = ("perm_made".to_owned(), self.turns[turn].clone());
+        let [call, result] = [call, result].map(|name| format!("{}/{name}", turn.block_id));
+        let asks = serde_json::json!({"permission": {"id": call, "tool": call}});
+        line(&mut self.stdout, &asks);
+        let used = ToolUse { tool_use_id: call.clone(), tool_name: "Bash".into(), ..Default::default() };
+        let used = block(&call, &turn.turn_id, BlockState::Streaming, Content::ToolUse(used));
+        self.store(Kind::BlockStart(Box::new(BlockStart { block: Some(used.clone()) })));
+        let permission = PermissionRequest {
+            permission_id: permission_id.clone(),
+            turn_id: turn.turn_id.clone(),
+            tool_use_id: call.clone(),
+            ..Default::default()
+        };
+        self.store(Kind::PermissionRequested(Box::new(PermissionRequested { permission: Some(permission) })));
+        let answer = |client: u32, option: &str| Call {
+            method: "ResolvePermission".into(),
+            session: SESSION.into(),
+            permission: permission_id.clone(),
+            option: option.into(),
+            request_id: format!("r-answer-{client}"),
+            ..Call::default()
+        };
+        let (yes, no) = (self.call(1, answer(1, "allow")), self.call(2, answer(2, "reject")));
+        let outcome = InputOutcome::Allowed.into();
+        let resolution = Some(InputResolution { outcome, option_id: "allow".into(), ..Default::default() });
+        self.store(Kind::PermissionResolved(Box::new(PermissionResolved {
+            permission_id: permission_id.clone(),
+            resolution,
+        })));
+        self.add(1, What::Answer { call: yes, answer: done("", 0, "", "allow") });
+        let (code, reason) = ("FailedPrecondition".into(), "ALREADY_RESOLVED".into());
+        self.add(2, What::Answer { call: no, answer: Answer::Err { code, reason, message: String::new() } });
+        let told = serde_json::json!({"type": "answer", "id": call, "allow": true});
+        line(&mut self.stdin, &told);
+        self.store(Kind::BlockComplete(Box::new(BlockComplete {
+            block: Some(Block { state: BlockState::Complete.into(), ..used }),
+        })));
+        let output = ToolResult { tool_use_id: call, ..Default::default() };
+        let output = block(&result, &turn.turn_id, BlockState::Complete, Content::ToolResult(output));
+        self.store(Kind::BlockStart(Box::new(BlockStart { block: Some(output) })));
     }
 
     pub fn end(&mut self, turn: usize, status: TurnStatus) {
@@ -267,8 +312,15 @@ impl Made {
         self.cursors[&stream]
     }
 
+    /// Who is there: the one sandbox's supervisor and its agent, and in the end nobody.
+    pub fn processes(&mut self, over: bool) {
+        let one: BTreeMap<String, usize> = (!over).then(|| ("sbx_made".to_owned(), 1)).into_iter().collect();
+        self.add(0, What::Processes { over, supervisors: one.clone(), agents: one, left: Vec::new() });
+    }
+
     /// All as it is in the end.
     pub fn finish(mut self) -> Vec<Line> {
+        self.processes(true);
         for (fd, data) in [("stdin", self.stdin.clone()), ("stdout", self.stdout.clone())] {
             self.add(0, What::Spool { sandbox: "sbx_made".into(), exec: "exec_made".into(), fd: fd.into(), data });
         }
@@ -281,6 +333,17 @@ impl Made {
         self.add(0, What::State { session: SESSION.into(), sequence, snapshot: Wire(folded.0), blocks });
         self.lines
     }
+}
+
+/// One more line of what a program was given, or printed.
+fn line(of: &mut String, value: &serde_json::Value) {
+    of.push_str(&value.to_string());
+    of.push('\n');
+}
+
+/// What is answered to a call that was done.
+fn done(turn: &str, sequence: i64, uid: &str, option: &str) -> Answer {
+    Answer::Ok { session: SESSION.into(), uid: uid.into(), turn: turn.into(), sequence, option: option.into() }
 }
 
 /// An empty bookmark, or one that stands for what was left out.
@@ -315,7 +378,7 @@ pub fn history(compacts: bool) -> Vec<Line> {
     let number = |number: u64| format!("{number:020} ");
     let mut made = Made::created(compacts);
     let a = made.open(1, Some(0), "");
-    let first = made.send(1, "the first message", "r-1");
+    let first = made.send(1, r#"[{"count":4,"size":21},{"say":"über 漢字 "},{"ask":{"tool":"Bash"}}]"#, "r-1");
     made.show(a);
     let (x, y) = (made.begin(first, "1"), made.begin(first, "2"));
     made.delta(&x, &number(1));
@@ -334,13 +397,16 @@ pub fn history(compacts: bool) -> Vec<Line> {
     let cursor = made.cut(a);
     made.complete(first, &y, BlockState::Complete);
     made.complete(first, &x, BlockState::Complete);
+    made.ask(first, "3", "4");
+    made.show(b);
     made.end(first, TurnStatus::Completed);
     made.show(b);
     // Comes back behind all that another has seen.
     let a = made.open(1, Some(cursor), UID);
     made.show(a);
-    made.add(0, What::Server { fate: "killed".into() });
-    let second = made.send(2, "the second message", "r-2");
+    made.processes(false);
+    made.add(0, What::Server { fate: "killed".into(), unix_us: 0, moment: String::new() });
+    let second = made.send(2, r#"[{"count":2,"size":21}]"#, "r-2");
     let z = made.begin(second, "1");
     made.delta(&z, &number(1));
     made.show(a);
@@ -360,7 +426,7 @@ pub fn history(compacts: bool) -> Vec<Line> {
     made.complete(second, &z, BlockState::Interrupted);
     made.end(second, TurnStatus::Interrupted);
     made.show(a);
-    let third = made.send(1, "the third message", "r-4");
+    let third = made.send(1, r#"[{"count":1,"size":21}]"#, "r-4");
     let w = made.begin(third, "1");
     made.delta(&w, &number(1));
     made.complete(third, &w, BlockState::Complete);

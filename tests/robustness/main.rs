@@ -6,18 +6,26 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/claude.rs"]
+mod cli;
+
+#[path = "../support/previous.rs"]
+mod older;
+
 #[path = "../support/wire_fold.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod wire_fold;
 
 mod abilities;
 mod case;
+mod census;
 mod ending;
 mod etcd;
 mod figures;
 mod history;
 mod judge;
 mod link;
+mod living;
 mod made;
 mod mutants;
 mod mutate;

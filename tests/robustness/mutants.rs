@@ -109,7 +109,32 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("stdin before commit", "agent", |h| {
         h.spooled("stdin", "", "{\"type\":\"user\",\"id\":\"blk_never_stored\",\"text\":\"?\"}\n")
     }),
-    ("a prompt given twice", "agent", |h| h.spool_twice("stdin")),
+    ("a prompt given twice", "delivered", |h| h.spool_twice("stdin")),
+    ("a prompt heard twice", "delivered", |h| h.spool_line_twice("stdout", "\"turn_start\"")),
+    ("a prompt that is never given", "delivered", |h| h.spools_without("stdin", "\"user\"")),
+    ("a model that is asked twice", "delivered", History::ask_twice),
+    ("an answer given twice", "answered", |h| h.spool_line_twice("stdin", "\"allow\"")),
+    ("an answer that the agent is not given", "answered", |h| h.spools_without("stdin", "\"allow\"")),
+    ("an agent that is told the answer that came too late", "answered", History::told_otherwise),
+    ("a second answer that wins as well", "answered", History::resolved_twice),
+    ("an acknowledged answer that is not the one", "answered", History::resolved_otherwise),
+    ("a turn that is lost with its server", "lived", |h| h.end_as(TurnStatus::Lost)),
+    ("a turn that hangs", "lived", History::stuck),
+    ("a turn that fails for no reason", "played", |h| h.end_as(TurnStatus::Failed)),
+    ("a number left out at the end by log and streams alike", "played", |h| {
+        h.in_log(|event| match &mut event.kind {
+            Some(Kind::BlockComplete(complete)) => {
+                let Some(Content::AssistantText(said)) = &mut complete.block.as_mut()?.content else { return None };
+                let is_numbered = said.text.contains("0000000000000000002 ") && said.text.ends_with(' ');
+                is_numbered.then(|| said.text.truncate(said.text.trim_end().rfind(' ').map_or(0, |at| at + 1)))
+            }
+            _ => None,
+        })
+    }),
+    ("two supervisors of one sandbox", "left", |h| {
+        h.counted(false, |of| of.values_mut().for_each(|count| *count += 1))
+    }),
+    ("a supervisor that stays", "left", |h| h.counted(true, |of| of.extend([("sbx_left".to_owned(), 1)]))),
     ("a number left out by log and streams alike", "agent", |h| {
         h.in_log(|event| match &mut event.kind {
             Some(Kind::BlockComplete(complete)) => {
@@ -126,16 +151,6 @@ const MUTANTS: &[(&str, &str, Change)] = &[
     ("a message stored twice", "acknowledged", History::store_message_twice),
     ("a refused message is stored", "acknowledged", History::refuse_accepted),
     ("a turn that ends twice", "turns", History::end_twice),
-    ("a turn that is lost with its server", "outlives", |h| {
-        let turn = h.last_completed_turn()?;
-        h.in_log(|event| match &mut event.kind {
-            Some(Kind::TurnUpdated(updated)) => {
-                let held = updated.turn.as_mut().filter(|t| t.turn_id == turn)?;
-                (held.status() == TurnStatus::Completed).then(|| held.set_status(TurnStatus::Lost))
-            }
-            _ => None,
-        })
-    }),
     ("half a commit", "atomic", |h| {
         // The end of a turn without that of its block.
         h.in_log(|event| match &event.kind {

@@ -65,7 +65,7 @@ impl History {
         self.logs().into_iter().find_map(|events| events.iter_mut().find_map(|event| change(&mut event.0)))
     }
 
-    fn logs(&mut self) -> Vec<&mut Vec<Wire<SessionEvent>>> {
+    pub fn logs(&mut self) -> Vec<&mut Vec<Wire<SessionEvent>>> {
         let logs = self.lines.iter_mut().filter_map(|line| match &mut line.what {
             What::Log { events, .. } => Some(events),
             _ => None,

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::history::{self, Line, What};
@@ -46,8 +46,10 @@ impl Recorder {
         self.0.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn fate(&self, fate: &str) {
-        self.add(0, What::Server { fate: fate.to_owned() });
+    pub fn fate(&self, fate: &str, moment: &str) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        self.add(0, What::Server { fate: fate.to_owned(), unix_us, moment: moment.to_owned() });
     }
 
     /// All that was taken down so far.

@@ -4,29 +4,36 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use rustix::process::{Pid, Signal, kill_process};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::{
     abilities::{self, Abilities},
-    ending,
+    census, ending,
     figures::Figures,
-    history::Line,
+    history::{Line, What},
     judge::{Violation, judge},
     link::Link,
     power::Power,
     proxy::Proxy,
     recorder::Recorder,
     stage::Stage,
-    support::Server,
+    support::{self, Server},
     traffic, watcher,
 };
+
+/// How long a server that is asked to stop may take.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The program that supervises sandboxes, where it is not the server's own.
+const SUPERVISOR: &str = "AGENT_RUNTIME_SUPERVISOR";
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -49,6 +56,19 @@ pub struct Plan {
     pub power: Option<Power>,
 }
 
+/// How the servers of a rig are started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub compacts: bool,
+    /// Agents are walled off by namespaces, where this machine can do that; else they are plain processes.
+    pub walls: bool,
+    pub power: Option<Power>,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// What supervises sandboxes, where it is not the server's own program.
+    pub supervisor: Option<PathBuf>,
+}
+
 /// A server, its folder and its proxy.
 pub struct Rig {
     pub recorder: Recorder,
@@ -56,8 +76,7 @@ pub struct Rig {
     pub folder: PathBuf,
     data: TempDir,
     server: Option<Server>,
-    power: Option<Power>,
-    args: Vec<&'static str>,
+    setup: Setup,
     pub tasks: TaskTracker,
     next_client: u32,
 }
@@ -70,43 +89,53 @@ pub struct Outcome {
 }
 
 impl Rig {
-    pub async fn start(name: &str, seed: u64, compacts: bool, power: Option<Power>) -> Self {
-        Self::start_with(name, seed, compacts, power, &[]).await
-    }
-
-    pub async fn start_with(
-        name: &str,
-        seed: u64,
-        compacts: bool,
-        power: Option<Power>,
-        more: &[&'static str],
-    ) -> Self {
+    pub async fn start(name: &str, seed: u64, setup: Setup) -> Self {
         let folder = folder(seed);
         println!("{name}: seed {seed}, history in {}", folder.display());
-        let recorder = Recorder::new(&folder, name, seed, compacts);
+        let recorder = Recorder::new(&folder, name, seed, setup.compacts);
         let tasks = TaskTracker::new();
         let proxy = Proxy::start(seed, &tasks).await;
         let data = TempDir::new().expect("a temporary folder");
-        let mut args = vec!["--sandbox", "process"];
-        args.extend(abilities::compaction(compacts));
-        args.extend(more);
-        let mut rig = Self { recorder, proxy, folder, data, server: None, power, args, tasks, next_client: 1 };
+        let mut rig = Self { recorder, proxy, folder, data, server: None, setup, tasks, next_client: 1 };
         rig.up();
         rig
     }
 
+    /// The folder that servers keep their data in.
+    pub fn data(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// What supervises the sandboxes of servers that are started from now on; `None`: their own program.
+    pub fn supervise_with(&mut self, program: Option<PathBuf>) {
+        self.setup.supervisor = program;
+    }
+
+    fn args(&self) -> Vec<&str> {
+        let mut args = vec!["--sandbox", if self.setup.walls { "auto" } else { "process" }];
+        args.extend(abilities::compaction(self.setup.compacts));
+        args.extend(self.setup.args.iter().map(String::as_str));
+        args
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        let power = self.setup.power.as_ref().map(|power| power.env(self.data.path())).unwrap_or_default();
+        let supervisor = self.setup.supervisor.as_ref();
+        let supervisor = supervisor.map(|path| (SUPERVISOR.to_owned(), path.to_string_lossy().into_owned()));
+        power.into_iter().chain(self.setup.env.clone()).chain(supervisor).collect()
+    }
+
     /// Starts the server, on what the one before left.
     pub fn up(&mut self) {
-        let data = self.data.path().join("data");
-        let env = self.power.as_ref().map(|power| power.env(self.data.path())).unwrap_or_default();
+        let (data, env) = (self.data(), self.env());
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let server = tokio::task::block_in_place(|| {
             std::fs::create_dir_all(&data).expect("a data folder");
-            Server::start_on_with(&data, &self.args, &env)
+            Server::start_on_with(&data, &self.args(), &env)
         });
         self.proxy.lead_to(&server.addr);
         self.server = Some(server);
-        self.recorder.fate("started");
+        self.recorder.fate("started", "");
     }
 
     fn running(&self) -> &Server {
@@ -114,21 +143,58 @@ impl Rig {
     }
 
     /// Ends the server as a crash does, or as a loss of power does.
-    pub fn kill(&mut self) {
+    pub fn kill(&mut self, moment: &str) {
         let server = self.server.take().expect("the server runs");
         tokio::task::block_in_place(|| server.kill());
-        self.recorder.fate(if self.power.is_some() { "power lost" } else { "killed" });
-        let data = self.data.path().join("data");
-        ending::spools(&self.recorder, &data);
-        if self.power.is_some() {
+        self.recorder.fate(if self.setup.power.is_some() { "power lost" } else { "killed" }, moment);
+        ending::spools(&self.recorder, &self.data());
+        if self.setup.power.is_some() {
             Power::lose(self.data.path());
         }
     }
 
+    /// Starts a server that is killed before it can say that it serves, or just after.
+    pub fn kill_while_it_starts(&mut self, after: Duration) {
+        let mut command = support::command(&self.data());
+        command.args(self.args()).envs(self.env()).stdout(Stdio::null());
+        tokio::task::block_in_place(|| {
+            let mut process = command.spawn().expect("the server's program");
+            std::thread::sleep(after);
+            process.kill().expect("kill -9");
+            process.wait().expect("reaped");
+        });
+        self.recorder.fate("killed", "start");
+        ending::spools(&self.recorder, &self.data());
+    }
+
+    /// Ends the server as an upgrade does: it is asked to, and leaves agents alone.
+    pub fn detach(&mut self) {
+        let mut server = self.server.take().expect("the server runs");
+        let ended = tokio::task::block_in_place(|| server.end(Signal::TERM));
+        assert!(ended.status.success() && ended.took < STOPS_WITHIN, "{:?} after {:?}", ended.status, ended.took);
+        self.recorder.fate("detached", "");
+        ending::spools(&self.recorder, &self.data());
+    }
+
+    /// Takes away one of the sandboxes, with whatever runs in it.
+    pub fn destroy_one(&self, rng: &mut StdRng) {
+        let folders = std::fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().filter_map(Result::ok);
+        let names =
+            folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.'));
+        let Some(sandbox) = names.collect::<Vec<_>>().choose(rng).cloned() else { return };
+        ending::spools(&self.recorder, &self.data());
+        self.recorder.add(0, What::Destroyed { sandbox: sandbox.clone() });
+        let folder = self.data().join("sandboxes").join(&sandbox);
+        // Under another name at once: what still runs in it may add files while they are removed.
+        let away = self.data.path().join(sandbox);
+        if std::fs::rename(&folder, &away).is_ok() {
+            let _ = std::fs::remove_dir_all(away);
+        }
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.running().pid()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("the server is there");
-        self.recorder.fate(if signal == Signal::STOP { "stopped" } else { "continued" });
+        kill_process(support::pid_of(self.running().pid()), signal).expect("the server is there");
+        self.recorder.fate(if signal == Signal::STOP { "stopped" } else { "continued" }, "");
     }
 
     /// A client of its own connection, through the proxy.
@@ -147,11 +213,12 @@ impl Rig {
         }
         let link = Link::new(0, &self.recorder, &self.running().addr, &self.running().key);
         let sessions = ending::read_back(&link).await;
-        let data = self.data.path().join("data");
+        let data = self.data();
         ending::spools(&self.recorder, &data);
         // Politely: it must take all it started with it.
         let server = self.server.take();
         tokio::task::block_in_place(|| drop(server));
+        census::take(&self.recorder, &data, true);
         let database = self.folder.join("db");
         ending::copy_database(&data, &database);
         ending::rows(&self.recorder, &database, sessions).await;
@@ -167,7 +234,8 @@ impl Rig {
 /// Carries out a plan.
 pub async fn run(plan: Plan) -> Outcome {
     let mut rng = StdRng::seed_from_u64(plan.seed);
-    let mut rig = Rig::start(plan.name, plan.seed, plan.compacts, plan.power.clone()).await;
+    let setup = Setup { compacts: plan.compacts, power: plan.power.clone(), ..Setup::default() };
+    let mut rig = Rig::start(plan.name, plan.seed, setup).await;
     let link = rig.link();
     let abilities = Abilities::of(&link).await;
     let stage = Stage::new(abilities, plan.sessions);
@@ -188,7 +256,7 @@ pub async fn run(plan: Plan) -> Outcome {
         } else if kills {
             somebody_speaks(&stage, said).await;
             sleep(Duration::from_millis(rng.random_range(15..150))).await;
-            rig.kill();
+            rig.kill("");
             rig.up();
             left.0 -= 1;
         } else {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::{
     figures::Figures,
+    living::{self, Agent, Lived},
+    older::previous,
     power::Power,
-    rig::{Outcome, Plan, Rig, run},
+    rig::{Outcome, Plan, Rig, Setup, run},
 };
 
 /// A size, from the environment or as it is by default.
@@ -94,10 +96,80 @@ async fn a_disk_that_lies_is_found_out() {
     assert!(lost > 0, "nothing was lost: the loss of power is not felt");
 }
 
+fn living(seed: u64, kills: usize) -> living::Plan {
+    living::Plan {
+        name: "living",
+        seed,
+        sessions: 5,
+        watchers: 4,
+        kills,
+        // Every other run, but not always the same ones as are compacted.
+        setup: Setup {
+            compacts: seed % 2 == 1,
+            walls: seed / 2 % 2 == 1,
+            env: vec![("AGENT_RUNTIME_ON_SHUTDOWN".into(), "detach".into())],
+            ..Setup::default()
+        },
+        agent: Agent::Scripted,
+        pause: (10, 400),
+    }
+}
+
+/// One run after the other until turns lived through so many kills, each through three at least.
+async fn live(name: &'static str, wanted: usize, of: impl Fn(u64, usize) -> living::Plan) {
+    let (mut total, mut lived) = (Figures::default(), Lived::default());
+    let mut seed = seed();
+    while lived.kills < wanted {
+        let plan = of(seed, wanted - lived.kills);
+        let outcome = match plan.agent {
+            Agent::Scripted => living::run(plan).await,
+            Agent::ClaudeCode => match living::run_claude(plan).await {
+                Some(outcome) => outcome,
+                None => return,
+            },
+        };
+        lived.add(Lived::of(&outcome.history));
+        total.add(outcome.approve(name));
+        seed += 1;
+    }
+    println!("{name}={} lost=0 doubled=0 gaps=0 left=0 {lived} {total}", lived.kills);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_outlive_the_server() {
+    live("living", size("KILLS", 40), |seed, left| living(seed, left.clamp(10, 30))).await;
+}
+
+/// Servers whose sandboxes are supervised by an older release's program, and servers that take those over, by turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_outlive_an_upgrade_from_the_release_before() {
+    let supervisor = tokio::task::block_in_place(|| previous("supervisor-v1"));
+    let of = |seed, left: usize| {
+        let mut plan = living::Plan { name: "previous", ..living(seed, left.clamp(10, 30)) };
+        plan.setup.supervisor = Some(supervisor.clone());
+        plan
+    };
+    live("previous", size("KILLS", 40).div_ceil(4), of).await;
+}
+
+/// The real CLI goes on as well, and its model is asked for nothing twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_of_the_real_cli_outlive_the_server() {
+    let of = |seed, left: usize| living::Plan {
+        name: "claude",
+        sessions: 2,
+        watchers: 2,
+        agent: Agent::ClaudeCode,
+        pause: (100, 800),
+        ..living(seed, left.clamp(8, 25))
+    };
+    live("claude_kills", size("CLAUDE_KILLS", 6), of).await;
+}
+
 /// The caller hangs up while its session is stored: it is there whole or not at all, and can be used and stopped at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_hangs_up_leaves_no_half_of_a_session() {
-    let mut rig = Rig::start("hang up", seed() + 3, false, None).await;
+    let mut rig = Rig::start("hang up", seed() + 3, Setup::default()).await;
     for round in 0..60_u64 {
         let link = rig.link();
         // Connected, so that what is cut is the call.

@@ -14,6 +14,48 @@ pub fn script(rng: &mut StdRng) -> String {
     Value::Array(steps).to_string()
 }
 
+/// One that takes seconds, and in which nothing goes wrong: numbers, lines that stand half printed for a while, tools, and
+/// where `asks` requests for permission with other steps for each answer.
+pub fn long(rng: &mut StdRng, asks: bool) -> String {
+    let name = format!("p{:016x}", rng.random::<u64>());
+    let mut steps = vec![json!({"say": format!("I was told {name}"), "size": 6, "pace_ms": 5})];
+    for part in 0..rng.random_range(5..9) {
+        let name = format!("{name}-{part}");
+        let count = rng.random_range(20..80);
+        steps.push(json!({"count": count, "size": 20, "pace_us": rng.random_range(2000..12_000)}));
+        steps.extend(match rng.random_range(0..10) {
+            0..4 => half_lines(rng, &name),
+            4..7 if asks => vec![ask(rng, &name)],
+            7 => interleaved(rng, &name),
+            8 => vec![json!({"think": words(rng), "size": 3, "pace_ms": 8})],
+            _ => vec![json!({
+                "tool": "Bash", "input": {"command": name}, "output": words(rng), "duration_ms": rng.random_range(20..200)
+            })],
+        });
+    }
+    Value::Array(steps).to_string()
+}
+
+/// A block whose lines are printed in two parts, with a pause between them.
+fn half_lines(rng: &mut StdRng, id: &str) -> Vec<Value> {
+    let mut steps = vec![json!({"raw": format!("{}\n", json!({"start": {"id": id, "kind": "text"}}))})];
+    for piece in 0..rng.random_range(2..6) {
+        let line = format!("{}\n", json!({"delta": {"id": id, "text": format!("{piece}-half ")}}));
+        let (begin, end) = line.split_at(rng.random_range(1..line.len() - 1));
+        steps.push(json!({"raw": begin}));
+        steps.push(json!({"pause_ms": rng.random_range(20..90)}));
+        steps.push(json!({"raw": end}));
+    }
+    steps.push(json!({"raw": format!("{}\n", json!({"complete": {"id": id}}))}));
+    steps
+}
+
+fn ask(rng: &mut StdRng, name: &str) -> Value {
+    let say = |what: &str| json!({"say": format!("{what} {name}"), "size": 7, "pace_ms": 4});
+    let count = json!({"count": rng.random_range(5..20), "size": 20, "pace_us": 4000});
+    json!({"ask": {"tool": "Bash", "input": {"command": name}}, "then": [say("allowed"), count], "else": [say("rejected")]})
+}
+
 fn step(rng: &mut StdRng, name: &str) -> Vec<Value> {
     match rng.random_range(0..20) {
         0..9 => {

@@ -8,6 +8,7 @@ use std::{
 };
 
 const KILLS: &str = "runs::nothing_is_lost_doubled_or_reordered_when_the_server_is_killed";
+const LIVES: &str = "runs::turns_outlive_the_server";
 const RESUMES: &str = "runs::whoever_comes_back_gets_exactly_what_followed";
 const POWER: &str = "runs::nothing_that_was_acknowledged_or_seen_is_lost_with_the_power";
 
@@ -27,6 +28,13 @@ const SLOW: (&str, &str, &str) = (
     "src/log/appender.rs",
     "let outcomes = timing.of(self.append(&batches)).await;",
     "tokio::time::sleep(Duration::from_millis(15)).await;\n            let outcomes = timing.of(self.append(&batches)).await;",
+);
+
+/// What is stored for the agent reaches it late, so that a kill comes before it.
+const LATE_INPUT: (&str, &str, &str) = (
+    "src/session/running.rs",
+    "                Call::Write(row) => {\n",
+    "                Call::Write(row) => {\n                    tokio::time::sleep(std::time::Duration::from_millis(15)).await;\n",
 );
 
 const TABLE: &[Mutant] = &[
@@ -57,12 +65,25 @@ const TABLE: &[Mutant] = &[
             SLOW,
             (
                 "src/session/actor.rs",
-                "                    self.after.push(After::Reply(Box::new(answer)));\n                }\n            },\n            Command::Stop",
-                "                    answer(Ok(()));\n                }\n            },\n            Command::Stop",
+                "stored.map(|()| accepted)));\n                    self.after.push(After::Reply(Box::new(answer)));",
+                "stored.map(|()| accepted)));\n                    answer(Ok(()));",
             ),
         ],
         run: (KILLS, "KILLS", "60"),
         by: &["acknowledged"],
+    },
+    Mutant {
+        name: "acknowledge an answer before commit",
+        edits: &[
+            SLOW,
+            (
+                "src/session/actor/asking.rs",
+                "        self.after.push(After::Reply(Box::new(answer)));\n",
+                "        answer(Ok(()));\n",
+            ),
+        ],
+        run: (LIVES, "KILLS", "60"),
+        by: &["answered"],
     },
     Mutant {
         name: "stdin before commit",
@@ -101,7 +122,7 @@ const TABLE: &[Mutant] = &[
             ),
         ],
         run: (KILLS, "KILLS", "100"),
-        by: &["agent", "outlives"],
+        by: &["delivered", "agent", "lived"],
     },
     Mutant {
         name: "snapshot then subscribe",
@@ -165,6 +186,66 @@ const TABLE: &[Mutant] = &[
         )],
         run: (RESUMES, "RESUMES", "1000"),
         by: &["durable"],
+    },
+    Mutant {
+        name: "takeover: the offset is ahead of what was flushed",
+        edits: &[(
+            "src/agent/lines.rs",
+            "    pub(super) fn offset(&self) -> u64 {\n        self.offset\n",
+            "    pub(super) fn offset(&self) -> u64 {\n        self.offset + self.pending()\n",
+        )],
+        run: (LIVES, "KILLS", "60"),
+        by: &["played", "agent"],
+    },
+    Mutant {
+        name: "takeover: the parser forgets what it knew",
+        edits: &[(
+            "src/session/attach.rs",
+            "let state = mark.parser_state.clone().unwrap_or_default();",
+            "let state = \"{\\\"open\\\":[]}\".to_owned();",
+        )],
+        run: (LIVES, "KILLS", "40"),
+        by: &["played", "agent"],
+    },
+    Mutant {
+        name: "takeover: all input is given once more, without a look at what was accepted",
+        edits: &[(
+            "src/session/attach.rs",
+            "let rest = left.stdin.iter().filter(|row| end(row) > accepted).cloned().collect();",
+            "let again = |row: &StdinRow| StdinRow { offset: row.offset + accepted, ..row.clone() };
+    let rest = left.stdin.iter().map(again).collect();",
+        )],
+        run: (LIVES, "KILLS", "20"),
+        by: &["delivered", "answered"],
+    },
+    Mutant {
+        name: "takeover: the outbox is forgotten",
+        edits: &[
+            LATE_INPUT,
+            (
+                "src/session/attach.rs",
+                "let rest = left.stdin.iter().filter(|row| end(row) > accepted).cloned().collect();",
+                "let rest = Vec::new();",
+            ),
+        ],
+        run: (LIVES, "KILLS", "60"),
+        by: &["lived", "delivered", "answered"],
+    },
+    Mutant {
+        name: "takeover: a message that was given and not taken up yet is given to another process",
+        edits: &[
+            LATE_INPUT,
+            (
+                "src/session/attach.rs",
+                "Ok((running, rest)) => Found::Program { running: Box::new(running), rest, given: prompt },",
+                "Ok((running, rest)) => match prompt {
+            Some(prompt) => Found::Message(prompt),
+            None => Found::Program { running: Box::new(running), rest, given: None },
+        },",
+            ),
+        ],
+        run: (LIVES, "KILLS", "60"),
+        by: &["delivered", "left"],
     },
     Mutant {
         name: "power loss: commits are not flushed",

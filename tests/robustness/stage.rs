@@ -23,6 +23,7 @@ struct Inner {
     resumed: Mutex<BTreeSet<u64>>,
     sent: AtomicU64,
     deleted: AtomicUsize,
+    closing: CancellationToken,
     over: CancellationToken,
 }
 
@@ -35,6 +36,7 @@ impl Stage {
             resumed: Mutex::default(),
             sent: AtomicU64::new(0),
             deleted: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
             over: CancellationToken::new(),
         }))
     }
@@ -45,6 +47,15 @@ impl Stage {
 
     pub fn is_over(&self) -> bool {
         self.0.over.is_cancelled()
+    }
+
+    /// What was begun goes on, nothing more is.
+    pub fn is_closing(&self) -> bool {
+        self.0.closing.is_cancelled()
+    }
+
+    pub fn close(&self) {
+        self.0.closing.cancel();
     }
 
     pub fn end(&self) {

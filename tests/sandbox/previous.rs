@@ -1,6 +1,6 @@
 //! An older release's supervisor is driven to its end by this build: `tests/previous` holds the older ones.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::time::Duration;
 
 use agent_runtime::{
     sandbox::{
@@ -19,27 +19,11 @@ use agent_runtime::{
 use futures::StreamExt as _;
 
 use crate::{
+    older::previous,
     outlive::tiers,
     rig::{NOW, Rig, config, read_from, sh, soon, start, stdout, until},
     supervised::{gone, supervisor},
 };
-
-/// The program of an older supervisor; built by the tests of the whole house, or else now.
-fn previous(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("this test");
-    let program = tests.ancestors().nth(2).expect("below the target").join("examples").join(name);
-    if !program.exists() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--locked", "--example", name]);
-        // What cargo tells tests is not for another cargo: it would build everything anew.
-        let told = |name: &str| name.starts_with("CARGO") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR";
-        for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
-            build.env_remove(name);
-        }
-        assert!(build.status().expect("cargo").success() && program.exists(), "{} is not built", program.display());
-    }
-    program
-}
 
 /// A server of that time, as far as its supervisors go.
 fn older(rig: &Rig, wanted: Wanted) -> Local {

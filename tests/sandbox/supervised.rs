@@ -109,6 +109,18 @@ async fn what_loses_its_supervisor_is_gone_at_once_and_nobody_is_left() {
     }
 }
 
+/// Also when nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_loses_its_supervisor_unwatched_is_ended() {
+    for rig in tiers() {
+        let sandbox = crate::rig::sandbox(&rig.local).await;
+        let (_, alive) = stubborn(&rig, &*sandbox).await;
+        kill(supervisor(&rig.dir(&*sandbox)), rustix::process::Signal::KILL);
+        nobody(alive).await;
+        rig.close().await;
+    }
+}
+
 /// What lost its supervisor while no server was there is found by the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lost_its_supervisor_unseen_is_gone_too() {

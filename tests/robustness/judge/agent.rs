@@ -20,10 +20,11 @@ pub fn agent(case: &Case, faults: &mut Faults) {
         };
         match fd.as_str() {
             "stdin" => given(&format!("{id}/{exec}"), session, data, faults),
+            // What it printed last went with its sandbox.
+            _ if case.destroyed.contains(sandbox) => {}
             _ => printed(&format!("{id}/{exec}"), session, data, faults),
         }
     }
-    given_once(case, faults);
 }
 
 fn has_sandbox(session: &Session, sandbox: &str) -> bool {
@@ -36,11 +37,7 @@ fn has_sandbox(session: &Session, sandbox: &str) -> bool {
 fn numbers(id: &str, session: &Session, faults: &mut Faults) {
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     for block in finished(session) {
-        let Some(Content::AssistantText(said)) = &block.content else { continue };
-        for word in
-            said.text.split_whitespace().filter(|word| word.len() >= 19 && word.bytes().all(|b| b.is_ascii_digit()))
-        {
-            let number: u64 = word.parse().unwrap_or(0);
+        for number in numbers_of(block) {
             let before = reached.entry(block.turn_id.clone()).or_default();
             if number != *before + 1 {
                 faults.say(format!("{id}: in {} the agent's {number} comes after {before}", block.turn_id));
@@ -50,7 +47,14 @@ fn numbers(id: &str, session: &Session, faults: &mut Faults) {
     }
 }
 
-fn finished(session: &Session) -> impl Iterator<Item = &Block> {
+/// The running numbers in a block.
+pub fn numbers_of(block: &Block) -> Vec<u64> {
+    let Some(Content::AssistantText(said)) = &block.content else { return Vec::new() };
+    let is_one = |word: &&str| word.len() >= 19 && word.bytes().all(|byte| byte.is_ascii_digit());
+    said.text.split_whitespace().filter(is_one).map(|word| word.parse().unwrap_or(0)).collect()
+}
+
+pub fn finished(session: &Session) -> impl Iterator<Item = &Block> {
     // In order of their beginning: by the place of block_start, content by the last that is known.
     let mut last: BTreeMap<&str, &Block> = BTreeMap::new();
     let mut order = Vec::new();
@@ -80,23 +84,16 @@ fn given(place: &str, session: &Session, data: &str, faults: &mut Faults) {
     }
 }
 
-fn given_once(case: &Case, faults: &mut Faults) {
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    for ((_, _, fd), data) in &case.spools {
-        if fd == "stdin" {
-            prompts(data).for_each(|id| *times.entry(id).or_default() += 1);
-        }
-    }
-    for (id, times) in times.into_iter().filter(|(_, times)| *times > 1) {
-        faults.say(format!("the agent was given {id} {times} times"));
-    }
+/// The ids of the messages in an agent's input; what is cut or was freed is left out.
+pub fn prompts(data: &str) -> Vec<String> {
+    let messages = input(data).filter(|value| value["type"] == "user");
+    messages.filter_map(|value| value["id"].as_str().or_else(|| value["uuid"].as_str()).map(str::to_owned)).collect()
 }
 
-/// The ids of the messages in an agent's input; what is cut or was freed is left out.
-fn prompts(data: &str) -> impl Iterator<Item = String> {
+/// The whole lines of JSON that an agent was given, or printed.
+pub fn input(data: &str) -> impl Iterator<Item = Value> {
     let lines = data.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let values = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    values.filter_map(|value| Some(value.get("id")?.as_str()?.to_owned()))
+    lines.filter_map(|line| serde_json::from_str(line).ok())
 }
 
 fn user_block(event: &SessionEvent) -> Option<&Block> {

@@ -3,14 +3,19 @@
 
 mod acknowledged;
 mod agent;
+mod answered;
 mod atomic;
 mod bookmarks;
+mod delivered;
 mod fold;
 mod idempotent;
+mod left;
+mod lived;
 mod log;
 mod offsets;
 mod order;
-mod outlives;
+mod play;
+mod played;
 mod ranges;
 mod resume;
 mod shown;
@@ -22,8 +27,10 @@ use std::fmt;
 use crate::{case::Case, history::Line};
 
 pub use acknowledged::{message, of_turn};
+pub use agent::{input, prompts};
 pub use fold::Folded;
 pub use idempotent::interrupted;
+pub use lived::{Span, micros, spans};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +43,7 @@ pub struct Violation {
 type Judge = fn(&Case, &mut Faults);
 
 /// Every judge by its name. The first six are what a watch promises.
-pub const JUDGES: [(&str, Judge); 17] = [
+pub const JUDGES: [(&str, Judge); 21] = [
     ("ordered", order::ordered),
     ("unique", order::unique),
     ("reliable", log::reliable),
@@ -51,8 +58,12 @@ pub const JUDGES: [(&str, Judge); 17] = [
     ("uid", uid::uid),
     ("acknowledged", acknowledged::acknowledged),
     ("turns", acknowledged::turns),
-    ("outlives", outlives::outlives),
     ("agent", agent::agent),
+    ("played", played::played),
+    ("delivered", delivered::delivered),
+    ("answered", answered::answered),
+    ("lived", lived::lived),
+    ("left", left::left),
     ("idempotent", idempotent::idempotent),
 ];
 
