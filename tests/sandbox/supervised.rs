@@ -184,6 +184,23 @@ async fn nothing_is_left_after_the_last_server_said_so() {
     }
 }
 
+/// Neither its group nor its parents nor its environment tell whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_without_a_trace_is_found() {
+    for rig in tiers() {
+        let sandbox = crate::rig::sandbox(&rig.local).await;
+        prints(&*sandbox, "mkfifo alive").await;
+        let script = "exec 3>alive; (env -i setsid sh -c 'echo ready; exec sleep 1000' &); exec cat";
+        let exec = start(&*sandbox, script).await;
+        let fifo = rig.dir(&*sandbox).join("workspace/alive");
+        let alive = crate::local::apart(move || OpenOptions::new().read(true).open(fifo)).await.expect("opened");
+        soon(until(&*sandbox, &exec, "ready")).await;
+        sandbox.terminate(NOW).await.expect("terminated");
+        nobody(BufReader::new(alive)).await;
+        rig.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sandbox_that_is_not_kept_is_ended() {
     for rig in tiers() {
