@@ -86,8 +86,8 @@ pub fn main() -> ExitCode {
         return dev::scripted_agent::run();
     }
     if let Command::Supervise(args) = args.command {
-        // One thread and a log of its own.
-        log("agent_runtime=info");
+        // One thread, and a log that is a file; nobody filters it.
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
         return supervise::run(args);
     }
     log(if matches!(args.command, Command::Serve(_)) {

@@ -52,7 +52,10 @@ impl Frames {
                 Some((head, body)) => head + body - self.buffer.len(),
                 None => 1,
             };
-            self.buffer.reserve(needed.max(ROOM));
+            // Small messages share what room there is, also while those before them are still in use.
+            if self.buffer.capacity() - self.buffer.len() < needed.max(ROOM / 8) {
+                self.buffer.reserve(needed.max(ROOM));
+            }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
             }

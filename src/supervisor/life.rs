@@ -143,7 +143,11 @@ impl Life {
     /// Waits until programs, or nobody at all, were alone for too long.
     async fn too_long(&self, running: bool) {
         match self.alone_since {
-            Some(since) if running && !self.limited => sleep_until(since + self.holder.limit()).await,
+            Some(since) if running && !self.limited => match since.checked_add(self.holder.limit()) {
+                Some(end) => sleep_until(end).await,
+                // Longer than the clock reaches.
+                None => pending().await,
+            },
             Some(since) if !running && !self.met => sleep_until(since + FIRST).await,
             Some(_) | None => pending().await,
         }

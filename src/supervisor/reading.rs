@@ -4,7 +4,7 @@
 use std::{io, rc::Rc};
 
 use prost::Message as _;
-use tokio::net::UnixStream;
+use tokio::net::{UnixStream, unix::pipe};
 
 use super::{
     frame::before_chunk,
@@ -13,8 +13,7 @@ use super::{
 };
 
 /// Sends all output from `offset` on, until it ends or the reader hangs up.
-pub(super) async fn serve(spool: &Spool, stream: UnixStream, mut offset: u64) -> io::Result<()> {
-    let stream = Rc::new(stream);
+pub(super) async fn serve(spool: &Spool, mut stream: UnixStream, mut offset: u64) -> io::Result<()> {
     loop {
         match spool.at(offset) {
             Ok(Found::Bytes(bytes)) => {
@@ -23,11 +22,16 @@ pub(super) async fn serve(spool: &Spool, stream: UnixStream, mut offset: u64) ->
                 offset += bytes.len() as u64;
             }
             Ok(Found::Nothing) => {
-                let live = spool.follow(&stream, offset);
-                let (rest, after) = tokio::select! {
-                    over = live.over() => over,
-                    () = hung_up(&stream) => return Ok(()),
-                };
+                let bare = stream.into_std()?;
+                let ears = ears(&bare)?;
+                let live = spool.follow(bare, offset);
+                tokio::select! {
+                    () = live.over() => {}
+                    () = hung_up(&ears) => return Ok(()),
+                }
+                let live = Rc::into_inner(live).expect("others hold it only while they hand it something");
+                let (bare, rest, after) = live.into_rest();
+                stream = UnixStream::from_std(bare)?;
                 write_all(&stream, &rest).await?;
                 offset = after;
             }
@@ -67,13 +71,19 @@ async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Hears that the other side hangs up, and nothing else. A socket as such is watched for room to write as well, and each
+/// byte that its reader takes would wake this process; what is made for reading ends of pipes is not.
+fn ears(stream: &std::os::unix::net::UnixStream) -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd_unchecked(stream.try_clone()?.into())
+}
+
 /// Waits until the reader is gone. It has nothing more to say.
-async fn hung_up(stream: &UnixStream) {
+async fn hung_up(ears: &pipe::Receiver) {
     loop {
-        if stream.readable().await.is_err() {
+        if ears.readable().await.is_err() {
             return;
         }
-        match stream.try_read(&mut [0; 64]) {
+        match ears.try_read(&mut [0; 64]) {
             Ok(0) => return,
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
             Ok(_) | Err(_) => {}

@@ -8,7 +8,10 @@ use std::{
     io::{self, IoSlice, Read as _, Write as _},
     os::{
         fd::OwnedFd,
-        unix::fs::{FileExt as _, OpenOptionsExt as _},
+        unix::{
+            fs::{FileExt as _, OpenOptionsExt as _},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
     pin::pin,
@@ -17,11 +20,7 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate};
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{UnixStream, unix::pipe},
-    sync::Notify,
-};
+use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -181,10 +180,9 @@ impl Spool {
     }
 
     /// Hands what comes from now on to a reader that has all there is.
-    pub(super) fn follow(&self, stream: &Rc<UnixStream>, offset: u64) -> Rc<Live> {
+    pub(super) fn follow(&self, stream: UnixStream, offset: u64) -> Rc<Live> {
         debug_assert_eq!(offset, self.length.get());
-        let live =
-            Live { stream: Rc::clone(stream), offset: Cell::new(offset), rest: RefCell::default(), out: Notify::new() };
+        let live = Live { stream, offset: Cell::new(offset), rest: RefCell::default(), out: Notify::new() };
         let live = Rc::new(live);
         let mut all = self.live.borrow_mut();
         all.retain(|live| live.strong_count() > 0);
@@ -227,7 +225,8 @@ impl Spool {
 /// A reader that has all there is.
 #[derive(Debug)]
 pub(super) struct Live {
-    stream: Rc<UnixStream>,
+    /// Written to without asking whether it can be, so that nobody is woken when it can be again.
+    stream: UnixStream,
     offset: Cell<u64>,
     /// What its socket did not take of the last it was handed.
     rest: RefCell<Vec<u8>>,
@@ -235,16 +234,20 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Waits until it is handed nothing more. Returns what is left to be sent, and the offset after it.
-    pub(super) async fn over(&self) -> (Vec<u8>, u64) {
+    /// Waits until it is handed nothing more.
+    pub(super) async fn over(&self) {
         self.out.notified().await;
-        (self.rest.take(), self.offset.get())
+    }
+
+    /// Its socket, what is left to be sent on it, and the offset after that.
+    pub(super) fn into_rest(self) -> (UnixStream, Vec<u8>, u64) {
+        (self.stream, self.rest.take(), self.offset.get())
     }
 
     /// Hands it bytes; says whether it took them all. If not, it is on its own.
     fn push(&self, head: &[u8], bytes: &[u8]) -> bool {
         // An error is found again by who sends the rest.
-        let took = self.stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]).unwrap_or(0);
+        let took = (&self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]).unwrap_or(0);
         self.offset.set(self.offset.get() + bytes.len() as u64);
         if took == head.len() + bytes.len() {
             return true;

@@ -109,6 +109,18 @@ async fn what_loses_its_supervisor_is_gone_at_once_and_nobody_is_left() {
     }
 }
 
+/// Also when nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_loses_its_supervisor_unwatched_is_ended() {
+    for rig in tiers() {
+        let sandbox = crate::rig::sandbox(&rig.local).await;
+        let (_, alive) = stubborn(&rig, &*sandbox).await;
+        kill(supervisor(&rig.dir(&*sandbox)), rustix::process::Signal::KILL);
+        nobody(alive).await;
+        rig.close().await;
+    }
+}
+
 /// What lost its supervisor while no server was there is found by the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lost_its_supervisor_unseen_is_gone_too() {
@@ -169,6 +181,23 @@ async fn nothing_is_left_after_the_last_server_said_so() {
                 .expect("listed")
                 .all(|file| { file.expect("an entry").file_name() != "supervisor.sock" })
         );
+    }
+}
+
+/// Neither its group nor its parents nor its environment tell whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_without_a_trace_is_found() {
+    for rig in tiers() {
+        let sandbox = crate::rig::sandbox(&rig.local).await;
+        prints(&*sandbox, "mkfifo alive").await;
+        let script = "exec 3>alive; (env -i setsid sh -c 'echo ready; exec sleep 1000' &); exec cat";
+        let exec = start(&*sandbox, script).await;
+        let fifo = rig.dir(&*sandbox).join("workspace/alive");
+        let alive = crate::local::apart(move || OpenOptions::new().read(true).open(fifo)).await.expect("opened");
+        soon(until(&*sandbox, &exec, "ready")).await;
+        sandbox.terminate(NOW).await.expect("terminated");
+        nobody(BufReader::new(alive)).await;
+        rig.close().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::{call::Call, place::blocking};
+use super::{blocking, call::Call};
 use crate::{
     sandbox::{Error, GRACE},
     supervisor::{

@@ -8,9 +8,11 @@ mod bubble;
 mod call;
 mod ending;
 mod launch;
+mod link;
 mod place;
 mod reading;
 mod spawn;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -30,8 +32,10 @@ use tokio_util::task::TaskTracker;
 use self::{
     bubble::Bubble,
     launch::Wall,
-    place::{House, Place, blocking},
+    link::Link,
+    place::Place,
     spawn::Spawner,
+    whole::{look, make},
 };
 use crate::{
     domain::{Isolation, SandboxId, SessionKey},
@@ -41,7 +45,6 @@ use crate::{
         identity::{Identity, Walled},
         leftovers,
         lock::Lock,
-        proc,
     },
 };
 
@@ -95,7 +98,8 @@ struct Inner {
     root: PathBuf,
     wall: Wall,
     why_plain: Option<String>,
-    house: House,
+    spawner: Spawner,
+    tracker: TaskTracker,
     slots: Mutex<Slots>,
 }
 
@@ -137,8 +141,9 @@ impl Local {
             },
             Wanted::Namespace => (Wall::Bubble(Bubble::find(hidden, shared, &root).map_err(Error::Unavailable)?), None),
         };
-        let house = House { spawner: Spawner { program: supervisor, limit, spool_cap }, tracker: TaskTracker::new() };
-        Ok(Self(Arc::new(Inner { root, wall, why_plain, house, slots: Mutex::default() })))
+        let spawner = Spawner { program: supervisor, limit, spool_cap };
+        let (tracker, slots) = (TaskTracker::new(), Mutex::default());
+        Ok(Self(Arc::new(Inner { root, wall, why_plain, spawner, tracker, slots })))
     }
 
     /// Why there is no wall although there should have been one if possible.
@@ -153,13 +158,13 @@ impl Local {
     /// [`Error::Unavailable`] when a program cannot be ended.
     pub async fn shutdown(&self) -> Result<(), Error> {
         for place in self.shut().await {
-            place.close();
+            place.close().await;
         }
         let folders = self.folders().await?;
         let ended =
             self.end_all(folders.into_iter().filter(|folder| Lock::held(folder).unwrap_or(true)).collect()).await;
-        self.0.house.tracker.close();
-        self.0.house.tracker.wait().await;
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
         ended
     }
 
@@ -179,8 +184,8 @@ impl Local {
     pub async fn detach(&self) -> Vec<(SandboxId, SystemTime)> {
         let places = self.shut().await;
         let left = join_all(places.iter().map(Place::detach)).await.into_iter().flatten().collect();
-        self.0.house.tracker.close();
-        self.0.house.tracker.wait().await;
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
         left
     }
 
@@ -200,14 +205,14 @@ impl Local {
 
     async fn folders(&self) -> Result<Vec<Folder>, Error> {
         let root = self.0.root.clone();
-        blocking(&self.0.house.tracker, move || Folder::all(&root))
+        blocking(&self.0.tracker, move || Folder::all(&root))
             .await?
             .map_err(|error| Error::Unavailable(format!("the sandboxes cannot be listed: {error}")))
     }
 
     /// Ends what runs in these, with their supervisors.
     async fn end_all(&self, folders: Vec<Folder>) -> Result<(), Error> {
-        let tracker = &self.0.house.tracker;
+        let tracker = &self.0.tracker;
         let ends = stream::iter(folders).map(|folder| async move { ending::end(&folder, tracker).await.map(drop) });
         ends.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
     }
@@ -229,7 +234,8 @@ impl Local {
     }
 
     fn place(&self, id: &SandboxId, folder: Folder, identity: Identity, wall: Wall) -> Place {
-        Place::new(id.clone(), folder, identity, wall, self.0.house.clone())
+        let link = Link::new(id.clone(), folder, identity, self.0.spawner.clone(), self.0.tracker.clone());
+        Place::new(link, wall)
     }
 
     fn slot(&self, id: &SandboxId) -> Result<Arc<Slot>, Error> {
@@ -266,7 +272,7 @@ impl Provider for Local {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).open()?;
         let failed = |error| Error::Unavailable(format!("the sandbox's directories cannot be made: {error}"));
         let (made, walled) = (folder.clone(), self.0.wall.walled());
-        let found = blocking(&self.0.house.tracker, move || make(&made, walled)).await?.map_err(failed)?;
+        let found = blocking(&self.0.tracker, move || make(&made, walled)).await?.map_err(failed)?;
         if let Some(place) = &*slot
             && place.is(&found)
         {
@@ -277,7 +283,7 @@ impl Provider for Local {
             found
         } else {
             // Made by a server with another wall: what runs behind that one must not go on behind this one's name.
-            let lock = ending::end(&folder, &self.0.house.tracker).await?;
+            let lock = ending::end(&folder, &self.0.tracker).await?;
             let identity = Identity { walled, ..found };
             identity.store(&folder).map_err(failed)?;
             drop(lock);
@@ -305,10 +311,10 @@ impl Provider for Local {
         {
             let mut place = slot.lock().await;
             if let Some(known) = &*place {
-                known.condemn();
+                known.condemn().await;
             }
-            let lock = ending::end(&folder, &self.0.house.tracker).await?;
-            blocking(&self.0.house.tracker, move || {
+            let lock = ending::end(&folder, &self.0.tracker).await?;
+            blocking(&self.0.tracker, move || {
                 let removed = folder.remove();
                 drop(lock);
                 removed
@@ -327,7 +333,7 @@ impl Provider for Local {
             self.folders().await?.into_iter().filter(|folder| keep.iter().all(|id| id.as_str() != folder.id()));
         let (alive, dead): (Vec<_>, Vec<_>) = folders.partition(|folder| Lock::held(folder).unwrap_or(true));
         self.end_all(alive).await?;
-        blocking(&self.0.house.tracker, move || leftovers::kill(&dead)).await?.map_err(failed)
+        blocking(&self.0.tracker, move || leftovers::kill(&dead)).await?.map_err(failed)
     }
 }
 
@@ -341,7 +347,7 @@ impl Local {
         slot: &mut Option<Place>,
     ) -> Result<Place, Error> {
         let looked = folder.clone();
-        let look = blocking(&self.0.house.tracker, move || look(&looked)).await?;
+        let look = blocking(&self.0.tracker, move || look(&looked)).await?;
         let found =
             look.map_err(|error| Error::Unavailable(format!("the sandbox's folder cannot be read: {error}")))?;
         let (identity, runs) = found.ok_or_else(|| Error::Gone(format!("{id} is not there any more, or not whole")))?;
@@ -361,26 +367,11 @@ impl Local {
     }
 }
 
-/// Makes what is missing of a sandbox's folder; returns whose it is. Blocks.
-fn make(folder: &Folder, walled: Walled) -> std::io::Result<Identity> {
-    folder.make()?;
-    let identity = match Identity::load(folder)? {
-        // No supervisor of before the machine's start can be here.
-        Some(found) if found.boot_id == proc::boot_id()? => return Ok(found),
-        Some(found) => Identity { boot_id: proc::boot_id()?, ..found },
-        None => Identity::mint(folder, walled)?,
-    };
-    identity.store(folder)?;
-    Ok(identity)
-}
-
-/// Which sandbox lies in a folder, and whether something runs or ran to no known end there; `None` when it is not whole.
-/// Blocks.
-fn look(folder: &Folder) -> std::io::Result<Option<(Identity, bool)>> {
-    let Some(identity) = Identity::load(folder)? else { return Ok(None) };
-    if !folder.workspace().is_dir() {
-        return Ok(None);
-    }
-    let identity = make(folder, identity.walled)?;
-    Ok(Some((identity, leftovers::unfinished(folder)?)))
+/// Runs what may block where it may, as a task that the provider waits for when it shuts down.
+fn blocking<T: Send + 'static>(
+    tracker: &TaskTracker,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Error>> {
+    let work = tracker.spawn_blocking(work);
+    async { work.await.map_err(|error| Error::Unavailable(error.to_string())) }
 }

@@ -41,7 +41,7 @@ impl Spawner {
         let log = log(folder).map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(&self.program);
         command.arg0("agent-runtime").arg("supervise").arg("--sandbox").arg(folder.base());
-        command.args(["--limit-ms", &self.limit.as_millis().to_string()]);
+        command.args(["--limit-ms", &u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX).to_string()]);
         command.args(["--spool-cap", &self.spool_cap.to_string()]);
         // It needs nothing of the server's environment, which holds secrets.
         command.env_clear().current_dir("/");
