@@ -215,6 +215,7 @@ impl Actor {
     /// There is something that must not go on as it does when the server ends.
     fn has_to_leave(&self) -> bool {
         match &self.side {
+            // Nothing runs, and somebody waits for the answer that starts it again.
             Side::Off => self.pending.waits(),
             // What is to be ended, or to be told of, must be found first.
             Side::Finding(_) => false,

@@ -175,7 +175,7 @@ impl Local {
     pub async fn kill(&self) -> Result<(), Error> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).shut = true;
         let folders = self.folders().await?;
-        let killed = blocking(&self.0.house.tracker, move || ending::by_force(&folders)).await?;
+        let killed = blocking(&self.0.tracker, move || ending::by_force(&folders)).await?;
         killed.map_err(|error| Error::Unavailable(format!("what runs in sandboxes cannot be killed: {error}")))
     }
 
