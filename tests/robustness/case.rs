@@ -1,6 +1,6 @@
 //! A history in the order in which judges ask for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use agent_runtime::proto::{Block, SessionEvent, SessionState, session_event::Kind};
 
@@ -16,8 +16,8 @@ pub struct Case {
     pub spools: BTreeMap<(String, String, String), String>,
     /// What was done to the server.
     pub fates: Vec<String>,
-    /// Sandboxes that the harness took away.
-    pub destroyed: BTreeSet<String>,
+    /// Sandboxes that the harness took away, and how often.
+    pub destroyed: BTreeMap<String, usize>,
     /// Sessions and turns that did not end.
     pub stuck: Vec<(String, String)>,
     pub processes: Vec<Processes>,
@@ -86,7 +86,7 @@ impl Case {
         match &line.what {
             What::Run { compacts, .. } => self.compacts = *compacts,
             What::Server { fate, .. } => self.fates.push(fate.clone()),
-            What::Destroyed { sandbox } => drop(self.destroyed.insert(sandbox.clone())),
+            What::Destroyed { sandbox } => *self.destroyed.entry(sandbox.clone()).or_default() += 1,
             What::Stuck { session, turn } => self.stuck.push((session.clone(), turn.clone())),
             What::Processes { over, supervisors, agents, left } => self.processes.push(Processes {
                 over: *over,

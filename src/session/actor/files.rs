@@ -136,7 +136,7 @@ impl FilesSide {
 
     /// Nothing runs any more.
     pub(super) fn unfollow(&mut self) {
-        (self.hints, self.look_at, self.house) = (None, None, None);
+        (self.hints, self.look_at, self.house, self.waiting) = (None, None, None, None);
     }
 
     /// A message waits until the sandbox is ready.
@@ -144,8 +144,14 @@ impl FilesSide {
         self.waiting = prompt.or_else(|| self.waiting.take());
     }
 
+    /// Nothing more is begun: calls that wait did nothing, and are told so by that.
+    pub(super) fn dismiss(&mut self) {
+        self.edits.clear();
+    }
+
     /// There is no sandbox for those who wait for one.
     pub(super) fn refuse(&mut self, failure: &Failure) {
+        self.waiting = None;
         for edit in self.edits.drain(..) {
             drop(edit.reply.send(Err(failure.clone())));
         }

@@ -129,6 +129,7 @@ impl Actor {
 
     /// The server ends, or nobody is left who could ask for anything.
     pub(super) fn leave(&mut self) {
+        self.files.dismiss();
         match self.shared.ending() {
             Ending::Detach => self.leaving = Some(Leaving::Detach),
             Ending::Stop => {

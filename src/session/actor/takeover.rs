@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Actor;
+use super::{Actor, files::FilesSide};
 use crate::{
     domain::{SandboxStatus, Turn, TurnStatus},
     session::{
@@ -90,6 +90,9 @@ impl Actor {
         }
         self.stdin.clear();
         self.calls.clear();
+        // Calls that wait go to the next one, by whom files are looked at anew.
+        self.files = FilesSide::default();
+        self.checkpoint = None;
         // What was decided since follows what is not stored.
         self.pending.drain();
         self.over = true;

@@ -21,7 +21,7 @@ pub fn agent(case: &Case, faults: &mut Faults) {
         match fd.as_str() {
             "stdin" => given(&format!("{id}/{exec}"), session, data, faults),
             // What it printed last went with its sandbox.
-            _ if case.destroyed.contains(sandbox) => {}
+            _ if case.destroyed.contains_key(sandbox) => {}
             _ => printed(&format!("{id}/{exec}"), session, data, faults),
         }
     }

@@ -26,7 +26,7 @@ pub fn answered(case: &Case, faults: &mut Faults) {
         once(id, session, faults);
         let permissions = permissions(session);
         acknowledged(case, &permissions, faults);
-        if sandboxes(session).any(|sandbox| case.destroyed.contains(sandbox)) {
+        if sandboxes(session).any(|sandbox| case.destroyed.contains_key(sandbox)) {
             continue;
         }
         let heard = heard(case, session);

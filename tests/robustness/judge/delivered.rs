@@ -15,7 +15,7 @@ pub fn delivered(case: &Case, faults: &mut Faults) {
     for ((sandbox, _, fd), data) in &case.spools {
         known.insert(sandbox);
         // What an agent knew goes with its sandbox, and it may end before it takes a message up; then another one gets it.
-        if fd == "stdin" && case.destroyed.contains(sandbox) {
+        if fd == "stdin" && case.destroyed.contains_key(sandbox) {
             continue;
         }
         let (count, ids) = if fd == "stdin" { (&mut given, prompts(data)) } else { (&mut heard, taken_up(data)) };
@@ -32,7 +32,7 @@ pub fn delivered(case: &Case, faults: &mut Faults) {
     // What lay on a disk that lost its power may be gone, and what was in a sandbox that is gone is.
     let is_kept = !case.fates.iter().any(|fate| fate == "power lost");
     for (id, session) in case.sessions.iter().filter(|(_, session)| is_kept && session.whole && !session.gone) {
-        let is_there = |sandbox: &str| known.contains(sandbox) && !case.destroyed.contains(sandbox);
+        let is_there = |sandbox: &str| known.contains(sandbox) && !case.destroyed.contains_key(sandbox);
         if !sandboxes(session).all(is_there) {
             continue;
         }

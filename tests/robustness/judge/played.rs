@@ -18,7 +18,7 @@ use crate::case::{Case, Session};
 
 pub fn played(case: &Case, faults: &mut Faults) {
     for (id, session) in &case.sessions {
-        let excused = sandboxes(session).any(|sandbox| case.destroyed.contains(sandbox));
+        let excused = sandboxes(session).any(|sandbox| case.destroyed.contains_key(sandbox));
         of_session(id, session, excused, faults);
     }
 }
