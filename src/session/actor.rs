@@ -34,7 +34,7 @@ use crate::{
         Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
         Timestamp, TurnId,
     },
-    sandbox::Epoch,
+    sandbox::{Epoch, Sandbox},
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
 };
 
@@ -356,11 +356,18 @@ impl Actor {
     }
 
     fn prepare(&mut self, prompt: Option<Prompt>) {
-        if let Side::Preparing(..) = self.side {
-            // The sandbox is being made ready for something else.
-            self.files.wait_for_it(prompt);
-            return;
+        match (&self.side, prompt) {
+            // The next server takes up what was accepted.
+            _ if self.is_detaching() => {}
+            (Side::Off, prompt) => self.make_ready(prompt),
+            (Side::On(_), Some(prompt)) => self.give(prompt),
+            // What is being made or found is waited for.
+            (Side::Finding(_) | Side::Preparing(..) | Side::Starting(..), Some(prompt)) => self.files.wait(prompt),
+            (Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) | Side::On(_), None) => {}
         }
+    }
+
+    fn make_ready(&mut self, prompt: Option<Prompt>) {
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
         let session = self.pending.state().session.clone();
         let (before, shared, key, epoch) =
@@ -420,20 +427,15 @@ impl Actor {
             SideTurn::Found(found) => self.found(found),
             SideTurn::Prepared(Ok(prepared), prompt) => self.prepared(prepared, prompt),
             SideTurn::Prepared(Err(NotProvided::Lost { why, restores }), prompt) => self.lost(&why, restores, prompt),
-            SideTurn::Started(Ok(running), rows) => {
+            SideTurn::Started(Ok(running), _, rows) => {
                 let mut running = Box::new(running);
                 for row in rows {
                     running.write(row);
                 }
                 self.on(running);
             }
-            SideTurn::Prepared(Err(NotProvided::Failed(failure)), _) | SideTurn::Started(Err(failure), _) => {
-                tracing::warn!(key = %self.key, %failure, "the agent could not be started");
-                self.end_exec();
-                self.sandbox_gone(&failure.message);
-                self.files.refuse(&failure);
-                self.pending.start_failed(failure);
-            }
+            SideTurn::Prepared(Err(NotProvided::Failed(failure)), _) => self.not_started(failure, None),
+            SideTurn::Started(Err(failure), sandbox, _) => self.not_started(failure, Some(sandbox)),
             SideTurn::Happened(Happened::Printed(fd, bytes)) => {
                 let mut actions = std::mem::take(&mut self.actions);
                 if let Side::On(running) = &mut self.side {
@@ -448,11 +450,28 @@ impl Actor {
         }
     }
 
+    /// There is no agent: those who wait for one, or for its sandbox, are told.
+    fn not_started(&mut self, failure: Failure, sandbox: Option<Arc<dyn Sandbox>>) {
+        tracing::warn!(key = %self.key, %failure, "the agent could not be started");
+        self.off();
+        self.end_exec();
+        self.sandbox_gone(&failure.message);
+        self.files.refuse(&failure);
+        self.pending.start_failed(failure);
+        // It may have been started all the same.
+        if sandbox.is_some() {
+            self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        }
+    }
+
     /// A program runs.
     fn on(&mut self, running: Box<Running>) {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        if let Some(prompt) = self.files.waiting() {
+            self.give(prompt);
+        }
     }
 
     /// Does what the output asks for; the end of a turn, and what comes after it, waits for a look at the files.

@@ -24,6 +24,15 @@ const ASKED: usize = 1000;
 /// Contents that are to be kept: by hash, where they lie and how many bytes they have.
 pub(super) type Wanted = BTreeMap<String, (Root, String, u64)>;
 
+/// A file that did not hold still, so that its content could not be kept.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) root: Root,
+    pub(super) path: String,
+    /// Of what it held when it was looked at.
+    pub(super) sha256: String,
+}
+
 /// What became of a content.
 enum Read {
     /// All of it, in pieces; small enough to be held.
@@ -36,7 +45,7 @@ enum Read {
 
 impl Eyes {
     /// Keeps these contents, and says which of them could not be kept because their files did not hold still.
-    pub(super) async fn put_ahead(&self, mut wanted: Wanted) -> Result<Vec<(Root, String)>, Failure> {
+    pub(super) async fn put_ahead(&self, mut wanted: Wanted) -> Result<Vec<Moved>, Failure> {
         let hashes: Vec<String> = wanted.keys().cloned().collect();
         for asked in hashes.chunks(ASKED) {
             let held = self.store().held_blobs(&self.key.tenant, asked).await.map_err(|error| unavailable(&error))?;
@@ -68,7 +77,7 @@ impl Eyes {
                     }
                 }
                 Read::Large if self.put_large(&hash, root, &path, size).await? => {}
-                Read::Large | Read::Moved => moved.push((root, path)),
+                Read::Large | Read::Moved => moved.push(Moved { root, path, sha256: hash }),
             }
         }
         self.put(&waiting).await?;

@@ -61,6 +61,14 @@ struct Kept {
     contents: BTreeMap<String, i64>,
 }
 
+/// What the store knows of the newest checkpoint.
+#[derive(Default)]
+struct Stored {
+    kept: Kept,
+    workspace: Tree,
+    home: Tree,
+}
+
 /// What a look is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -130,18 +138,22 @@ impl Eyes {
             }
         }
         let shown = Arc::new(Tree::from_files(files));
-        let (tree, home) = (Arc::clone(&shown), Arc::default());
-        Ok(Known { tree, home, shown, checkpoint: Arc::new(self.kept().await?), current: false })
+        // What the checkpoint has is more than what is shown; a look that cannot see everything takes the rest from there.
+        let Stored { kept, workspace, home } = self.stored().await?;
+        let tree = if kept.manifest.is_empty() { Arc::clone(&shown) } else { Arc::new(workspace) };
+        Ok(Known { tree, home: Arc::new(home), shown, checkpoint: Arc::new(kept), current: false })
     }
 
-    async fn kept(&self) -> Result<Kept, Failure> {
+    async fn stored(&self) -> Result<Stored, Failure> {
         let checkpoint = self.store().checkpoint(&self.key).await.map_err(|error| unavailable(&error))?;
-        let Some(checkpoint) = checkpoint else { return Ok(Kept::default()) };
+        let Some(checkpoint) = checkpoint else { return Ok(Stored::default()) };
         let named = Named { log: self.shared.log.clone(), key: self.key.clone() };
         let bytes = named.all(&checkpoint.manifest).await.map_err(|error| unavailable(&error))?;
         // One that cannot be read drops nothing: what it kept stays as long as the session.
         let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes).ok()).unwrap_or_default();
-        Ok(Kept { manifest: checkpoint.manifest, contents: owned(manifest.contents()) })
+        let kept = Kept { manifest: checkpoint.manifest, contents: owned(manifest.contents()) };
+        let (workspace, home) = (Tree::from_files(manifest.workspace), Tree::from_files(manifest.home));
+        Ok(Stored { kept, workspace, home })
     }
 
     /// Looks, and puts ahead what has to be kept.
@@ -166,26 +178,20 @@ impl Eyes {
             // Read again, whatever they look like.
             let without = |root: Root, tree: &Tree| {
                 let mut tree = tree.clone();
-                moved.iter().filter(|(of, _)| *of == root).for_each(|(_, path)| drop(tree.remove(path)));
+                moved.iter().filter(|moved| moved.root == root).for_each(|moved| drop(tree.remove(&moved.path)));
                 Arc::new(tree)
             };
             base = (without(Root::Workspace, &tree), without(Root::Home, &home));
         }
-        for (root, path) in &moved {
-            let (tree, was) = match root {
-                Root::Workspace => (&mut tree, &known.tree),
-                Root::Home => (&mut home, &known.home),
-            };
-            // As it was, where that is kept; else it is not there yet.
-            match was.get(path).filter(|was| known.has(&was.file.sha256)) {
-                Some(was) => tree.insert(was.clone()),
-                None => drop(tree.remove(path)),
-            }
-        }
+        let lost: BTreeSet<String> = moved.iter().map(|moved| moved.sha256.clone()).collect();
+        known.take_back(&mut tree, &known.tree, &lost);
+        known.take_back(&mut home, &known.home, &lost);
         let shown = tree.shown();
         let changes = changes(&known.shown, &shown, look.origin);
         let notes = known.notes(&tree, moved.len());
-        let (made, checkpoint) = if look.checkpoint {
+        // Of half a look no checkpoint is made: the last whole one is better.
+        let whole = look.checkpoint && !tree.is_incomplete() && !home.is_incomplete();
+        let (made, checkpoint) = if whole {
             let manifest = Manifest::of(&tree, &home);
             let contents = owned(manifest.contents());
             let made = known.made(&contents, self.put_manifest(&manifest).await?);
@@ -194,7 +200,7 @@ impl Eyes {
         } else {
             (None, Arc::clone(&known.checkpoint))
         };
-        let current = look.checkpoint;
+        let current = whole;
         let known = Known { tree: Arc::new(tree), home: Arc::new(home), shown: Arc::new(shown), checkpoint, current };
         Ok(Seen { names: names(&changes), known, changes, made, notes })
     }
@@ -233,6 +239,21 @@ impl Known {
     /// The store has this content, and the session names it.
     fn has(&self, sha256: &str) -> bool {
         self.checkpoint.contents.contains_key(sha256) || self.shown.files().any(|file| file.sha256 == sha256)
+    }
+
+    /// Takes back what could not be kept: as it was, where that is kept; else it is not there yet.
+    fn take_back(&self, tree: &mut Tree, was: &Tree, lost: &BTreeSet<String>) {
+        if lost.is_empty() {
+            return;
+        }
+        let gone: Vec<String> =
+            tree.files().filter(|file| lost.contains(&file.sha256)).map(|file| file.path.clone()).collect();
+        for path in gone {
+            match was.get(&path).filter(|was| self.has(&was.file.sha256)) {
+                Some(was) => tree.insert(was.clone()),
+                None => drop(tree.remove(&path)),
+            }
+        }
     }
 
     fn unchanged(self, look: Look) -> Seen {

@@ -1,9 +1,10 @@
 //! Makes the sandbox of a session ready for what is to happen in it: the one it has, its first, which begins as the caller
 //! asked for, or the next one, which is brought back from the newest checkpoint.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::{Config, Content, contents::Named, launch, shared::Shared};
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
     sandbox::{self, Epoch, Files, Root, Sandbox, Source},
     workspace::{ArchiveLimits, Cloning, GitSource, Ignore, Manifest, Scope},
 };
+
+/// How long a sandbox may take to answer.
+const ANSWERS: Duration = Duration::from_secs(30);
 
 /// A sandbox that is ready.
 pub(super) struct Provided {
@@ -58,9 +62,13 @@ pub(super) async fn provide(
     session: &Session,
 ) -> Result<Provided, NotProvided> {
     let config = &shared.config;
-    let described = session.sandbox.as_ref().expect("a sandbox is named before it is made");
-    let id = described.sandbox_id.as_ref().expect("a sandbox is named before it is made");
-    match described.status {
+    let named = session.sandbox.as_ref().and_then(|sandbox| Some((sandbox.status, sandbox.sandbox_id.as_ref()?)));
+    let Some((status, id)) = named else {
+        let failure =
+            Failure::new(Reason::SandboxFailed, "the sandbox was given up while it was being made; try again");
+        return Err(failure.with("cause", "given_up").into());
+    };
+    match status {
         // Nothing ran in it yet: what a server that died in between put there is put there again.
         SandboxStatus::Starting => {
             let made = config.provider.create(id, key, epoch).await;
@@ -69,7 +77,10 @@ pub(super) async fn provide(
             Ok(Provided { sandbox, filled: Some(filled) })
         }
         SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => {
-            match config.provider.attach(id, epoch).await {
+            let attached = timeout(ANSWERS, config.provider.attach(id, epoch)).await.unwrap_or_else(|_| {
+                Err(sandbox::Error::Unavailable(format!("the sandbox did not answer within {} s", ANSWERS.as_secs())))
+            });
+            match attached {
                 Ok(sandbox) => Ok(Provided { sandbox, filled: None }),
                 Err(sandbox::Error::Gone(why)) => {
                     let checkpoint = newest(shared, key).await?;

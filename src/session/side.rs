@@ -32,7 +32,7 @@ pub(super) enum Side {
 pub(super) enum SideTurn {
     Found(Found),
     Prepared(Result<Prepared, NotProvided>, Option<Prompt>),
-    Started(Result<Running, Failure>, Vec<StdinRow>),
+    Started(Result<Running, Failure>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
     Happened(Happened),
 }
 
@@ -52,11 +52,11 @@ impl Side {
                 *self = Self::Off;
                 SideTurn::Prepared(prepared, prompt)
             }
-            Self::Starting(starting, _, rows) => {
+            Self::Starting(starting, sandbox, rows) => {
                 let started = maybe(starting).await;
-                let rows = std::mem::take(rows);
+                let (sandbox, rows) = (Arc::clone(sandbox), std::mem::take(rows));
                 *self = Self::Off;
-                SideTurn::Started(started, rows)
+                SideTurn::Started(started, sandbox, rows)
             }
             Self::On(running) => SideTurn::Happened(running.next(read).await),
         }

@@ -6,7 +6,12 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long those who still write into a folder that is removed are waited for.
+const REMOVED: Duration = Duration::from_secs(2);
 
 /// Longest id that becomes a file name.
 const NAME_MAX: usize = 128;
@@ -144,13 +149,20 @@ impl Folder {
     /// # Errors
     /// Of the file system.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.base) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                open_up(&self.base)?;
-                fs::remove_dir_all(&self.base)
+        let give_up = Instant::now() + REMOVED;
+        loop {
+            match fs::remove_dir_all(&self.base) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    open_up(&self.base)?;
+                    return fs::remove_dir_all(&self.base);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                // Somebody who is ending still writes.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && Instant::now() < give_up => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                done => return done,
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     disk,
-    support::{Server, get, play, run, scripted, snapshot, watch},
+    support::{Server, get, last_turn, play, run, scripted, send, snapshot, stop, until_end_of, watch},
 };
 
 async fn client(server: &Server) -> Client {
@@ -198,4 +198,52 @@ async fn large_files_and_archives_are_uploaded() {
         assert_eq!(refused.code, Code::InvalidArgument, "{refused:?}");
     }
     assert_eq!(paths(&client, &id).await, ["bin/large", "lib/a.txt", "lib/deep/b.txt"], "all of it or nothing");
+}
+
+/// Whichever comes first: the sandbox is made ready once, the agent is given its message, and the file is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_and_a_file_at_the_same_moment_both_take_effect() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let client = client(&server).await;
+    for round in 0..16 {
+        let id = scripted(&mut sessions).await.session_id;
+        if round % 2 == 0 {
+            run(&mut sessions, &id, &json!([{"say": "first"}]).to_string()).await;
+            stop(&mut sessions, &id).await;
+        }
+        let mut other = sessions.clone();
+        let text = json!([{"say": "second"}]).to_string();
+        let (sent, written) = tokio::join!(send(&mut other, &id, &text), client.write_file(write(&id, "a", b"one")));
+        let (turn, sequence) = sent.expect("accepted");
+        written.expect("written");
+        let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+        let events = until_end_of(&mut stream, &turn.turn_id).await;
+        assert_eq!(last_turn(&events).status(), proto::TurnStatus::Completed, "round {round}");
+        assert_eq!(paths(&client, &id).await, ["a"], "round {round}");
+    }
+}
+
+/// An agent that cannot be started takes nothing else with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_can_be_written_where_no_agent_can_be_started() {
+    let server = Server::start_with(&["--claude-code", "/no/such/program"], &[]);
+    let mut sessions = server.sessions().await;
+    let client = client(&server).await;
+    for round in 0..8 {
+        let request = proto::CreateSessionRequest { agent: "claude-code".into(), ..Default::default() };
+        let created = sessions.create_session(request).await.expect("created").into_inner();
+        let id = created.session.expect("a session").session_id;
+        let mut other = sessions.clone();
+        let (sent, written) = tokio::join!(send(&mut other, &id, "hello"), client.write_file(write(&id, "a", b"one")));
+        let (turn, sequence) = sent.expect("accepted");
+        let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+        let events = until_end_of(&mut stream, &turn.turn_id).await;
+        assert_eq!(last_turn(&events).status(), proto::TurnStatus::Failed, "round {round}");
+        if let Err(refused) = written {
+            assert_eq!(refused.reason, "AGENT_UNAVAILABLE", "round {round}: {refused:?}");
+        }
+        client.write_file(write(&id, "b", b"two")).await.expect("written");
+        assert_eq!(read(&client, &id, "b").await, b"two", "round {round}");
+    }
 }

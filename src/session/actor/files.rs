@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use super::Actor;
 use crate::{
     agent::Action,
-    domain::{Checkpoint, Failure, FileChangeOrigin, Kind, LogLevel, ParserState, Principal, TurnId},
+    domain::{
+        Checkpoint, Failure, FileChangeOrigin, Kind, LogLevel, ParserState, Principal, Reason, SandboxId, TurnId,
+    },
     sandbox::{Exit, Sandbox},
     session::{
         Command,
@@ -41,7 +43,8 @@ pub(super) const CREATED: i64 = 2;
 #[derive(Default)]
 pub(super) struct FilesSide {
     known: Option<Known>,
-    job: Option<BoxFuture<'static, Done>>,
+    /// In which sandbox, and what.
+    job: Option<(SandboxId, BoxFuture<'static, Done>)>,
     held: VecDeque<Step>,
     hints: Option<BoxStream<'static, ()>>,
     look_at: Option<Instant>,
@@ -67,8 +70,8 @@ pub(super) enum Done {
 
 /// What happens about the files.
 pub(super) enum FilesTurn {
-    /// The job that was under way is done.
-    Done(Done),
+    /// The job that was under way in this sandbox is done.
+    Done(Option<SandboxId>, Done),
     /// Something may have changed; or, if not, no more hints come.
     Hinted(bool),
 }
@@ -105,11 +108,12 @@ impl FilesSide {
                 Some(_) | None => std::future::pending().await,
             }
         };
+        let mut under_way = job.as_mut().map(|(_, job)| job);
         tokio::select! {
             biased;
-            done = maybe(job) => {
-                self.job = None;
-                FilesTurn::Done(done)
+            done = maybe(&mut under_way) => {
+                let of = job.take().map(|(of, _)| of);
+                FilesTurn::Done(of, done)
             }
             hint = hinted => FilesTurn::Hinted(hint.is_some()),
         }
@@ -139,19 +143,24 @@ impl FilesSide {
         (self.hints, self.look_at, self.house, self.waiting) = (None, None, None, None);
     }
 
-    /// A message waits until the sandbox is ready.
-    pub(super) fn wait_for_it(&mut self, prompt: Option<Prompt>) {
-        self.waiting = prompt.or_else(|| self.waiting.take());
+    /// A message waits until what is under way is there.
+    pub(super) fn wait(&mut self, prompt: Prompt) {
+        self.waiting = Some(prompt);
+    }
+
+    /// The message that waits.
+    pub(super) fn waiting(&mut self) -> Option<Prompt> {
+        self.waiting.take()
     }
 
     /// Nothing more is begun: calls that wait did nothing, and are told so by that.
     pub(super) fn dismiss(&mut self) {
         self.edits.clear();
+        self.waiting = None;
     }
 
     /// There is no sandbox for those who wait for one.
     pub(super) fn refuse(&mut self, failure: &Failure) {
-        self.waiting = None;
         for edit in self.edits.drain(..) {
             drop(edit.reply.send(Err(failure.clone())));
         }
@@ -203,7 +212,7 @@ impl Actor {
     pub(super) fn housed(&mut self, sandbox: Arc<dyn Sandbox>) {
         self.idle_since = Instant::now();
         self.files.house = Some(sandbox);
-        if let Some(prompt) = self.files.waiting.take() {
+        if let Some(prompt) = self.files.waiting() {
             self.prepare(Some(prompt));
         }
     }
@@ -217,13 +226,14 @@ impl Actor {
         let Some(sandbox) = self.open_sandbox() else { return self.release() };
         let (eyes, known) = (self.eyes(&sandbox), self.files.known.clone());
         let look = Look { origin: FileChangeOrigin::Agent, checkpoint: held == Held::Steps };
-        self.files.job = Some(Box::pin(async move { Done::Looked(Box::new(eyes.look(known, look).await), held) }));
+        let job = Box::pin(async move { Done::Looked(Box::new(eyes.look(known, look).await), held) });
+        self.files.job = Some((sandbox.id().clone(), job));
     }
 
     fn begin_edit(&mut self) {
         let Some(sandbox) = self.open_sandbox() else {
-            // What is being found or started is waited for.
-            if matches!(self.side, Side::Off) && self.halting.is_none() {
+            // What is being found, or will be started, is waited for.
+            if matches!(self.side, Side::Off) && self.halting.is_none() && !self.prepares_next() {
                 self.open_house();
             }
             return;
@@ -232,16 +242,38 @@ impl Actor {
         let (eyes, known) = (self.eyes(&sandbox), self.files.known.clone());
         let checkpoint = self.pending.state().active_turn().is_none();
         self.idle_since = Instant::now();
-        self.files.job =
-            Some(Box::pin(async move { Done::Edited(Box::new(edit::run(eyes, known, edit, checkpoint).await)) }));
+        let job = Box::pin(async move { Done::Edited(Box::new(edit::run(eyes, known, edit, checkpoint).await)) });
+        self.files.job = Some((sandbox.id().clone(), job));
+    }
+
+    /// A sandbox is made ready as soon as what was decided is stored.
+    fn prepares_next(&self) -> bool {
+        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.after);
+        self.after.iter().chain(in_flight).any(|after| matches!(after, After::Prepare(_)))
     }
 
     /// Something was looked at or written, or should be looked at.
     pub(super) fn files_turned(&mut self, turn: FilesTurn) {
         match turn {
-            FilesTurn::Done(done) => self.job_done(done),
+            FilesTurn::Done(of, done) => {
+                let now = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.as_ref());
+                if of.as_ref() == now { self.job_done(done) } else { self.outlived(done) }
+            }
             FilesTurn::Hinted(true) => self.files.look_at = Some(Instant::now() + QUIET),
             FilesTurn::Hinted(false) => self.files.hints = None,
+        }
+    }
+
+    /// What a job found is of a sandbox that is not the session's any more.
+    fn outlived(&mut self, done: Done) {
+        match done {
+            Done::Looked(_, Held::Steps) => self.release(),
+            Done::Looked(_, Held::Nothing) => {}
+            Done::Edited(edited) => {
+                let message = "the sandbox was lost while its files were changed; try again";
+                let failure = Failure::new(Reason::SandboxFailed, message).with("cause", "sandbox_lost");
+                drop(edited.edit.reply.send(Err(failure)));
+            }
         }
     }
 
@@ -353,7 +385,12 @@ impl Actor {
             Err(failure) => return drop(reply.send(Err(failure))),
         };
         let made = self.saw(Ok(seen), Some(&by));
-        self.keep(made, None);
+        if made.is_none() || self.pending.state().active_turn().is_none() {
+            self.keep(made, None);
+        } else {
+            // A turn began meanwhile: what was found is of its midst, and no checkpoint. What is stored is looked up again.
+            self.files.forget();
+        }
         self.remember(request, || changed.clone().into());
         let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| changed)));
         self.after.push(After::Reply(Box::new(answer)));

@@ -131,7 +131,13 @@ impl Actor {
     pub(super) fn leave(&mut self) {
         self.files.dismiss();
         match self.shared.ending() {
-            Ending::Detach => self.leaving = Some(Leaving::Detach),
+            Ending::Detach => {
+                // What is being made is made again by the next server, from what is stored.
+                if let Side::Preparing(..) = self.side {
+                    self.side = Side::Off;
+                }
+                self.leaving = Some(Leaving::Detach);
+            }
             Ending::Stop => {
                 self.leaving = Some(Leaving::Stop(Instant::now() + GRACE));
                 self.interrupt();
@@ -178,7 +184,7 @@ impl Actor {
     }
 
     /// Takes what runs away from the loop: nothing of it is read again.
-    fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
+    pub(super) fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.idle_since = Instant::now();
         self.given = None;
         self.files.unfollow();
