@@ -85,6 +85,8 @@ fn moves<'t>(old: &'t Tree, new: &'t Tree) -> HashMap<&'t str, &'t str> {
     for (identity, from) in &was {
         if let (Some(from), Some(Some(to))) = (from, is.get(identity))
             && from != to
+            // Where the same lay before, nobody sees that something moved there.
+            && old.entries.get(*to).is_none_or(|was| !is_same(&was.file, &new.entries[*to].file))
             && old.entries[*from].file.file_type == new.entries[*to].file.file_type
         {
             moves.insert(*from, *to);

@@ -190,6 +190,20 @@ fn hard_links_are_no_moves() {
     assert_eq!(changes, ["created b"]);
 }
 
+/// Two things of the same kind that change places look as before.
+#[test]
+fn a_swap_that_nobody_sees_is_no_change() {
+    let swap = |ground: &Ground| {
+        rename(ground, "a", "c");
+        rename(ground, "b", "a");
+        rename(ground, "c", "b");
+    };
+    let folders = |ground: &Ground| ["a", "b"].iter().for_each(|path| fs::create_dir(ground.path(path)).expect("made"));
+    assert!(between(folders, swap).is_empty());
+    let files = |ground: &Ground| ["a", "b"].iter().for_each(|path| ground.write(path, "same"));
+    assert!(between(files, swap).is_empty());
+}
+
 /// Whatever happens to a tree, its changes folded into what was told give what there is.
 #[test]
 fn changes_fold_to_what_there_is() {
