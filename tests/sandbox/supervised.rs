@@ -34,7 +34,10 @@ async fn stubborn(rig: &Rig, sandbox: &dyn Sandbox) -> (ExecId, BufReader<File>)
     let exec = start(sandbox, STUBBORN).await;
     let fifo = rig.dir(sandbox).join("workspace/alive");
     let alive = crate::local::apart(move || OpenOptions::new().read(true).open(fifo)).await.expect("opened");
-    soon(until(sandbox, &exec, "ready")).await;
+    // Both, or the one that is late would die of an output that nobody reads any more.
+    for part in ["ready", "apart"] {
+        soon(until(sandbox, &exec, part)).await;
+    }
     (exec, BufReader::new(alive))
 }
 
