@@ -124,6 +124,18 @@ async fn nonsense_does_no_harm() {
 }
 
 /// What plain programs are kept from, where this kernel can.
+/// A directory that programs may not write to, wherever the tests themselves lie.
+fn outside() -> tempfile::TempDir {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let candidates = [env!("CARGO_TARGET_TMPDIR"), &home, "/srv", "/opt"];
+    let allowed = ["/tmp", "/var/tmp", "/dev", "/proc"];
+    let elsewhere = candidates
+        .iter()
+        .map(std::path::Path::new)
+        .filter(|path| path.canonicalize().is_ok_and(|real| allowed.iter().all(|allowed| !real.starts_with(allowed))));
+    elsewhere.filter_map(|path| tempfile::tempdir_in(path).ok()).next().expect("a directory outside of those for all")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_programs_write_in_their_own_folder_only() {
     let rig = crate::rig::Rig::process();
@@ -147,7 +159,7 @@ async fn plain_programs_write_in_their_own_folder_only() {
         return;
     }
     // Not below a directory for temporary files, and the tests' own user may write there.
-    let outside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let outside = outside();
     std::fs::write(outside.path().join("file"), "kept").expect("written");
     let script = format!(
         "cd {}; (echo x >new) 2>/dev/null && echo made; (echo x >file) 2>/dev/null && echo changed; \
