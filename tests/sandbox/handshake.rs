@@ -129,11 +129,11 @@ fn outside() -> tempfile::TempDir {
     let home = std::env::var("HOME").unwrap_or_default();
     let candidates = [env!("CARGO_TARGET_TMPDIR"), &home, "/srv", "/opt"];
     let allowed = ["/tmp", "/var/tmp", "/dev", "/proc"];
-    let elsewhere = candidates
+    let mut elsewhere = candidates
         .iter()
         .map(std::path::Path::new)
         .filter(|path| path.canonicalize().is_ok_and(|real| allowed.iter().all(|allowed| !real.starts_with(allowed))));
-    elsewhere.filter_map(|path| tempfile::tempdir_in(path).ok()).next().expect("a directory outside of those for all")
+    elsewhere.find_map(|path| tempfile::tempdir_in(path).ok()).expect("a directory outside of those for all")
 }
 
 #[tokio::test(flavor = "multi_thread")]
