@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{GRACE, children::Children, frame::Frames, holder::Holder, serve, socket};
+use super::{GRACE, children::Children, frame::Frames, holder::Holder, serve, socket::Listening};
 
 /// How often to look whether the sandbox is still there, while programs run in it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,16 +23,15 @@ const FIRST: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(1);
 
 /// Serves until there is nothing more to serve.
-pub(super) async fn live(holder: Rc<Holder>, listener: UnixListener) -> io::Result<()> {
+pub(super) async fn live(holder: Rc<Holder>, listening: Listening) -> io::Result<()> {
     let connections = TaskTracker::new();
     let mut beside = JoinSet::new();
     let (ends, around) = (Children::listen()?, Rc::clone(&holder.around));
     beside.spawn_local(async move { around.children.watch(ends).await });
     let mut life = Life { holder: Rc::clone(&holder), alone_since: Some(Instant::now()), met: false, limited: false };
-    life.serve(&listener, &connections).await?;
+    life.serve(&listening.listener, &connections).await?;
     // Whoever connects from now on finds nobody, and starts the next supervisor, which waits for the lock.
-    drop(listener);
-    socket::forget(&holder.folder)?;
+    listening.forget()?;
     holder.around.tasks.close();
     holder.around.tasks.wait().await;
     connections.close();

@@ -83,9 +83,9 @@ pub fn run(config: &Config) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let holder = Rc::new(Holder::open(config, folder, identity, hardening)?);
-        let listener = socket::listen(&holder.folder)?;
+        let listening = socket::listen(&holder.folder)?;
         announce()?;
-        life::live(holder, listener).await
+        life::live(holder, listening).await
     })
 }
 

@@ -14,12 +14,29 @@ use super::folder::Folder;
 
 const NAME: &str = "supervisor.sock";
 
+/// A socket in a folder, whatever becomes of the folder's name.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) listener: UnixListener,
+    dir: OwnedFd,
+}
+
 /// Listens, in the place of a supervisor that is gone.
-pub(super) fn listen(folder: &Folder) -> io::Result<UnixListener> {
-    forget(folder)?;
+pub(super) fn listen(folder: &Folder) -> io::Result<Listening> {
     let dir = directory(folder.base())?;
+    remove(&dir)?;
     // The folder is its owner's alone, so who may connect does not depend on the socket's own mode.
-    UnixListener::bind(through(&dir))
+    let listener = UnixListener::bind(through(&dir))?;
+    Ok(Listening { listener, dir })
+}
+
+impl Listening {
+    /// Nobody is let in any more. The folder may have been taken away, and another one stand at its path with a
+    /// supervisor of its own: that one's socket is none of ours.
+    pub(super) fn forget(self) -> io::Result<()> {
+        drop(self.listener);
+        remove(&self.dir)
+    }
 }
 
 /// Connects to the supervisor that listens.
@@ -32,8 +49,8 @@ pub async fn connect(folder: &Folder) -> io::Result<UnixStream> {
 }
 
 /// Removes the socket; that there is none is no error.
-pub(super) fn forget(folder: &Folder) -> io::Result<()> {
-    match fs::remove_file(folder.base().join(NAME)) {
+fn remove(dir: &OwnedFd) -> io::Result<()> {
+    match fs::remove_file(through(dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
