@@ -129,11 +129,15 @@ impl FilesSide {
         self.house = None;
         let files = sandbox.files();
         let hints = stream::once(async move {
-            // Without hints changes are told at the end of each turn.
-            files.hints().await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "no hints of changed files");
-                stream::empty().boxed()
-            })
+            match files.hints().await {
+                // Something may have changed before anybody could tell.
+                Ok(hints) => stream::iter([()]).chain(hints).boxed(),
+                // Without hints changes are told at the end of each turn.
+                Err(error) => {
+                    tracing::debug!(%error, "no hints of changed files");
+                    stream::empty().boxed()
+                }
+            }
         });
         self.hints = Some(hints.flatten().boxed());
     }
