@@ -170,5 +170,7 @@ async fn until<T, F: Future<Output = Result<T, Status>>>(
 }
 
 fn is_uncertain(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled)
+    // A connection that the server's end cut says Internal, and has none of the server's own reasons.
+    let cut = status.code() == Code::Internal && status.get_details_error_info().is_none();
+    cut || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled)
 }
