@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use agent_runtime::{
     domain::{
-        Agent, BlockId, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId, Reason,
-        SessionId, SessionStatus, Timestamp,
+        Agent, BlockId, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId, ProfileSetup,
+        Reason, SessionId, SessionStatus, Timestamp,
     },
     grpc::validate::{self, MAX_MESSAGE_TEXT},
     log::Filter,
@@ -509,6 +509,7 @@ fn pages_of_profiles_follow_each_other() {
         name: name.into(),
         description: String::new(),
         agent: None,
+        setup: ProfileSetup::default(),
         created_by: Some(Principal::system()),
         create_time: Timestamp(1),
         update_time: Timestamp(1),

@@ -37,10 +37,13 @@ pub use ids::{
 pub use path::{PathRule, WorkspacePath};
 pub use permission::{
     Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,
-    PermissionOptionKind, PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+    PermissionOptionKind, PermissionPolicy, PermissionRequest, PermissionRule, Question, QuestionAnswer,
+    QuestionChoice, QuestionItem,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
-pub use profile::Profile;
+pub use profile::{
+    McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, Secret, Skill, SlashCommand, SubagentDefinition,
+};
 pub use request::{FirstAnswer, REQUEST_RETENTION, Remembered, Request};
 pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};

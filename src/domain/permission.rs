@@ -1,5 +1,7 @@
 //! What an agent asks: permissions, questions, and the standing answers.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ConversationId, ExecId, Principal, Timestamp, TurnId};
@@ -286,4 +288,18 @@ pub enum PermissionEffect {
     Ask,
     /// It does not run.
     Reject,
+}
+
+/// What to ask, how long to wait, and what silence means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PermissionPolicy {
+    /// For calls that no rule matches; `None`: somebody is asked.
+    pub default_effect: Option<PermissionEffect>,
+    /// The most recent that matches decides; after the session's own.
+    pub rules: Vec<PermissionRule>,
+    /// How long a request or question stays open; `None`: as the server says.
+    pub ask_timeout: Option<Duration>,
+    /// The answer when nobody gave one; `None`: reject. Never [`PermissionEffect::Ask`].
+    pub timeout_effect: Option<PermissionEffect>,
 }

@@ -27,7 +27,7 @@ pub use config::{Config, StartError};
 pub use crate::session::{Ending, LeftRunning};
 
 use crate::{
-    domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, Scope, TenantId, Timestamp},
+    domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Scope, TenantId, Timestamp},
     log::EventLog,
     proto,
     sandbox::{
@@ -265,6 +265,7 @@ async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
         name: "default".to_owned(),
         description: "What sessions run with that name no other profile.".to_owned(),
         agent: None,
+        setup: ProfileSetup::default(),
         created_by: Some(Principal::system()),
         create_time: now,
         update_time: now,

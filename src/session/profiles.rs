@@ -5,7 +5,8 @@ use ulid::Ulid;
 use super::Manager;
 use crate::{
     domain::{
-        Agent, Caller, Failure, FirstAnswer, Profile, ProfileId, Reason, Remembered, Request, TenantId, Timestamp,
+        Agent, Caller, Failure, FirstAnswer, Profile, ProfileId, ProfileSetup, Reason, Remembered, Request, TenantId,
+        Timestamp,
     },
     log::unavailable,
 };
@@ -44,6 +45,7 @@ impl Manager {
             name,
             description,
             agent,
+            setup: ProfileSetup::default(),
             created_by: Some(caller.principal.clone()),
             create_time: now,
             update_time: now,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_runtime::{
-    domain::{Event, Profile, SessionState, Timestamp, TurnStatus},
+    domain::{Event, Profile, ProfileSetup, SessionState, Timestamp, TurnStatus},
     proto::{self, from_json, to_json},
     store::SessionView,
 };
@@ -102,6 +102,7 @@ fn profiles_show_what_is_kept() {
         name: "reviewer".into(),
         description: "reads".into(),
         agent: Some(agent_runtime::domain::Agent::ClaudeCode),
+        setup: ProfileSetup::default(),
         created_by: Some(agent_runtime::domain::Principal::system()),
         create_time: Timestamp(1_000_000),
         update_time: Timestamp(2_500_000),

@@ -51,6 +51,7 @@ async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, L
         name: "default".into(),
         description: String::new(),
         agent: None,
+        setup: agent_runtime::domain::ProfileSetup::default(),
         created_by: None,
         create_time: agent_runtime::domain::Timestamp::now(),
         update_time: agent_runtime::domain::Timestamp::now(),

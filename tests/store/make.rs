@@ -227,6 +227,7 @@ pub(crate) fn profile(id: &str, revision: i64, name: &str) -> Profile {
         name: name.into(),
         description: String::new(),
         agent: None,
+        setup: agent_runtime::domain::ProfileSetup::default(),
         created_by: None,
         create_time: Timestamp(1),
         update_time: Timestamp(revision),

@@ -5,8 +5,18 @@ use crate::{domain::Profile, proto};
 
 impl From<Profile> for proto::AgentProfile {
     fn from(profile: Profile) -> Self {
-        let Profile { profile_id, revision, name, description, agent, created_by, create_time, update_time, etag } =
-            profile;
+        let Profile {
+            profile_id,
+            revision,
+            name,
+            description,
+            agent,
+            setup: _,
+            created_by,
+            create_time,
+            update_time,
+            etag,
+        } = profile;
         Self {
             profile_id: profile_id.to_string(),
             revision,

@@ -18,10 +18,11 @@ use crate::domain::{
     Content, ContentPart, Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind,
     FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid,
     NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
-    PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, Question, QuestionAnswer,
-    QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile, Session,
-    SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput,
-    ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile, WorkspaceSource,
+    PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Question,
+    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile,
+    Session, SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
+    ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    WorkspaceSource,
 };
 
 #[test]
@@ -438,6 +439,7 @@ fn profile() -> Profile {
         name: "careful".into(),
         description: "asks a lot".into(),
         agent: Some(Agent::Scripted),
+        setup: ProfileSetup::default(),
         created_by: Some(principal()),
         create_time: Timestamp(11),
         update_time: Timestamp(12),
