@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{launch::Program, running::maybe, shared::Shared, turn::Prompt};
+use super::{
+    launch::Program,
+    running::{Offsets, maybe},
+    shared::Shared,
+    turn::Prompt,
+};
 use crate::{
     domain::{Failure, SandboxId},
     sandbox::{self, Epoch},
@@ -35,7 +40,7 @@ pub(super) struct Halt {
 /// A batch that was submitted.
 pub(super) struct InFlight {
     pub(super) outcome: BoxFuture<'static, Result<(), store::Error>>,
-    pub(super) offset: u64,
+    pub(super) read: Offsets,
     pub(super) after: Vec<After>,
 }
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    running::Running,
+    running::{Offsets, Running},
     shared::Shared,
     turn::{self, Prompt},
 };
@@ -199,7 +199,7 @@ async fn attach(
     let errors = Stderr::at(mark.stderr_offset);
     let running = Running::new(sandbox, left.epoch, mark.exec_id.clone(), parser, errors, stdout, stderr);
     let rest = left.stdin.iter().filter(|row| end(row) > accepted).cloned().collect();
-    Ok((running.going_on(given, mark.stdout_offset), rest))
+    Ok((running.going_on(given, Offsets::of(mark)), rest))
 }
 
 /// What a turn waits for to be taken up.

@@ -1,6 +1,6 @@
 //! One session's actors, one after the other, for as long as there is something to do or to look after.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, thread};
 
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -18,6 +18,20 @@ use crate::{
 
 pub(super) use super::actor::Begin;
 
+/// Gives the slot back where a defect ends the task: the session's next call then starts anew from what is stored.
+struct Slot {
+    shared: Arc<Shared>,
+    key: SessionKey,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.slots().remove(&self.key);
+        }
+    }
+}
+
 /// Runs actors until there is nothing to do; then the slot is given back.
 pub(super) async fn host(
     shared: Arc<Shared>,
@@ -25,6 +39,7 @@ pub(super) async fn host(
     mut commands: mpsc::Receiver<Command>,
     mut begin: Begin,
 ) {
+    let _slot = Slot { shared: Arc::clone(&shared), key: key.clone() };
     let mut left = None;
     loop {
         match shared.log.acquire(&key).await {

@@ -3,8 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -22,6 +24,9 @@ use crate::{
     sandbox::{self, Epoch, ExecSpec, Output},
     store::ExecMark,
 };
+
+/// How long the start of a program may take.
+const STARTS: Duration = Duration::from_mins(1);
 
 /// A sandbox that is ready, and what it takes to start an agent in it, put together before anything is promised.
 pub(super) struct Prepared {
@@ -132,7 +137,10 @@ impl Program {
             let stderr = sandbox.read(&spec.exec_id, Output::Stderr, 0).await?;
             Ok::<_, sandbox::Error>((stdout, stderr))
         };
-        match started.await {
+        let started = timeout(STARTS, started).await.unwrap_or_else(|_| {
+            Err(sandbox::Error::Unavailable(format!("the program was not started within {} s", STARTS.as_secs())))
+        });
+        match started {
             Ok((stdout, stderr)) => {
                 Ok(Running::new(Arc::clone(&sandbox), epoch, spec.exec_id, parser, Stderr::default(), stdout, stderr))
             }

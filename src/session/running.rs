@@ -40,14 +40,27 @@ pub(super) struct Running {
     exited: Option<Result<Exit, sandbox::Error>>,
     kill_at: Option<Instant>,
     given: u64,
-    released: u64,
+    released: Offsets,
     calls: VecDeque<Call>,
     calling: Option<BoxFuture<'static, Result<(), sandbox::Error>>>,
 }
 
+/// How far each output was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub(super) stdout: u64,
+    pub(super) stderr: u64,
+}
+
+impl Offsets {
+    pub(super) fn of(mark: &ExecMark) -> Self {
+        Self { stdout: mark.stdout_offset, stderr: mark.stderr_offset }
+    }
+}
+
 enum Call {
     Write(StdinRow),
-    Release(u64),
+    Release(Output, u64),
     Limit(Option<Duration>),
     Kill,
 }
@@ -93,7 +106,7 @@ impl Running {
             exited: None,
             kill_at: None,
             given: 0,
-            released: 0,
+            released: Offsets::default(),
             calls: VecDeque::new(),
             calling: None,
         }
@@ -101,7 +114,7 @@ impl Running {
 
     /// The same of a program that an earlier owner drove: `given` bytes of input are stored, and the events of its output
     /// before `read`.
-    pub(super) fn going_on(self, given: u64, read: u64) -> Self {
+    pub(super) fn going_on(self, given: u64, read: Offsets) -> Self {
         Self { given, released: read, ..self }
     }
 
@@ -118,11 +131,14 @@ impl Running {
         self.calls.push_back(Call::Write(row));
     }
 
-    /// All events of the output before `offset` are stored.
-    pub(super) fn stored(&mut self, offset: u64) {
-        if offset >= self.released + RELEASE_STEP {
-            self.released = offset;
-            self.calls.push_back(Call::Release(offset));
+    /// All events of the output before these offsets are stored.
+    pub(super) fn stored(&mut self, read: Offsets) {
+        let Offsets { stdout, stderr } = &mut self.released;
+        for (fd, released, read) in [(Output::Stdout, stdout, read.stdout), (Output::Stderr, stderr, read.stderr)] {
+            if read >= *released + RELEASE_STEP {
+                *released = read;
+                self.calls.push_back(Call::Release(fd, read));
+            }
         }
     }
 
@@ -223,7 +239,7 @@ impl Running {
                 Call::Write(row) => {
                     return sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop);
                 }
-                Call::Release(offset) => sandbox.release(epoch, &exec, Output::Stdout, offset).await,
+                Call::Release(fd, offset) => sandbox.release(epoch, &exec, fd, offset).await,
                 Call::Limit(limit) => sandbox.limit(epoch, limit).await.map(drop),
                 Call::Kill => sandbox.signal(epoch, &exec, Signal::Kill).await,
             };

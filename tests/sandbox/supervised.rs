@@ -441,6 +441,24 @@ async fn a_supervisor_that_hangs_is_ended_by_force() {
     rig.close().await;
 }
 
+/// Nor from being found again: another supervisor takes its place, which knows that the programs are lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_that_hangs_is_replaced_when_a_server_comes() {
+    let rig = Rig::process();
+    let sandbox = crate::rig::sandbox(&rig.local).await;
+    let (exec, alive) = stubborn(&rig, &*sandbox).await;
+    let pid = supervisor(&rig.dir(&*sandbox));
+    assert_eq!(rig.local.detach().await.len(), 1);
+    kill(pid, rustix::process::Signal::STOP);
+    let next = another(&rig);
+    let found = soon(next.attach(sandbox.id(), NOW)).await.expect("found");
+    nobody(alive).await;
+    gone(pid).await;
+    assert!(soon(found.wait(&exec)).await.is_err(), "nobody knows how it would have ended");
+    assert_eq!(soon(prints(&*found, "echo anew")).await, "anew\n");
+    next.shutdown().await.expect("shut down");
+}
+
 /// The socket is reached however deep the folder lies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_is_no_obstacle() {

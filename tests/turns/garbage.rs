@@ -1,10 +1,17 @@
 //! Whatever an agent prints, the stream goes on and the turn ends.
 
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
 use agent_runtime::proto::{TurnStatus, block::Content};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
 
-use crate::support::{Server, play, scripted};
+use crate::support::{PATIENCE, Server, play, scripted};
 
 const INLINE: usize = 256 * 1024;
 
@@ -97,6 +104,46 @@ async fn standard_error_becomes_log_lines() {
     assert!(logged.contains(&"something is odd") && logged.contains(&"  still odd"), "{logged:?}");
     assert!(logged.iter().all(|line| !line.is_empty()));
     assert!(played.unparsed().is_empty(), "standard error is not standard output");
+}
+
+/// What was read of it is given back: else a program that complains for long would be left standing in the end.
+#[tokio::test]
+async fn standard_error_that_was_read_is_released() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    let complaint = "x".repeat(60_000);
+    let script = format!("[{}]", vec![format!(r#"{{"stderr":"{complaint}"}}"#); 4].join(","));
+    for _ in 0..6 {
+        assert_eq!(play(&mut sessions, &id, &script).await.turn.status(), TurnStatus::Completed);
+    }
+    let spool = find(&server.data().join("sandboxes"), "stderr");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let spool = fs::metadata(&spool).expect("there");
+        assert!(spool.len() > 1_400_000);
+        if spool.blocks() * 512 < 1 << 20 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} bytes are still held", spool.blocks() * 512);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn find(folder: &Path, name: &str) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("listed") {
+            let entry = entry.expect("an entry");
+            if entry.file_name() == name {
+                return entry.path();
+            }
+            if entry.file_type().expect("known").is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    panic!("there is no {name}");
 }
 
 #[tokio::test]

@@ -80,6 +80,12 @@ fn alone(folder: &Folder) -> io::Result<Option<Lock>> {
     Ok(lock)
 }
 
+/// Kills the supervisor of a sandbox, and what it held. Blocks.
+pub(super) fn force(folder: &Folder) -> io::Result<()> {
+    lock::kill_holder(folder)?;
+    bereaved(folder)
+}
+
 /// What a supervisor that is not there any more left running is killed, unless another one is there, which did it. Blocks.
 pub(super) fn bereaved(folder: &Folder) -> io::Result<()> {
     match Lock::take(folder, EXITS) {

@@ -1,8 +1,12 @@
 //! How a sandbox is reached: its folder, and the supervisor that serves it while there is something to serve. One that is
 //! needed and not there is started; one that dies is noticed, and what it left behind is killed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -22,6 +26,9 @@ use crate::{
         socket,
     },
 };
+
+/// How long a supervisor may take to answer who comes. It does nothing else meanwhile, so one that takes longer hangs.
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// How often a supervisor that is not there is started, or one that dies is asked again.
 const ATTEMPTS: usize = 5;
@@ -197,7 +204,13 @@ impl Link {
         if self.state().present.is_some() {
             return Ok(());
         }
-        let (mut call, reply) = self.ask(epoch, None, Request::Attach(Attach {})).await?;
+        let attach = || self.ask(epoch, None, Request::Attach(Attach {}));
+        let (mut call, reply) = if let Ok(asked) = timeout(ANSWERS, attach()).await {
+            asked?
+        } else {
+            self.replace().await?;
+            attach().await?
+        };
         let Reply::Attached(attached) = reply else { return Err(unexpected(&reply)) };
         if attached.running == 0 {
             return Ok(());
@@ -219,6 +232,14 @@ impl Link {
             link.bereave(&token).await;
         });
         Ok(())
+    }
+
+    /// Ends a supervisor that hangs; the next one finds what it wrote down. Its programs cannot be gone on with.
+    async fn replace(&self) -> Result<(), Error> {
+        tracing::warn!(sandbox = %self.id, "the supervisor of a sandbox hangs, and is ended by force");
+        let failed = |error| Error::Unavailable(format!("a supervisor that hangs cannot be ended: {error}"));
+        let folder = self.folder.clone();
+        blocking(&self.tracker, move || ending::force(&folder)).await?.map_err(failed)
     }
 
     /// The supervisor is gone, and was not told to go.

@@ -10,6 +10,7 @@ use super::Actor;
 use crate::{
     session::{
         after::{After, Halt, InFlight},
+        running::Offsets,
         side::Side,
     },
     store::{self, Batch, ExecMark, parts_of},
@@ -33,10 +34,10 @@ impl Actor {
     }
 
     pub(super) fn submit(&mut self) {
-        let mut offset = 0;
+        let mut read = Offsets::default();
         if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
             running.note(mark);
-            offset = mark.stdout_offset;
+            read = Offsets::of(mark);
         }
         let drained = self.pending.drain();
         let (record, parts) = parts_of(self.pending.state(), &drained.changes);
@@ -56,7 +57,7 @@ impl Actor {
         };
         let log = self.shared.log.clone();
         let outcome = Box::pin(async move { log.append(batch).await });
-        self.in_flight = Some(InFlight { outcome, offset, after: std::mem::take(&mut self.after) });
+        self.in_flight = Some(InFlight { outcome, read, after: std::mem::take(&mut self.after) });
         self.last_submit = Some(Instant::now());
     }
 
@@ -75,12 +76,12 @@ impl Actor {
     }
 
     pub(super) fn committed(&mut self, outcome: Result<(), store::Error>) {
-        let Some(InFlight { after, offset, outcome: _ }) = self.in_flight.take() else { return };
+        let Some(InFlight { after, read, outcome: _ }) = self.in_flight.take() else { return };
         if let Err(error) = outcome {
             return self.not_stored(&error, after);
         }
         if let Side::On(running) = &mut self.side {
-            running.stored(offset);
+            running.stored(read);
         }
         for after in after {
             match after {
