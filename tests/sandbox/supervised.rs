@@ -14,6 +14,7 @@ use agent_runtime::{
         Epoch, Error, Exit, Output, Provider, Sandbox, Signal, StdinStatus,
         local::{Local, LocalConfig, Wanted},
     },
+    supervisor::{folder::Folder, lock::Lock},
 };
 use futures::StreamExt as _;
 use rustix::process::{Pid, test_kill_process};
@@ -184,6 +185,21 @@ async fn nothing_is_left_after_the_last_server_said_so() {
                 .expect("listed")
                 .all(|file| { file.expect("an entry").file_name() != "supervisor.sock" })
         );
+    }
+}
+
+/// One that is about to start when everything is ended is waited for, and ended too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_under_way_is_not_forgotten() {
+    for rig in tiers() {
+        let sandbox = crate::rig::sandbox(&rig.local).await;
+        let spec = sh("trap '' TERM; while :; do sleep 1000; done");
+        let (started, ended) = soon(async { tokio::join!(sandbox.start(NOW, &spec), rig.local.shutdown()) }).await;
+        assert_eq!(ended, Ok(()));
+        assert!(!Lock::held(&Folder::at(rig.dir(&*sandbox))).expect("known"), "it is supervised still: {started:?}");
+        if started.is_ok() {
+            assert_eq!(soon(sandbox.wait(&spec.exec_id)).await, Ok(Exit::Signal(9)));
+        }
     }
 }
 
