@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -192,14 +193,35 @@ async fn nothing_is_left_after_the_last_server_said_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_under_way_is_not_forgotten() {
     for rig in tiers() {
-        let sandbox = crate::rig::sandbox(&rig.local).await;
+        let (begun, go) = (rig.data.path().join("begun"), rig.data.path().join("go"));
+        // A supervisor that begins when it is told to.
+        let slow = rig.data.path().join("slow");
+        let script = format!(
+            "#!/bin/sh\n>{}\nwhile [ ! -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
+            begun.display(),
+            go.display(),
+            env!("CARGO_BIN_EXE_agent-runtime")
+        );
+        fs::write(&slow, script).expect("written");
+        fs::set_permissions(&slow, fs::Permissions::from_mode(0o700)).expect("set");
+        let root = rig.data.path().join("sandboxes");
+        let local = Local::new(LocalConfig { supervisor: slow, ..config(&root, Wanted::Auto) }).expect("usable");
+        let sandbox = crate::rig::sandbox(&local).await;
         let spec = sh("trap '' TERM; while :; do sleep 1000; done");
-        let (started, ended) = soon(async { tokio::join!(sandbox.start(NOW, &spec), rig.local.shutdown()) }).await;
-        assert_eq!(ended, Ok(()));
-        assert!(!Lock::held(&Folder::at(rig.dir(&*sandbox))).expect("known"), "it is supervised still: {started:?}");
-        if started.is_ok() {
-            assert_eq!(soon(sandbox.wait(&spec.exec_id)).await, Ok(Exit::Signal(9)));
-        }
+        let telling = async {
+            while !begun.exists() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let ending = async {
+                fs::write(&go, "").expect("written");
+            };
+            // The end is asked for first.
+            let (ended, ()) = tokio::join!(biased; local.shutdown(), ending);
+            ended
+        };
+        let (started, ended) = soon(async { tokio::join!(sandbox.start(NOW, &spec), telling) }).await;
+        assert_eq!((started, ended), (Ok(()), Ok(())));
+        assert!(!Lock::held(&Folder::at(rig.dir(&*sandbox))).expect("known"), "it is supervised still");
     }
 }
 
@@ -504,7 +526,6 @@ async fn what_is_written_down_tells_no_secret() {
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
-                use std::os::unix::fs::PermissionsExt as _;
                 assert_eq!(entry.metadata().expect("known").permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
                 texts.push(fs::read(entry.path()).expect("readable"));
             }
