@@ -194,6 +194,23 @@ async fn a_sandbox_that_is_lost_in_the_first_turn_is_followed_by_an_empty_one() 
     assert!(after.state.files.is_empty());
 }
 
+/// What was told while the turn ran, and is as it was told when the turn ends, is kept as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_the_end_of_its_turn_comes_back() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    let text = json!([{"run": "echo early >early.txt"}, {"pause_ms": 3_000}]).to_string();
+    let (turn, sequence) = send(&mut sessions, &id, &text).await.expect("accepted");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let is_told = |event: &SessionEvent| matches!(event.kind, Some(Kind::FilesChanged(_)));
+    until(&mut stream, |event| is_told(event) || ended(event, &turn.turn_id)).await;
+    until_end_of(&mut stream, &turn.turn_id).await;
+    destroy(&disk::sandbox(&server, &get(&mut sessions, &id).await));
+    let after = play(&mut sessions, &id, &shell("cat early.txt")).await;
+    assert_eq!((after.turn.status(), printed(&after)), (TurnStatus::Completed, "early\n"));
+}
+
 /// The sandbox is destroyed while no server runs, or only its workspace is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_lost_while_no_server_ran_comes_back() {
