@@ -267,7 +267,10 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("commands", Refused),
             ("mcp_servers", Refused),
             ("default_options", Refused),
-            ("permission_policy", Refused),
+            (
+                "permission_policy",
+                Effective("tests/permissions/policy.rs::what_no_rule_matches_is_as_the_profile_says"),
+            ),
             ("sandbox", Refused),
             ("environment", Refused),
             ("npm_dependencies", Refused),
@@ -277,6 +280,29 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("create_time", Refused),
             ("update_time", Refused),
             ("etag", Refused),
+        ],
+    ),
+    (
+        "PermissionPolicy",
+        &[
+            ("default_effect", Effective("tests/permissions/policy.rs::what_no_rule_matches_is_as_the_profile_says")),
+            ("rules", Effective("tests/permissions/policy.rs::rules_of_the_profile_come_after_those_of_the_session")),
+            ("ask_timeout", Effective("tests/permissions/policy.rs::silence_means_what_the_profile_says")),
+            ("timeout_effect", Effective("tests/permissions/policy.rs::silence_means_what_the_profile_says")),
+        ],
+    ),
+    (
+        "PermissionRule",
+        &[
+            ("rule_id", Effective("tests/permissions/policy.rs::rules_of_the_profile_come_after_those_of_the_session")),
+            (
+                "tool_name",
+                Effective("tests/permissions/policy.rs::rules_of_the_profile_come_after_those_of_the_session"),
+            ),
+            ("pattern", Effective("tests/permissions/policy.rs::rules_of_the_profile_come_after_those_of_the_session")),
+            ("effect", Effective("tests/permissions/policy.rs::rules_of_the_profile_come_after_those_of_the_session")),
+            ("created_by", Refused),
+            ("create_time", Refused),
         ],
     ),
     (

@@ -20,6 +20,8 @@ pub struct NewProfile {
     pub description: String,
     /// `None`: the server's default.
     pub agent: Option<Agent>,
+    /// What it sets up.
+    pub setup: ProfileSetup,
     /// The call that asks for it, where that may be repeated.
     pub request: Option<Request>,
 }
@@ -37,7 +39,7 @@ impl Manager {
 
     async fn create_profile_now(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
         self.open()?;
-        let NewProfile { name, description, agent, request } = new;
+        let NewProfile { name, description, agent, setup, request } = new;
         let now = Timestamp::now();
         let profile = Profile {
             profile_id: ProfileId::mint(),
@@ -45,7 +47,7 @@ impl Manager {
             name,
             description,
             agent,
-            setup: ProfileSetup::default(),
+            setup,
             created_by: Some(caller.principal.clone()),
             create_time: now,
             update_time: now,

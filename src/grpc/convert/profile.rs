@@ -1,7 +1,10 @@
 //! Profiles.
 
 use super::{text, timestamp};
-use crate::{domain::Profile, proto};
+use crate::{
+    domain::{PermissionPolicy, Profile},
+    proto,
+};
 
 impl From<Profile> for proto::AgentProfile {
     fn from(profile: Profile) -> Self {
@@ -11,18 +14,20 @@ impl From<Profile> for proto::AgentProfile {
             name,
             description,
             agent,
-            setup: _,
+            setup,
             created_by,
             create_time,
             update_time,
             etag,
         } = profile;
+        let policy = setup.permission_policy;
         Self {
             profile_id: profile_id.to_string(),
             revision,
             name,
             description,
             agent: text(agent),
+            permission_policy: (policy != PermissionPolicy::default()).then(|| policy.into()),
             created_by: created_by.map(Into::into),
             create_time: Some(timestamp(create_time)),
             update_time: Some(timestamp(update_time)),

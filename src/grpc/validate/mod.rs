@@ -12,6 +12,7 @@ mod message;
 mod metadata;
 mod path;
 mod permission;
+mod policy;
 mod profile;
 mod request;
 mod session;
@@ -52,6 +53,10 @@ pub const MAX_ID: usize = 128;
 pub const MAX_ANSWER: usize = 4096;
 /// Input to use instead of the agent's, in bytes.
 pub const MAX_EDITED_INPUT: usize = MAX_INLINE_BLOCK_BYTES;
+/// Rules of a profile's policy, and those of a session.
+pub const MAX_RULES: usize = crate::domain::PermissionRule::MOST;
+/// Which inputs a rule is about, in characters.
+pub const MAX_PATTERN: usize = 4096;
 /// Description of a profile, in characters.
 pub const MAX_DESCRIPTION: usize = 1000;
 /// A file that comes within a request, in bytes.

@@ -1,8 +1,8 @@
 //! Profiles.
 
-use super::{MAX_DESCRIPTION, check::Check, request};
+use super::{MAX_DESCRIPTION, check::Check, policy::policy, request};
 use crate::{
-    domain::{Failure, Profile, ProfileId},
+    domain::{Failure, Profile, ProfileId, ProfileSetup},
     grpc::page,
     proto,
     session::NewProfile,
@@ -109,7 +109,6 @@ pub fn create_profile(mut request: proto::CreateProfileRequest) -> Result<NewPro
     check.not_applied("profile.commands", !commands.is_empty());
     check.not_applied("profile.mcp_servers", !mcp_servers.is_empty());
     check.not_applied("profile.default_options", default_options.is_some());
-    check.not_applied("profile.permission_policy", permission_policy.is_some());
     check.not_applied("profile.sandbox", sandbox.is_some());
     check.not_applied("profile.environment", !environment.is_empty());
     check.not_applied("profile.npm_dependencies", !npm_dependencies.is_empty());
@@ -118,7 +117,10 @@ pub fn create_profile(mut request: proto::CreateProfileRequest) -> Result<NewPro
     if name.is_empty() {
         check.refuse("profile.name", "required");
     }
+    let permission_policy =
+        permission_policy.map(|wire| policy(&mut check, "profile.permission_policy", wire)).unwrap_or_default();
     let profile = NewProfile {
+        setup: ProfileSetup { permission_policy, ..ProfileSetup::default() },
         name: check.name("profile.name", name),
         description: check.text("profile.description", description, MAX_DESCRIPTION),
         agent: check.agent("profile.agent", &agent),
