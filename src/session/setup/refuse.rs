@@ -12,7 +12,9 @@ use crate::{
 
 /// Refuses a session of this agent whose profile cannot be honoured.
 pub(in crate::session) fn refuse(config: &Config, agent: Agent, profile: &ProfileSetup) -> Result<(), Failure> {
-    let mut refused = agent::refusals(agent, profile);
+    // What a named secret says may matter as well; one that is not there is told of below.
+    let resolved = config.secrets.resolve(profile.clone());
+    let mut refused = agent::refusals(agent, resolved.as_ref().unwrap_or(profile));
     refused.extend(packages::refusals(profile));
     refused.extend(config.secrets.missing(profile));
     refused.extend(bundles(config, profile));

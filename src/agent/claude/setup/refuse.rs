@@ -2,7 +2,7 @@
 
 use crate::{
     agent::{package::CLAUDE_CODE_VERSION, profile::refusal},
-    domain::{McpServer, ProfileSetup, Violation},
+    domain::{McpServer, McpTransport, ProfileSetup, Violation},
 };
 
 /// Tools that the pinned CLI knows by name; it passes over others.
@@ -71,6 +71,13 @@ pub(in crate::agent) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
             } else if !profile.tools.is_empty() && !profile.tools.contains(name) {
                 refused.push(refusal(format!("subagents[{at}].tools[{tool}]"), "is none of profile.tools"));
             }
+        }
+    }
+    for (at, server) in profile.mcp_servers.iter().enumerate() {
+        let McpTransport::Http { headers, .. } = &server.transport else { continue };
+        for (name, _) in headers.iter().filter(|(_, secret)| secret.value().contains("${")) {
+            let field = format!("mcp_servers[{at}].http.headers.{name}");
+            refused.push(refusal(field, "Claude Code would read a variable in it, for it says ${"));
         }
     }
     refused
