@@ -3,19 +3,23 @@
 //! Sans-IO: bytes in, [`Action`]s out. An adapter reads no clock, draws no random number and touches no process, so the
 //! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    SessionError, Usage,
+    ProfileSetup, SessionError, Usage,
 };
 
 mod ask;
 pub mod claude;
 mod lines;
 pub mod package;
+mod profile;
 pub mod scripted;
 mod stderr;
 
 pub use ask::Ask;
+pub use profile::{HomeFile, refusals};
 pub use stderr::Stderr;
 
 /// What a session wants of its agent.
@@ -31,6 +35,12 @@ pub struct Setup {
     pub fresh_session: String,
     /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
     pub memory: Option<String>,
+    /// What its profile sets up, all of which the agent honours ([`refusals`]); each [`crate::domain::Secret`] is a value.
+    pub profile: ProfileSetup,
+    /// The home, as programs in the sandbox see it.
+    pub home: String,
+    /// Where the projects of bundled tool servers lie, as programs in the sandbox see it, by name of the server.
+    pub bundles: BTreeMap<String, String>,
 }
 
 /// How to start the agent.
@@ -42,6 +52,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Names of the server's environment variables that this agent may see.
     pub pass_env: &'static [&'static str],
+    /// Files to put into the home before the start.
+    pub files: Vec<HomeFile>,
     /// Reads what the program prints.
     pub parser: Parser,
 }

@@ -26,10 +26,11 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
     lines::{Line, Lines},
+    profile::refusal,
 };
 use crate::domain::{
-    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, Reason, SessionError,
-    ToolOutput, ToolResult, ToolUse, Usage,
+    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, ProfileSetup, Reason,
+    SessionError, ToolOutput, ToolResult, ToolUse, Usage, Violation,
 };
 
 /// Version of [`State`].
@@ -64,11 +65,27 @@ struct Waits {
     again: Option<Value>,
 }
 
+/// What of a profile has no effect on an agent without a model: it plays its script.
+pub(super) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
+    let said = [
+        ("system_prompt", !profile.system_prompt.is_empty()),
+        ("memory_file", !profile.memory_file.is_empty()),
+        ("tools", !profile.tools.is_empty()),
+        ("skills", !profile.skills.is_empty()),
+        ("subagents", !profile.subagents.is_empty()),
+        ("commands", !profile.commands.is_empty()),
+        ("mcp_servers", !profile.mcp_servers.is_empty()),
+    ];
+    let said = said.into_iter().filter(|(_, said)| *said);
+    said.map(|(field, _)| refusal(field, "the scripted agent has no model that this could reach")).collect()
+}
+
 pub(super) fn plan(setup: &Setup) -> Plan {
     Plan {
         argv: vec![setup.program.clone(), "scripted-agent".into()],
         env: Vec::new(),
         pass_env: &[],
+        files: Vec::new(),
         parser: super::Parser::Scripted(Parser::default()),
     }
 }

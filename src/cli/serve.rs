@@ -56,6 +56,9 @@ pub(super) struct Args {
     /// Folder below which workspaces may start from a copy of a folder; may be repeated. Without it none may.
     #[arg(long = "workspace-root", env = "AGENT_RUNTIME_WORKSPACE_ROOT", value_name = "DIR", value_delimiter = ',')]
     workspace_roots: Vec<PathBuf>,
+    /// Folder whose files are the secrets that profiles may name, each after its file. Without it there are none.
+    #[arg(long, env = "AGENT_RUNTIME_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
@@ -116,6 +119,7 @@ impl Args {
             claude_code,
             sandbox,
             workspace_roots,
+            secrets,
             delta_window,
             ask_timeout,
             compact_after,
@@ -132,6 +136,7 @@ impl Args {
             claude_code,
             sandbox,
             workspace_roots,
+            secrets,
             delta_window: Duration::from_millis(delta_window),
             ask_timeout,
             compact_after: Duration::from_secs(compact_after),

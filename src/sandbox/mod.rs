@@ -33,6 +33,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// How well its sandboxes are walled off.
     fn isolation(&self) -> Isolation;
 
+    /// The `PATH` of a program that is started with these as [`ExecSpec::readable`] and names no other.
+    fn search_path(&self, readable: &[std::path::PathBuf]) -> String;
+
     /// Makes a sandbox under an id that the caller minted and recorded before; making it again returns the same one,
     /// with the files it holds.
     ///

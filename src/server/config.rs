@@ -34,6 +34,8 @@ pub struct Config {
     pub sandbox: String,
     /// Folders of this machine below which workspaces may start from a copy.
     pub workspace_roots: Vec<PathBuf>,
+    /// Folder whose files are the secrets that profiles may name.
+    pub secrets: Option<PathBuf>,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
     /// How long a request for permission stays open; then it is rejected.

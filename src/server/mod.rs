@@ -29,12 +29,13 @@ pub use crate::session::{Ending, LeftRunning};
 use crate::{
     domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Scope, TenantId, Timestamp},
     log::EventLog,
+    packages::Packages,
     proto,
     sandbox::{
         Provider as _,
         local::{self, Local, LocalConfig},
     },
-    session::{self, Manager, Programs},
+    session::{self, Manager, Programs, Secrets},
     store::{self, SqliteStore, Store as _},
     workspace::Copying,
 };
@@ -239,6 +240,8 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
+        secrets: Secrets::new(config.secrets.clone()),
+        packages: Packages::new(agent_cache(&config.data).join("packages")),
     })
 }
 

@@ -41,6 +41,9 @@ use crate::{
 /// Bytes of unsubmitted text above which the agent's output is left unread.
 const BACKLOG: usize = 1 << 20;
 
+/// Words about what takes its time that wait to be told.
+const PROGRESS: usize = 16;
+
 /// The end of what ran, for all who wait for it.
 type Halting = SharedFuture<BoxFuture<'static, ()>>;
 
@@ -373,14 +376,22 @@ impl Actor {
         let (before, shared, key, epoch) =
             (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
         let agent = prompt.is_some();
+        let (progress, told) = mpsc::channel(PROGRESS);
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(shared, key, epoch, session, memory, agent).await
+            launch::prepare(shared, key, epoch, session, memory, agent, progress).await
         };
-        self.side = Side::Preparing(Box::pin(preparing), prompt);
+        self.side = Side::Preparing(Box::pin(preparing), prompt, told);
+    }
+
+    /// What makes the sandbox take its time.
+    fn still_preparing(&mut self, what: &str) {
+        let Some(status) = self.sandbox_status() else { return };
+        let sandbox = self.sandbox(status, what);
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox });
     }
 
     fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
@@ -425,6 +436,7 @@ impl Actor {
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
             SideTurn::Found(found) => self.found(found),
+            SideTurn::Progress(what) => self.still_preparing(&what),
             SideTurn::Prepared(Ok(prepared), prompt) => self.prepared(prepared, prompt),
             SideTurn::Prepared(Err(NotProvided::Lost { why, restores }), prompt) => self.lost(&why, restores, prompt),
             SideTurn::Started(Ok(running), _, rows) => {

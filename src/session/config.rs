@@ -6,12 +6,13 @@ use crate::{
     domain::{
         Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SeedFile, SessionOptions, WorkspaceSource,
     },
+    packages::Packages,
     sandbox::Provider,
     store::BlobBytes,
     workspace::Copying,
 };
 
-use super::Programs;
+use super::{Programs, Secrets};
 
 /// How sessions are run.
 #[derive(Clone, Debug)]
@@ -36,6 +37,10 @@ pub struct Config {
     pub ask_timeout: Duration,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: BTreeMap<String, String>,
+    /// Secrets that profiles name.
+    pub secrets: Secrets,
+    /// Where packages of profiles are installed.
+    pub packages: Packages,
 }
 
 /// What becomes of the agents when their server ends.

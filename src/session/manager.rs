@@ -20,7 +20,7 @@ use super::{
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
-    permissions,
+    permissions, setup,
     shared::Shared,
     turn::Accepted,
 };
@@ -128,17 +128,19 @@ impl Manager {
     async fn create_now(&self, caller: &Caller, mut new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
+        let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
+        setup::merge(&mut new, &profile.setup);
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
         if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
             workspace::allowed(Path::new(path), &config.copying)
                 .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
         }
-        let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
         let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
         let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
         permissions::mode_is_known(&session)?;
+        setup::refuse(config, session.agent, &profile.setup)?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });

@@ -29,6 +29,7 @@ mod programs;
 mod provide;
 mod replay;
 mod running;
+mod setup;
 mod shared;
 mod side;
 mod turn;
@@ -43,6 +44,7 @@ pub use manager::{Created, Manager};
 pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
 pub use replay::replay;
+pub use setup::Secrets;
 pub use turn::Accepted;
 
 use tokio::sync::oneshot;

@@ -44,6 +44,8 @@ async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, L
         copying: agent_runtime::workspace::Copying::default(),
         spool: data.to_owned(),
         environment: BTreeMap::new(),
+        secrets: agent_runtime::session::Secrets::default(),
+        packages: agent_runtime::packages::Packages::new(data.join("packages")),
     };
     let profile = agent_runtime::domain::Profile {
         profile_id: agent_runtime::domain::ProfileId::new("default"),

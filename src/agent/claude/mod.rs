@@ -1,7 +1,8 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
-//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with, `setup` how
+//! a profile is said in its terms.
 
 mod asks;
 mod blocks;
@@ -9,6 +10,7 @@ mod digest;
 mod kinds;
 mod notices;
 mod parser;
+pub(super) mod setup;
 mod state;
 mod tools;
 mod turns;
@@ -32,6 +34,16 @@ const ENV: [(&str, &str); 5] = [
     ("DISABLE_AUTOUPDATER", "1"),
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
+];
+
+/// Variables that a profile cannot set: the fixed ones, and where the CLI looks for its files.
+pub(super) const RESERVED: &[&str] = &[
+    "IS_SANDBOX",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+    "DISABLE_AUTOUPDATER",
+    "DISABLE_TELEMETRY",
+    "DISABLE_ERROR_REPORTING",
+    "CLAUDE_CONFIG_DIR",
 ];
 
 /// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
@@ -120,10 +132,13 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);
     }
+    let setup::Added { argv: flags, env, files } = setup::added(setup);
+    argv.extend(flags);
     Ok(Plan {
         argv,
-        env: ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        env: ENV.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain(env).collect(),
         pass_env: PASS_ENV,
+        files,
         parser: super::Parser::Claude(Parser::new(state)),
     })
 }

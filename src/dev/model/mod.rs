@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 mod answer;
 mod anthropic;
+mod journal;
 mod script;
 mod server;
 
@@ -113,6 +114,12 @@ impl Handle {
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.requests()
+    }
+
+    /// What agents asked in their newest calls, whole, oldest first: the bodies of those of [`Kind::Call`].
+    #[must_use]
+    pub fn calls(&self) -> Vec<serde_json::Value> {
+        self.shared.calls()
     }
 
     /// Cuts running answers off and waits until every connection is closed.

@@ -1,0 +1,219 @@
+//! Tool servers: programs in the sandbox, servers over HTTP, and projects that are copied and installed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use agent_runtime::domain::{McpServer, McpTransport, ProfileSetup, Secret};
+use axum::{
+    Json, Router,
+    http::{HeaderMap, HeaderValue, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    rig::{calls, claude, claude_with, file, results},
+    support::processes_of,
+};
+
+/// A server without dependencies, that tells how it was started.
+const SERVER: &str = r"
+const readline = require('readline');
+const answer = (id, result) => console.log(JSON.stringify({ jsonrpc: '2.0', id, result }));
+readline.createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line);
+  if (id === undefined) return;
+  if (method === 'initialize') {
+    answer(id, { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'test', version: '1' } });
+  } else if (method === 'tools/list') {
+    answer(id, { tools: [{ name: 'look', description: 'TELLS how it was started', inputSchema: { type: 'object', properties: { what: { type: 'string' } } } }] });
+  } else if (method === 'tools/call') {
+    let installed = 'nothing';
+    try { installed = require('./installed.js'); } catch (e) {}
+    const text = ['looked at ' + params.arguments.what, process.argv.slice(2).join('|'), process.env.TOKEN, installed].join(' / ');
+    answer(id, { content: [{ type: 'text', text }] });
+  } else {
+    console.log(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }));
+  }
+});
+";
+
+fn server(name: &str, transport: McpTransport) -> McpServer {
+    McpServer { name: name.into(), description: "For tests".into(), transport }
+}
+
+fn token() -> BTreeMap<String, Secret> {
+    [("TOKEN".to_owned(), Secret::Value("s3cret ${HOME} value".into()))].into()
+}
+
+#[tokio::test]
+async fn a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument() {
+    let args = ["server.js", "plain", "with ${HOME}", "\"quoted\""].map(str::to_owned).into();
+    let stdio = McpTransport::Stdio { command: "node".into(), args, environment: token() };
+    // The workspace names a server that is none of the profile's.
+    let other = json!({ "mcpServers": { "other": { "command": "node", "args": ["server.js"] } } });
+    let setup = ProfileSetup {
+        mcp_servers: vec![server("test_one", stdio)],
+        default_files: vec![file("server.js", SERVER), file(".mcp.json", &other.to_string())],
+        ..ProfileSetup::default()
+    };
+    let steps = calls("mcp__test_one__look", &json!({ "what": "this" }));
+    let Some(mut house) = claude(setup, steps).await else { return };
+    let id = house.session().await;
+    let played = house.play_in(&id, "Look.").await;
+    let asked = house.call();
+    assert!(asked.0.to_string().contains("mcp__test_one__look"), "{:?}", asked.tools());
+    assert!(!asked.0.to_string().contains("mcp__other"), "a server of the workspace is used: {:?}", asked.tools());
+    let result = results(&played).concat();
+    assert!(result.contains("looked at this / plain|with ${HOME}|"), "{result}");
+    assert!(result.contains("s3cret ${HOME} value"), "{result}");
+    let running: Vec<_> = processes_of(house.data.path()).into_iter().flat_map(|process| process.argv).collect();
+    assert!(running.iter().any(|argument| argument == "server.js"), "the server does not run: {running:?}");
+    assert!(running.iter().all(|argument| !argument.contains("s3cret")), "{running:?}");
+    let file = house.sandbox(&id).await.join("home/.agent-runtime/tool-servers.json");
+    let text = std::fs::read_to_string(&file).expect("the CLI's configuration");
+    assert!(text.contains("test_one") && !text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_profile_that_names_its_tools_names_its_servers() {
+    let stdio =
+        |environment| McpTransport::Stdio { command: "node".into(), args: vec!["server.js".into()], environment };
+    let setup = ProfileSetup {
+        mcp_servers: vec![server("one", stdio(BTreeMap::new()))],
+        tools: vec!["Read".into(), "mcp__one".into()],
+        default_files: vec![file("server.js", SERVER)],
+        ..ProfileSetup::default()
+    };
+    let Some(mut house) = claude(setup, calls("mcp__one__look", &json!({ "what": "this" }))).await else { return };
+    let played = house.play("Look.").await;
+    let call = house.call();
+    let mut tools = call.tools();
+    tools.sort_unstable();
+    assert_eq!(tools, ["Read", "mcp__one__look"]);
+    assert!(results(&played)[0].contains("looked at this"), "{:?}", results(&played));
+}
+
+/// Where calls went, and their headers.
+type Came = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+/// A server over HTTP, for as long as it is held, and its address.
+async fn over_http(came: Came) -> (String, JoinSet<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let answer = move |uri: axum::http::Uri, headers: HeaderMap, Json(request): Json<Value>| async move {
+        came.lock().expect("no panic").push((uri.to_string(), headers));
+        let result = match request["method"].as_str() {
+            Some("initialize") => json!({
+                "protocolVersion": request["params"]["protocolVersion"],
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "test", "version": "1" },
+            }),
+            Some("tools/list") => json!({ "tools": [
+                { "name": "look", "description": "Looks", "inputSchema": { "type": "object" } },
+            ] }),
+            Some("tools/call") => json!({ "content": [{ "type": "text", "text": "seen over HTTP" }] }),
+            _ if request["id"].is_null() => return StatusCode::ACCEPTED.into_response(),
+            _ => json!({}),
+        };
+        Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })).into_response()
+    };
+    let none = || async {
+        Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).body(axum::body::Body::empty()).expect("one")
+    };
+    let router = Router::new().route("/mcp", post(answer).get(none).delete(none));
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{addr}/mcp?as=${{HOME}}"), serving)
+}
+
+#[tokio::test]
+async fn a_server_over_http_is_called_with_its_secret_header() {
+    let came = Came::default();
+    let (url, _serving) = over_http(Arc::clone(&came)).await;
+    let headers = [("X-Token".to_owned(), Secret::Value("s3cret $HOME {value}".into()))].into();
+    let http = McpTransport::Http { url, headers, sse: false };
+    let setup = ProfileSetup { mcp_servers: vec![server("web", http)], ..ProfileSetup::default() };
+    let Some(mut house) = claude(setup, calls("mcp__web__look", &json!({}))).await else { return };
+    let id = house.session().await;
+    let played = house.play_in(&id, "Look.").await;
+    assert!(results(&played)[0].contains("seen over HTTP"), "{:?}", results(&played));
+    let came = came.lock().expect("no panic").clone();
+    assert!(came.len() >= 3, "{came:?}");
+    for (uri, headers) in &came {
+        assert_eq!(
+            (uri.as_str(), &headers["x-token"]),
+            ("/mcp?as=${HOME}", &HeaderValue::from_static("s3cret $HOME {value}"))
+        );
+    }
+    let file = house.sandbox(&id).await.join("home/.agent-runtime/tool-servers.json");
+    let text = std::fs::read_to_string(&file).expect("the CLI's configuration");
+    assert!(text.contains("X-Token") && !text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_project_is_copied_installed_in_the_sandbox_and_started() {
+    let root = tempfile::tempdir().expect("a folder");
+    let project = root.path().join("tickets");
+    std::fs::create_dir_all(project.join("lib")).expect("made");
+    std::fs::write(project.join("lib/server.js"), SERVER).expect("written");
+    std::os::unix::fs::symlink("lib/server.js", project.join("start.js")).expect("a link");
+    std::fs::create_dir(project.join(".git")).expect("made");
+    std::fs::write(project.join(".git/config"), "history").expect("written");
+    // It is installed once: a second time would say so.
+    let install =
+        "echo \"module.exports = 'installed in $(basename $PWD | cut -d- -f1) at $HOME'\" >> lib/installed.js";
+    let bundle = McpTransport::Bundle {
+        project_path: project.display().to_string(),
+        install_command: install.into(),
+        start_command: "TOKEN='of the command' node start.js 'one argument' two".into(),
+    };
+    let setup = ProfileSetup { mcp_servers: vec![server("tickets", bundle)], ..ProfileSetup::default() };
+    let steps = calls("mcp__tickets__look", &json!({ "what": "that" }));
+    let roots = root.path().to_str().expect("a path");
+    let Some(mut house) = claude_with(setup, steps, &["--workspace-root", roots], &[]).await else { return };
+    let id = house.session().await;
+    let played = house.play_in(&id, "Look.").await;
+    let result = results(&played).concat();
+    assert!(
+        result.contains("looked at that / one argument|two / of the command / installed in tickets at "),
+        "{result}"
+    );
+    let told: Vec<String> = played.events.iter().filter_map(crate::rig::sandbox_message).collect();
+    assert!(told.contains(&"installing the tool server tickets".to_owned()), "{told:?}");
+    assert!(!project.join("lib/installed.js").exists(), "the project itself was changed");
+
+    // After a stop the same copy is started, and nothing is installed.
+    crate::support::stop(&mut house.sessions, &id).await;
+    let played = house.play_in(&id, "Look.").await;
+    let told = played.events.iter().filter_map(crate::rig::sandbox_message).filter(|told| told.contains("tickets"));
+    assert_eq!(told.count(), 1, "it was installed again");
+    let servers = house.sandbox(&id).await.join("home/.agent-runtime/servers");
+    let folder = std::fs::read_to_string(servers.join("tickets")).expect("noted");
+    let folder = servers.join(folder.rsplit('/').next().expect("a name"));
+    assert!(folder.join("lib/installed.js").exists());
+    assert!(!folder.join(".git").exists(), "its history came along");
+}
+
+#[tokio::test]
+async fn a_project_that_does_not_install_fails_the_session_with_what_was_said() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::write(root.path().join("server.js"), SERVER).expect("written");
+    let bundle = McpTransport::Bundle {
+        project_path: root.path().display().to_string(),
+        install_command: "echo no such package >&2; exit 7".into(),
+        start_command: "node server.js".into(),
+    };
+    let setup = ProfileSetup { mcp_servers: vec![server("tickets", bundle)], ..ProfileSetup::default() };
+    let roots = root.path().to_str().expect("a path");
+    let Some(mut house) = claude_with(setup, calls("Bash", &json!({})), &["--workspace-root", roots], &[]).await else {
+        return;
+    };
+    let id = house.session().await;
+    let failed = crate::support::play(&mut house.sessions, &id, "Look.").await;
+    crate::rig::failed(&failed, "no such package");
+}
