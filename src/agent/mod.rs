@@ -42,6 +42,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Names of the server's environment variables that this agent may see.
     pub pass_env: &'static [&'static str],
+    /// What the program is given before the first message.
+    pub greeting: Vec<u8>,
     /// Reads what the program prints.
     pub parser: Parser,
 }
@@ -112,6 +114,19 @@ pub enum Draft {
         /// Which.
         block_id: BlockId,
         /// How it ended.
+        status: ExecutionStatus,
+    },
+    /// The conversation of a subagent begins, or gets on.
+    Conversation {
+        /// Its id.
+        conversation_id: ConversationId,
+        /// The one that spawned it.
+        parent_id: ConversationId,
+        /// Definition of the subagent; empty: unchanged.
+        name: String,
+        /// The call that spawned it.
+        tool_use_id: String,
+        /// How far the subagent is. While it is not at its end, it and its blocks outlive the turn.
         status: ExecutionStatus,
     },
     /// A conversation used tokens or changed its model.

@@ -69,6 +69,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         argv: vec![setup.program.clone(), "scripted-agent".into()],
         env: Vec::new(),
         pass_env: &[],
+        greeting: Vec::new(),
         parser: super::Parser::Scripted(Parser::default()),
     }
 }

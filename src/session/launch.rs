@@ -36,6 +36,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) parser: Parser,
+    greeting: Vec<u8>,
     spec: ExecSpec,
 }
 
@@ -91,7 +92,7 @@ fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<Str
         env: plan.env.into_iter().chain(passed).collect(),
         readable: readable(&program),
     };
-    Ok(Program { parser: plan.parser, spec })
+    Ok(Program { parser: plan.parser, greeting: plan.greeting, spec })
 }
 
 /// Where the program lies, by its own name and by the one behind links.
@@ -118,6 +119,11 @@ impl Program {
         }
     }
 
+    /// What the program is given before its first message.
+    pub(super) fn greeting(&self) -> &[u8] {
+        &self.greeting
+    }
+
     /// Starts the program.
     pub(super) async fn start(
         self,
@@ -125,7 +131,7 @@ impl Program {
         config: Config,
         epoch: Epoch,
     ) -> Result<Running, Failure> {
-        let Self { parser, spec } = self;
+        let Self { parser, greeting: _, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
             let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;

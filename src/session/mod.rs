@@ -31,6 +31,7 @@ mod replay;
 mod running;
 mod shared;
 mod side;
+mod subagents;
 mod turn;
 
 pub use asking::Decision;
