@@ -54,6 +54,8 @@ pub struct Plan {
     pub pass_env: &'static [&'static str],
     /// Files to put into the home before the start.
     pub files: Vec<HomeFile>,
+    /// What the program is given before the first message.
+    pub greeting: Vec<u8>,
     /// Reads what the program prints.
     pub parser: Parser,
 }
@@ -124,6 +126,19 @@ pub enum Draft {
         /// Which.
         block_id: BlockId,
         /// How it ended.
+        status: ExecutionStatus,
+    },
+    /// The conversation of a subagent begins, or gets on.
+    Conversation {
+        /// Its id.
+        conversation_id: ConversationId,
+        /// The one that spawned it.
+        parent_id: ConversationId,
+        /// Definition of the subagent; empty: unchanged.
+        name: String,
+        /// The call that spawned it.
+        tool_use_id: String,
+        /// How far the subagent is. While it is not at its end, it and its blocks outlive the turn.
         status: ExecutionStatus,
     },
     /// A conversation used tokens or changed its model.

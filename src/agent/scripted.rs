@@ -86,6 +86,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         env: Vec::new(),
         pass_env: &[],
         files: Vec::new(),
+        greeting: Vec::new(),
         parser: super::Parser::Scripted(Parser::default()),
     }
 }

@@ -29,7 +29,7 @@ use super::{
     turn::Prompt,
 };
 use crate::{
-    agent::Action,
+    agent::{Action, Draft},
     domain::{
         Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
         Timestamp, TurnId,
@@ -411,7 +411,8 @@ impl Actor {
         let (Some(mut program), Some(prompt)) = (program, prompt) else { return self.housed(sandbox) };
         program.parser.prompted(&prompt.block_id);
         let mark = program.mark(sandbox.id(), generation);
-        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
+        let data = [program.greeting(), &prompt.bytes].concat();
+        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data };
         self.given = Some(prompt);
         self.stdin.push(row.clone());
         self.mark = Some(mark);
@@ -503,7 +504,7 @@ impl Actor {
         let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
         match &action {
             Action::TurnStarted { .. } => self.given = None,
-            Action::TurnEnded(_) => self.idle_since = Instant::now(),
+            Action::TurnEnded(_) | Action::Emit(Draft::Conversation { .. }) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),
             Action::Ask(ask) if self.answer_again(ask) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
@@ -535,7 +536,8 @@ impl Actor {
 
     fn idle_at(&self) -> Option<Instant> {
         let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let idle = open && self.files.is_quiet() && self.pending.state().active_turn().is_none();
+        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
+        let idle = open && self.files.is_quiet() && !works;
         idle.then(|| self.idle_since + self.shared.config.idle_timeout)
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) parser: Parser,
+    greeting: Vec<u8>,
     spec: ExecSpec,
 }
 
@@ -121,7 +122,7 @@ fn plan(
         env: last_wins(plan.env.into_iter().chain(passed).chain(env)),
         readable,
     };
-    Ok((Program { parser: plan.parser, spec }, plan.files))
+    Ok((Program { parser: plan.parser, greeting: plan.greeting, spec }, plan.files))
 }
 
 /// Each variable once, as it was said last.
@@ -153,6 +154,11 @@ impl Program {
         }
     }
 
+    /// What the program is given before its first message.
+    pub(super) fn greeting(&self) -> &[u8] {
+        &self.greeting
+    }
+
     /// Starts the program.
     pub(super) async fn start(
         self,
@@ -160,7 +166,7 @@ impl Program {
         config: Config,
         epoch: Epoch,
     ) -> Result<Running, Failure> {
-        let Self { parser, spec } = self;
+        let Self { parser, greeting: _, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
             let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;

@@ -32,6 +32,7 @@ mod running;
 mod setup;
 mod shared;
 mod side;
+mod subagents;
 mod turn;
 
 pub use asking::Decision;

@@ -14,7 +14,7 @@ use crate::{
     store::Beside,
 };
 
-use super::{beside::Waiting, bounds};
+use super::{beside::Waiting, bounds, subagents::Told};
 
 /// Bytes of one delta, after which the next one begins.
 const DELTA_BYTES: usize = 4096;
@@ -140,6 +140,9 @@ impl Pending {
             Draft::Update { block_id, patch } => self.update(bounds::block_id(block_id), patch),
             Draft::Complete { conversation_id, block_id, content } => self.complete(conversation_id, block_id, content),
             Draft::CompleteTool { block_id, status } => self.complete_tool(&bounds::block_id(block_id), status),
+            Draft::Conversation { conversation_id, parent_id, name, tool_use_id, status } => {
+                self.conversation(Told { conversation_id, parent_id, name, tool_use_id, status });
+            }
             Draft::Used { conversation_id, usage, model } => self.used(conversation_id, usage, model),
             Draft::Blob { sha256, data } => self.beside.blob(sha256, data),
             Draft::Error(error) => self.record_session(None, Kind::ErrorOccurred { error }),
@@ -160,10 +163,10 @@ impl Pending {
         self.record_session(None, Kind::Log { level, message: bounds::clip_text(message) });
     }
 
-    /// Closes the blocks that a turn leaves open.
+    /// Closes the blocks that a turn leaves open, but for those of subagents that go on.
     pub(super) fn interrupt_blocks(&mut self) {
-        let open: Vec<_> =
-            self.state.blocks.iter().filter(|block| block.state == BlockState::Streaming).cloned().collect();
+        let left = |block: &&Block| block.state == BlockState::Streaming && !self.outlives_turn(block);
+        let open: Vec<_> = self.state.blocks.iter().filter(left).cloned().collect();
         for mut block in open {
             block.state = BlockState::Interrupted;
             block.complete_time = Some(self.time());

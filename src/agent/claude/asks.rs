@@ -6,7 +6,7 @@ use serde_json::{json, value::RawValue};
 use super::{
     kinds::ControlKind,
     parser::{Reading, Unreadable},
-    wire::{ControlLine, ControlRequest, NoticeLine},
+    wire::{ControlLine, ControlRequest},
 };
 use crate::agent::{Action, Ask};
 use crate::domain::{ConversationId, PermissionAnswer};
@@ -55,13 +55,6 @@ impl Reading<'_> {
         let agent_request_id = line.request_id.ok_or(Unreadable)?.into();
         self.actions.push(Action::AskWithdrawn { agent_request_id });
         Ok(())
-    }
-
-    /// A subagent begins: its requests will name the task, and its lines the call that spawned it.
-    pub(super) fn task_started(&mut self, line: &NoticeLine<'_>) {
-        if let (Some(task), Some(tool)) = (&line.task_id, &line.tool_use_id) {
-            self.state.process.tasks.insert(task.to_string(), tool.to_string());
-        }
     }
 }
 

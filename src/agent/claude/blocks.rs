@@ -10,10 +10,11 @@ use super::{
     kinds::{BlockKind, DeltaKind, EventKind},
     parser::{Reading, Unreadable},
     state::{Message, Open, Sort, Tool},
+    subagents::usage,
     wire::{self, Block, Event, MessageLine, Text},
 };
 use crate::agent::Draft;
-use crate::domain::{BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, ToolUse};
+use crate::domain::{BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, ToolUse, Usage};
 
 impl Reading<'_> {
     /// One event of the model's stream.
@@ -22,13 +23,17 @@ impl Reading<'_> {
         match EventKind::parse(&event.kind) {
             EventKind::BlockDelta => self.delta(event, conversation),
             EventKind::MessageStart => {
-                self.output(conversation, prompt);
+                self.output(conversation, prompt, None);
                 let (id, model) = match &event.message {
                     Some(message) => (&*message.id, message.model.as_deref().unwrap_or_default()),
                     None => ("", ""),
                 };
-                let message = Message { id: id.to_owned(), model: model.to_owned(), ..Message::default() };
-                self.state.process.messages.insert(conversation.clone(), message);
+                let begun = Message { id: id.to_owned(), model: model.to_owned(), ..Message::default() };
+                let model = begun.model.clone();
+                self.state.process.messages.insert(conversation.clone(), begun);
+                if let Some(message) = &event.message {
+                    self.call_began(conversation, message, model);
+                }
             }
             EventKind::BlockStart => {
                 if let Some(block) = &event.content_block {
@@ -57,7 +62,7 @@ impl Reading<'_> {
             Some(content) => wire::blocks(content).map_err(|_| Unreadable)?,
             None => Vec::new(),
         };
-        self.output(conversation, prompt);
+        self.output(conversation, prompt, line.subagent_type.as_ref());
         if let Some(code) = line.error {
             let message = blocks.iter().filter_map(|block| block.text.as_deref()).collect::<Vec<_>>().join("\n");
             self.failure(String::from(code), message, line.uuid.as_deref(), conversation);
@@ -71,13 +76,26 @@ impl Reading<'_> {
             // What the CLI itself answers to a command has no model.
             let model = line.message.model.as_deref().filter(|model| *model != "<synthetic>").unwrap_or_default();
             let model = model.to_owned();
-            let message = Message { id: line.message.id.to_string(), model, ..Message::default() };
+            let message = Message { id: line.message.id.to_string(), model: model.clone(), ..Message::default() };
             messages.insert(conversation.clone(), message);
+            self.call_began(conversation, &line.message, model);
         }
         for block in blocks {
             self.told(block, conversation, line.aborted);
         }
         Ok(())
+    }
+
+    /// A call of the model begins in a conversation. What subagents use is told by nothing else.
+    fn call_began(&mut self, conversation: &ConversationId, message: &wire::Message<'_>, model: String) {
+        let Some(subagent) = self.subagent(conversation) else { return };
+        subagent.share.begin(usage(message.usage));
+        let is_news = !model.is_empty() && subagent.model != model;
+        if is_news {
+            subagent.model.clone_from(&model);
+            let (conversation_id, usage) = (conversation.clone(), Usage::default());
+            self.emit(Draft::Used { conversation_id, usage, model });
+        }
     }
 
     /// A block begins to stream.
@@ -95,7 +113,7 @@ impl Reading<'_> {
             BlockKind::ToolUse | BlockKind::ServerToolUse | BlockKind::McpToolUse => {
                 let id = text(block.id.as_ref());
                 let name = text(block.name.as_ref());
-                let tool = Tool { shell: is_shell(&name), input: Digest::default() };
+                let tool = tool(&name, conversation);
                 self.state.process.tools.insert(id.clone(), tool);
                 (Sort::Tool(id.clone()), Some(Content::ToolUse(tool_use(id, name, ExecutionStatus::Pending))))
             }
@@ -199,6 +217,10 @@ impl Reading<'_> {
         let Some(place) = self.count(&sort, conversation) else { return };
         let input = block.input.map_or("{}", |input| input.get());
         let about = about(input);
+        let name = text(block.name.as_ref());
+        if let Some(subagent) = self.subagent(conversation) {
+            subagent.share.calls_tool();
+        }
         if place.streamed {
             let streamed = self.state.process.tools.get(&id).map(|tool| &tool.input);
             let input_json = (streamed != Some(&Digest::of(input))).then(|| input.to_owned());
@@ -210,19 +232,22 @@ impl Reading<'_> {
                     ..BlockPatch::default()
                 };
                 self.emit(Draft::Update { block_id: place.block_id, patch });
+                self.called(&id, &name, input, conversation);
             }
             return;
         }
-        let name = text(block.name.as_ref());
-        self.state.process.tools.insert(id.clone(), Tool { shell: is_shell(&name), input: Digest::default() });
+        self.state.process.tools.insert(id.clone(), tool(&name, conversation));
         let status = if aborted { ExecutionStatus::Pending } else { ExecutionStatus::Running };
         let call = ToolUse {
             input_json: input.to_owned(),
             description: about.unwrap_or_default(),
-            ..tool_use(id, name, status)
+            ..tool_use(id.clone(), name.clone(), status)
         };
         let content = Content::ToolUse(call);
         self.emit(Draft::Start { conversation_id: conversation.clone(), block_id: place.block_id, content });
+        if !aborted {
+            self.called(&id, &name, input, conversation);
+        }
     }
 
     /// Finds the block that a line tells of: the first announced one of that sort without a line, else a new one.
@@ -258,6 +283,11 @@ fn block_id(message: &str, index: u32, sort: &Sort) -> BlockId {
         Sort::Tool(id) => BlockId::new(id.as_str()),
         Sort::Text | Sort::Thinking | Sort::Hidden => BlockId::new(format!("{message}/{index}")),
     }
+}
+
+fn tool(name: &str, conversation: &ConversationId) -> Tool {
+    let conversation = (*conversation != ConversationId::main()).then(|| conversation.clone());
+    Tool { shell: is_shell(name), conversation, input: Digest::default() }
 }
 
 fn tool_use(id: String, name: String, status: ExecutionStatus) -> ToolUse {

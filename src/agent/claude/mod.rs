@@ -1,17 +1,21 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
-//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
-//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with, `setup` how
-//! a profile is said in its terms.
+//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
+//! `asks`, `notices` and `turns` what the kinds mean, `control` and `hand_back` what the CLI wraps things in, `state` what must
+//! be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its terms.
 
 mod asks;
 mod blocks;
+mod control;
 mod digest;
+mod hand_back;
 mod kinds;
 mod notices;
 mod parser;
 pub(super) mod setup;
+mod shares;
 mod state;
+mod subagents;
 mod tools;
 mod turns;
 mod usage;
@@ -139,6 +143,7 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         env: ENV.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain(env).collect(),
         pass_env: PASS_ENV,
         files,
+        greeting: control::greeting(),
         parser: super::Parser::Claude(Parser::new(state)),
     })
 }

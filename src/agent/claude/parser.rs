@@ -125,8 +125,8 @@ impl Reading<'_> {
             // A request for permission, or what this build cannot answer.
             LineKind::ControlRequest => self.control_request(read(text)?)?,
             LineKind::ControlCancelRequest => self.control_cancel(read(text)?)?,
-            // Deliberately nothing: the answer to an interrupt of ours; what came of it, the result tells.
-            LineKind::ControlResponse => {}
+            // State only: what a request of ours came to shows in what follows; but a refusal is told.
+            LineKind::ControlResponse => self.control_response(&read(text)?),
             // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
             LineKind::ToolProgress => {}
             // Deliberately nothing: what the blocks before it say, in short, and what the user could say next.
@@ -151,16 +151,13 @@ impl Reading<'_> {
             SystemKind::LocalCommandOutput | SystemKind::Informational | SystemKind::Notification => {
                 self.message(&read(text)?);
             }
-            // State only: the subagent's message is over, so that its blocks are not counted on.
-            SystemKind::TaskNotification => {
-                if let Some(tool) = &read::<NoticeLine<'_>>(text)?.tool_use_id {
-                    self.state.process.messages.remove(&ConversationId::new(&**tool));
-                }
-            }
-            // Deliberately nothing: the tool call that spawned the subagent and the blocks in its conversation tell it.
-            SystemKind::TaskProgress | SystemKind::TaskUpdated => {}
-            // State only: which task is whose, for what its subagent asks.
-            SystemKind::TaskStarted => self.task_started(&read(text)?),
+            // Subagents: that they run, how long, and how they ended.
+            SystemKind::TaskStarted => self.task_started(read(text)?),
+            SystemKind::TaskProgress => self.task_progress(&read(text)?),
+            SystemKind::TaskNotification => self.task_notification(read(text)?),
+            // State only: whether a subagent is waited for.
+            SystemKind::TaskUpdated => self.task_updated(&read(text)?),
+            // Deliberately nothing: the list of what the lines about tasks tell one by one.
             SystemKind::BackgroundTasksChanged => {}
             // Deliberately nothing: an estimate of what the result tells exactly.
             SystemKind::ThinkingTokens => {}

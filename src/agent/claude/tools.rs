@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    hand_back,
     kinds::BlockKind,
     parser::{Reading, Unreadable},
     wire::{self, Block, MessageLine, ToolOutcome},
@@ -65,21 +66,25 @@ impl Reading<'_> {
             let status = if is_error { ExecutionStatus::Failed } else { ExecutionStatus::Succeeded };
             self.emit(Draft::CompleteTool { block_id: BlockId::new(id.as_str()), status });
         }
-        let subagent = outcome.agent_id.is_some();
-        // What a subagent answers stands in a frame for the model, and without it in the outcome.
         let mut images = Vec::new();
-        let answer = if subagent { outcome.content } else { None }.and_then(|content| output(content, &mut images));
-        let output = answer.or_else(|| block.content.and_then(|content| output(content, &mut images)));
+        let subagent = outcome.agent_id.is_some() || self.subagent(&ConversationId::new(id.as_str())).is_some();
+        let (output, is_answer) = if subagent {
+            answered(block.content, &outcome, &mut images)
+        } else {
+            (block.content.and_then(|content| output(content, &mut images)), false)
+        };
+        let said = output.as_ref().filter(|_| is_answer || (subagent && is_error)).and_then(text_of);
         for (sha256, data) in images {
             self.emit(Draft::Blob { sha256, data });
         }
         let shell = tool.is_some_and(|tool| tool.shell);
+        let duration = outcome.total_duration_ms.or(outcome.duration_ms).and_then(milliseconds);
         let exit_code = if shell { exit_code(is_error, output.as_ref(), &outcome) } else { None };
         let content = Content::ToolResult(ToolResult {
             tool_use_id: id.clone(),
             is_error,
             output,
-            duration: outcome.total_duration_ms.or(outcome.duration_ms).and_then(milliseconds),
+            duration,
             markdown: subagent,
             exit_code,
         });
@@ -88,6 +93,7 @@ impl Reading<'_> {
             block_id: BlockId::new(format!("result:{id}")),
             content: Some(content),
         });
+        self.returned(&id, is_error, &outcome, said, duration);
     }
 
     /// A message is taken up, or a command that the CLI runs itself printed something.
@@ -106,6 +112,44 @@ impl Reading<'_> {
     }
 }
 
+/// What a subagent answers, without the notes of the CLI and the frame around it, and whether these are its words at all.
+fn answered(result: Option<&RawValue>, outcome: &ToolOutcome<'_>, images: &mut Images) -> (Option<ToolOutput>, bool) {
+    if let Some(content) = outcome.content {
+        let mut parts = match output(content, images) {
+            Some(ToolOutput::Parts(parts)) => parts,
+            other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => return (other, true),
+        };
+        let after = parts.len().saturating_sub(outcome.harness_tail_count);
+        parts.truncate(after);
+        parts.drain(..outcome.harness_note_count.min(after));
+        return (whole(parts), true);
+    }
+    let result = result.and_then(|result| output(result, images));
+    match result.as_ref().and_then(text_of).as_deref().and_then(hand_back::report) {
+        Some(report) if report.is_empty() => (None, true),
+        Some(report) => (Some(ToolOutput::Text(report)), true),
+        None => (result, false),
+    }
+}
+
+/// The texts of an output, one after the other.
+fn text_of(output: &ToolOutput) -> Option<String> {
+    match output {
+        ToolOutput::Text(text) => Some(text.clone()),
+        ToolOutput::Json(_) => None,
+        ToolOutput::Parts(parts) => {
+            let texts = parts.iter().filter_map(|part| match part {
+                ContentPart::Text(text) => Some(text.as_str()),
+                ContentPart::Image(_)
+                | ContentPart::Attachment(_)
+                | ContentPart::ImageUri(_)
+                | ContentPart::FilePath(_) => None,
+            });
+            Some(texts.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
 /// The bytes of images, by their hash.
 type Images = Vec<(String, Vec<u8>)>;
 
@@ -120,6 +164,10 @@ fn output(content: &RawValue, images: &mut Images) -> Option<ToolOutput> {
             _ => return Some(ToolOutput::Json(content.get().to_owned())),
         }
     }
+    whole(parts)
+}
+
+fn whole(mut parts: Vec<ContentPart>) -> Option<ToolOutput> {
     match parts.as_mut_slice() {
         [] => None,
         [ContentPart::Text(text)] => Some(ToolOutput::Text(std::mem::take(text))),
@@ -156,6 +204,6 @@ fn exit_code(is_error: bool, output: Option<&ToolOutput>, outcome: &ToolOutcome<
     (ended && outcome.return_code_interpretation.is_none()).then_some(0)
 }
 
-fn milliseconds(ms: f64) -> Option<Duration> {
+pub(super) fn milliseconds(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1000.0).ok()
 }

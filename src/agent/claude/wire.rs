@@ -120,6 +120,9 @@ pub(super) struct Message<'a> {
     pub(super) model: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) content: Option<&'a RawValue>,
+    /// Of a call of the model as it began: what it read is known then, what it wrote is not.
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
 }
 
 /// An `assistant` or a `user` line.
@@ -134,6 +137,9 @@ pub(super) struct MessageLine<'a> {
     pub(super) error: Option<Text<'a>>,
     #[serde(default)]
     pub(super) aborted: bool,
+    /// Definition of the subagent that says this.
+    #[serde(borrow)]
+    pub(super) subagent_type: Option<Text<'a>>,
     #[serde(default, rename = "isReplay")]
     pub(super) is_replay: bool,
     #[serde(borrow)]
@@ -158,9 +164,20 @@ pub(super) struct ToolOutcome<'a> {
     /// Of a subagent.
     #[serde(borrow)]
     pub(super) agent_id: Option<&'a RawValue>,
-    /// Of a subagent: its answer.
+    /// Of a subagent: its answer, between what the CLI notes of it.
     #[serde(borrow)]
     pub(super) content: Option<&'a RawValue>,
+    /// How many parts of the answer before it, and after it, are notes.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) harness_note_count: usize,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) harness_tail_count: usize,
+    /// Of a subagent: "completed", or that it goes on in the background.
+    #[serde(borrow)]
+    pub(super) status: Option<&'a RawValue>,
+    /// Of a subagent: of its last call of the model alone.
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
     pub(super) total_duration_ms: Option<f64>,
     pub(super) duration_ms: Option<f64>,
 }
@@ -236,15 +253,70 @@ pub(super) struct NoticeLine<'a> {
     pub(super) content: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) text: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) tool_use_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) task_id: Option<Text<'a>>,
     /// Of `auth_status`: lines for people.
     #[serde(borrow)]
     pub(super) output: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) rate_limit_info: Option<&'a RawValue>,
+}
+
+/// A `task_started`, `task_progress`, `task_updated` or `task_notification` line.
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskLine<'a> {
+    #[serde(borrow)]
+    pub(super) task_id: Option<Text<'a>>,
+    /// The task that began this one; none: the main conversation did.
+    #[serde(borrow)]
+    pub(super) parent_task_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) task_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) subagent_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) prompt: Option<Text<'a>>,
+    pub(super) is_backgrounded: Option<bool>,
+    #[serde(borrow)]
+    pub(super) status: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) summary: Option<Text<'a>>,
+    pub(super) usage: Option<TaskUsage>,
+    pub(super) patch: Option<TaskPatch>,
+}
+
+/// What a task used so far.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskUsage {
+    /// What the newest call of the model read and wrote.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) total_tokens: i64,
+    pub(super) duration_ms: Option<f64>,
+}
+
+/// What of a task changed.
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskPatch {
+    pub(super) is_backgrounded: Option<bool>,
+}
+
+/// A `control_response` line: the CLI's answer to a request of ours.
+#[derive(Debug, Deserialize)]
+pub(super) struct AnswerLine<'a> {
+    #[serde(borrow)]
+    pub(super) response: Answer<'a>,
+}
+
+/// Part of [`AnswerLine`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) request_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
 }
 
 /// A `result` line: the agent is done with what it was doing.

@@ -221,8 +221,9 @@ impl Actor {
         }
     }
 
-    /// Records that the program's output is over. What its parser knows stays for the next one.
+    /// Records that the program's output is over, and its subagents with it. What its parser knows stays for the next one.
     pub(super) fn end_exec(&mut self) {
+        self.pending.end_subagents();
         if let Some(mark) = &mut self.mark {
             mark.ended = true;
         }

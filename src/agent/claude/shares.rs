@@ -1,0 +1,153 @@
+//! Shares: what each subagent used of what a result tells of all.
+//!
+//! The CLI tells no sum for a subagent. It tells what each call of the model read as the call begins, and what the last call
+//! wrote when the subagent is done; the rest of what was written is only in the total of all, and is split by the calls of
+//! which nothing is told. So one subagent gets exactly its own, and several add up.
+
+use serde::{Deserialize, Serialize};
+
+use super::usage::Totals;
+
+/// What is known of one subagent's use since the last result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Share {
+    /// What was told.
+    told: Totals,
+    /// What the newest call read.
+    newest: Totals,
+    /// Calls that were told to have read, and not what they wrote.
+    unwritten: i64,
+    /// Calls of which nothing is told.
+    unknown: i64,
+    /// The newest call ended with calls of tools, so another one follows.
+    calls_tools: bool,
+    /// What the last call wrote was told.
+    closed: bool,
+}
+
+impl Share {
+    /// A call of the model began; `read` is what it was told to read.
+    pub(super) fn begin(&mut self, read: Option<Totals>) {
+        self.calls_tools = false;
+        self.closed = false;
+        self.newest = Totals { output: 0, thinking: 0, nano_usd: 0, ..read.unwrap_or_default() };
+        self.told = self.told.plus(self.newest);
+        *(if read.is_some() { &mut self.unwritten } else { &mut self.unknown }) += 1;
+    }
+
+    /// The newest call asks for a tool.
+    pub(super) fn calls_tool(&mut self) {
+        self.calls_tools = true;
+    }
+
+    /// The subagent is done, and its last call read and wrote so many tokens.
+    pub(super) fn end_with(&mut self, tokens: i64) {
+        // The last call asks for nothing, so it is none that was seen.
+        if tokens <= 0 || self.calls_tools || self.unwritten == 0 || self.closed {
+            return;
+        }
+        let Totals { input, cache_read, cache_write, .. } = self.newest;
+        let read = input.saturating_add(cache_read).saturating_add(cache_write);
+        self.written(Totals { output: tokens.saturating_sub(read).max(0), ..Totals::default() });
+    }
+
+    /// The subagent is done, and this is what its last call used.
+    pub(super) fn end(&mut self, last: Totals) {
+        if self.closed {
+            return;
+        }
+        if self.calls_tools || self.unwritten == 0 {
+            self.told = self.told.plus(Totals { nano_usd: 0, ..last });
+            self.closed = true;
+        } else {
+            self.written(Totals { output: last.output, thinking: last.thinking, ..Totals::default() });
+        }
+    }
+
+    fn written(&mut self, written: Totals) {
+        self.told = self.told.plus(written);
+        self.unwritten -= 1;
+        self.closed = true;
+    }
+
+    /// A result told of all; what comes now belongs to the next one.
+    fn settle(&mut self) {
+        (self.told, self.unwritten, self.unknown) = (Totals::default(), 0, 0);
+    }
+}
+
+/// Splits what all subagents used; the last part is what none of them did.
+pub(super) fn split(rest: Totals, shares: &mut [&mut Share]) -> (Vec<Totals>, Totals) {
+    let mut left = rest;
+    let mut parts: Vec<Totals> = shares
+        .iter()
+        .map(|share| {
+            let part = share.told.least(left);
+            left = left.minus(part);
+            part
+        })
+        .collect();
+    let read: Vec<i64> = shares.iter().map(|share| share.unknown).collect();
+    let written: Vec<i64> = shares.iter().map(|share| share.unknown.saturating_add(share.unwritten)).collect();
+    for (part, more) in parts.iter_mut().zip(left.spread(&read, &written)) {
+        *part = part.plus(more);
+    }
+    for share in shares.iter_mut() {
+        share.settle();
+    }
+    let given = parts.iter().fold(Totals::default(), |sum, part| sum.plus(*part));
+    (parts, rest.minus(given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: i64) -> Option<Totals> {
+        // Calls tell that they wrote something as they begin; that is no number to count on.
+        Some(Totals { input, output: 1, ..Totals::default() })
+    }
+
+    fn totals(input: i64, output: i64) -> Totals {
+        Totals { input, output, ..Totals::default() }
+    }
+
+    #[test]
+    fn what_is_told_is_exact_and_the_rest_goes_by_the_calls_of_which_nothing_is_told() {
+        let (mut a, mut b) = (Share::default(), Share::default());
+        // One call, told whole.
+        a.begin(read(100));
+        a.end_with(107);
+        // The same told twice is counted once.
+        a.end(totals(100, 7));
+        // Two calls; the last one was not forwarded.
+        b.begin(read(10));
+        b.calls_tool();
+        b.end_with(99);
+        b.end(totals(20, 5));
+        let (parts, none) = split(totals(131, 40), &mut [&mut a, &mut b]);
+        assert_eq!(parts, [totals(100, 7), totals(30, 33)]);
+        assert_eq!(none, totals(1, 0));
+        // Nothing is left of it for the next result.
+        assert_eq!(split(totals(3, 3), &mut [&mut a, &mut b]), (vec![totals(0, 0); 2], totals(3, 3)));
+    }
+
+    #[test]
+    fn parts_add_up_to_no_more_than_all() {
+        let (mut a, mut b, mut c) = (Share::default(), Share::default(), Share::default());
+        for share in [&mut a, &mut b, &mut c] {
+            share.begin(None);
+        }
+        let (parts, none) = split(totals(11, 2), &mut [&mut a, &mut b, &mut c]);
+        assert_eq!(parts.iter().fold(none, |sum, part| sum.plus(*part)), totals(11, 2));
+        assert_eq!(parts[0].input, 5);
+        a.begin(read(50));
+        a.end(totals(50, 50));
+        assert_eq!(split(totals(20, 20), &mut [&mut a]), (vec![totals(20, 20)], totals(0, 0)));
+        a.begin(Some(totals(i64::MAX, i64::MAX)));
+        a.end_with(i64::MIN);
+        a.end(totals(i64::MAX, i64::MAX));
+        split(totals(i64::MAX, i64::MAX), &mut [&mut a]);
+    }
+}
