@@ -3,6 +3,8 @@
 //! Sans-IO: bytes in, [`Action`]s out. An adapter reads no clock, draws no random number and touches no process, so the
 //! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
     SessionError, Usage,
@@ -210,6 +212,16 @@ pub fn kept_home(agent: Agent) -> &'static [&'static str] {
     match agent {
         Agent::ClaudeCode => claude::KEPT_HOME,
         Agent::Scripted => &[],
+    }
+}
+
+/// The credentials among the server's variables that an agent is passed, by the names of the variables: what must not be
+/// recorded when it prints them.
+#[must_use]
+pub fn credentials(agent: Agent, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    match agent {
+        Agent::ClaudeCode => claude::credentials(environment),
+        Agent::Scripted => Vec::new(),
     }
 }
 

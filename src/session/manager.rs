@@ -21,6 +21,7 @@ use super::{
     once::{self, Recall},
     pending::{Drained, Pending},
     permissions,
+    redact::Known,
     shared::Shared,
     turn::Accepted,
 };
@@ -71,6 +72,7 @@ impl Manager {
         Self {
             shared: Arc::new(Shared {
                 log,
+                known: Known::new(&config.own_secrets, &config.environment),
                 config,
                 drain,
                 ending: OnceLock::new(),

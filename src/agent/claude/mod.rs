@@ -1,10 +1,12 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
-//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with,
+//! `credentials` which of the server's variables are secret.
 
 mod asks;
 mod blocks;
+mod credentials;
 mod digest;
 mod kinds;
 mod notices;
@@ -18,6 +20,7 @@ mod wire;
 use serde::Serialize;
 
 pub(super) use asks::answer;
+pub(super) use credentials::credentials;
 pub use parser::Parser;
 
 use self::state::{State, VERSION};
@@ -37,7 +40,8 @@ const ENV: [(&str, &str); 5] = [
 /// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
 const MODE: &str = "bypassPermissions";
 
-/// What the CLI reads of credentials, of the model's address, and of the way there.
+/// What the CLI reads of credentials, of the model's address, and of the way there. Which of them are secret, `credentials`
+/// knows.
 const PASS_ENV: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
