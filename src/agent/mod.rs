@@ -240,6 +240,16 @@ pub fn kept_home(agent: Agent) -> &'static [&'static str] {
     }
 }
 
+/// The credentials among the server's variables that an agent is passed, by the names of the variables: what must not be
+/// recorded when it prints them.
+#[must_use]
+pub fn credentials(agent: Agent, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    match agent {
+        Agent::ClaudeCode => claude::credentials(environment),
+        Agent::Scripted => Vec::new(),
+    }
+}
+
 /// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
 #[must_use]
 pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {

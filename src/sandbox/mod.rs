@@ -157,8 +157,8 @@ pub struct Paths {
     pub home: String,
 }
 
-/// A program to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A program to run. Of its environment `Debug` shows only the names.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExecSpec {
     /// Minted and recorded by the caller before the start.
     pub exec_id: ExecId,
@@ -168,6 +168,15 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directories of the host that it must be able to read, for example where its program lies.
     pub readable: Vec<std::path::PathBuf>,
+}
+
+impl fmt::Debug for ExecSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exec_id, argv, env, readable } = self;
+        let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
+        let mut spec = f.debug_struct("ExecSpec");
+        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names).field("readable", readable).finish()
+    }
 }
 
 /// A stream that a program writes.

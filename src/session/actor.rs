@@ -23,6 +23,7 @@ use super::{
     once,
     pending::Pending,
     provide::{self, Filled, NotProvided},
+    redact::Values,
     running::{Happened, Running, maybe},
     shared::Shared,
     side::{Side, SideTurn},
@@ -133,13 +134,15 @@ impl Actor {
         key: SessionKey,
         commands: mpsc::Receiver<Command>,
         acquired: Acquired,
+        values: Arc<Values>,
     ) -> (Self, Vec<StdinRow>) {
+        let held = acquired.exec.as_ref().map_or(&[][..], |exec| &exec.held);
         let actor = Self {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
             oldest_sequence: acquired.oldest_sequence,
-            pending: Pending::new(acquired.open),
+            pending: Pending::new(acquired.open).hiding(values, held),
             commands,
             side: Side::Off,
             stored: acquired.exec.clone(),
@@ -502,7 +505,8 @@ impl Actor {
     fn do_now(&mut self, action: Action) {
         // Only programs print, and what is known of a program begins with its mark.
         let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
-        match &action {
+        let Some(action) = self.pending.redact(action) else { return };
+        match action.action() {
             Action::TurnStarted { .. } => self.given = None,
             Action::TurnEnded(_) | Action::Emit(Draft::Conversation { .. }) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),

@@ -8,12 +8,13 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
+    redact::Values,
     shared::Shared,
 };
 use crate::{
     domain::{SandboxId, SessionKey},
     log::failure,
-    store,
+    store::{self, Acquired},
 };
 
 pub(super) use super::actor::Begin;
@@ -42,10 +43,10 @@ pub(super) async fn host(
     let _slot = Slot { shared: Arc::clone(&shared), key: key.clone() };
     let mut left = None;
     loop {
-        match shared.log.acquire(&key).await {
-            Ok(Some(acquired)) => {
+        match acquire(&shared, &key).await {
+            Ok(Some((acquired, values))) => {
                 let gave_up = matches!(begin, Begin::GiveUp(_));
-                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
+                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired, values);
                 let run = actor.run(mem::replace(&mut begin, Begin::Asked), stdin);
                 let end = run.instrument(tracing::info_span!("session", session = %key.session)).await;
                 Ended { commands, sandbox: left, .. } = end;
@@ -86,6 +87,13 @@ pub(super) async fn host(
             Err(error) => return refuse_all(&shared, &key, commands, error),
         }
     }
+}
+
+/// Becomes the session's owner, who knows what must not be recorded of it.
+async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Arc<Values>)>, store::Error> {
+    let Some(acquired) = shared.log.acquire(key).await? else { return Ok(None) };
+    let values = shared.values_of(key, &acquired.open.session).await?;
+    Ok(Some((acquired, values)))
 }
 
 /// A deletion was stored after all, though its actor could not know that.

@@ -150,6 +150,7 @@ impl Program {
             stderr_offset: 0,
             parser_version: version,
             parser_state: Some(state),
+            held: Vec::new(),
             ended: false,
         }
     }

@@ -20,7 +20,9 @@ use super::{
     launch,
     once::{self, Recall},
     pending::{Drained, Pending},
-    permissions, setup,
+    permissions,
+    redact::Known,
+    setup,
     shared::Shared,
     turn::Accepted,
 };
@@ -71,6 +73,7 @@ impl Manager {
         Self {
             shared: Arc::new(Shared {
                 log,
+                known: Known::new(&config.own_secrets, &config.environment),
                 config,
                 drain,
                 ending: OnceLock::new(),

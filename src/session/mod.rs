@@ -27,6 +27,7 @@ mod permissions;
 mod profiles;
 mod programs;
 mod provide;
+mod redact;
 mod replay;
 mod running;
 mod setup;
@@ -37,7 +38,7 @@ mod turn;
 
 pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
-pub use config::{Config, Ending, NewSession};
+pub use config::{Config, Ending, Hidden, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
 pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
 pub use left::LeftRunning;

@@ -20,7 +20,7 @@ mod listing;
 mod parts;
 mod sqlite;
 
-pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, NewCheckpoint, Part, StdinRow, TextPiece};
+pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, Held, NewCheckpoint, Part, StdinRow, TextPiece};
 pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};

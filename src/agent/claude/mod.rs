@@ -2,11 +2,13 @@
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
 //! `asks`, `notices` and `turns` what the kinds mean, `control` and `hand_back` what the CLI wraps things in, `state` what must
-//! be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its terms.
+//! be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its terms,
+//! `credentials` which of the server's variables are secret.
 
 mod asks;
 mod blocks;
 mod control;
+mod credentials;
 mod digest;
 mod hand_back;
 mod kinds;
@@ -24,6 +26,7 @@ mod wire;
 use serde::Serialize;
 
 pub(super) use asks::answer;
+pub(super) use credentials::credentials;
 pub use parser::Parser;
 
 use self::state::{State, VERSION};
@@ -53,7 +56,8 @@ pub(super) const RESERVED: &[&str] = &[
 /// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
 const MODE: &str = "bypassPermissions";
 
-/// What the CLI reads of credentials, of the model's address, and of the way there.
+/// What the CLI reads of credentials, of the model's address, and of the way there. Which of them are secret, `credentials`
+/// knows.
 const PASS_ENV: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",

@@ -326,13 +326,16 @@ impl Actor {
             Side::On(running) => Some(running.parser.checkpoint()),
             Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => None,
         };
-        let parser = match (running, &self.mark) {
+        let mut parser = match (running, &self.mark) {
             (Some(at), _) => Some(ParserState { version: at.version, state: at.state }),
             (None, Some(mark)) => {
                 mark.parser_state.clone().map(|state| ParserState { version: mark.parser_version, state })
             }
             (None, None) => None,
         };
+        if let Some(parser) = &mut parser {
+            self.pending.hide(&mut parser.state);
+        }
         self.keep_as(made, turn_id, sequence, parser);
     }
 

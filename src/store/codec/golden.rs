@@ -24,6 +24,7 @@ use crate::domain::{
     ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
     WorkspaceSource,
 };
+use crate::store::Held;
 
 #[test]
 fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
@@ -50,6 +51,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
     check(&mut seen, "", &checkpoint());
+    check(&mut seen, "", &vec![held()]);
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
         check(&mut seen, &variant, &answer);
@@ -430,6 +432,10 @@ fn file() -> WorkspaceFile {
         modify_time: Some(Timestamp(10)),
         symlink_target: "lib.rs".into(),
     }
+}
+
+fn held() -> Held {
+    Held { block_id: BlockId::new("msg_1/0"), secret: "API_KEY".into(), bytes: 3, check: 7 }
 }
 
 fn profile() -> Profile {
