@@ -9,7 +9,8 @@ use ulid::Ulid;
 use super::{Error, backoff::Backoff};
 use crate::proto::{
     CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
-    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
+    RunTurnRequest, SendMessageRequest, StopSessionRequest, SyncSessionRequest, UpdateSessionRequest, UploadFileHeader,
+    WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -42,6 +43,8 @@ macro_rules! changes {
 
 changes! {
     CreateSessionRequest,
+    UpdateSessionRequest,
+    SyncSessionRequest,
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,

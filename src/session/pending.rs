@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    agent::{Action, Draft},
+    agent::{Action, Draft, Progress},
     domain::{
         Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecId,
         ExecutionStatus, Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
@@ -30,6 +30,8 @@ pub(super) struct Pending {
     beside: Waiting,
     urgent: bool,
     bytes: usize,
+    /// Of the active turn, in the process that runs.
+    pub(super) progress: Progress,
 }
 
 /// Events to submit, and the state's parts that they changed.
@@ -44,7 +46,9 @@ pub(super) struct Drained {
 impl Pending {
     /// From what is stored. Only what is open is needed.
     pub(super) fn new(state: SessionState) -> Self {
-        Self { state, events: Vec::new(), changes: Vec::new(), beside: Waiting::default(), urgent: false, bytes: 0 }
+        let (events, changes) = (Vec::new(), Vec::new());
+        let (beside, progress) = (Waiting::default(), Progress::default());
+        Self { state, events, changes, beside, urgent: false, bytes: 0, progress }
     }
 
     /// The state with everything decided in it.
@@ -93,9 +97,12 @@ impl Pending {
     }
 
     /// Records that something happened.
-    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, kind: Kind) {
+    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, mut kind: Kind) {
         let sequence = self.head() + 1;
         let time = self.time();
+        if let Kind::TurnUpdated { turn } = &mut kind {
+            self.measure(turn, time);
+        }
         let event = Event { sequence, first_sequence: sequence, conversation_id, time, actor: actor.cloned(), kind };
         match self.state.apply(&event) {
             Change::None | Change::BlockText(_) => {}

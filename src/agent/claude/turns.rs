@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     kinds::CommandState,
+    options::Counted,
     parser::Reading,
     state::Turn,
     usage::{Told, Totals},
@@ -176,6 +177,7 @@ impl Reading<'_> {
     fn end(&mut self, outcome: Outcome, used: Totals) {
         let process = &mut self.state.process;
         process.turn = Turn::Idle;
+        process.counted = Counted::default();
         process.failure = None;
         process.tools.clear();
         for open in process.messages.values_mut().flat_map(|message| message.blocks.values_mut()) {

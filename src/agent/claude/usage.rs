@@ -120,16 +120,20 @@ impl From<Totals> for Usage {
             cache_read_tokens: totals.cache_read,
             cache_write_tokens: totals.cache_write,
             thinking_tokens: totals.thinking,
-            // Half up.
-            cost_micro_usd: totals.nano_usd.saturating_add(500) / 1000,
+            cost_micro_usd: micro(totals.nano_usd),
         }
     }
 }
 
 /// Dollars as billionths, without the noise of a floating-point sum.
 #[expect(clippy::cast_possible_truncation, reason = "rounded before, and a cast saturates")]
-fn nano(usd: f64) -> i64 {
+pub(super) fn nano(usd: f64) -> i64 {
     ((usd * 1e9).round() as i64).max(0)
+}
+
+/// Billionths as millionths, rounded half up.
+pub(super) fn micro(nano: i64) -> i64 {
+    nano.saturating_add(500) / 1000
 }
 
 #[cfg(test)]

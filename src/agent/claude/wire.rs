@@ -203,6 +203,26 @@ pub(super) struct ControlRequest<'a> {
     pub(super) agent_id: Option<Text<'a>>,
 }
 
+/// A `control_response` line: the CLI answers a request of ours.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswerLine<'a> {
+    #[serde(borrow)]
+    pub(super) response: Option<ControlAnswer<'a>>,
+}
+
+/// What a `control_response` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswer<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(borrow)]
+    pub(super) request_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) response: Option<&'a RawValue>,
+}
+
 /// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
 #[derive(Debug, Deserialize)]
 pub(super) struct NoticeLine<'a> {

@@ -3,13 +3,13 @@
 use super::{
     MAX_ID,
     check::Check,
-    message, metadata, request,
+    message, metadata,
+    options::session_options,
+    request,
     source::{self, Seeds},
 };
 use crate::{
-    domain::{
-        Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
-    },
+    domain::{Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionStatus, Timestamp},
     grpc::page,
     proto,
     session::NewSession,
@@ -104,22 +104,6 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         request: call,
     };
     check.finish(session)
-}
-
-fn session_options(check: &mut Check, options: proto::SessionOptions) -> SessionOptions {
-    let proto::SessionOptions { model, permission_mode, budget, idle_timeout } = options;
-    check.not_applied("options.budget", budget.is_some());
-    check.not_applied("options.idle_timeout", idle_timeout.is_some());
-    // It becomes an argument of the agent program, and must not pass for an option of it.
-    if model.starts_with('-') || model.chars().any(char::is_control) {
-        check.refuse("options.model", "must not begin with - or contain control characters");
-    }
-    SessionOptions {
-        model: check.text("options.model", model, 128),
-        // Which there are depends on the agent, and that on the profile.
-        permission_mode: check.text("options.permission_mode", permission_mode, MAX_ID),
-        ..SessionOptions::default()
-    }
 }
 
 fn sandbox_spec(check: &mut Check, spec: proto::SandboxSpec) -> SandboxSpec {
