@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    ProfileSetup, SessionError, Usage,
+    ProfileSetup, SessionError, SessionOptions, Usage,
 };
 
 mod ask;
@@ -15,11 +15,13 @@ pub mod claude;
 mod lines;
 pub mod package;
 mod profile;
+mod progress;
 pub mod scripted;
 mod stderr;
 
 pub use ask::Ask;
 pub use profile::{HomeFile, refusals};
+pub use progress::{Adapt, Progress};
 pub use stderr::Stderr;
 
 /// What a session wants of its agent.
@@ -279,7 +281,35 @@ pub fn interrupt(agent: Agent, id: &str) -> Vec<u8> {
     }
 }
 
+/// The bytes that ask an agent what its turn costs so far, where it does not tell by itself; the answer is in
+/// [`Parser::progress`] when it came.
+#[must_use]
+pub fn ask_cost(agent: Agent) -> Option<Vec<u8>> {
+    match agent {
+        Agent::ClaudeCode => Some(claude::ask_cost()),
+        Agent::Scripted => None,
+    }
+}
+
 impl Parser {
+    /// How the program comes to run as these options say, from the message on that it is given next. What it is to be
+    /// told counts as told.
+    pub fn adapt(&mut self, options: &SessionOptions) -> Adapt {
+        match self {
+            Self::Claude(parser) => parser.adapt(options),
+            Self::Scripted(parser) => parser.adapt(options),
+        }
+    }
+
+    /// How far the turn at work is; nothing where there is none.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        match self {
+            Self::Claude(parser) => parser.progress(),
+            Self::Scripted(parser) => parser.progress(),
+        }
+    }
+
     /// The bytes that tell the program the answer to an [`Ask`].
     pub fn answer(&mut self, agent_request_id: &str, tool_use_id: &str, answer: &PermissionAnswer) -> Vec<u8> {
         match self {

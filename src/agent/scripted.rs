@@ -12,7 +12,7 @@
 //! | `tool_result` | `id`, `tool`: id of the call, `output`, `is_error`, `duration_ms`, `exit_code` |
 //! | `permission` | `id` of the request, `tool`: id of the call that waits for it, its `name` and `input`, `again`: what to play instead of the same request, if nobody lives to hear the answer |
 //! | `permission_withdrawn` | `id` |
-//! | `usage` | `model`, `usage` |
+//! | `usage` | `model`, `usage` of one call of a model |
 //! | `result` | `outcome` "completed", "interrupted" or "failed", `message`, `retryable`, `usage` of the turn |
 //!
 //! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
+    Action, Adapt, Ask, Checkpoint, Draft, Outcome, Plan, Progress, Setup, TurnEnd, UnknownCheckpoint,
     lines::{Line, Lines},
     profile::refusal,
 };
 use crate::domain::{
     Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, ProfileSetup, Reason,
-    SessionError, ToolOutput, ToolResult, ToolUse, Usage, Violation,
+    SessionError, SessionOptions, ToolOutput, ToolResult, ToolUse, Usage, Violation,
 };
 
 /// Version of [`State`].
@@ -55,6 +55,19 @@ struct State {
     /// Calls that wait for permission, by the id of the request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     asks: BTreeMap<String, Waits>,
+    /// Model that the program was told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    model: String,
+    /// Model calls of the turn at work: each `usage` line is one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    steps: i32,
+    /// What they cost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    cost_micro_usd: i64,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// What a request stands for that nobody answered yet.
@@ -81,14 +94,13 @@ pub(super) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
 }
 
 pub(super) fn plan(setup: &Setup) -> Plan {
-    Plan {
-        argv: vec![setup.program.clone(), "scripted-agent".into()],
-        env: Vec::new(),
-        pass_env: &[],
-        files: Vec::new(),
-        greeting: Vec::new(),
-        parser: super::Parser::Scripted(Parser::default()),
+    let mut argv = vec![setup.program.clone(), "scripted-agent".into()];
+    if !setup.model.is_empty() {
+        argv.extend(["--model".to_owned(), setup.model.clone()]);
     }
+    let state = State { model: setup.model.clone(), ..State::default() };
+    let parser = super::Parser::Scripted(Parser { state, ..Parser::default() });
+    Plan { argv, env: Vec::new(), pass_env: &[], files: Vec::new(), greeting: Vec::new(), parser }
 }
 
 pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
@@ -115,6 +127,23 @@ pub(super) fn interrupt() -> Vec<u8> {
 }
 
 impl Parser {
+    /// The line that tells the program its model, where it has another one.
+    pub(super) fn adapt(&mut self, options: &SessionOptions) -> Adapt {
+        let SessionOptions { model, permission_mode: _, budget: _, idle_timeout: _ } = options;
+        if self.state.model == *model {
+            return Adapt::Keep;
+        }
+        self.state.model.clone_from(model);
+        let mut line = serde_json::json!({ "type": "options", "model": model }).to_string().into_bytes();
+        line.push(b'\n');
+        Adapt::Tell(line)
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let State { steps, cost_micro_usd, .. } = self.state;
+        Progress { steps, ended: steps, cost_micro_usd, untold_micro_usd: 0 }
+    }
+
     /// The line that answers a request.
     pub(super) fn answer(&mut self, id: &str, answer: &PermissionAnswer) -> Vec<u8> {
         let line = match answer {
@@ -329,12 +358,15 @@ impl State {
                 actions.push(Action::AskWithdrawn { agent_request_id: id.into_owned() });
             }
             Said::Usage { model, usage } => {
+                self.steps = self.steps.saturating_add(1);
+                self.cost_micro_usd = self.cost_micro_usd.saturating_add(usage.cost_micro_usd);
                 actions.push(Action::Emit(Draft::Used { conversation_id: ConversationId::main(), usage, model }));
             }
             Said::Result { outcome, message, retryable, usage } => {
                 // The session closes what a turn leaves open.
                 self.open.clear();
                 self.asks.clear();
+                (self.steps, self.cost_micro_usd) = (0, 0);
                 let outcome = match outcome {
                     Ends::Completed => Outcome::Completed,
                     Ends::Interrupted => Outcome::Interrupted,

@@ -17,6 +17,7 @@ mod connect;
 mod error;
 mod files;
 pub mod install;
+mod limits;
 mod output;
 mod permissions;
 mod profiles;
@@ -27,6 +28,7 @@ mod serve;
 mod sessions;
 mod signals;
 mod supervise;
+mod update;
 mod view;
 mod watch;
 
@@ -75,7 +77,7 @@ enum Command {
     ModelEndpoint(dev::model::Args),
     /// Play a script as an agent; the server starts it.
     #[command(hide = true)]
-    ScriptedAgent,
+    ScriptedAgent(dev::scripted_agent::Args),
     /// Hold the programs of a sandbox; the server starts it.
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -85,9 +87,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    if matches!(args.command, Command::ScriptedAgent) {
+    if let Command::ScriptedAgent(args) = args.command {
         // A plain program of lines in and lines out: it needs nothing of what follows.
-        return dev::scripted_agent::run();
+        return dev::scripted_agent::run(args);
     }
     if let Command::Supervise(args) = args.command {
         // One thread, and a log that is a file; nobody filters it.
@@ -114,7 +116,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     match args.command {
         Command::Serve(args) => return serve::run(common, args).await,
         Command::Run(args) => return run::run(common, args).await,
-        Command::ScriptedAgent | Command::Supervise(_) => {}
+        Command::ScriptedAgent(_) | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Files(command) => files::run(common, command).await?,

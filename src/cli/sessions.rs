@@ -3,13 +3,15 @@
 use super::{
     connect::Common,
     error::Error,
+    limits::Limits,
     output::{self, one_line, print_json, word},
+    update,
 };
 use crate::{
     client::Client,
     proto::{
         CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, GetSessionResponse, ListSessionsRequest,
-        Session, SessionOptions, StopSessionRequest,
+        Session, SessionOptions, StopSessionRequest, SyncSessionRequest,
     },
 };
 
@@ -29,6 +31,15 @@ pub(super) enum Command {
         /// Name to show.
         #[arg(long, default_value = "")]
         name: String,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Change a session: its name, labels and options. New options count from its next turn on.
+    Update(update::Args),
+    /// Save a session's workspace and its agent's state now.
+    Sync {
+        /// Which.
+        id: String,
     },
     /// List sessions, newest first.
     List,
@@ -53,12 +64,14 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     let connection = common.connect().await?;
     let client = &connection.client;
     match command {
-        Command::Create { agent, model, permission_mode, name } => {
+        Command::Create { agent, model, permission_mode, name, limits } => {
             let (model, permission_mode) = (model.unwrap_or_default(), permission_mode.unwrap_or_default());
+            let mut options = SessionOptions { model, permission_mode, ..SessionOptions::default() };
+            limits.apply(&mut options);
             let created = client
                 .create_session(CreateSessionRequest {
                     agent: agent.unwrap_or_default(),
-                    options: Some(SessionOptions { model, permission_mode, ..SessionOptions::default() }),
+                    options: Some(options),
                     name,
                     ..CreateSessionRequest::default()
                 })
@@ -68,6 +81,13 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
             } else if let Some(session) = created.session {
                 anstream::println!("{}", session.session_id);
             }
+        }
+        Command::Update(args) => update::run(common, client, &args).await?,
+        Command::Sync { id } => {
+            let synced =
+                client.sync_session(SyncSessionRequest { session_id: id.clone(), ..Default::default() }).await?;
+            let synced = synced.session.unwrap_or_default();
+            if common.json { print_json("Session", &synced)? } else { anstream::println!("saved {id}") }
         }
         Command::List => list(client, common.json).await?,
         Command::Show { id } => {

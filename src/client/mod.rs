@@ -19,10 +19,11 @@ use crate::proto::{
     GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest,
     GetSessionResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
     ListSessionsRequest, ListSessionsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
-    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse,
-    UpdateProfileRequest, UpdateProfileResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
-    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
-    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
+    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
+    workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
@@ -173,6 +174,10 @@ calls! {
     sessions.get_session(GetSessionRequest) -> GetSessionResponse;
     /// One page of sessions, newest first.
     sessions.list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+    /// Changes name, labels, metadata or options of a session; new options count from the next turn on.
+    [once] sessions.update_session(UpdateSessionRequest) -> UpdateSessionResponse;
+    /// Saves workspace and agent state now.
+    [once] sessions.sync_session(SyncSessionRequest) -> SyncSessionResponse;
     /// Ends the session's turns and its sandbox; the next message starts it again.
     [once] sessions.stop_session(StopSessionRequest) -> StopSessionResponse;
     /// Stops the session and deletes all that is stored of it.

@@ -9,8 +9,8 @@ use ulid::Ulid;
 use super::{Error, backoff::Backoff};
 use crate::proto::{
     CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteProfileRequest, DeleteSessionRequest,
-    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, UpdateProfileRequest,
-    UploadFileHeader, WriteFileRequest,
+    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, SyncSessionRequest,
+    UpdateProfileRequest, UpdateSessionRequest, UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -43,6 +43,8 @@ macro_rules! changes {
 
 changes! {
     CreateSessionRequest,
+    UpdateSessionRequest,
+    SyncSessionRequest,
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod fold;
 mod ids;
+mod meter;
 mod path;
 mod permission;
 mod principal;
@@ -36,6 +37,7 @@ pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
+pub use meter::{Limit, Meter};
 pub use path::{PathRule, WorkspacePath};
 pub use permission::{
     Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,

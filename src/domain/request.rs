@@ -48,6 +48,15 @@ pub enum FirstAnswer {
         #[serde(default = "from_the_first")]
         oldest_sequence: i64,
     },
+    /// A session was changed or saved.
+    Session {
+        /// As it was then.
+        session: Box<Session>,
+        /// First sequence that its log had.
+        oldest_sequence: i64,
+        /// Its turns that were not over: the one that held it, then those that waited.
+        turns: Vec<Turn>,
+    },
     /// A session, or a file, was deleted.
     Deleted,
     /// A file was written.

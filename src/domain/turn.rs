@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, CarriedAnswer, Principal, Reason, SessionError, Timestamp, TurnId, Usage, UserMessage};
+use super::{BlockId, CarriedAnswer, Meter, Principal, Reason, SessionError, Timestamp, TurnId, Usage, UserMessage};
 
 /// One piece of work of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Turn {
     /// Answers that wait for the agent to ask again, after it was parked. Not in the contract's record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<CarriedAnswer>,
+    /// What it may use and has used. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Meter::is_new")]
+    pub meter: Meter,
 }
 
 /// The life of a turn.

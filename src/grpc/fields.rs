@@ -20,8 +20,6 @@ pub type Fields = &'static [(&'static str, Use)];
 
 /// RPCs that answer `NOT_IMPLEMENTED` whatever they are asked.
 pub const UNBUILT: &[&str] = &[
-    "SessionService/UpdateSession",
-    "SessionService/SyncSession",
     "SessionService/GetTurn",
     "SessionService/ListTurns",
     "SessionService/InterruptTurn",
@@ -60,8 +58,64 @@ pub const FIELDS: &[(&str, Fields)] = &[
         &[
             ("model", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("permission_mode", Effective("tests/permissions/modes.rs::a_mode_is_one_of_the_agents")),
-            ("budget", Refused),
-            ("idle_timeout", Refused),
+            ("budget", Effective("tests/options/budget.rs::a_turn_ends_when_it_made_as_many_calls_as_it_may")),
+            ("idle_timeout", Effective("tests/options/idle.rs::each_session_has_its_own_patience_with_silence")),
+        ],
+    ),
+    (
+        "Budget",
+        &[
+            (
+                "session_cost_micro_usd",
+                Effective(
+                    "tests/options/budget.rs::a_session_that_cost_what_it_may_takes_no_message_until_that_is_raised",
+                ),
+            ),
+            ("turn_cost_micro_usd", Effective("tests/options/budget.rs::a_turn_ends_when_it_cost_what_it_may")),
+            ("turn_steps", Effective("tests/options/budget.rs::a_turn_ends_when_it_made_as_many_calls_as_it_may")),
+            ("turn_duration", Effective("tests/options/budget.rs::a_turn_ends_when_it_worked_as_long_as_it_may")),
+        ],
+    ),
+    (
+        "UpdateSessionRequest",
+        &[
+            ("session", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("update_mask", Effective("tests/options/update.rs::only_what_the_mask_names_is_changed")),
+            ("request_id", Effective("tests/options/update.rs::a_repeated_update_is_made_once")),
+        ],
+    ),
+    (
+        "Session",
+        &[
+            ("session_id", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("uid", Refused),
+            ("external_id", Refused),
+            ("agent", Refused),
+            ("name", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("status", Refused),
+            ("profile_id", Refused),
+            ("profile_revision", Refused),
+            ("sequence", Refused),
+            ("oldest_sequence", Refused),
+            ("active_turn", Refused),
+            ("queued_turns", Refused),
+            ("sandbox", Refused),
+            ("options", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("usage", Refused),
+            ("labels", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("metadata", Effective("tests/options/update.rs::a_record_is_changed_by_one_event")),
+            ("created_by", Refused),
+            ("create_time", Refused),
+            ("last_activity_time", Refused),
+            ("etag", Effective("tests/options/update.rs::an_update_of_what_changed_meanwhile_is_refused")),
+            ("error", Refused),
+        ],
+    ),
+    (
+        "SyncSessionRequest",
+        &[
+            ("session_id", Effective("tests/options/sync.rs::what_there_is_is_saved_when_the_call_returns")),
+            ("request_id", Effective("tests/options/sync.rs::what_there_is_is_saved_when_the_call_returns")),
         ],
     ),
     (

@@ -159,12 +159,21 @@ impl SessionService for Sessions {
         Ok(Response::new(list.respond(page)))
     }
 
-    async fn update_session(&self, _: Request<proto::UpdateSessionRequest>) -> Answer<proto::UpdateSessionResponse> {
-        Err(not_implemented("SessionService/UpdateSession"))
+    async fn update_session(
+        &self,
+        request: Request<proto::UpdateSessionRequest>,
+    ) -> Answer<proto::UpdateSessionResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::UpdateSession { session_id, update, request } = validate::update_session(request.into_inner())?;
+        let session = self.manager.update(&caller, &session_id, update, request).await?;
+        Ok(Response::new(proto::UpdateSessionResponse { session: Some(session.into()) }))
     }
 
-    async fn sync_session(&self, _: Request<proto::SyncSessionRequest>) -> Answer<proto::SyncSessionResponse> {
-        Err(not_implemented("SessionService/SyncSession"))
+    async fn sync_session(&self, request: Request<proto::SyncSessionRequest>) -> Answer<proto::SyncSessionResponse> {
+        let caller = caller(request.extensions())?;
+        let sync = validate::sync_session(request.into_inner())?;
+        let session = self.manager.sync(&caller, &sync.session_id, sync.request).await?;
+        Ok(Response::new(proto::SyncSessionResponse { session: Some(session.into()) }))
     }
 
     async fn get_turn(&self, _: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {

@@ -3,10 +3,12 @@
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
 mod asking;
+mod budget;
 mod files;
 mod leave;
 mod submit;
 mod takeover;
+mod update;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,11 +30,12 @@ use super::{
     shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
+    update::etag_mismatch,
 };
 use crate::{
     agent::{Action, Draft},
     domain::{
-        Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
+        Failure, FirstAnswer, Kind, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
         Timestamp, TurnId,
     },
     sandbox::{Epoch, Sandbox},
@@ -76,6 +79,8 @@ pub(super) struct Actor {
     files: FilesSide,
     /// What the program's sandbox was told of the last open request.
     waits_until: Option<Timestamp>,
+    /// When the program is ended, if it does not end its turn before.
+    cut_at: Option<Instant>,
     checkpoint: Option<NewCheckpoint>,
     over: bool,
     not_stored: Option<store::Error>,
@@ -161,6 +166,7 @@ impl Actor {
             again: None,
             files: FilesSide::default(),
             waits_until: None,
+            cut_at: None,
             checkpoint: None,
             over: false,
             not_stored: None,
@@ -181,6 +187,7 @@ impl Actor {
         while !self.is_done() {
             self.begin_job();
             self.limit_the_wait();
+            self.hold_to_budget();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
@@ -225,6 +232,7 @@ impl Actor {
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
         let look_at = self.files.look_at();
         let expires_at = self.expires_at();
+        let (works_until, cut_at) = (self.works_until(), self.cut_at);
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
@@ -241,8 +249,11 @@ impl Actor {
             turn = self.side.next(read), if !holding => self.side_turned(turn),
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
-            () = until(idle_at) => self.stop_idle(),
+            // What changed since the last turn is saved first.
+            () = until(idle_at) => self.hold(Step::Idle),
             () = until(expires_at), if answering => self.expire(),
+            () = until(works_until), if answering => self.time_is_up(),
+            () = until(cut_at), if answering => self.cut_off(),
         }
     }
 
@@ -261,9 +272,12 @@ impl Actor {
         match command {
             // What the agent changed until now is told before its turn is ended.
             Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
+            Command::Sync { .. } if self.has_files() => self.hold(Step::Command(command)),
             Command::Send { .. }
             | Command::Resolve { .. }
             | Command::Stop { .. }
+            | Command::Update { .. }
+            | Command::Sync { .. }
             | Command::Delete { .. }
             | Command::Edit { .. } => {
                 self.decide(command);
@@ -283,6 +297,10 @@ impl Actor {
                     self.after.push(After::Reply(Box::new(answer)));
                 }
             },
+            Command::Update { update, defaults, by, request, reply } => {
+                self.update(*update, &defaults, &by, request, reply);
+            }
+            Command::Sync { request, reply } => self.sync(request, reply),
             Command::Resolve { permission_id, decision, by, request, reply } => {
                 self.resolve(&permission_id, &decision, &by, request, reply);
             }
@@ -299,9 +317,7 @@ impl Actor {
             Command::Delete { etag, by, request, reply } => {
                 let held = &self.pending.state().session.etag;
                 if etag.is_some_and(|etag| etag != *held) {
-                    let message = "the session changed since you read it; read it again";
-                    let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
-                    return drop(reply.send(Err(failure)));
+                    return drop(reply.send(Err(etag_mismatch(held))));
                 }
                 let sandbox = self.pending.state().session.sandbox.as_ref();
                 let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
@@ -322,6 +338,9 @@ impl Actor {
 
     /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
     fn give(&mut self, prompt: Prompt) {
+        if self.adapt() {
+            return self.restart(prompt);
+        }
         if let Side::On(running) = &mut self.side {
             running.parser.prompted(&prompt.block_id);
             let row = running.input(prompt.bytes);
@@ -542,7 +561,7 @@ impl Actor {
         let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
         let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
         let idle = open && self.files.is_quiet() && !works;
-        idle.then(|| self.idle_since + self.shared.config.idle_timeout)
+        idle.then(|| self.idle_since + self.idle_timeout())
     }
 }
 

@@ -123,7 +123,9 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {
+                drop(reply.send(Err(refusal.clone())));
+            }
             Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }

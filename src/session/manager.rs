@@ -142,7 +142,7 @@ impl Manager {
         let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
         let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
-        permissions::mode_is_known(&session)?;
+        permissions::mode_is_known(&session, "options.permission_mode")?;
         setup::refuse(config, session.agent, &profile.setup)?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
@@ -379,7 +379,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor, unless that was done before.
-    async fn call_once<T: Recall>(
+    pub(super) async fn call_once<T: Recall>(
         &self,
         caller: &Caller,
         id: &SessionId,

@@ -10,6 +10,7 @@ mod asking;
 mod attach;
 mod beside;
 mod bounds;
+mod budget;
 mod config;
 mod content;
 mod contents;
@@ -35,6 +36,7 @@ mod shared;
 mod side;
 mod subagents;
 mod turn;
+mod update;
 
 pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
@@ -48,11 +50,12 @@ pub use programs::Programs;
 pub use replay::replay;
 pub use setup::Secrets;
 pub use turn::Accepted;
+pub use update::{OptionsUpdate, Update};
 
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
+    domain::{ContentPart, Failure, PermissionRequest, Principal, Request, SessionOptions},
     store::SessionView,
 };
 
@@ -72,6 +75,16 @@ enum Command {
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.
     Edit { change: edit::Change, by: Principal, request: Option<Request>, reply: Reply<edit::Changed> },
+    /// Change the record; what is cleared becomes the default.
+    Update {
+        update: Box<Update>,
+        defaults: SessionOptions,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<SessionView>,
+    },
+    /// Save files and agent state.
+    Sync { request: Option<Request>, reply: Reply<SessionView> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }

@@ -160,6 +160,28 @@ impl Recall for Changed {
             FirstAnswer::Created { .. }
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Session { .. }
+            | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Profile { .. } => None,
+        }
+    }
+}
+
+impl Recall for SessionView {
+    fn recall(answer: FirstAnswer) -> Option<Self> {
+        match answer {
+            FirstAnswer::Stopped { session, oldest_sequence } => Some(stopped(*session, oldest_sequence)),
+            FirstAnswer::Session { session, oldest_sequence, turns } => {
+                let (active, queued_turns): (Vec<_>, Vec<_>) =
+                    turns.into_iter().partition(|turn| turn.status.is_active());
+                let view = view(*session, oldest_sequence, active.into_iter().next());
+                Some(Self { queued_turns, ..view })
+            }
+            FirstAnswer::Created { .. }
+            | FirstAnswer::Accepted { .. }
+            | FirstAnswer::Deleted
+            | FirstAnswer::File { .. }
+            | FirstAnswer::Unpacked { .. }
             | FirstAnswer::Resolved { .. }
             | FirstAnswer::Profile { .. } => None,
         }
@@ -182,7 +204,6 @@ recall! {
         Created { view: created(*session, turn.clone()), turn, sequence }
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
-    SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
     PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    agent::{Action, Draft},
+    agent::{Action, Draft, Progress},
     domain::{
         Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecId,
         ExecutionStatus, Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
@@ -36,6 +36,8 @@ pub(super) struct Pending {
     redaction: Redaction,
     urgent: bool,
     bytes: usize,
+    /// Of the active turn, in the process that runs.
+    pub(super) progress: Progress,
 }
 
 /// Events to submit, and the state's parts that they changed.
@@ -58,6 +60,7 @@ impl Pending {
             redaction: Redaction::default(),
             urgent: false,
             bytes: 0,
+            progress: Progress::default(),
         }
     }
 
@@ -136,9 +139,12 @@ impl Pending {
     }
 
     /// Records that something happened.
-    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, kind: Kind) {
+    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, mut kind: Kind) {
         let sequence = self.head() + 1;
         let time = self.time();
+        if let Kind::TurnUpdated { turn } = &mut kind {
+            self.measure(turn, time);
+        }
         let event = Event { sequence, first_sequence: sequence, conversation_id, time, actor: actor.cloned(), kind };
         match self.state.apply(&event) {
             Change::None | Change::BlockText(_) => {}

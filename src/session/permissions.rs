@@ -80,11 +80,11 @@ fn already_resolved(permission_id: &str, winner: &InputResolution) -> Failure {
 }
 
 /// Refuses a mode that the session's agent does not know.
-pub(super) fn mode_is_known(session: &Session) -> Result<(), Failure> {
+pub(super) fn mode_is_known(session: &Session, field: &str) -> Result<(), Failure> {
     let (mode, known) = (session.options.permission_mode.as_str(), session.agent.permission_modes());
     if mode.is_empty() || known.contains(&mode) {
         return Ok(());
     }
     let rule = format!("for {} one of {}", session.agent, known.join(", "));
-    Err(Failure::invalid("options.permission_mode", rule))
+    Err(Failure::invalid(field, rule))
 }

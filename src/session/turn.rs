@@ -8,8 +8,8 @@ use crate::{
     agent::{self, Outcome, TurnEnd},
     domain::{
         Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure,
-        InputOutcome, Kind, Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus,
-        Usage, UserMessage,
+        InputOutcome, Kind, Meter, Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin,
+        TurnStatus, Usage, UserMessage,
     },
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Prompt {
 impl Pending {
     /// Accepts a message: its turn runs from now on.
     pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<(Accepted, Prompt), Failure> {
+        self.within_budget()?;
         if let Some(turn) = self.state().active_turn()
             && let Effect::Refuse(reason) = Command::Send.effect(turn.status)
         {
@@ -59,6 +60,7 @@ impl Pending {
             usage: Usage::default(),
             error: None,
             carried: Vec::new(),
+            meter: Meter::default(),
         };
         let block = Block {
             block_id,
@@ -104,6 +106,7 @@ impl Pending {
             usage: Usage::default(),
             error: None,
             carried: Vec::new(),
+            meter: Meter::default(),
         };
         self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
         self.record_status(SessionStatus::Running, "the agent went on by itself", None, None);
@@ -134,6 +137,7 @@ impl Pending {
         let Some(turn) = self.state().active_turn().filter(|turn| turn.status.may_become(status)).cloned() else {
             return;
         };
+        let (status, error) = Self::as_cut(&turn, status, error, by);
         // A call that ends the session's work takes back what was asked; the agent's own protocol interrupts it.
         let interrupted = status == TurnStatus::Interrupted && by.is_none();
         self.withdraw_all(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });

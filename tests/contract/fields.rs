@@ -72,6 +72,11 @@ const BASES: &[(&str, &str)] = &[
     ("SessionService/ListSessions", "{}"),
     ("SessionService/StopSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/DeleteSession", r#"{"sessionId":"ses_1"}"#),
+    (
+        "SessionService/UpdateSession",
+        r#"{"session":{"sessionId":"ses_1"},"updateMask":"name,labels,metadata,options"}"#,
+    ),
+    ("SessionService/SyncSession", r#"{"sessionId":"ses_1"}"#),
     ("SessionService/SendMessage", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
     ("SessionService/RunTurn", r#"{"sessionId":"ses_1","parts":[{"text":"hello"}]}"#),
     ("SessionService/ResolvePermission", r#"{"sessionId":"ses_1","permissionId":"perm_1","optionId":"allow_once"}"#),
@@ -114,6 +119,8 @@ fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
         "SessionService/ListSessions" => run(wire, validate::list_sessions),
         "SessionService/StopSession" => run(wire, validate::stop_session),
         "SessionService/DeleteSession" => run(wire, validate::delete_session),
+        "SessionService/UpdateSession" => run(wire, validate::update_session),
+        "SessionService/SyncSession" => run(wire, validate::sync_session),
         "SessionService/SendMessage" => run(wire, validate::send_message),
         "SessionService/RunTurn" => run(wire, validate::run_turn),
         "SessionService/ResolvePermission" => run(wire, validate::resolve_permission),
@@ -385,13 +392,16 @@ fn the_table_has_nothing_that_no_request_can_carry() {
 fn all_that_is_refused_is_told_at_once() {
     let request = proto::CreateSessionRequest {
         request_id: "r 1".into(),
-        options: Some(proto::SessionOptions { budget: Some(proto::Budget::default()), ..Default::default() }),
+        options: Some(proto::SessionOptions {
+            idle_timeout: Some(prost_types::Duration::default()),
+            ..Default::default()
+        }),
         sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
         name: "n".repeat(201),
         ..Default::default()
     };
     let failure = validate::create_session(request).unwrap_err();
     let fields: BTreeSet<&str> = failure.violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, BTreeSet::from(["name", "options.budget", "request_id", "sandbox.strict"]));
+    assert_eq!(fields, BTreeSet::from(["name", "options.idle_timeout", "request_id", "sandbox.strict"]));
     assert!(failure.message.ends_with("(and 3 more)"), "{failure}");
 }

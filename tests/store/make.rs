@@ -7,10 +7,10 @@ use std::{
 
 use agent_runtime::{
     domain::{
-        Agent, Block, BlockId, BlockState, Content, ConversationId, Event, Isolation, Kind, LogUid, PermissionRequest,
-        Principal, Profile, ProfileId, Question, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionId,
-        SessionKey, SessionOptions, SessionState, SessionStatus, TenantId, Timestamp, Turn, TurnId, TurnOrigin,
-        TurnStatus, Usage,
+        Agent, Block, BlockId, BlockState, Content, ConversationId, Event, Isolation, Kind, LogUid, Meter,
+        PermissionRequest, Principal, Profile, ProfileId, Question, Sandbox, SandboxId, SandboxSpec, SandboxStatus,
+        Session, SessionId, SessionKey, SessionOptions, SessionState, SessionStatus, TenantId, Timestamp, Turn, TurnId,
+        TurnOrigin, TurnStatus, Usage,
     },
     store::{Acquired, Batch, BlockQuery, Error, SessionQuery, Store, parts_of},
 };
@@ -83,6 +83,7 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         usage: Usage::default(),
         error: None,
         carried: Vec::new(),
+        meter: Meter::default(),
     }
 }
 

@@ -7,11 +7,12 @@ use agent_runtime::{
     domain::{
         Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation,
         ConversationId, Event, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, InputOutcome,
-        InputResolution, Isolation, Kind, LogLevel, LogUid, Metadata, NoticeKind, PermissionEffect, PermissionOption,
-        PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question,
-        QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
-        SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
-        ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+        InputResolution, Isolation, Kind, LogLevel, LogUid, Metadata, Meter, NoticeKind, PermissionEffect,
+        PermissionOption, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId,
+        Question, QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus,
+        Session, SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall,
+        Timestamp, ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
+        WorkspaceFile,
     },
     proto::{self, block, content_part, session_event, tool_result},
 };
@@ -244,6 +245,7 @@ fn turn(wire: proto::Turn) -> Turn {
         usage: usage(wire.usage.unwrap()),
         error: wire.error.map(error),
         carried: Vec::new(),
+        meter: Meter::default(),
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use agent_runtime::domain::{
     Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
     Event, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, InputOutcome, InputResolution,
-    Isolation, Kind, LogLevel, LogUid, Metadata, NoticeKind, PermissionEffect, PermissionOption, PermissionOptionKind,
-    PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question, QuestionAnswer, QuestionChoice,
-    QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionError, SessionId,
-    SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult,
-    ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    Isolation, Kind, LogLevel, LogUid, Metadata, Meter, NoticeKind, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question,
+    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
+    SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
+    ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -257,6 +257,7 @@ impl Generator {
             usage: self.usage(),
             error: self.maybe(Self::session_error),
             carried: Vec::new(),
+            meter: Meter::default(),
         }
     }
 

@@ -24,6 +24,7 @@ impl Reading<'_> {
             EventKind::BlockDelta => self.delta(event, conversation),
             EventKind::MessageStart => {
                 self.output(conversation, prompt, None);
+                self.call_counted();
                 let (id, model) = match &event.message {
                     Some(message) => (&*message.id, message.model.as_deref().unwrap_or_default()),
                     None => ("", ""),
@@ -41,8 +42,10 @@ impl Reading<'_> {
                 }
             }
             EventKind::BlockStop => self.stop(event.index, conversation),
+            // State only: what the turn costs is known anew.
+            EventKind::MessageStop => self.call_ended(),
             // Deliberately nothing: tokens are told by the result, and a block ends by itself.
-            EventKind::MessageDelta | EventKind::MessageStop => {}
+            EventKind::MessageDelta => {}
             // Deliberately nothing: the stream lives.
             EventKind::Ping => {}
             // Deliberately nothing: the CLI tries again or tells the failure by an `assistant` line.
@@ -79,6 +82,11 @@ impl Reading<'_> {
             let message = Message { id: line.message.id.to_string(), model: model.clone(), ..Message::default() };
             messages.insert(conversation.clone(), message);
             self.call_began(conversation, &line.message, model);
+            // Of subagents nothing streams: a call is heard of when it is over.
+            if *conversation != ConversationId::main() {
+                self.call_counted();
+                self.call_ended();
+            }
         }
         for block in blocks {
             self.told(block, conversation, line.aborted);

@@ -1,13 +1,13 @@
-//! Requests of ours to the CLI: it is told who drives it before it is given a message, and answers by `control_response`.
+//! The greeting: the CLI is told who drives it before it is given a message, and answers by `control_response`.
 
 use serde_json::json;
 
-use super::{parser::Reading, wire::AnswerLine};
+use super::{parser::Reading, wire::ControlAnswer};
 use crate::agent::Draft;
 use crate::domain::LogLevel;
 
 /// Names the greeting among the requests of a process.
-const GREETING: &str = "initialize";
+pub(super) const GREETING: &str = "initialize";
 
 /// The line that comes before the first message. Without it the CLI keeps what subagents say and think to itself; a version
 /// that does not know the field takes no notice, where it would refuse a flag.
@@ -25,9 +25,8 @@ pub(super) fn greeting() -> Vec<u8> {
 impl Reading<'_> {
     /// The CLI answered. What it lists of itself (commands, models, account) is not asked for: models and commands are in the
     /// caller's words, and the account is the server's.
-    pub(super) fn control_response(&mut self, line: &AnswerLine<'_>) {
-        let answer = &line.response;
-        if *answer.request_id == *GREETING && *answer.subtype == *"error" {
+    pub(super) fn greeted(&mut self, answer: &ControlAnswer<'_>) {
+        if &*answer.subtype == "error" {
             let why = answer.error.as_deref().unwrap_or("no reason given");
             let message = format!("Claude Code does not tell what its subagents say: {why}");
             self.emit(Draft::Log(LogLevel::Warn, message));

@@ -1,9 +1,9 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
-//! `asks`, `notices` and `turns` what the kinds mean, `control` and `hand_back` what the CLI wraps things in, `state` what must
-//! be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its terms,
-//! `credentials` which of the server's variables are secret.
+//! `asks`, `notices`, `options` and `turns` what the kinds mean, `control` and `hand_back` what the CLI wraps things in, `state`
+//! what must be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its
+//! terms, `credentials` which of the server's variables are secret.
 
 mod asks;
 mod blocks;
@@ -13,6 +13,7 @@ mod digest;
 mod hand_back;
 mod kinds;
 mod notices;
+mod options;
 mod parser;
 pub(super) mod setup;
 mod shares;
@@ -27,9 +28,13 @@ use serde::Serialize;
 
 pub(super) use asks::answer;
 pub(super) use credentials::credentials;
+pub(super) use options::ask_cost;
 pub use parser::Parser;
 
-use self::state::{State, VERSION};
+use self::{
+    options::Given,
+    state::{State, VERSION},
+};
 use super::{Plan, Setup, UnknownCheckpoint};
 use crate::domain::BlockId;
 
@@ -117,6 +122,7 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         state = State::fresh(&setup.fresh_session);
         ["--session-id".to_owned(), state.session.clone()]
     };
+    state.process.given = Some(Given { model: setup.model.clone(), permission_mode: setup.permission_mode.clone() });
     let mut argv = vec![setup.program.clone()];
     argv.extend(
         [
@@ -133,9 +139,8 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     );
     let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
     argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
-    if mode != MODE {
-        argv.extend(["--permission-prompt-tool", "stdio"].map(str::to_owned));
-    }
+    // In every mode, so that a process that runs can be told to go on in any other one.
+    argv.extend(["--permission-prompt-tool", "stdio", "--allow-dangerously-skip-permissions"].map(str::to_owned));
     argv.extend(session);
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);

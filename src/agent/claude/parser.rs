@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{
     kinds::{LineKind, SystemKind},
     state::{State, VERSION},
-    wire::{CommandLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
+    wire::{CommandLine, ControlAnswerLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
 };
 use crate::agent::{
     Action, Checkpoint, Draft, UnknownCheckpoint,
@@ -24,7 +24,7 @@ const NAME: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Parser {
     lines: Lines,
-    state: Box<State>,
+    pub(super) state: Box<State>,
 }
 
 /// One line being read: the state it changes, and the actions it asks for.
@@ -125,8 +125,12 @@ impl Reading<'_> {
             // A request for permission, or what this build cannot answer.
             LineKind::ControlRequest => self.control_request(read(text)?)?,
             LineKind::ControlCancelRequest => self.control_cancel(read(text)?)?,
-            // State only: what a request of ours came to shows in what follows; but a refusal is told.
-            LineKind::ControlResponse => self.control_response(&read(text)?),
+            // What the turn costs so far; and an event where a change of the options is refused.
+            LineKind::ControlResponse => {
+                if let Some(answer) = &read::<ControlAnswerLine<'_>>(text)?.response {
+                    self.control_response(answer);
+                }
+            }
             // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
             LineKind::ToolProgress => {}
             // Deliberately nothing: what the blocks before it say, in short, and what the user could say next.

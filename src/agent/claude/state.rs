@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{digest::Digest, shares::Share, usage::Totals};
+use super::{
+    digest::Digest,
+    options::{Counted, Given},
+    shares::Share,
+    usage::Totals,
+};
 use crate::agent::UnknownCheckpoint;
 use crate::domain::{Agent, ConversationId};
 
@@ -53,6 +58,12 @@ pub(super) struct Process {
     /// Tasks of subagents, and the calls that spawned them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tasks: BTreeMap<String, String>,
+    /// What it was told to run with; `None`: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given: Option<Given>,
+    /// Of the turn at work.
+    #[serde(default, skip_serializing_if = "Counted::is_nothing")]
+    pub(super) counted: Counted,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     kinds::CommandState,
+    options::Counted,
     parser::Reading,
     shares,
     state::Turn,
@@ -183,6 +184,7 @@ impl Reading<'_> {
         tools.retain(|_, tool| tool.conversation.as_ref().is_some_and(|at| self.outlives_turn(at)));
         let process = &mut self.state.process;
         process.turn = Turn::Idle;
+        process.counted = Counted::default();
         process.failure = None;
         process.tools = tools;
         for id in ending {

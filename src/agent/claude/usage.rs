@@ -136,8 +136,7 @@ impl From<Totals> for Usage {
             cache_read_tokens: totals.cache_read,
             cache_write_tokens: totals.cache_write,
             thinking_tokens: totals.thinking,
-            // Half up.
-            cost_micro_usd: totals.nano_usd.saturating_add(500) / 1000,
+            cost_micro_usd: micro(totals.nano_usd),
         }
     }
 }
@@ -156,8 +155,13 @@ fn part(all: i64, index: usize, weight: i64, weights: &[i64]) -> i64 {
 
 /// Dollars as billionths, without the noise of a floating-point sum.
 #[expect(clippy::cast_possible_truncation, reason = "rounded before, and a cast saturates")]
-fn nano(usd: f64) -> i64 {
+pub(super) fn nano(usd: f64) -> i64 {
     ((usd * 1e9).round() as i64).max(0)
+}
+
+/// Billionths as millionths, rounded half up.
+pub(super) fn micro(nano: i64) -> i64 {
+    nano.saturating_add(500) / 1000
 }
 
 #[cfg(test)]

@@ -220,6 +220,26 @@ pub(super) struct ControlRequest<'a> {
     pub(super) agent_id: Option<Text<'a>>,
 }
 
+/// A `control_response` line: the CLI answers a request of ours.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswerLine<'a> {
+    #[serde(borrow)]
+    pub(super) response: Option<ControlAnswer<'a>>,
+}
+
+/// What a `control_response` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswer<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(borrow)]
+    pub(super) request_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) response: Option<&'a RawValue>,
+}
+
 /// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
 #[derive(Debug, Deserialize)]
 pub(super) struct NoticeLine<'a> {
@@ -299,24 +319,6 @@ pub(super) struct TaskUsage {
 #[derive(Debug, Deserialize)]
 pub(super) struct TaskPatch {
     pub(super) is_backgrounded: Option<bool>,
-}
-
-/// A `control_response` line: the CLI's answer to a request of ours.
-#[derive(Debug, Deserialize)]
-pub(super) struct AnswerLine<'a> {
-    #[serde(borrow)]
-    pub(super) response: Answer<'a>,
-}
-
-/// Part of [`AnswerLine`].
-#[derive(Debug, Deserialize)]
-pub(super) struct Answer<'a> {
-    #[serde(borrow, default)]
-    pub(super) subtype: Text<'a>,
-    #[serde(borrow, default)]
-    pub(super) request_id: Text<'a>,
-    #[serde(borrow)]
-    pub(super) error: Option<Text<'a>>,
 }
 
 /// A `result` line: the agent is done with what it was doing.

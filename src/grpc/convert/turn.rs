@@ -20,8 +20,9 @@ impl From<Turn> for proto::Turn {
             end_time,
             usage,
             error,
-            // How the agent goes on is the server's affair.
+            // How the agent goes on, and until when, is the server's affair.
             carried: _,
+            meter: _,
         } = turn;
         Self {
             turn_id: turn_id.to_string(),

@@ -89,6 +89,12 @@ impl Check {
         }
     }
 
+    /// What the check of a message found that stands in this field.
+    pub(super) fn within(&mut self, field: &str, inner: Self) {
+        let named = |Violation { field: name, rule }| Violation { field: format!("{field}.{name}"), rule };
+        self.violations.extend(inner.violations.into_iter().map(named));
+    }
+
     /// What another check of the same request found.
     pub(super) fn take<T: Default>(&mut self, result: Result<T, Failure>) -> T {
         result.unwrap_or_else(|failure| {

@@ -11,6 +11,7 @@ mod files;
 mod git;
 mod message;
 mod metadata;
+mod options;
 mod path;
 mod permission;
 mod policy;
@@ -18,6 +19,7 @@ mod profile;
 mod request;
 mod session;
 mod source;
+mod update;
 mod watch;
 mod workspace;
 
@@ -32,6 +34,7 @@ pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
     list_sessions, stop_session, watch_sessions,
 };
+pub use update::{SyncSession, UpdateSession, sync_session, update_session};
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 pub use workspace::{
     ListFiles, ReadFile, UploadFile, Uploaded, delete_file, list_files, read_file, upload_file, upload_piece,

@@ -3,13 +3,13 @@
 use super::{
     MAX_ID,
     check::Check,
-    message, metadata, request,
+    message, metadata,
+    options::session_options,
+    request,
     source::{self, Seeds},
 };
 use crate::{
-    domain::{
-        Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
-    },
+    domain::{Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionStatus, Timestamp},
     grpc::page,
     proto,
     session::NewSession,
@@ -104,19 +104,6 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         request: call,
     };
     check.finish(session)
-}
-
-/// How an agent is run; `field` is where it stands in the request.
-pub(super) fn session_options(check: &mut Check, field: &str, options: proto::SessionOptions) -> SessionOptions {
-    let proto::SessionOptions { model, permission_mode, budget, idle_timeout } = options;
-    check.not_applied(format_args!("{field}.budget"), budget.is_some());
-    check.not_applied(format_args!("{field}.idle_timeout"), idle_timeout.is_some());
-    SessionOptions {
-        model: check.model(&format!("{field}.model"), model),
-        // Which there are depends on the agent, and that on the profile.
-        permission_mode: check.text(format_args!("{field}.permission_mode"), permission_mode, MAX_ID),
-        ..SessionOptions::default()
-    }
 }
 
 /// Which sandbox to use; `field` is where it stands in the request.

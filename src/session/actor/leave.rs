@@ -122,8 +122,13 @@ impl Actor {
         sandbox
     }
 
+    /// The silence after which the sandbox is stopped.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.pending.state().session.options.idle_timeout.unwrap_or(self.shared.config.idle_timeout)
+    }
+
     pub(super) fn stop_idle(&mut self) {
-        let silence = self.shared.config.idle_timeout;
+        let silence = self.idle_timeout();
         self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
     }
 

@@ -16,8 +16,8 @@ use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
     Agent, ArchiveFormat, Asked, Blob, Block, BlockId, BlockPatch, BlockState, Budget, CarriedAnswer, Checkpoint,
     Content, ContentPart, Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind,
-    FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid,
-    NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
+    FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, Limit, LogLevel, LogUid,
+    Meter, NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
     PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Question,
     QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile,
     Session, SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
@@ -43,6 +43,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     }
     check(&mut seen, "", &turn());
     check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
+    check(&mut seen, "metered", &Turn { meter: meter(), ..turn() });
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
     check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
@@ -191,6 +192,7 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Created { session: Box::new(session()), turn: Some(Box::new(turn())), sequence: 2 },
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
+        FirstAnswer::Session { session: Box::new(session()), oldest_sequence: 7, turns: vec![turn()] },
         FirstAnswer::Deleted,
         FirstAnswer::File { file: Box::new(file()) },
         FirstAnswer::Unpacked { files: 3 },
@@ -327,6 +329,18 @@ fn turn() -> Turn {
         usage: usage(),
         error: Some(error()),
         carried: Vec::new(),
+        meter: Meter::default(),
+    }
+}
+
+fn meter() -> Meter {
+    Meter {
+        budget: session().options.budget.unwrap(),
+        worked: Duration::from_micros(1_500_001),
+        since: Some(Timestamp(4)),
+        steps: 2,
+        cost_micro_usd: 17,
+        reached: Some(Limit::TurnSteps),
     }
 }
 

@@ -11,11 +11,8 @@ use super::{
 use crate::{
     domain::{Agent, KeptSecret, ProfileSetup, SecretPlace},
     grpc::validate::{
-        MAX_DESCRIPTION, MAX_PROMPT, MAX_WORKSPACE_FILES, MAX_WORKSPACE_FILES_BYTES,
-        check::Check,
-        files::Limits,
-        policy::policy,
-        session::{sandbox_spec, session_options},
+        MAX_DESCRIPTION, MAX_PROMPT, MAX_WORKSPACE_FILES, MAX_WORKSPACE_FILES_BYTES, check::Check, files::Limits,
+        options::session_options, policy::policy, session::sandbox_spec,
     },
     proto,
 };
