@@ -19,6 +19,8 @@ mod answers;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;
+#[path = "validate/profile.rs"]
+mod profile;
 #[path = "validate/workspace.rs"]
 mod workspace;
 
@@ -283,6 +285,15 @@ fn a_request_id_names_what_is_asked_for() {
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
         refused(validate::create_profile(create), "request_id");
+        let update = proto::UpdateProfileRequest {
+            profile: Some(proto::AgentProfile { profile_id: "prof_1".into(), ..Default::default() }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["description".into()] }),
+            request_id: id(),
+        };
+        refused(validate::update_profile(update), "request_id");
+        let delete =
+            proto::DeleteProfileRequest { profile_id: "prof_1".into(), request_id: id(), ..Default::default() };
+        refused(validate::delete_profile(delete), "request_id");
     }
 }
 

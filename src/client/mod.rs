@@ -15,11 +15,12 @@ use tonic::{
 
 use crate::proto::{
     CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest,
-    DeleteFileResponse, DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse,
-    GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, ListFilesRequest,
-    ListFilesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
-    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
-    SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
+    DeleteFileResponse, DeleteProfileRequest, DeleteProfileResponse, DeleteSessionRequest, DeleteSessionResponse,
+    GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest,
+    GetSessionResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
+    ListSessionsRequest, ListSessionsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse,
+    UpdateProfileRequest, UpdateProfileResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
     profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
     session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
 };
@@ -188,6 +189,10 @@ calls! {
     [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
+    /// Replaces fields of a profile.
+    [once] profiles.update_profile(UpdateProfileRequest) -> UpdateProfileResponse;
+    /// Makes a profile unusable for new sessions.
+    [once] profiles.delete_profile(DeleteProfileRequest) -> DeleteProfileResponse;
     /// One revision of a profile.
     profiles.get_profile(GetProfileRequest) -> GetProfileResponse;
     /// One page of profiles, by name.

@@ -8,8 +8,9 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
-    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
+    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteProfileRequest, DeleteSessionRequest,
+    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, UpdateProfileRequest,
+    UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -51,6 +52,8 @@ changes! {
     UploadFileHeader,
     DeleteFileRequest,
     CreateProfileRequest,
+    UpdateProfileRequest,
+    DeleteProfileRequest,
 }
 
 /// Makes a call, and makes it again while what went wrong may pass.

@@ -13,6 +13,8 @@ mod path;
 mod permission;
 mod principal;
 mod profile;
+mod profile_change;
+mod profile_whole;
 mod request;
 mod sandbox;
 mod session;
@@ -44,6 +46,8 @@ pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::{
     McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, Secret, Skill, SlashCommand, SubagentDefinition,
 };
+pub use profile_change::{KeptSecret, ProfileChange, ProfileField, SecretPlace};
+pub use profile_whole::MAX_PROFILE_BYTES;
 pub use request::{FirstAnswer, REQUEST_RETENTION, Remembered, Request};
 pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};

@@ -278,6 +278,11 @@ pub struct PermissionRule {
     pub create_time: Option<Timestamp>,
 }
 
+impl PermissionRule {
+    /// So many a session holds at most, and so many a profile.
+    pub const MOST: usize = 256;
+}
+
 /// What happens to a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

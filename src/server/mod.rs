@@ -257,7 +257,7 @@ fn caller() -> Caller {
 
 /// "default" always exists.
 async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
-    let (tenant, profile_id) = (TenantId::default_tenant(), ProfileId::new("default"));
+    let (tenant, profile_id) = (TenantId::default_tenant(), ProfileId::default_profile());
     if store.profile(&tenant, &profile_id, 0).await?.is_some() {
         return Ok(());
     }

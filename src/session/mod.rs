@@ -41,7 +41,7 @@ pub use content::{Content, ContentBytes, Incoming};
 pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
 pub use left::LeftRunning;
 pub use manager::{Created, Manager};
-pub use profiles::NewProfile;
+pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
 pub use replay::replay;
 pub use setup::Secrets;

@@ -217,7 +217,27 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Conflict`] when that revision is there already, [`Error::RequestIdInUse`], [`Error::Unavailable`].
     async fn put_profile(&self, tenant: &TenantId, profile: &Profile, call: Option<&Remembered>) -> Result<(), Error>;
 
-    /// A revision of a profile; 0: the newest.
+    /// Takes a profile from its list, and the call that asked for it; `revision` must be the newest. What no session
+    /// needs is gone then, the rest stays to be read by number.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when another revision is the newest, or none, [`Error::RequestIdInUse`],
+    /// [`Error::Unavailable`].
+    async fn delete_profile(
+        &self,
+        tenant: &TenantId,
+        id: &ProfileId,
+        revision: i64,
+        call: Option<&Remembered>,
+    ) -> Result<(), Error>;
+
+    /// Remembers a call that had nothing to change.
+    ///
+    /// # Errors
+    /// [`Error::RequestIdInUse`], [`Error::Unavailable`].
+    async fn remember(&self, tenant: &TenantId, call: &Remembered) -> Result<(), Error>;
+
+    /// A revision of a profile; 0: the newest, which a deleted one has not.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -431,6 +451,9 @@ pub enum Error {
     /// Another session of the tenant has the external id.
     #[error("session {0} has this external id")]
     ExternalIdInUse(SessionId),
+    /// The profile of a new session was deleted.
+    #[error("profile {0} was deleted")]
+    ProfileDeleted(ProfileId),
     /// The request id stands for another call.
     #[error("request id {0} stands for another call")]
     RequestIdInUse(RequestId),
@@ -459,6 +482,7 @@ impl Error {
             Self::Unavailable(_) | Self::Full(_) => true,
             Self::Conflict { .. }
             | Self::ExternalIdInUse(_)
+            | Self::ProfileDeleted(_)
             | Self::RequestIdInUse(_)
             | Self::NotFound
             | Self::Owned(_)

@@ -1,10 +1,10 @@
 //! What an agent asks, and how it was answered.
 
-use super::{list, number, timestamp};
+use super::{duration, list, number, timestamp};
 use crate::{
     domain::{
-        InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-        PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+        InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionPolicy,
+        PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
     },
     proto,
 };
@@ -155,6 +155,19 @@ impl From<PermissionEffect> for proto::PermissionEffect {
             PermissionEffect::Allow => Self::Allow,
             PermissionEffect::Ask => Self::Ask,
             PermissionEffect::Reject => Self::Reject,
+        }
+    }
+}
+
+impl From<PermissionPolicy> for proto::PermissionPolicy {
+    fn from(policy: PermissionPolicy) -> Self {
+        let PermissionPolicy { default_effect, rules, ask_timeout, timeout_effect } = policy;
+        let effect = |effect: Option<PermissionEffect>| effect.map(number::<_, proto::PermissionEffect>);
+        Self {
+            default_effect: effect(default_effect).unwrap_or_default(),
+            rules: list(rules),
+            ask_timeout: ask_timeout.map(duration),
+            timeout_effect: effect(timeout_effect).unwrap_or_default(),
         }
     }
 }

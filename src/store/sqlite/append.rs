@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{blobs, light, open::Connections, put, requests, revision};
+use super::{blobs, light, open::Connections, profiles, put, requests, revision};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -21,6 +21,10 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
     if let Err(error) = blobs::check(&mut tx, batch).await? {
         tx.undo().await?;
         return Err(error);
+    }
+    if profiles::is_deleted(&mut tx, &batch.key.tenant, &session.profile_id).await? {
+        tx.undo().await?;
+        return Err(Error::ProfileDeleted(session.profile_id.clone()));
     }
     match insert(&mut tx, batch.record.as_ref().unwrap_or(session), batch).await {
         Ok(()) => {

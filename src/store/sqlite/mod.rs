@@ -225,6 +225,20 @@ impl Store for SqliteStore {
         profiles::put(&self.connections, tenant, profile, call).await
     }
 
+    async fn delete_profile(
+        &self,
+        tenant: &TenantId,
+        id: &ProfileId,
+        revision: i64,
+        call: Option<&Remembered>,
+    ) -> Result<(), Error> {
+        profiles::delete(&self.connections, tenant, id, revision, call).await
+    }
+
+    async fn remember(&self, tenant: &TenantId, call: &Remembered) -> Result<(), Error> {
+        requests::remember(&self.connections, tenant, call).await
+    }
+
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error> {
         profiles::one(&self.connections, tenant, id, revision).await
     }
