@@ -205,15 +205,17 @@ async fn a_project_that_does_not_install_fails_the_session_with_what_was_said() 
     std::fs::write(root.path().join("server.js"), SERVER).expect("written");
     let bundle = McpTransport::Bundle {
         project_path: root.path().display().to_string(),
-        install_command: "echo no such package >&2; exit 7".into(),
+        install_command: "echo no such package for $TOKEN_OF_MINE >&2; exit 7".into(),
         start_command: "node server.js".into(),
     };
-    let setup = ProfileSetup { mcp_servers: vec![server("tickets", bundle)], ..ProfileSetup::default() };
+    let environment = [("TOKEN_OF_MINE".to_owned(), Secret::Value("s3cret value".into()))].into();
+    let mcp_servers = vec![server("tickets", bundle)];
+    let setup = ProfileSetup { mcp_servers, environment, ..ProfileSetup::default() };
     let roots = root.path().to_str().expect("a path");
     let Some(mut house) = claude_with(setup, calls("Bash", &json!({})), &["--workspace-root", roots], &[]).await else {
         return;
     };
     let id = house.session().await;
     let failed = crate::support::play(&mut house.sessions, &id, "Look.").await;
-    crate::rig::failed(&failed, "no such package");
+    crate::rig::failed(&failed, "no such package for [TOKEN_OF_MINE]");
 }
