@@ -153,7 +153,7 @@ impl Bundles<'_> {
     fn shown(&self, mut said: String) -> String {
         for (name, value) in self.secrets.iter().map(|(name, secret)| (name, secret.value())) {
             if value.len() >= SHORTEST {
-                said = said.replace(value, &format!("[{name}]"));
+                said = said.replace(value, &format!("[secret {name}]"));
             }
         }
         let from = said.ceil_char_boundary(said.len().saturating_sub(SHOWN));
