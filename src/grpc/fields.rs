@@ -311,25 +311,57 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("description", Effective("tests/validate.rs::a_profile_is_taken")),
             ("agent", Effective("tests/validate.rs::an_alias_names_its_agent")),
             ("acp_command", Refused),
-            ("system_prompt", Effective("tests/validate/profile.rs::texts_are_bounded_in_bytes")),
-            ("memory_file", Effective("tests/validate/profile.rs::texts_are_bounded_in_bytes")),
-            ("tools", Effective("tests/validate/profile.rs::tools_are_names")),
-            ("skills", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("subagents", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
-            ("commands", Effective("tests/validate/profile.rs::a_command_is_taken_whole")),
-            ("mcp_servers", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("default_options", Effective("tests/validate/profile.rs::options_and_sandbox_are_as_those_of_a_session")),
+            (
+                "system_prompt",
+                Effective(
+                    "tests/profiles/said.rs::the_system_prompt_and_the_memory_reach_the_model_and_stand_in_no_argument",
+                ),
+            ),
+            (
+                "memory_file",
+                Effective(
+                    "tests/profiles/said.rs::the_system_prompt_and_the_memory_reach_the_model_and_stand_in_no_argument",
+                ),
+            ),
+            ("tools", Effective("tests/profiles/said.rs::only_the_tools_that_are_named_are_offered")),
+            ("skills", Effective("tests/profiles/skills.rs::a_skill_is_offered_its_body_loaded_and_its_file_readable")),
+            (
+                "subagents",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
+            ("commands", Effective("tests/profiles/said.rs::a_command_stands_for_its_prompt")),
+            (
+                "mcp_servers",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
+            (
+                "default_options",
+                Effective("tests/profiles/said.rs::the_default_model_is_asked_unless_the_session_names_one"),
+            ),
             (
                 "permission_policy",
                 Effective("tests/permissions/policy.rs::what_no_rule_matches_is_as_the_profile_says"),
             ),
-            ("sandbox", Effective("tests/validate/profile.rs::options_and_sandbox_are_as_those_of_a_session")),
-            ("environment", Effective("tests/validate/profile.rs::secrets_have_names_and_bounds")),
-            ("npm_dependencies", Effective("tests/validate/profile.rs::packages_are_those_of_the_registries")),
-            ("pip_dependencies", Effective("tests/validate/profile.rs::packages_are_those_of_the_registries")),
+            ("sandbox", Effective("tests/profiles/environment.rs::the_scripted_agent_has_files_and_sandbox_too")),
+            (
+                "environment",
+                Effective(
+                    "tests/profiles/environment.rs::variables_and_named_secrets_are_in_the_agents_environment_and_in_no_argument",
+                ),
+            ),
+            (
+                "npm_dependencies",
+                Effective("tests/profiles/packages.rs::packages_of_both_sorts_are_found_by_the_agents_programs"),
+            ),
+            (
+                "pip_dependencies",
+                Effective("tests/profiles/packages.rs::packages_of_both_sorts_are_found_by_the_agents_programs"),
+            ),
             (
                 "default_workspace_files",
-                Effective("tests/validate/profile.rs::files_for_workspaces_have_paths_and_bounds"),
+                Effective("tests/profiles/environment.rs::default_files_are_there_under_the_sessions_own"),
             ),
             ("created_by", Refused),
             ("create_time", Refused),
@@ -340,70 +372,144 @@ pub const FIELDS: &[(&str, Fields)] = &[
     (
         "Secret",
         &[
-            ("value", Effective("tests/validate/profile.rs::secrets_have_names_and_bounds")),
-            ("ref", Effective("tests/validate/profile.rs::secrets_have_names_and_bounds")),
+            (
+                "value",
+                Effective(
+                    "tests/profiles/environment.rs::variables_and_named_secrets_are_in_the_agents_environment_and_in_no_argument",
+                ),
+            ),
+            (
+                "ref",
+                Effective(
+                    "tests/profiles/environment.rs::variables_and_named_secrets_are_in_the_agents_environment_and_in_no_argument",
+                ),
+            ),
         ],
     ),
     (
         "Skill",
         &[
-            ("name", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("description", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("body", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("supporting_files", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("npm_dependencies", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
-            ("pip_dependencies", Effective("tests/validate/profile.rs::a_skill_is_taken_whole")),
+            ("name", Effective("tests/profiles/skills.rs::a_skill_is_offered_its_body_loaded_and_its_file_readable")),
+            (
+                "description",
+                Effective("tests/profiles/skills.rs::a_skill_is_offered_its_body_loaded_and_its_file_readable"),
+            ),
+            ("body", Effective("tests/profiles/skills.rs::a_skill_is_offered_its_body_loaded_and_its_file_readable")),
+            (
+                "supporting_files",
+                Effective("tests/profiles/skills.rs::a_skill_is_offered_its_body_loaded_and_its_file_readable"),
+            ),
+            (
+                "npm_dependencies",
+                Effective("tests/profiles/packages.rs::packages_of_both_sorts_are_found_by_the_agents_programs"),
+            ),
+            (
+                "pip_dependencies",
+                Effective("tests/profiles/packages.rs::packages_of_both_sorts_are_found_by_the_agents_programs"),
+            ),
         ],
     ),
     (
         "SubagentDefinition",
         &[
-            ("name", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
-            ("description", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
-            ("prompt", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
-            ("model", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
-            ("tools", Effective("tests/validate/profile.rs::a_subagent_is_taken_whole")),
+            (
+                "name",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
+            (
+                "description",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
+            (
+                "prompt",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
+            (
+                "model",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
+            (
+                "tools",
+                Effective("tests/profiles/subagents.rs::a_subagent_is_offered_and_has_its_own_prompt_model_and_tools"),
+            ),
         ],
     ),
     (
         "Command",
         &[
-            ("name", Effective("tests/validate/profile.rs::a_command_is_taken_whole")),
-            ("prompt", Effective("tests/validate/profile.rs::a_command_is_taken_whole")),
+            ("name", Effective("tests/profiles/said.rs::a_command_stands_for_its_prompt")),
+            ("prompt", Effective("tests/profiles/said.rs::a_command_stands_for_its_prompt")),
         ],
     ),
     (
         "McpServer",
         &[
-            ("name", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
+            (
+                "name",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
             ("description", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("stdio", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("http", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("bundle", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
+            (
+                "stdio",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
+            ("http", Effective("tests/profiles/http.rs::a_server_over_http_is_called_with_its_secret_header")),
+            (
+                "bundle",
+                Effective("tests/profiles/servers.rs::a_project_is_copied_installed_in_the_sandbox_and_started"),
+            ),
         ],
     ),
     (
         "McpStdio",
         &[
-            ("command", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("args", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("environment", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
+            (
+                "command",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
+            (
+                "args",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
+            (
+                "environment",
+                Effective(
+                    "tests/profiles/servers.rs::a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argument",
+                ),
+            ),
         ],
     ),
     (
         "McpHttp",
         &[
-            ("url", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("headers", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("sse", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
+            ("url", Effective("tests/profiles/http.rs::a_server_over_http_is_called_with_its_secret_header")),
+            ("headers", Effective("tests/profiles/http.rs::a_server_over_http_is_called_with_its_secret_header")),
+            ("sse", Effective("tests/profiles/http.rs::the_older_transport_is_spoken_where_the_profile_says_so")),
         ],
     ),
     (
         "McpBundle",
         &[
-            ("project_path", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("install_command", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
-            ("start_command", Effective("tests/validate/profile.rs::a_tool_server_is_reached_in_one_way")),
+            (
+                "project_path",
+                Effective("tests/profiles/servers.rs::a_project_is_copied_installed_in_the_sandbox_and_started"),
+            ),
+            (
+                "install_command",
+                Effective("tests/profiles/servers.rs::a_project_is_copied_installed_in_the_sandbox_and_started"),
+            ),
+            (
+                "start_command",
+                Effective("tests/profiles/servers.rs::a_project_is_copied_installed_in_the_sandbox_and_started"),
+            ),
         ],
     ),
     (

@@ -2,8 +2,8 @@
 //! want the same.
 //!
 //! It knows npm and pip, and nothing of profiles, sessions or sandboxes. Nothing of what is installed is run by it: npm is
-//! told to run no scripts, pip to build nothing, and both take names and versions of a registry only, no paths and no
-//! addresses. A set is put together beside its place, written to the disk and moved there, so what is in its place is whole.
+//! told to run no scripts, and pip to build nothing. Whoever asks for packages has looked that they are names of a
+//! registry, and no paths or addresses. A set is put together beside its place, written to the disk and moved there, so what is in its place is whole.
 
 mod error;
 mod run;
@@ -13,7 +13,7 @@ mod wanted;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-pub use wanted::{Manager, Wanted, check};
+pub use wanted::{Manager, Wanted};
 
 /// Installs packages below one folder. A clone is the same.
 #[derive(Clone, Debug)]

@@ -18,11 +18,11 @@ fn secret(value: &str) -> Secret {
 #[tokio::test]
 async fn variables_and_named_secrets_are_in_the_agents_environment_and_in_no_argument() {
     let secrets = tempfile::tempdir().expect("a folder");
-    std::fs::write(secrets.path().join("deploy-token"), "by name\n").expect("written");
+    std::fs::write(secrets.path().join("deploy_token"), "by name\n").expect("written");
     let setup = ProfileSetup {
         environment: [
             ("PLAIN_VALUE".to_owned(), secret("it's \"plain\" ${HOME}")),
-            ("DEPLOY_TOKEN".to_owned(), Secret::Ref("deploy-token".into())),
+            ("DEPLOY_TOKEN".to_owned(), Secret::Ref("deploy_token".into())),
             ("CLAUDE_CODE_MAX_RETRIES".to_owned(), secret("2")),
         ]
         .into(),
@@ -57,7 +57,7 @@ async fn default_files_are_there_under_the_sessions_own() {
 }
 
 #[tokio::test]
-async fn the_scripted_agent_has_the_variables_files_and_sandbox_too() {
+async fn the_scripted_agent_has_files_and_sandbox_too() {
     let data = tempfile::tempdir().expect("a folder");
     let spec = SandboxSpec { provider: "elsewhere".into(), min_isolation: None };
     let setup = ProfileSetup {

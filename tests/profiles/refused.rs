@@ -29,8 +29,8 @@ fn everything() -> ProfileSetup {
             description: "x".into(),
             body: "x".into(),
             supporting_files: vec![file("SKILL.md", "x")],
-            npm_dependencies: vec!["file:/etc".into()],
-            pip_dependencies: vec!["-r x".into()],
+            npm_dependencies: Vec::new(),
+            pip_dependencies: Vec::new(),
         }],
         subagents: vec![SubagentDefinition {
             name: "x".into(),
@@ -47,11 +47,8 @@ fn everything() -> ProfileSetup {
 
 #[tokio::test]
 async fn the_scripted_agent_refuses_what_only_a_model_could_honour() {
-    let mut setup = everything();
-    setup.skills[0].npm_dependencies.clear();
-    setup.skills[0].pip_dependencies.clear();
     let fields = ["system_prompt", "memory_file", "tools", "skills", "subagents", "commands", "mcp_servers"];
-    assert_eq!(refused("scripted", setup).await, fields.map(|field| format!("profile.{field}")));
+    assert_eq!(refused("scripted", everything()).await, fields.map(|field| format!("profile.{field}")));
 }
 
 #[tokio::test]
@@ -65,8 +62,6 @@ async fn claude_code_refuses_what_it_would_pass_over() {
         "commands[0].name",
         "subagents[0].tools[0]",
         "subagents[0].tools[1]",
-        "skills[0].npm_dependencies[0]",
-        "skills[0].pip_dependencies[0]",
     ];
     assert_eq!(fields, expected.map(|field| format!("profile.{field}")));
 

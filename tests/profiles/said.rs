@@ -79,12 +79,15 @@ async fn the_default_model_is_asked_unless_the_session_names_one() {
 #[tokio::test]
 async fn a_command_stands_for_its_prompt() {
     let setup = ProfileSetup {
-        commands: vec![SlashCommand { name: "ship".into(), prompt: "---\nSHIP \"it\": $ARGUMENTS, then stop.".into() }],
+        commands: vec![SlashCommand {
+            name: "ship".into(),
+            prompt: "---\nmodel: x\n---\nSHIP \"it\": $ARGUMENTS, then stop.".into(),
+        }],
         ..ProfileSetup::default()
     };
     let Some(mut house) = claude_with(setup, end(), &[], &[]).await else { return };
     let id = house.session().await;
     run(&mut house.sessions, &id, "/ship version 2").await;
     let said = house.call().messages();
-    assert!(said.contains(r#"---\nSHIP \"it\": version 2, then stop."#), "{said}");
+    assert!(said.contains(r#"---\nmodel: x\n---\nSHIP \"it\": version 2, then stop."#), "{said}");
 }

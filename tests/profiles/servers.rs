@@ -1,19 +1,9 @@
 //! Tool servers: programs in the sandbox, servers over HTTP, and projects that are copied and installed.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeMap;
 
 use agent_runtime::domain::{McpServer, McpTransport, ProfileSetup, Secret};
-use axum::{
-    Json, Router,
-    http::{HeaderMap, HeaderValue, StatusCode},
-    response::{IntoResponse as _, Response},
-    routing::post,
-};
-use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinSet};
+use serde_json::json;
 
 use crate::{
     rig::{calls, claude, claude_with, file, results},
@@ -42,7 +32,7 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
 });
 ";
 
-fn server(name: &str, transport: McpTransport) -> McpServer {
+pub(crate) fn server(name: &str, transport: McpTransport) -> McpServer {
     McpServer { name: name.into(), description: "For tests".into(), transport }
 }
 
@@ -98,63 +88,6 @@ async fn a_profile_that_names_its_tools_names_its_servers() {
     assert!(results(&played)[0].contains("looked at this"), "{:?}", results(&played));
 }
 
-/// Where calls went, and their headers.
-type Came = Arc<Mutex<Vec<(String, HeaderMap)>>>;
-
-/// A server over HTTP, for as long as it is held, and its address.
-async fn over_http(came: Came) -> (String, JoinSet<std::io::Result<()>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let addr = listener.local_addr().expect("an address");
-    let answer = move |uri: axum::http::Uri, headers: HeaderMap, Json(request): Json<Value>| async move {
-        came.lock().expect("no panic").push((uri.to_string(), headers));
-        let result = match request["method"].as_str() {
-            Some("initialize") => json!({
-                "protocolVersion": request["params"]["protocolVersion"],
-                "capabilities": { "tools": {} },
-                "serverInfo": { "name": "test", "version": "1" },
-            }),
-            Some("tools/list") => json!({ "tools": [
-                { "name": "look", "description": "Looks", "inputSchema": { "type": "object" } },
-            ] }),
-            Some("tools/call") => json!({ "content": [{ "type": "text", "text": "seen over HTTP" }] }),
-            _ if request["id"].is_null() => return StatusCode::ACCEPTED.into_response(),
-            _ => json!({}),
-        };
-        Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })).into_response()
-    };
-    let none = || async {
-        Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).body(axum::body::Body::empty()).expect("one")
-    };
-    let router = Router::new().route("/mcp", post(answer).get(none).delete(none));
-    let mut serving = JoinSet::new();
-    serving.spawn(async move { axum::serve(listener, router).await });
-    (format!("http://{addr}/mcp?as=${{HOME}}"), serving)
-}
-
-#[tokio::test]
-async fn a_server_over_http_is_called_with_its_secret_header() {
-    let came = Came::default();
-    let (url, _serving) = over_http(Arc::clone(&came)).await;
-    let headers = [("X-Token".to_owned(), Secret::Value("s3cret $HOME {value}".into()))].into();
-    let http = McpTransport::Http { url, headers, sse: false };
-    let setup = ProfileSetup { mcp_servers: vec![server("web", http)], ..ProfileSetup::default() };
-    let Some(mut house) = claude(setup, calls("mcp__web__look", &json!({}))).await else { return };
-    let id = house.session().await;
-    let played = house.play_in(&id, "Look.").await;
-    assert!(results(&played)[0].contains("seen over HTTP"), "{:?}", results(&played));
-    let came = came.lock().expect("no panic").clone();
-    assert!(came.len() >= 3, "{came:?}");
-    for (uri, headers) in &came {
-        assert_eq!(
-            (uri.as_str(), &headers["x-token"]),
-            ("/mcp?as=${HOME}", &HeaderValue::from_static("s3cret $HOME {value}"))
-        );
-    }
-    let file = house.sandbox(&id).await.join("home/.agent-runtime/tool-servers.json");
-    let text = std::fs::read_to_string(&file).expect("the CLI's configuration");
-    assert!(text.contains("X-Token") && !text.contains("s3cret"), "{text}");
-}
-
 #[tokio::test]
 async fn a_project_is_copied_installed_in_the_sandbox_and_started() {
     let root = tempfile::tempdir().expect("a folder");
@@ -205,15 +138,17 @@ async fn a_project_that_does_not_install_fails_the_session_with_what_was_said() 
     std::fs::write(root.path().join("server.js"), SERVER).expect("written");
     let bundle = McpTransport::Bundle {
         project_path: root.path().display().to_string(),
-        install_command: "echo no such package >&2; exit 7".into(),
+        install_command: "echo no such package for $TOKEN_OF_MINE >&2; exit 7".into(),
         start_command: "node server.js".into(),
     };
-    let setup = ProfileSetup { mcp_servers: vec![server("tickets", bundle)], ..ProfileSetup::default() };
+    let environment = [("TOKEN_OF_MINE".to_owned(), Secret::Value("s3cret value".into()))].into();
+    let mcp_servers = vec![server("tickets", bundle)];
+    let setup = ProfileSetup { mcp_servers, environment, ..ProfileSetup::default() };
     let roots = root.path().to_str().expect("a path");
     let Some(mut house) = claude_with(setup, calls("Bash", &json!({})), &["--workspace-root", roots], &[]).await else {
         return;
     };
     let id = house.session().await;
     let failed = crate::support::play(&mut house.sessions, &id, "Look.").await;
-    crate::rig::failed(&failed, "no such package");
+    crate::rig::failed(&failed, "no such package for [secret TOKEN_OF_MINE]");
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use self::project::Project;
 use super::Progress;
 use crate::{
-    domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason},
+    domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason, Secret},
     sandbox::{self, Content, Epoch, ExecSpec, Exit, Output, Root, Sandbox},
     session::{Config, launch},
     workspace::{Ignore, Scope},
@@ -32,12 +32,21 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// Bytes of what its installation said that an error shows.
 const SHOWN: usize = 2000;
 
+/// Bytes of it that are looked through for values of secrets: more than the longest has beside what is shown, so that none is
+/// cut where it would not be found.
+const LOOKED_THROUGH: usize = 64 * 1024;
+
+/// Values shorter than this are left as they are: they could be any word.
+const SHORTEST: usize = 6;
+
 /// What it takes to install them.
 pub(super) struct Bundles<'a> {
     pub(super) config: &'a Config,
     pub(super) sandbox: &'a Arc<dyn Sandbox>,
     pub(super) epoch: Epoch,
     pub(super) env: &'a [(String, String)],
+    /// What of it must not be told.
+    pub(super) secrets: &'a BTreeMap<String, Secret>,
     pub(super) readable: &'a [PathBuf],
     pub(super) progress: &'a Progress,
 }
@@ -116,7 +125,13 @@ impl Bundles<'_> {
         if exit == Some(Exit::Code(0)) {
             return Ok(());
         }
-        let message = format!("`{command}` of the tool server {name} failed ({exit:?}). It said:\n{said}");
+        let how = match exit {
+            Some(Exit::Code(code)) => format!("exit code {code}"),
+            Some(Exit::Signal(signal)) => format!("signal {signal}"),
+            None => "no end".to_owned(),
+        };
+        let said = self.shown(said);
+        let message = format!("`{command}` of the tool server {name} failed ({how}). It said:\n{said}");
         Err(Failure::new(Reason::SandboxFailed, message)
             .with("provider", self.config.provider.name())
             .with("sandbox_id", self.sandbox.id())
@@ -134,6 +149,17 @@ impl Bundles<'_> {
         Ok((Some(exit), format!("{out}{err}").trim().to_owned()))
     }
 
+    /// The end of what was said, without the values of variables.
+    fn shown(&self, mut said: String) -> String {
+        for (name, value) in self.secrets.iter().map(|(name, secret)| (name, secret.value())) {
+            if value.len() >= SHORTEST {
+                said = said.replace(value, &format!("[secret {name}]"));
+            }
+        }
+        let from = said.ceil_char_boundary(said.len().saturating_sub(SHOWN));
+        said.split_off(from)
+    }
+
     fn failed(&self, error: &sandbox::Error) -> Failure {
         launch::failure(self.config, self.sandbox.id(), error)
     }
@@ -145,7 +171,7 @@ async fn tail(sandbox: &Arc<dyn Sandbox>, exec: &ExecId, fd: Output) -> Result<S
     let mut last = Vec::new();
     while let Some(piece) = pieces.next().await {
         last.extend(piece?);
-        let more = last.len().saturating_sub(SHOWN);
+        let more = last.len().saturating_sub(LOOKED_THROUGH);
         last.drain(..more);
     }
     Ok(String::from_utf8_lossy(&last).into_owned())

@@ -57,7 +57,15 @@ pub(super) async fn ready(
     let installed = packages::install(&shared.config, &profile, &readable, progress).await?;
     readable.extend(installed.iter().map(|installed| installed.folder.clone()));
     let env = environment::of(&shared.config, &profile, &installed, &readable);
-    let bundles = bundles::Bundles { config: &shared.config, sandbox, epoch, env: &env, readable: &readable, progress };
+    let bundles = bundles::Bundles {
+        config: &shared.config,
+        sandbox,
+        epoch,
+        env: &env,
+        secrets: &profile.environment,
+        readable: &readable,
+        progress,
+    };
     let bundles = bundles.install(&profile).await?;
     Ok(Ready { profile, bundles, env, readable })
 }

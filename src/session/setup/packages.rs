@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::Progress;
 use crate::{
-    domain::{Failure, ProfileSetup, Reason, Violation},
-    packages::{Installed, Manager, Wanted, check},
+    domain::{Failure, ProfileSetup, Reason},
+    packages::{Installed, Manager, Wanted},
     session::Config,
 };
 
@@ -38,26 +38,4 @@ fn wanted(profile: &ProfileSetup) -> Vec<Wanted> {
     let pip = profile.skills.iter().flat_map(|skill| &skill.pip_dependencies).chain(&profile.pip_dependencies);
     let sets = [Wanted::new(Manager::Npm, npm.cloned()), Wanted::new(Manager::Pip, pip.cloned())];
     sets.into_iter().flatten().collect()
-}
-
-/// What of them names no package.
-pub(super) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
-    let mut lists = vec![("profile".to_owned(), &profile.npm_dependencies, &profile.pip_dependencies)];
-    let skills = profile.skills.iter().enumerate();
-    lists.extend(
-        skills.map(|(at, skill)| (format!("profile.skills[{at}]"), &skill.npm_dependencies, &skill.pip_dependencies)),
-    );
-    let mut refused = Vec::new();
-    for (owner, npm, pip) in lists {
-        for (manager, field, packages) in
-            [(Manager::Npm, "npm_dependencies", npm), (Manager::Pip, "pip_dependencies", pip)]
-        {
-            for (at, package) in packages.iter().enumerate() {
-                if let Err(rule) = check(manager, package) {
-                    refused.push(Violation { field: format!("{owner}.{field}[{at}]"), rule });
-                }
-            }
-        }
-    }
-    refused
 }

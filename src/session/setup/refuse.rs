@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::packages;
 use crate::{
     agent,
     domain::{Agent, Failure, McpTransport, ProfileSetup, Violation},
@@ -15,7 +14,6 @@ pub(in crate::session) fn refuse(config: &Config, agent: Agent, profile: &Profil
     // What a named secret says may matter as well; one that is not there is told of below.
     let resolved = config.secrets.resolve(profile.clone());
     let mut refused = agent::refusals(agent, resolved.as_ref().unwrap_or(profile));
-    refused.extend(packages::refusals(profile));
     refused.extend(config.secrets.missing(profile));
     refused.extend(bundles(config, profile));
     let Some(Violation { field, rule }) = refused.first() else { return Ok(()) };

@@ -51,7 +51,7 @@ impl Secrets {
     }
 
     /// The secret of this name; the error names it and never what it holds.
-    fn get(&self, name: &str) -> Result<String, String> {
+    pub(in crate::session) fn get(&self, name: &str) -> Result<String, String> {
         let none = || format!("this server has no secret {name}; put it into a file of that name below its --secrets");
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if name.starts_with('.') || !name.bytes().all(plain) {
