@@ -10,5 +10,6 @@ mod claude;
 mod ends;
 mod garbage;
 mod starts;
+mod subagents;
 mod usage;
 mod walls;
