@@ -135,7 +135,8 @@ async fn bytes_that_an_older_build_kept_are_there() {
     let mut direct = SqliteConnectOptions::new().filename(&old).create_if_missing(true).connect().await.unwrap();
     before.run(&mut direct).await.unwrap();
     let sql = format!(
-        "ATTACH '{}' AS new; INSERT INTO session SELECT * FROM new.session; INSERT INTO event SELECT * FROM new.event;
+        "ATTACH '{}' AS new; ALTER TABLE new.session DROP COLUMN held;
+        INSERT INTO session SELECT * FROM new.session; INSERT INTO event SELECT * FROM new.event;
         INSERT INTO blob SELECT tenant_id, 'hash', 7, 1 FROM session;
         INSERT INTO blob_piece SELECT tenant_id, 'hash', 0, CAST('abc' || tenant_id AS BLOB) FROM session;
         INSERT INTO blob_piece SELECT tenant_id, 'hash', 4, CAST('def' AS BLOB) FROM session;

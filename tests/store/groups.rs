@@ -29,7 +29,7 @@ fn mark(offset: u64) -> ExecMark {
         stderr_offset: 0,
         parser_version: 1,
         parser_state: None,
-        held: if offset % 2 == 0 { Vec::new() } else { vec![hold] },
+        held: if offset.is_multiple_of(2) { Vec::new() } else { vec![hold] },
         ended: false,
     }
 }

@@ -55,8 +55,8 @@ mod server;
 pub use script::{Error as ScriptError, Script};
 pub use server::{Kind, Seen};
 
-/// A key that the endpoint accepts; it accepts any.
-pub const API_KEY: &str = "loopback";
+/// A key that the endpoint accepts; it accepts any. No word that an agent might say: keys are taken out of what it does.
+pub const API_KEY: &str = "sk-loopback-endpoint";
 
 /// The script that is played when none is given: the agent says what it will do, thinks, writes a program, runs it and
 /// reports.
