@@ -197,7 +197,9 @@ async fn a_repeated_update_is_made_once() {
 /// The model that the agent reports in what it used.
 fn models(events: &[proto::SessionEvent]) -> Vec<String> {
     let mut state = State::default();
-    events.iter().for_each(|event| state.apply(event));
+    for event in events {
+        state.apply(event);
+    }
     state.as_proto().conversations.iter().map(|conversation| conversation.model.clone()).collect()
 }
 
