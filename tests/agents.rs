@@ -343,17 +343,19 @@ fn what_the_cli_asks_is_told_and_its_answer_is_one_line() {
 }
 
 #[test]
-fn the_cli_asks_only_in_modes_that_are_no_bypass() {
+fn the_cli_is_started_so_that_it_can_change_to_every_mode() {
     let argv = |mode: &str| {
         let setup = Setup { permission_mode: mode.to_owned(), ..setup() };
         agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
     };
     for mode in ["default", "acceptEdits", "plan"] {
-        assert!(argv(mode).contains(&format!("--permission-mode {mode} --permission-prompt-tool stdio")));
+        assert!(argv(mode).contains(&format!("--permission-mode {mode} ")));
     }
     for mode in ["", "bypassPermissions"] {
-        assert!(argv(mode).contains("--permission-mode bypassPermissions"));
-        assert!(!argv(mode).contains("--permission-prompt-tool"));
+        assert!(argv(mode).contains("--permission-mode bypassPermissions "));
+    }
+    for mode in ["", "default", "acceptEdits", "plan", "bypassPermissions"] {
+        assert!(argv(mode).contains("--permission-prompt-tool stdio --allow-dangerously-skip-permissions"));
     }
 }
 

@@ -129,7 +129,7 @@ impl Actor {
 
     pub(super) fn stop_idle(&mut self) {
         let silence = self.idle_timeout();
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
+        self.shut(&format!("stopped after {} s of silence", silence.as_secs_f64()));
     }
 
     /// The server ends, or nobody is left who could ask for anything.

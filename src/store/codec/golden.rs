@@ -92,6 +92,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("InputOutcome", names::<InputOutcome>()),
         ("Isolation", names::<Isolation>()),
         ("Kind", variants::<Kind>("event")),
+        ("Limit", names::<Limit>()),
         ("LogLevel", names::<LogLevel>()),
         ("NoticeKind", names::<NoticeKind>()),
         ("PermissionAnswer", names::<PermissionAnswer>()),
