@@ -8,8 +8,9 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
-    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
+    AnswerQuestionRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeletePermissionRuleRequest,
+    DeleteSessionRequest, ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest,
+    UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -46,6 +47,8 @@ changes! {
     DeleteSessionRequest,
     SendMessageRequest,
     ResolvePermissionRequest,
+    AnswerQuestionRequest,
+    DeletePermissionRuleRequest,
     RunTurnRequest,
     WriteFileRequest,
     UploadFileHeader,

@@ -1,10 +1,7 @@
 //! Profiles.
 
 use super::{text, timestamp};
-use crate::{
-    domain::{PermissionPolicy, Profile},
-    proto,
-};
+use crate::{domain::Profile, proto};
 
 impl From<Profile> for proto::AgentProfile {
     fn from(profile: Profile) -> Self {
@@ -27,7 +24,7 @@ impl From<Profile> for proto::AgentProfile {
             name,
             description,
             agent: text(agent),
-            permission_policy: (policy != PermissionPolicy::default()).then(|| policy.into()),
+            permission_policy: (!policy.is_empty()).then(|| policy.into()),
             created_by: created_by.map(Into::into),
             create_time: Some(timestamp(create_time)),
             update_time: Some(timestamp(update_time)),
