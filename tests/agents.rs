@@ -9,7 +9,10 @@ use std::{fs, path::Path};
 
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup},
-    domain::{Agent, BlockId, Content, PermissionAnswer, Reason, Usage},
+    domain::{
+        Agent, BlockId, Content, PermissionAnswer, PermissionEffect, PermissionPolicy, PermissionRule, ProfileSetup,
+        Reason, Usage,
+    },
 };
 use captures::Capture;
 use proptest::prelude::*;
@@ -343,19 +346,30 @@ fn what_the_cli_asks_is_told_and_its_answer_is_one_line() {
 }
 
 #[test]
-fn the_cli_is_started_so_that_it_can_change_to_every_mode() {
+fn the_cli_asks_in_the_mode_that_is_wanted_and_can_change_to_every_other_one() {
     let argv = |mode: &str| {
         let setup = Setup { permission_mode: mode.to_owned(), ..setup() };
         agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
     };
-    for mode in ["default", "acceptEdits", "plan"] {
-        assert!(argv(mode).contains(&format!("--permission-mode {mode} ")));
+    for mode in ["default", "acceptEdits", "plan", "bypassPermissions"] {
+        // Questions are asked in all of them.
+        assert!(argv(mode).contains(&format!("--permission-mode {mode} --permission-prompt-tool stdio")));
+        assert!(argv(mode).contains("--allow-dangerously-skip-permissions"));
+        assert!(!argv(mode).contains("--settings"));
     }
+    assert!(argv("").contains("--permission-mode bypassPermissions"));
+    let policy = PermissionPolicy {
+        rules: vec![PermissionRule::of("Bash", "ls:*", PermissionEffect::Reject)],
+        ..PermissionPolicy::default()
+    };
+    let argv = |mode: &str| {
+        let profile = ProfileSetup { permission_policy: policy.clone(), ..ProfileSetup::default() };
+        let setup = Setup { permission_mode: mode.to_owned(), profile, ..setup() };
+        agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
+    };
+    assert!(argv("").contains("--permission-mode default"), "with a policy it asks");
     for mode in ["", "bypassPermissions"] {
-        assert!(argv(mode).contains("--permission-mode bypassPermissions "));
-    }
-    for mode in ["", "default", "acceptEdits", "plan", "bypassPermissions"] {
-        assert!(argv(mode).contains("--permission-prompt-tool stdio --allow-dangerously-skip-permissions"));
+        assert!(argv(mode).contains(r#"--settings {"permissions":{"ask":["Bash(ls:*)"]}}"#), "{mode}");
     }
 }
 

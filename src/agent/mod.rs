@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    ProfileSetup, SessionError, SessionOptions, Usage,
+    PermissionRule, ProfileSetup, Question, QuestionAnswer, SessionError, SessionOptions, Usage,
 };
 
 mod ask;
@@ -19,7 +19,7 @@ mod progress;
 pub mod scripted;
 mod stderr;
 
-pub use ask::Ask;
+pub use ask::{Ask, Covers};
 pub use profile::{HomeFile, refusals};
 pub use progress::{Adapt, Progress};
 pub use stderr::Stderr;
@@ -268,6 +268,23 @@ pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> S
     match agent {
         Agent::ClaudeCode => ask::go_on(agent, answers),
         Agent::Scripted => scripted::go_on(memory, answers),
+    }
+}
+
+/// Whether a rule of an agent's rule language covers a call. One that allows is read narrowly, any other one widely.
+#[must_use]
+pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {
+    match agent {
+        // The scripted agent plays the same tools.
+        Agent::ClaudeCode | Agent::Scripted => claude::covers(rule, ask),
+    }
+}
+
+/// The answers to a question, as its agent is told them.
+#[must_use]
+pub fn answered(agent: Agent, question: &Question, answers: &[QuestionAnswer]) -> PermissionAnswer {
+    match agent {
+        Agent::ClaudeCode | Agent::Scripted => claude::answered(question, answers),
     }
 }
 

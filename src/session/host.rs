@@ -8,11 +8,12 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
+    policy,
     redact::Values,
     shared::Shared,
 };
 use crate::{
-    domain::{SandboxId, SessionKey},
+    domain::{PermissionPolicy, SandboxId, SessionKey},
     log::failure,
     store::{self, Acquired},
 };
@@ -44,9 +45,9 @@ pub(super) async fn host(
     let mut left = None;
     loop {
         match acquire(&shared, &key).await {
-            Ok(Some((acquired, values))) => {
+            Ok(Some((acquired, known))) => {
                 let gave_up = matches!(begin, Begin::GiveUp(_));
-                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired, values);
+                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired, known);
                 let run = actor.run(mem::replace(&mut begin, Begin::Asked), stdin);
                 let end = run.instrument(tracing::info_span!("session", session = %key.session)).await;
                 Ended { commands, sandbox: left, .. } = end;
@@ -89,11 +90,15 @@ pub(super) async fn host(
     }
 }
 
-/// Becomes the session's owner, who knows what must not be recorded of it.
-async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Arc<Values>)>, store::Error> {
+/// What its profile says of a session: what must not be recorded of it, and what is asked.
+type Known = (Arc<Values>, PermissionPolicy);
+
+/// Becomes the session's owner.
+async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Known)>, store::Error> {
     let Some(acquired) = shared.log.acquire(key).await? else { return Ok(None) };
     let values = shared.values_of(key, &acquired.open.session).await?;
-    Ok(Some((acquired, values)))
+    let policy = policy::of(shared, key, &acquired.open.session).await?;
+    Ok(Some((acquired, (values, policy))))
 }
 
 /// A deletion was stored after all, though its actor could not know that.
@@ -123,11 +128,12 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {
                 drop(reply.send(Err(refusal.clone())));
             }
             Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::DeleteRule { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }
     }
 }

@@ -25,11 +25,14 @@ mod manager;
 mod once;
 mod pending;
 mod permissions;
+mod policy;
 mod profiles;
 mod programs;
 mod provide;
+mod questions;
 mod redact;
 mod replay;
+mod rules;
 mod running;
 mod setup;
 mod shared;
@@ -37,8 +40,9 @@ mod side;
 mod subagents;
 mod turn;
 mod update;
+mod waiting;
 
-pub use asking::Decision;
+pub use asking::{Decision, Resolved};
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, Hidden, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
@@ -47,6 +51,7 @@ pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
+pub use questions::Reaction;
 pub use replay::replay;
 pub use setup::Secrets;
 pub use turn::Accepted;
@@ -55,7 +60,7 @@ pub use update::{OptionsUpdate, Update};
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request, SessionOptions},
+    domain::{ContentPart, Failure, Principal, Question, Request, SessionOptions},
     store::SessionView,
 };
 
@@ -69,8 +74,18 @@ enum Command {
         decision: Decision,
         by: Principal,
         request: Option<Request>,
-        reply: Reply<Option<PermissionRequest>>,
+        reply: Reply<Option<Resolved>>,
     },
+    /// Answer a question. `None` is answered when it is not open any more.
+    Answer {
+        question_id: String,
+        reaction: Reaction,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<Question>>,
+    },
+    /// Remove a standing answer.
+    DeleteRule { rule_id: String, by: Principal, request: Option<Request>, reply: Reply<()> },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.

@@ -14,11 +14,11 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
+use super::{Accepted, Created, Manager, Resolved, Unpacked, edit::Changed};
 use crate::{
     domain::{
-        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
-        Turn, WorkspaceFile,
+        Failure, FirstAnswer, Profile, Question, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn,
+        WorkspaceFile,
     },
     log::unavailable,
     store::{self, SessionView},
@@ -162,6 +162,7 @@ impl Recall for Changed {
             | FirstAnswer::Stopped { .. }
             | FirstAnswer::Session { .. }
             | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -183,6 +184,7 @@ impl Recall for SessionView {
             | FirstAnswer::File { .. }
             | FirstAnswer::Unpacked { .. }
             | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -204,7 +206,10 @@ recall! {
         Created { view: created(*session, turn.clone()), turn, sequence }
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
-    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
+    Resolved: FirstAnswer::Resolved { permission, rule } => {
+        Resolved { permission: *permission, rule: rule.map(|rule| *rule) }
+    };
+    Question: FirstAnswer::Answered { question } => *question;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
     WorkspaceFile: FirstAnswer::File { file } => *file;

@@ -13,4 +13,7 @@ mod ends;
 mod idle;
 mod modes;
 mod parked;
+mod policy;
+mod questions;
 mod restart;
+mod rules;

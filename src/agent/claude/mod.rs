@@ -1,9 +1,10 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
-//! `asks`, `notices`, `options` and `turns` what the kinds mean, `control` and `hand_back` what the CLI wraps things in, `state`
-//! what must be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its
-//! terms, `credentials` which of the server's variables are secret.
+//! `asks`, `notices`, `options` and `turns` what the kinds mean, `questions` and `rules` what is asked by the CLI and what a rule
+//! says of it, `control` and `hand_back` what the CLI wraps things in, `state` what must be remembered, `usage`, `shares` and
+//! `digest` what that is compared with, `setup` how a profile is said in its terms, `credentials` which of the server's
+//! variables are secret.
 
 mod asks;
 mod blocks;
@@ -15,6 +16,8 @@ mod kinds;
 mod notices;
 mod options;
 mod parser;
+mod questions;
+mod rules;
 pub(super) mod setup;
 mod shares;
 mod state;
@@ -30,6 +33,8 @@ pub(super) use asks::answer;
 pub(super) use credentials::credentials;
 pub(super) use options::ask_cost;
 pub use parser::Parser;
+pub(super) use questions::{answered, items};
+pub(super) use rules::{covers, pattern};
 
 use self::{
     options::Given,
@@ -58,8 +63,11 @@ pub(super) const RESERVED: &[&str] = &[
     "CLAUDE_CONFIG_DIR",
 ];
 
-/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
+/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary. It asks its questions all
+/// the same, and for what a rule says must be asked about.
 const MODE: &str = "bypassPermissions";
+/// The same where a policy says what becomes of its requests.
+const MODE_OF_POLICY: &str = "default";
 
 /// What the CLI reads of credentials, of the model's address, and of the way there. Which of them are secret, `credentials`
 /// knows.
@@ -122,7 +130,13 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         state = State::fresh(&setup.fresh_session);
         ["--session-id".to_owned(), state.session.clone()]
     };
-    state.process.given = Some(Given { model: setup.model.clone(), permission_mode: setup.permission_mode.clone() });
+    let policy = &setup.profile.permission_policy;
+    let default_mode = if policy.is_empty() { MODE } else { MODE_OF_POLICY };
+    state.process.given = Some(Given {
+        model: setup.model.clone(),
+        permission_mode: setup.permission_mode.clone(),
+        default_mode: default_mode.to_owned(),
+    });
     let mut argv = vec![setup.program.clone()];
     argv.extend(
         [
@@ -137,10 +151,16 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         ]
         .map(str::to_owned),
     );
-    let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
+    let mode = match setup.permission_mode.as_str() {
+        "" => default_mode,
+        mode => mode,
+    };
     argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
     // In every mode, so that a process that runs can be told to go on in any other one.
     argv.extend(["--permission-prompt-tool", "stdio", "--allow-dangerously-skip-permissions"].map(str::to_owned));
+    if let Some(settings) = rules::settings(policy) {
+        argv.extend(["--settings".to_owned(), settings]);
+    }
     argv.extend(session);
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);

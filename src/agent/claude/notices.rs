@@ -18,6 +18,9 @@ impl Reading<'_> {
         {
             self.state.session = session.to_string();
         }
+        if let Some(cwd) = line.cwd.as_deref().filter(|cwd| *self.state.process.cwd != **cwd) {
+            self.state.process.cwd = cwd.to_owned();
+        }
         if !std::mem::replace(&mut self.state.process.announced, true) {
             #[derive(Serialize)]
             struct Metadata<'a> {

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    MODE,
     control::GREETING,
     parser::{Parser, Reading},
     state::Turn,
@@ -27,6 +26,8 @@ const COST: &str = "cost";
 pub(super) struct Given {
     pub(super) model: String,
     pub(super) permission_mode: String,
+    /// The mode where none is said.
+    pub(super) default_mode: String,
 }
 
 /// What is counted of the turn at work.
@@ -59,10 +60,11 @@ impl Parser {
             lines.extend(control_request(SET_MODEL, &json!({ "subtype": "set_model", "model": model })));
         }
         if given.permission_mode != *permission_mode {
-            let mode = if permission_mode.is_empty() { MODE } else { permission_mode };
+            let mode = if permission_mode.is_empty() { &given.default_mode } else { permission_mode };
             lines.extend(control_request(SET_MODE, &json!({ "subtype": "set_permission_mode", "mode": mode })));
         }
-        *given = Given { model: model.clone(), permission_mode: permission_mode.clone() };
+        given.model.clone_from(model);
+        given.permission_mode.clone_from(permission_mode);
         if lines.is_empty() { Adapt::Keep } else { Adapt::Tell(lines) }
     }
 
@@ -157,6 +159,10 @@ mod tests {
         SessionOptions { model, permission_mode, ..SessionOptions::default() }
     }
 
+    fn given() -> Option<Given> {
+        Some(Given { default_mode: "bypassPermissions".to_owned(), ..Given::default() })
+    }
+
     fn parser(given: Option<Given>) -> Parser {
         let mut state = State::fresh("s");
         state.process.given = given;
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn it_is_told_what_changed_and_once() {
-        let mut parser = parser(Some(Given::default()));
+        let mut parser = parser(given());
         assert_eq!(parser.adapt(&options("", "")), Adapt::Keep);
         let model = json!({ "subtype": "set_model", "model": "m" });
         assert_eq!(told(parser.adapt(&options("m", ""))), [model]);
@@ -187,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_and_the_next_process_is_started_with_it() {
-        let mut parser = parser(Some(Given::default()));
+        let mut parser = parser(given());
         parser.adapt(&options("", "plan"));
         let mut actions = Vec::new();
         let refusal = r#"{"type":"control_response","response":{"subtype":"error","request_id":"set_permission_mode","error":"no"}}"#;

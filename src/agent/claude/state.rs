@@ -64,6 +64,9 @@ pub(super) struct Process {
     /// Of the turn at work.
     #[serde(default, skip_serializing_if = "Counted::is_nothing")]
     pub(super) counted: Counted,
+    /// Where the CLI works, as it says at its start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) cwd: String,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }

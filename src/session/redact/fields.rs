@@ -7,8 +7,8 @@ use super::{Redacted, Redaction};
 use crate::{
     agent::{Action, Ask, Draft, Outcome, TurnEnd},
     domain::{
-        Blob, BlockId, BlockPatch, Content, ContentPart, Principal, SessionError, SubagentCall, ToolOutput, ToolResult,
-        ToolUse, UserMessage,
+        Blob, BlockId, BlockPatch, Content, ContentPart, Principal, QuestionChoice, QuestionItem, SessionError,
+        SubagentCall, ToolOutput, ToolResult, ToolUse, UserMessage,
     },
 };
 
@@ -90,7 +90,7 @@ impl Redaction {
             }
             Draft::CompleteTool { block_id: _, status: _ } => {}
             Draft::Conversation { conversation_id: _, parent_id: _, name, tool_use_id: _, status: _ } => {
-                self.text(name)
+                self.text(name);
             }
             Draft::Used { conversation_id: _, usage: _, model } => self.text(model),
             Draft::Blob { sha256, data } => self.blob(sha256, data),
@@ -151,8 +151,27 @@ impl Redaction {
     }
 
     fn ask(&self, ask: &mut Ask) {
-        let Ask { agent_request_id: _, conversation_id: _, tool_use_id: _, tool_name, input_json, title } = ask;
+        let Ask {
+            agent_request_id: _,
+            conversation_id: _,
+            tool_use_id: _,
+            tool_name,
+            input_json,
+            title,
+            questions,
+            always,
+            cwd: _,
+        } = ask;
         self.texts([tool_name, input_json, title]);
+        if let Some(pattern) = always {
+            self.text(pattern);
+        }
+        for QuestionItem { header, text, choices, multiple: _ } in questions {
+            self.texts([header, text]);
+            for QuestionChoice { label, description } in choices {
+                self.texts([label, description]);
+            }
+        }
     }
 
     fn error(&self, error: &mut SessionError) {

@@ -9,8 +9,8 @@ use crate::{
     agent::{Action, Ask, Draft, Outcome, TurnEnd},
     domain::{
         Agent, Blob, Block, BlockId, BlockPatch, Content, ContentPart, ConversationId, Event, ExecId, ExecutionStatus,
-        Kind, LogLevel, NoticeKind, Reason, SessionError, SessionState, SubagentCall, ToolOutput, ToolResult, ToolUse,
-        Usage, UserMessage,
+        Kind, LogLevel, NoticeKind, QuestionChoice, QuestionItem, Reason, SessionError, SessionState, SubagentCall,
+        ToolOutput, ToolResult, ToolUse, Usage, UserMessage,
     },
     session::{pending::Pending, replay},
     store::Held,
@@ -329,6 +329,14 @@ fn no_field_is_forgotten() {
         tool_name: secret(),
         input_json: secret(),
         title: secret(),
+        questions: vec![QuestionItem {
+            header: secret(),
+            text: secret(),
+            choices: vec![QuestionChoice { label: secret(), description: secret() }],
+            multiple: false,
+        }],
+        always: Some(secret()),
+        cwd: String::new(),
     })));
     actions.push(Action::TurnEnded(TurnEnd { outcome: Outcome::Failed(error()), usage: Usage::default() }));
     for is_open in [true, false] {
