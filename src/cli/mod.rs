@@ -63,7 +63,7 @@ enum Command {
     /// See what agents ask before they use a tool, and answer.
     #[command(subcommand, visible_alias = "permission")]
     Permissions(permissions::Command),
-    /// List, show and create profiles.
+    /// Apply, list, show and delete profiles: how agents are set up.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
     /// See which agents the server has, and install them.

@@ -4,6 +4,7 @@ use super::{
     connect::Common,
     error::Error,
     output::{self, one_line, print_json, word},
+    profiles,
 };
 use crate::{
     client::Client,
@@ -17,7 +18,10 @@ use crate::{
 pub(super) enum Command {
     /// Create a session and print its id.
     Create {
-        /// Agent. Else the server's default.
+        /// Profile to set the agent up, by its name or its id.
+        #[arg(long, env = "AGENT_RUNTIME_PROFILE", value_name = "NAME|ID")]
+        profile: Option<String>,
+        /// Agent. Else the profile's, else the server's default.
         #[arg(long, env = "AGENT_RUNTIME_AGENT")]
         agent: Option<String>,
         /// Model, in the agent's words.
@@ -53,10 +57,15 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     let connection = common.connect().await?;
     let client = &connection.client;
     match command {
-        Command::Create { agent, model, permission_mode, name } => {
+        Command::Create { profile, agent, model, permission_mode, name } => {
+            let profile_id = match profile {
+                Some(profile) => profiles::find(client, &profile).await?.profile_id,
+                None => String::new(),
+            };
             let (model, permission_mode) = (model.unwrap_or_default(), permission_mode.unwrap_or_default());
             let created = client
                 .create_session(CreateSessionRequest {
+                    profile_id,
                     agent: agent.unwrap_or_default(),
                     options: Some(SessionOptions { model, permission_mode, ..SessionOptions::default() }),
                     name,

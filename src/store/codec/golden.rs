@@ -25,6 +25,8 @@ use crate::domain::{
     WorkspaceSource,
 };
 
+mod profile;
+
 #[test]
 fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     let mut seen = BTreeSet::new();
@@ -49,6 +51,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    check(&mut seen, "full", &Profile { setup: self::profile::setup(), ..profile() });
     check(&mut seen, "", &checkpoint());
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
