@@ -18,6 +18,8 @@ mod kept;
 mod load;
 #[path = "store/make.rs"]
 mod make;
+#[path = "store/profiles.rs"]
+mod profiles;
 #[path = "store/reads.rs"]
 mod reads;
 #[path = "store/requests.rs"]
@@ -77,6 +79,8 @@ conformance! {
     reads::sessions_are_listed_newest_first,
     reads::what_runs_is_found,
     reads::profiles_have_revisions,
+    profiles::a_deleted_profile_is_for_those_who_have_it,
+    profiles::a_profile_that_nobody_needs_goes_at_once,
     reads::readers_see_one_moment,
     beside::the_text_of_a_block_is_what_is_inline_and_the_rest,
     beside::bytes_are_there_for_those_who_name_them,

@@ -69,7 +69,7 @@ enum Command {
     /// What agents ask their users: list, answer.
     #[command(subcommand)]
     Questions(questions::Command),
-    /// List, show and create profiles.
+    /// Apply, list, show and delete profiles: how agents are set up.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
     /// See which agents the server has, and install them.

@@ -9,6 +9,7 @@ use super::{
     asker::Asker,
     connect::{Common, Connection},
     error::Error,
+    profiles,
     render::style,
     signals::Signals,
     view::View,
@@ -29,7 +30,10 @@ const NAME_LENGTH: usize = 60;
 pub(super) struct Args {
     /// What the agent is to do.
     prompt: String,
-    /// Agent of a new session. Else the server's default.
+    /// Profile to set up the agent of a new session, by its name or its id.
+    #[arg(long, env = "AGENT_RUNTIME_PROFILE", value_name = "NAME|ID", conflicts_with = "session")]
+    profile: Option<String>,
+    /// Agent of a new session. Else the profile's, else the server's default.
     #[arg(long, env = "AGENT_RUNTIME_AGENT", conflicts_with = "session")]
     agent: Option<String>,
     /// Go on with this session, instead of a new one.
@@ -130,7 +134,12 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
         permission_mode: args.permission_mode.clone().unwrap_or_default(),
         ..SessionOptions::default()
     };
+    let profile_id = match &args.profile {
+        Some(profile) => profiles::find(&connection.client, profile).await?.profile_id,
+        None => String::new(),
+    };
     let request = CreateSessionRequest {
+        profile_id,
         agent: args.agent.clone().unwrap_or_default(),
         name: first_line.chars().take(NAME_LENGTH).collect(),
         options: Some(options),

@@ -5,7 +5,7 @@ use super::{
     error::Error,
     limits::Limits,
     output::{self, one_line, print_json, word},
-    update,
+    profiles, update,
 };
 use crate::{
     client::Client,
@@ -19,7 +19,10 @@ use crate::{
 pub(super) enum Command {
     /// Create a session and print its id.
     Create {
-        /// Agent. Else the server's default.
+        /// Profile to set the agent up, by its name or its id.
+        #[arg(long, env = "AGENT_RUNTIME_PROFILE", value_name = "NAME|ID")]
+        profile: Option<String>,
+        /// Agent. Else the profile's, else the server's default.
         #[arg(long, env = "AGENT_RUNTIME_AGENT")]
         agent: Option<String>,
         /// Model, in the agent's words.
@@ -64,12 +67,17 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     let connection = common.connect().await?;
     let client = &connection.client;
     match command {
-        Command::Create { agent, model, permission_mode, name, limits } => {
+        Command::Create { profile, agent, model, permission_mode, name, limits } => {
+            let profile_id = match profile {
+                Some(profile) => profiles::find(client, &profile).await?.profile_id,
+                None => String::new(),
+            };
             let (model, permission_mode) = (model.unwrap_or_default(), permission_mode.unwrap_or_default());
             let mut options = SessionOptions { model, permission_mode, ..SessionOptions::default() };
             limits.apply(&mut options);
             let created = client
                 .create_session(CreateSessionRequest {
+                    profile_id,
                     agent: agent.unwrap_or_default(),
                     options: Some(options),
                     name,

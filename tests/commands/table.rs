@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An RPC with two requests that ask for different things. `SESSION` stands for a session's id, `PERMISSION` for that of what
-/// its agent asks.
+/// its agent asks, `PROFILE` for that of a profile.
 pub(crate) struct Case {
     pub(crate) method: &'static str,
     asks: &'static str,
@@ -35,6 +35,8 @@ enum Before {
     Works,
     /// As `Works`, and its agent asks for permission: the session's id is followed by that of the request.
     Asks,
+    /// It has nothing to do with it, but there is a profile, whose id follows that of the session.
+    Profile,
 }
 
 /// A turn that does not end by itself.
@@ -105,6 +107,19 @@ pub(crate) const CASES: &[Case] = &[
         asks_otherwise: r#"{"profile":{"name":"writer"}}"#,
         before: Before::Idle,
     },
+    Case {
+        method: "ProfileService/UpdateProfile",
+        asks: r#"{"profile":{"profileId":"PROFILE","description":"reads","environment":{"A":{"value":"1"},"B":{"value":"2"}}},
+            "updateMask":"description,environment"}"#,
+        asks_otherwise: r#"{"profile":{"profileId":"PROFILE","description":"writes"},"updateMask":"description"}"#,
+        before: Before::Profile,
+    },
+    Case {
+        method: "ProfileService/DeleteProfile",
+        asks: r#"{"profileId":"PROFILE"}"#,
+        asks_otherwise: r#"{"profileId":"PROFILE","etag":"another"}"#,
+        before: Before::Profile,
+    },
 ];
 
 /// A server's sessions and profiles, counted.
@@ -112,6 +127,7 @@ pub(crate) const CASES: &[Case] = &[
 pub(crate) struct Effects {
     sessions: usize,
     profiles: usize,
+    revisions: usize,
     turns: usize,
     stops: usize,
     edits: usize,
@@ -127,18 +143,22 @@ fn descriptor(method: &str) -> MessageDescriptor {
 fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let mut message = DynamicMessage::deserialize(descriptor(method), &mut deserializer).expect("a request");
-    // What is uploaded says it in its header.
-    let whom = match message.get_field_by_name_mut("header") {
-        Some(header) => header.as_message_mut().expect("a header"),
+    // What is uploaded says it in its header, and a change of a profile in the profile.
+    let inner = ["header", "profile"].into_iter().find(|name| message.get_field_by_name(name).is_some());
+    let whom = match inner.and_then(|name| message.get_field_by_name_mut(name)) {
+        Some(inner) => inner.as_message_mut().expect("a message"),
         None => &mut message,
     };
-    let (session, permission) = session.split_once('-').unwrap_or((session, "perm_none"));
-    for (field, stands, id) in [("session_id", "SESSION", session), ("permission_id", "PERMISSION", permission)] {
+    let (session, other) = session.split_once('-').unwrap_or((session, "none"));
+    for (field, stands, id) in
+        [("session_id", "SESSION", session), ("permission_id", "PERMISSION", other), ("profile_id", "PROFILE", other)]
+    {
         if let Some(text) = whom.get_field_by_name(field) {
             let id = text.as_str().expect("text").replace(stands, id);
             whom.set_field_by_name(field, prost_reflect::Value::String(id));
         }
     }
+    let whom = if inner == Some("profile") { &mut message } else { whom };
     whom.set_field_by_name("request_id", prost_reflect::Value::String(request_id.to_owned()));
     // Maps are written in the order of a hash map: another one each time.
     message.encode_to_vec()
@@ -168,6 +188,12 @@ impl Case {
                 let open = sessions.get_session(request).await.expect("there").into_inner().open_permissions;
                 format!("{id}-{}", open[0].permission_id)
             }
+            Before::Profile => {
+                let profile = proto::AgentProfile { name: "subject".into(), ..Default::default() };
+                let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
+                let created = server.profiles().await.create_profile(request).await.expect("created").into_inner();
+                format!("{id}-{}", created.profile.expect("a profile").profile_id)
+            }
         }
     }
 
@@ -195,9 +221,10 @@ impl Case {
 
 impl Effects {
     /// What came since.
-    pub(crate) fn since(&self, before: &Self) -> [isize; 6] {
-        let counts =
-            |of: &Self| [of.sessions, of.profiles, of.turns, of.stops, of.edits, of.answers].map(usize::cast_signed);
+    pub(crate) fn since(&self, before: &Self) -> [isize; 7] {
+        let counts = |of: &Self| {
+            [of.sessions, of.profiles, of.revisions, of.turns, of.stops, of.edits, of.answers].map(usize::cast_signed)
+        };
         let (now, then) = (counts(self), counts(before));
         std::array::from_fn(|at| now[at] - then[at])
     }
@@ -208,8 +235,10 @@ impl Effects {
         let list = proto::ListSessionsRequest { page_size: 1000, ..Default::default() };
         let listed = sessions.list_sessions(list).await.expect("a list").into_inner().sessions;
         let list = proto::ListProfilesRequest { page_size: 1000, ..Default::default() };
-        let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles.len();
-        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0, edits: 0, answers: 0 };
+        let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles;
+        let revisions = found.iter().map(|profile| usize::try_from(profile.revision).expect("a number")).sum();
+        let mut effects =
+            Self { sessions: listed.len(), profiles: found.len(), revisions, turns: 0, stops: 0, edits: 0, answers: 0 };
         for session in listed {
             let id = session.session_id;
             let (state, _) = snapshot(&mut sessions, &id).await;

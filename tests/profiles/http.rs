@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use agent_runtime::domain::{McpTransport, ProfileSetup, Secret};
@@ -88,7 +91,7 @@ async fn a_server_over_http_is_called_with_its_secret_header() {
 }
 
 /// A server of the older transport: answers come as events of a stream that is opened first.
-async fn over_events() -> (String, JoinSet<std::io::Result<()>>) {
+async fn over_events(tried: Arc<AtomicBool>) -> (String, JoinSet<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     let open: Arc<Mutex<Option<mpsc::UnboundedSender<String>>>> = Arc::default();
@@ -108,7 +111,12 @@ async fn over_events() -> (String, JoinSet<std::io::Result<()>>) {
         }
         StatusCode::ACCEPTED
     };
-    let router = Router::new().route("/sse", get(events)).route("/message", post(message));
+    // What the newer transport would begin with.
+    let newer = move || async move {
+        tried.store(true, Ordering::Relaxed);
+        StatusCode::METHOD_NOT_ALLOWED
+    };
+    let router = Router::new().route("/sse", get(events).post(newer)).route("/message", post(message));
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(listener, router).await });
     (format!("http://{addr}/sse"), serving)
@@ -116,10 +124,12 @@ async fn over_events() -> (String, JoinSet<std::io::Result<()>>) {
 
 #[tokio::test]
 async fn the_older_transport_is_spoken_where_the_profile_says_so() {
-    let (url, _serving) = over_events().await;
+    let tried = Arc::new(AtomicBool::new(false));
+    let (url, _serving) = over_events(Arc::clone(&tried)).await;
     let http = McpTransport::Http { url, headers: std::collections::BTreeMap::new(), sse: true };
     let setup = ProfileSetup { mcp_servers: vec![server("old", http)], ..ProfileSetup::default() };
     let Some(mut house) = claude(setup, calls("mcp__old__look", &json!({}))).await else { return };
     let played = house.play("Look.").await;
     assert!(results(&played)[0].contains("seen over HTTP"), "{:?}", results(&played));
+    assert!(!tried.load(Ordering::Relaxed), "the newer transport was tried first");
 }

@@ -110,3 +110,16 @@ async fn what_is_half_installed_is_not_used_and_several_install_once() {
     let nowhere = packages.install(&wanted, "/nowhere").await.expect_err("there is no node");
     assert!(matches!(nowhere, Error::NoInterpreter { program: "node", .. }), "{nowhere}");
 }
+
+#[tokio::test]
+async fn what_would_have_to_be_built_is_not_installed() {
+    if !has("python3", &["-m", "pip", "--version"]).await {
+        return;
+    }
+    let (folder, search) = (tempfile::tempdir().expect("a folder"), search());
+    // There is no wheel of it: to install it means to run its setup.py.
+    let wanted = Wanted::new(Manager::Pip, ["docopt==0.6.2".to_owned()]).expect("one");
+    let failed = Packages::new(folder.path()).install(&wanted, &search).await.expect_err("it is not built");
+    assert!(matches!(failed, Error::Failed { manager: Manager::Pip, .. }), "{failed}");
+    assert!(failed.to_string().contains("docopt"), "{failed}");
+}

@@ -2,8 +2,8 @@
 
 use agent_runtime::{
     domain::{
-        Failure, Isolation, KeptSecret, McpTransport, ProfileField, Reason, Secret as Kept, SecretPlace, Skill,
-        SlashCommand, SubagentDefinition,
+        Failure, Isolation, KeptSecret, MAX_PROFILE_BYTES, McpTransport, Principal, Profile, ProfileField, ProfileId,
+        Reason, Secret as Kept, SecretPlace, Skill, SlashCommand, SubagentDefinition, Timestamp,
     },
     grpc::validate::{self, MAX_PROMPT, MAX_SECRET},
     proto::{
@@ -452,4 +452,143 @@ fn a_deletion_says_which() {
     refused(delete("", ""), "profile_id");
     refused(delete("default", ""), "profile_id");
     refused(delete("prof_1", &"e".repeat(129)), "etag");
+}
+
+/// All that a profile can say, but for values of secrets, which reads do not return.
+fn full() -> AgentProfile {
+    let rule = proto::PermissionRule {
+        rule_id: "rule_1".into(),
+        tool_name: "Bash".into(),
+        pattern: "git *".into(),
+        effect: proto::PermissionEffect::Allow.into(),
+        ..Default::default()
+    };
+    let secrets = || [("B".to_owned(), reference("STORED"))].into();
+    AgentProfile {
+        description: "reads".into(),
+        agent: "claude-code".into(),
+        system_prompt: "p".into(),
+        memory_file: "m".into(),
+        tools: texts(&["Bash"]),
+        skills: vec![proto::Skill {
+            name: "style".into(),
+            description: "d".into(),
+            body: "b".into(),
+            supporting_files: vec![FileContent { mode: 0o755, ..file("a", 3) }],
+            npm_dependencies: texts(&["a"]),
+            pip_dependencies: texts(&["b"]),
+        }],
+        subagents: vec![proto::SubagentDefinition {
+            name: "tester".into(),
+            description: "d".into(),
+            prompt: "p".into(),
+            model: "m".into(),
+            tools: texts(&["Read"]),
+        }],
+        commands: vec![Command { name: "fix".into(), prompt: "p".into() }],
+        mcp_servers: vec![
+            server("a", Transport::Stdio(McpStdio { environment: secrets(), ..stdio() })),
+            server("b", Transport::Http(http())),
+            server("c", Transport::Bundle(bundle())),
+        ],
+        default_options: Some(proto::SessionOptions {
+            model: "m".into(),
+            permission_mode: "plan".into(),
+            ..Default::default()
+        }),
+        permission_policy: Some(proto::PermissionPolicy {
+            default_effect: proto::PermissionEffect::Reject.into(),
+            rules: vec![rule],
+            ask_timeout: Some(prost_types::Duration { seconds: 9, nanos: 0 }),
+            timeout_effect: proto::PermissionEffect::Allow.into(),
+        }),
+        sandbox: Some(proto::SandboxSpec {
+            provider: "local".into(),
+            min_isolation: proto::Isolation::Namespace.into(),
+            ..Default::default()
+        }),
+        environment: secrets(),
+        npm_dependencies: texts(&["c"]),
+        pip_dependencies: texts(&["d"]),
+        default_workspace_files: vec![FileContent { mode: 0o600, ..file("b", 4) }],
+        ..plain()
+    }
+}
+
+fn stored(new: NewProfile) -> Profile {
+    let NewProfile { name, description, agent, setup, request: _ } = new;
+    Profile {
+        profile_id: ProfileId::new("prof_1"),
+        revision: 3,
+        name,
+        description,
+        agent,
+        setup,
+        created_by: Some(Principal::system()),
+        create_time: Timestamp(1),
+        update_time: Timestamp(2),
+        etag: "e".into(),
+    }
+}
+
+#[test]
+fn what_was_written_is_read_but_for_values_of_secrets() {
+    let read = proto::AgentProfile::from(stored(create(full()).unwrap()));
+    assert_eq!((read.profile_id.as_str(), read.revision, read.etag.as_str()), ("prof_1", 3, "e"));
+    assert_eq!(read.update_time, Some(prost_types::Timestamp { seconds: 0, nanos: 2000 }));
+    assert!(read.created_by.is_some() && read.create_time.is_some());
+    let (profile_id, etag) = (String::new(), String::new());
+    let said =
+        AgentProfile { profile_id, revision: 0, created_by: None, create_time: None, update_time: None, etag, ..read };
+    assert_eq!(said, full());
+    assert_eq!(proto::AgentProfile::from(stored(create(plain()).unwrap())).default_options, None);
+}
+
+#[test]
+fn writing_back_what_was_read_changes_nothing() {
+    let mut with_values = full();
+    with_values.environment.insert("A".into(), value("canary"));
+    let Some(Transport::Stdio(stdio)) = &mut with_values.mcp_servers[0].transport else { panic!("another transport") };
+    stdio.environment.insert("A".into(), value("canary"));
+    let Some(Transport::Http(http)) = &mut with_values.mcp_servers[1].transport else { panic!("another transport") };
+    http.headers.insert("X".into(), value("canary"));
+    let profile = stored(create(with_values).unwrap());
+    let read = proto::AgentProfile::from(profile.clone());
+    assert!(!format!("{read:?} {profile:?}").contains("canary"));
+    let all: Vec<&str> = ProfileField::ALL.iter().map(|field| field.as_str()).collect();
+    let apply = |wire: AgentProfile| update(wire, &all).unwrap().change.apply(&profile);
+    assert_eq!(apply(read.clone()).unwrap(), profile);
+    // A rule without its id is still that rule.
+    let mut without_ids = read.clone();
+    without_ids.permission_policy.as_mut().unwrap().rules[0].rule_id.clear();
+    assert_eq!(apply(without_ids).unwrap(), profile);
+    // Left out is removed, and what was never there cannot be kept.
+    let removed =
+        apply(AgentProfile { environment: [("A".into(), Secret::default())].into(), ..read.clone() }).unwrap();
+    assert_eq!(removed.setup.environment.len(), 1);
+    assert_eq!(removed.setup.environment["A"], profile.setup.environment["A"]);
+    let environment = [("C".into(), Secret::default())].into();
+    refused(apply(AgentProfile { environment, ..read.clone() }), "profile.environment[\"C\"]");
+    let mut renamed = read;
+    renamed.mcp_servers[1].name = "other".into();
+    refused(apply(renamed), "profile.mcp_servers[1].http.headers[\"X\"]");
+}
+
+#[test]
+fn a_profile_as_a_whole_has_rules_too() {
+    let profile = stored(create(plain()).unwrap());
+    let change = |wire: AgentProfile, mask: &[&str]| update(wire, mask).unwrap().change;
+    let skill = full().skills;
+    let taught = change(AgentProfile { skills: skill, ..plain() }, &["skills"]).apply(&profile).unwrap();
+    let commands = vec![Command { name: "style".into(), prompt: "p".into() }];
+    let same = change(AgentProfile { commands, ..plain() }, &["commands"]).apply(&taught);
+    refused(same, "profile.commands[0].name");
+    let prompt = |name: String| Command { name, prompt: "p".repeat(MAX_PROMPT) };
+    let many = |count: usize| {
+        let commands = (0..count).map(|at| prompt(format!("c{at}"))).collect();
+        change(AgentProfile { commands, ..plain() }, &["commands"]).apply(&profile)
+    };
+    assert!(many(MAX_PROFILE_BYTES / MAX_PROMPT - 1).is_ok());
+    let large = many(MAX_PROFILE_BYTES / MAX_PROMPT).unwrap_err();
+    assert_eq!((large.reason, large.metadata["field"].as_str()), (Reason::MessageTooLarge, "profile"));
 }

@@ -26,6 +26,8 @@ use crate::domain::{
 };
 use crate::store::Held;
 
+mod profile;
+
 #[test]
 fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     let mut seen = BTreeSet::new();
@@ -53,6 +55,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    check(&mut seen, "full", &Profile { setup: self::profile::setup(), ..profile() });
     check(&mut seen, "", &checkpoint());
     check(&mut seen, "", &vec![held()]);
     for answer in answers() {

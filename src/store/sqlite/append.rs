@@ -22,11 +22,12 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
         tx.undo().await?;
         return Err(error);
     }
-    if profiles::is_deleted(&mut tx, &batch.key.tenant, &session.profile_id).await? {
-        tx.undo().await?;
-        return Err(Error::ProfileDeleted(session.profile_id.clone()));
-    }
     match insert(&mut tx, batch.record.as_ref().unwrap_or(session), batch).await {
+        // Looked at last: of a session that is there already this says nothing.
+        Ok(()) if profiles::is_deleted(&mut tx, &batch.key.tenant, &session.profile_id).await? => {
+            tx.undo().await?;
+            Err(Error::ProfileDeleted(session.profile_id.clone()))
+        }
         Ok(()) => {
             requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             put::events(&mut tx, &[batch]).await?;
