@@ -1,6 +1,9 @@
 //! Whatever is said, however it is cut, and whoever goes on with it: what is recorded of it is the whole text without values.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use proptest::prelude::*;
 
@@ -25,8 +28,11 @@ const SECRETS: [(&str, &str); 5] = [
     ("AGAIN", "aaaaaaaaab"),
 ];
 
+static VALUES: LazyLock<Arc<Values>> =
+    LazyLock::new(|| Arc::new(Values::new(SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())))));
+
 fn values() -> Arc<Values> {
-    Arc::new(Values::new(SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()))))
+    Arc::clone(&VALUES)
 }
 
 fn without(text: &str) -> String {
