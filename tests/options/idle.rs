@@ -1,7 +1,7 @@
 //! Silence: each session has its own patience with it. The service's own parts are put together here, because the least
 //! that a caller may ask for is longer than a test should take.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use agent_runtime::{
     domain::{
@@ -50,7 +50,10 @@ impl House {
             ask_timeout: Duration::from_hours(1),
             copying: agent_runtime::workspace::Copying::default(),
             spool: data.to_owned(),
-            environment: BTreeMap::new(),
+            environment: agent_runtime::session::Hidden::default(),
+            own_secrets: agent_runtime::session::Hidden::default(),
+            secrets: agent_runtime::session::Secrets::default(),
+            packages: agent_runtime::packages::Packages::new(data.join("packages")),
         };
         let profile = Profile {
             profile_id: ProfileId::new("default"),

@@ -73,12 +73,12 @@ impl Cage {
 
     /// A text that says all of them.
     pub(crate) fn all(&self) -> String {
-        self.secrets().into_iter().map(|(_, value)| format!("<{value}>")).collect()
+        self.secrets().iter().map(|(_, value)| format!("<{value}>")).collect::<Vec<_>>().concat()
     }
 
     /// The same as it is to be shown.
     pub(crate) fn shown(&self) -> String {
-        self.secrets().into_iter().map(|(name, _)| format!("<[secret {name}]>")).collect()
+        self.secrets().iter().map(|(name, _)| format!("<[secret {name}]>")).collect::<Vec<_>>().concat()
     }
 
     /// The file of the database has nothing of what came by the environment, also not where it is free again. Only of agents
@@ -94,8 +94,8 @@ impl Cage {
     pub(crate) fn spelled(&self, script: &Value) -> String {
         let mut text = script.to_string();
         for (_, value) in self.secrets() {
-            let letters: String = value.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-            text = text.replace(&escaped(&value), &letters);
+            let letters: Vec<_> = value.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            text = text.replace(&escaped(&value), &letters.concat());
         }
         text
     }
@@ -124,7 +124,9 @@ impl Cage {
                 }
             }
         };
-        seen.iter().for_each(|event| look("a watch", &event.encode_to_vec()));
+        for event in seen {
+            look("a watch", &event.encode_to_vec());
+        }
         for (place, bytes) in answers(&mut sessions, id).await {
             look(&place, &bytes);
         }

@@ -16,10 +16,7 @@ async fn a_value_is_replaced_whoever_reads_the_rest_of_it() {
     let id = Cage::session(&mut sessions, "scripted", "").await;
     let (all, shown) = (cage.all(), cage.shown());
     // Each piece of the text begins with a letter that can be said at once, and ends in the middle of a value.
-    let mut text = String::new();
-    for (_, value) in cage.secrets() {
-        text += &format!("0123456789 {value}");
-    }
+    let text = cage.secrets().iter().map(|(_, value)| format!("0123456789 {value}")).collect::<Vec<_>>().concat();
     let script = json!([{ "say": format!("{text} {all}"), "size": 15, "pace_ms": 150 }]);
     let (turn, sequence) = send(&mut sessions, &id, &cage.spelled(&script)).await.expect("accepted");
     let (mut events, mut cursor): (Vec<SessionEvent>, _) = (Vec::new(), sequence);
@@ -45,11 +42,8 @@ async fn a_value_is_replaced_whoever_reads_the_rest_of_it() {
     read_until(&mut stream, &mut events, over).await;
     check_ranges(sequence, &events);
     assert_eq!(last_turn(&events).status(), TurnStatus::Completed);
-    let mut expected = String::new();
-    for (name, _) in cage.secrets() {
-        expected += &format!("0123456789 [secret {name}]");
-    }
-    assert_eq!(said(&events), format!("{expected} {shown}"));
+    let expected = cage.secrets().iter().map(|(name, _)| format!("0123456789 [secret {name}]")).collect::<Vec<_>>();
+    assert_eq!(said(&events), format!("{} {shown}", expected.concat()));
     let (state, _) = snapshot(&mut sessions, &id).await;
     assert_eq!(fold(&events).blocks.last(), state.blocks.last(), "live is not what a reload shows");
     cage.search(server, &id, &events).await;

@@ -10,6 +10,7 @@ use crate::{
         Blob, BlockId, BlockPatch, Content, ContentPart, Principal, QuestionChoice, QuestionItem, SessionError,
         SubagentCall, ToolOutput, ToolResult, ToolUse, UserMessage,
     },
+    session::bounds,
 };
 
 impl Redaction {
@@ -97,11 +98,16 @@ impl Redaction {
             Draft::Error(error) => self.error(error),
             Draft::Log(_, message) => self.text(message),
             Draft::Unparsed { raw, truncated_bytes } => {
-                self.values.replace_bytes(raw);
-                if *truncated_bytes > 0 {
-                    let lost = self.values.cut_beginning(raw);
-                    *truncated_bytes = truncated_bytes.saturating_add(i64::try_from(lost).unwrap_or(i64::MAX));
+                let mut lost = 0;
+                if self.values.replace_bytes(raw) {
+                    // What stands for a value may be longer than the value.
+                    lost = raw.len().saturating_sub(bounds::MAX_RAW_BYTES);
+                    raw.truncate(bounds::MAX_RAW_BYTES);
                 }
+                if *truncated_bytes > 0 {
+                    lost += self.values.cut_beginning(raw);
+                }
+                *truncated_bytes = truncated_bytes.saturating_add(i64::try_from(lost).unwrap_or(i64::MAX));
             }
         }
     }
