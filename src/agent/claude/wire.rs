@@ -277,8 +277,11 @@ pub(super) struct TaskLine<'a> {
     #[serde(borrow)]
     pub(super) prompt: Option<Text<'a>>,
     pub(super) is_backgrounded: Option<bool>,
+    /// 1: the main conversation began it.
+    pub(super) spawn_depth: Option<u32>,
     #[serde(borrow)]
     pub(super) status: Option<Text<'a>>,
+    /// What the subagent answers, or what it was called for, or that it is done: versions differ.
     #[serde(borrow)]
     pub(super) summary: Option<Text<'a>>,
     pub(super) usage: Option<TaskUsage>,
