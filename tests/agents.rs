@@ -2,6 +2,8 @@
 
 #[path = "agents/captures.rs"]
 mod captures;
+#[path = "agents/mutate.rs"]
+mod mutate;
 #[path = "agents/render.rs"]
 mod render;
 
@@ -239,6 +241,35 @@ fn a_message_that_was_given_is_remembered_over_a_cut() {
     let mut restored = Parser::restore(Agent::ClaudeCode, &parser.checkpoint()).unwrap();
     let actions = feed(&mut restored, &[GOOD, b"\n"].concat());
     assert_eq!(actions[0], Action::TurnStarted { block_id: Some(BlockId::new("p")) });
+}
+
+#[test]
+fn a_state_of_the_build_before_is_gone_on_with() {
+    // Of the build before subagents were told, with one at work in the background.
+    let state = include_str!("agents/previous.json").trim_end().to_owned();
+    let mut parser =
+        Parser::restore(Agent::ClaudeCode, &agent::Checkpoint { version: 1, offset: 77, state: state.clone() })
+            .unwrap();
+    let lines = r#"{"type":"assistant","parent_tool_use_id":"toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0","subagent_type":"general-purpose","message":{"id":"msg_9","model":"m","content":[{"type":"text","text":"more"}]}}
+{"type":"system","subtype":"task_notification","task_id":"a4079c195dea7d922","tool_use_id":"toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0","status":"completed","summary":"done"}
+"#;
+    let transcript = Transcript::of(&feed(&mut parser, lines.as_bytes())).render();
+    assert_eq!(
+        transcript,
+        r#"conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main "general-purpose" pending
+subagent sub:toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 main complete toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 "general-purpose" succeeded "" -> "done"
+conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main running
+used toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 model=m
+text msg_9/0 toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 complete m "more"
+conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main succeeded
+"#
+    );
+    let setup = Setup { memory: Some(state), ..setup() };
+    let plan = agent::plan(Agent::ClaudeCode, &setup).unwrap();
+    assert!(plan.argv.windows(2).any(|pair| pair == ["--resume", "f80d6c67-4e7d-415f-ab89-7d8d1cc26b52"]));
+    // It is greeted before it is given a message.
+    let greeting: serde_json::Value = serde_json::from_slice(plan.greeting.strip_suffix(b"\n").unwrap()).unwrap();
+    assert_eq!((&greeting["type"], &greeting["request"]["subtype"]), (&json!("control_request"), &json!("initialize")));
 }
 
 #[test]

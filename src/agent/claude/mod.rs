@@ -15,6 +15,8 @@ mod parser;
 mod shares;
 mod state;
 mod subagents;
+#[cfg(test)]
+mod table;
 mod tools;
 mod turns;
 mod usage;

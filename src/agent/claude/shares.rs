@@ -113,9 +113,9 @@ pub(super) fn split(rest: Totals, shares: &mut [&mut Share]) -> (Vec<Totals>, To
 mod tests {
     use super::*;
 
-    fn read(input: i64) -> Option<Totals> {
+    fn read(input: i64) -> Totals {
         // Calls tell that they wrote something as they begin; that is no number to count on.
-        Some(Totals { input, output: 1, ..Totals::default() })
+        Totals { input, output: 1, ..Totals::default() }
     }
 
     fn totals(input: i64, output: i64) -> Totals {
@@ -126,12 +126,12 @@ mod tests {
     fn what_is_told_is_exact_and_the_rest_goes_by_the_calls_of_which_nothing_is_told() {
         let (mut a, mut b) = (Share::default(), Share::default());
         // One call, told whole.
-        a.begin(read(100));
+        a.begin(Some(read(100)));
         a.end_with(103);
         // Told again it is counted once, and as it is told last.
         a.end(totals(100, 7));
         // Two calls; the last one was not forwarded.
-        b.begin(read(10));
+        b.begin(Some(read(10)));
         b.calls_tool();
         b.end_with(99);
         b.end(totals(20, 5));
@@ -151,7 +151,7 @@ mod tests {
         let (parts, none) = split(totals(11, 2), &mut [&mut a, &mut b, &mut c]);
         assert_eq!(parts.iter().fold(none, |sum, part| sum.plus(*part)), totals(11, 2));
         assert_eq!(parts[0].input, 5);
-        a.begin(read(50));
+        a.begin(Some(read(50)));
         a.end(totals(50, 50));
         assert_eq!(split(totals(20, 20), &mut [&mut a]), (vec![totals(20, 20)], totals(0, 0)));
         a.begin(Some(totals(i64::MAX, i64::MAX)));

@@ -44,16 +44,25 @@ impl Reading<'_> {
                 BlockKind::ToolResult
                 | BlockKind::WebSearchToolResult
                 | BlockKind::WebFetchToolResult
-                | BlockKind::McpToolResult => self.tool_result(block, line.tool_use_result, conversation),
+                | BlockKind::McpToolResult
+                | BlockKind::CodeExecutionToolResult
+                | BlockKind::BashCodeExecutionToolResult
+                | BlockKind::TextEditorCodeExecutionToolResult
+                | BlockKind::ToolSearchToolResult
+                | BlockKind::AdvisorToolResult => self.tool_result(block, line.tool_use_result, conversation),
                 // Deliberately nothing: the CLI says that the user interrupted, which the end of the turn tells, or
                 // gives a subagent the task that stands in the input of the call that spawned it.
-                BlockKind::Text | BlockKind::Image => {}
+                BlockKind::Text | BlockKind::Image | BlockKind::Document | BlockKind::SearchResult => {}
                 // Deliberately nothing: blocks of the model, never in a user line.
                 BlockKind::Thinking
                 | BlockKind::RedactedThinking
                 | BlockKind::ToolUse
                 | BlockKind::ServerToolUse
-                | BlockKind::McpToolUse => {}
+                | BlockKind::McpToolUse
+                | BlockKind::ContainerUpload
+                | BlockKind::McpToolListing
+                | BlockKind::Compaction
+                | BlockKind::Fallback => {}
                 BlockKind::Unknown => self.unknown("user/", &block.kind),
             }
         }

@@ -253,6 +253,8 @@ pub(super) struct NoticeLine<'a> {
     pub(super) content: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) message: Option<Text<'a>>,
     /// Of `auth_status`: lines for people.
     #[serde(borrow)]
     pub(super) output: Option<&'a RawValue>,
