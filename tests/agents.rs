@@ -2,6 +2,8 @@
 
 #[path = "agents/captures.rs"]
 mod captures;
+#[path = "agents/mutate.rs"]
+mod mutate;
 #[path = "agents/render.rs"]
 mod render;
 
@@ -66,11 +68,18 @@ fn answered(stdout: &[u8], prompts: &[&str]) -> Vec<Action> {
 
 /// All actions of a capture, with the messages that were given where the output alone does not tell.
 fn read(capture: &Capture) -> Vec<Action> {
-    if capture.name != "claude-code-2.1.197/replay" {
+    if !capture.name.starts_with("claude-code-2.1.197/") {
         return actions(&capture.stdout);
     }
-    let prompts = ["5", "6", "7"].map(|last| format!("11111111-2222-4333-8444-55555555555{last}"));
-    answered(&capture.stdout, &prompts.each_ref().map(String::as_str))
+    let lines = capture.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap());
+    let mut prompts: Vec<_> =
+        lines.filter(|line| line["isReplay"] == true).map(|line| line["uuid"].as_str().unwrap().to_owned()).collect();
+    if capture.name.ends_with("/replay") {
+        // What a command of the CLI's own is echoed as is another message.
+        prompts = ["5", "6", "7"].map(|last| format!("11111111-2222-4333-8444-55555555555{last}")).into();
+    }
+    answered(&capture.stdout, &prompts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
@@ -183,7 +192,12 @@ fn live_ids_are_the_ids_that_the_cli_stored() {
         let is_shared = name.contains("bash") || name.contains("/resumed");
         for (id, conversation) in &stored {
             let is_block = id.contains("msg_") || id.starts_with("toolu_") || id.starts_with("result:");
-            let is_hidden = conversation != "main" && id.contains("msg_");
+            // Only where it is asked for are the words of subagents told, and one version never tells those of subagents
+            // of subagents.
+            let is_forwarded = ["/subtext", "/nested", "/taskbg"].iter().any(|asked| name.ends_with(asked));
+            let is_deep = name == "claude-code-2.1.197/nested"
+                && stored.get(&format!("sub:{conversation}")).is_some_and(|parent| parent != "main");
+            let is_hidden = conversation != "main" && ((id.contains("msg_") && !is_forwarded) || is_deep);
             assert!(is_shared || !is_block || is_hidden || live.contains(&id.as_str()), "{name}: {id} is not shown");
         }
     }
@@ -230,6 +244,35 @@ fn a_message_that_was_given_is_remembered_over_a_cut() {
     let mut restored = Parser::restore(Agent::ClaudeCode, &parser.checkpoint()).unwrap();
     let actions = feed(&mut restored, &[GOOD, b"\n"].concat());
     assert_eq!(actions[0], Action::TurnStarted { block_id: Some(BlockId::new("p")) });
+}
+
+#[test]
+fn a_state_of_the_build_before_is_gone_on_with() {
+    // Of the build before subagents were told, with one at work in the background.
+    let state = include_str!("agents/previous.json").trim_end().to_owned();
+    let mut parser =
+        Parser::restore(Agent::ClaudeCode, &agent::Checkpoint { version: 1, offset: 77, state: state.clone() })
+            .unwrap();
+    let lines = r#"{"type":"assistant","parent_tool_use_id":"toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0","subagent_type":"general-purpose","message":{"id":"msg_9","model":"m","content":[{"type":"text","text":"more"}]}}
+{"type":"system","subtype":"task_notification","task_id":"a4079c195dea7d922","tool_use_id":"toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0","status":"completed","summary":"done"}
+"#;
+    let transcript = Transcript::of(&feed(&mut parser, lines.as_bytes())).render();
+    assert_eq!(
+        transcript,
+        r#"conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main "general-purpose" pending
+subagent sub:toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 main complete toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 "general-purpose" succeeded "" -> "done"
+conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main running
+used toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 model=m
+text msg_9/0 toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 complete m "more"
+conversation toolu_01M8AJ83GS9K9CJ6HBXWZNEBS0 of main succeeded
+"#
+    );
+    let setup = Setup { memory: Some(state), ..setup() };
+    let plan = agent::plan(Agent::ClaudeCode, &setup).unwrap();
+    assert!(plan.argv.windows(2).any(|pair| pair == ["--resume", "f80d6c67-4e7d-415f-ab89-7d8d1cc26b52"]));
+    // It is greeted before it is given a message.
+    let greeting: serde_json::Value = serde_json::from_slice(plan.greeting.strip_suffix(b"\n").unwrap()).unwrap();
+    assert_eq!((&greeting["type"], &greeting["request"]["subtype"]), (&json!("control_request"), &json!("initialize")));
 }
 
 #[test]
@@ -465,7 +508,7 @@ proptest! {
 
     /// Real lines with a few bytes changed, in any chunks.
     #[test]
-    fn broken_lines_never_panic_and_any_chunks_say_the_same(which in 0_usize..24, size in 1_usize..5000,
+    fn broken_lines_never_panic_and_any_chunks_say_the_same(which in 0_usize..30, size in 1_usize..5000,
                                                             hits in prop::collection::vec((any::<u32>(), any::<u8>()), 0..40)) {
         let mut stdout = captures::all()[which].stdout.clone();
         for (at, byte) in hits {

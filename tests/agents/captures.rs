@@ -38,7 +38,7 @@ fn read() -> Vec<Capture> {
             }
         }
     }
-    assert_eq!(captures.len(), 23, "a capture is missing");
+    assert!(captures.len() >= 29, "a capture is missing: {}", captures.len());
     let made = include_bytes!("made.jsonl").to_vec();
     captures.push(Capture { name: "made".to_owned(), folder: PathBuf::new(), stdout: made });
     captures

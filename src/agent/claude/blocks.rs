@@ -118,6 +118,7 @@ impl Reading<'_> {
                 Sort::Thinking,
                 Some(Content::Thinking { text: text(block.thinking.as_ref()), summary: String::new() }),
             ),
+            BlockKind::RedactedThinking => (Sort::Thinking, Some(redacted())),
             BlockKind::ToolUse | BlockKind::ServerToolUse | BlockKind::McpToolUse => {
                 let id = text(block.id.as_ref());
                 let name = text(block.name.as_ref());
@@ -130,8 +131,18 @@ impl Reading<'_> {
             | BlockKind::WebSearchToolResult
             | BlockKind::WebFetchToolResult
             | BlockKind::McpToolResult
-            | BlockKind::RedactedThinking
+            | BlockKind::CodeExecutionToolResult
+            | BlockKind::BashCodeExecutionToolResult
+            | BlockKind::TextEditorCodeExecutionToolResult
+            | BlockKind::ToolSearchToolResult
+            | BlockKind::AdvisorToolResult
             | BlockKind::Image
+            | BlockKind::Document
+            | BlockKind::SearchResult
+            | BlockKind::ContainerUpload
+            | BlockKind::McpToolListing
+            | BlockKind::Compaction
+            | BlockKind::Fallback
             | BlockKind::Unknown => (Sort::Hidden, None),
         };
         message.next = message.next.max(index.saturating_add(1));
@@ -149,8 +160,9 @@ impl Reading<'_> {
             DeltaKind::Text => &delta.text,
             DeltaKind::Thinking => &delta.thinking,
             DeltaKind::InputJson => &delta.partial_json,
-            // Deliberately nothing: only the model's API can read a signature; citations repeat what is cited.
-            DeltaKind::Signature | DeltaKind::Citations => return,
+            // Deliberately nothing: only the model's API can read a signature; citations repeat what is cited; and what
+            // the context became is for the model.
+            DeltaKind::Signature | DeltaKind::Citations | DeltaKind::Compaction => return,
             DeltaKind::Unknown => return self.unknown("stream_event/content_block_delta/", &delta.kind),
         };
         let Some(piece) = piece.as_deref().filter(|piece| !piece.is_empty()) else { return };
@@ -181,20 +193,40 @@ impl Reading<'_> {
     /// A whole block. What was interrupted is left open: the end of the turn closes it as interrupted.
     fn told(&mut self, block: Block<'_>, conversation: &ConversationId, aborted: bool) {
         match BlockKind::parse(&block.kind) {
-            BlockKind::Text => self.told_text(Sort::Text, block.text, conversation, aborted),
-            BlockKind::Thinking => self.told_text(Sort::Thinking, block.thinking, conversation, aborted),
+            BlockKind::Text => {
+                let text = text(block.text.as_ref());
+                let content = |model| Content::AssistantText { text, model };
+                self.told_whole(&Sort::Text, content, conversation, aborted);
+            }
+            BlockKind::Thinking => {
+                let thought = Content::Thinking { text: text(block.thinking.as_ref()), summary: String::new() };
+                self.told_whole(&Sort::Thinking, |_| thought, conversation, aborted);
+            }
+            BlockKind::RedactedThinking => self.told_whole(&Sort::Thinking, |_| redacted(), conversation, aborted),
             BlockKind::ToolUse | BlockKind::ServerToolUse | BlockKind::McpToolUse => {
                 self.told_tool(block, conversation, aborted);
             }
             BlockKind::ToolResult
             | BlockKind::WebSearchToolResult
             | BlockKind::WebFetchToolResult
-            | BlockKind::McpToolResult => {
+            | BlockKind::McpToolResult
+            | BlockKind::CodeExecutionToolResult
+            | BlockKind::BashCodeExecutionToolResult
+            | BlockKind::TextEditorCodeExecutionToolResult
+            | BlockKind::ToolSearchToolResult
+            | BlockKind::AdvisorToolResult => {
                 self.count(&Sort::Hidden, conversation);
                 self.tool_result(block, None, conversation);
             }
-            // Deliberately nothing: only the model's API can read it, and it counts as a block.
-            BlockKind::RedactedThinking | BlockKind::Image => {
+            // State only, for each counts as a block: what the model was given, and what the provider notes for itself, which
+            // a notice tells where people need it.
+            BlockKind::Image
+            | BlockKind::Document
+            | BlockKind::SearchResult
+            | BlockKind::ContainerUpload
+            | BlockKind::McpToolListing
+            | BlockKind::Compaction
+            | BlockKind::Fallback => {
                 self.count(&Sort::Hidden, conversation);
             }
             BlockKind::Unknown => {
@@ -204,14 +236,15 @@ impl Reading<'_> {
         }
     }
 
-    fn told_text(&mut self, sort: Sort, whole: Option<Text<'_>>, conversation: &ConversationId, aborted: bool) {
-        let Some(place) = self.count(&sort, conversation) else { return };
-        let whole = whole.map(String::from).unwrap_or_default();
-        let content = match sort {
-            Sort::Thinking => Content::Thinking { text: whole, summary: String::new() },
-            Sort::Text | Sort::Tool(_) | Sort::Hidden => Content::AssistantText { text: whole, model: place.model },
-        };
-        let (conversation_id, block_id) = (conversation.clone(), place.block_id);
+    fn told_whole(
+        &mut self,
+        sort: &Sort,
+        content: impl FnOnce(String) -> Content,
+        conversation: &ConversationId,
+        aborted: bool,
+    ) {
+        let Some(place) = self.count(sort, conversation) else { return };
+        let (conversation_id, block_id, content) = (conversation.clone(), place.block_id, content(place.model));
         match (place.streamed, aborted) {
             (true, true) => {}
             (false, true) => self.emit(Draft::Start { conversation_id, block_id, content }),
@@ -276,6 +309,11 @@ impl Reading<'_> {
         message.next = index.saturating_add(1);
         Some(Place { block_id: block_id(&message.id, index, sort), model, streamed: false })
     }
+}
+
+/// A thought that the provider keeps to itself: that there was one can be seen.
+fn redacted() -> Content {
+    Content::Thinking { text: String::new(), summary: "not shown by the model's provider".to_owned() }
 }
 
 /// Where a block that a line tells of belongs.

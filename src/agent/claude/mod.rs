@@ -22,6 +22,8 @@ pub(super) mod setup;
 mod shares;
 mod state;
 mod subagents;
+#[cfg(test)]
+mod table;
 mod tools;
 mod turns;
 mod usage;

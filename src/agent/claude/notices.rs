@@ -119,6 +119,13 @@ impl Reading<'_> {
         }
     }
 
+    /// Something is wrong and the agent goes on: in its words, or in ours where it has none.
+    pub(super) fn problem(&mut self, line: &NoticeLine<'_>, otherwise: &str) {
+        let words = [&line.content, &line.text, &line.message, &line.error].into_iter().flatten();
+        let message = words.map(|words| &**words).find(|words| !words.is_empty()).unwrap_or(otherwise);
+        self.notice(line.uuid.as_deref(), NoticeKind::Error, message.to_owned(), String::new());
+    }
+
     /// The login to the model changed.
     pub(super) fn auth_status(&mut self, line: &NoticeLine<'_>) {
         let output = line.output.map(|output| serde_json::from_str::<Vec<String>>(output.get()).unwrap_or_default());

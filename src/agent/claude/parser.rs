@@ -131,10 +131,13 @@ impl Reading<'_> {
                     self.control_response(answer);
                 }
             }
-            // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
+            // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start. What a tool
+            // prints while it runs the CLI does not tell.
             LineKind::ToolProgress => {}
             // Deliberately nothing: what the blocks before it say, in short, and what the user could say next.
             LineKind::ToolUseSummary | LineKind::PromptSuggestion => {}
+            // Deliberately nothing: a copy of what the CLI stores of its own.
+            LineKind::TranscriptMirror => {}
             // Deliberately nothing: it says that the process lives.
             LineKind::KeepAlive => {}
             LineKind::Unknown => self.unknown("", &head.kind),
@@ -155,6 +158,19 @@ impl Reading<'_> {
             SystemKind::LocalCommandOutput | SystemKind::Informational | SystemKind::Notification => {
                 self.message(&read(text)?);
             }
+            SystemKind::ModelFallback
+            | SystemKind::ModelRefusalFallback
+            | SystemKind::ModelRefusalNoFallback
+            | SystemKind::ModelConsentFallback => self.problem(&read(text)?, "another model may answer"),
+            SystemKind::PermissionDenied => self.problem(&read(text)?, "a tool was not permitted"),
+            SystemKind::LateAllowNotRun => self.problem(&read(text)?, "a tool was allowed too late, and did not run"),
+            SystemKind::SessionWritesLost | SystemKind::MirrorError => {
+                self.problem(&read(text)?, "Claude Code could not store what it needs to go on later");
+            }
+            SystemKind::InstructionSizeWarning => self.problem(&read(text)?, "the instructions are very long"),
+            SystemKind::FileAttachmentsMissing => self.problem(&read(text)?, "files that were named are not there"),
+            SystemKind::WorkerShuttingDown => self.problem(&read(text)?, "Claude Code is about to end"),
+            SystemKind::ApiError => self.problem(&read(text)?, "the model did not answer"),
             // Subagents: that they run, how long, and how they ended.
             SystemKind::TaskStarted => self.task_started(read(text)?),
             SystemKind::TaskProgress => self.task_progress(&read(text)?),
@@ -165,6 +181,35 @@ impl Reading<'_> {
             SystemKind::BackgroundTasksChanged => {}
             // Deliberately nothing: an estimate of what the result tells exactly.
             SystemKind::ThinkingTokens => {}
+            // Deliberately nothing: what becomes of each task its own lines tell.
+            SystemKind::AgentsKilled | SystemKind::TaskSummary | SystemKind::TaskListStatuses => {}
+            // Deliberately nothing: what the lines around it tell, as one's own screen shows it.
+            SystemKind::Thinking
+            | SystemKind::TurnStarting
+            | SystemKind::TurnBeganBeforeInit
+            | SystemKind::TurnDuration
+            | SystemKind::TurnPreempted
+            | SystemKind::TurnHandoffAvailable
+            | SystemKind::PostTurnSummary
+            | SystemKind::AwaySummary
+            | SystemKind::StopHookSummary => {}
+            // Deliberately nothing: how far a request is, which ends with its answer.
+            SystemKind::ControlRequestProgress
+            | SystemKind::PermissionCheckStatus
+            | SystemKind::PermissionRetry
+            | SystemKind::InheritedAsksSettled => {}
+            // Deliberately nothing: what the CLI notes for itself.
+            SystemKind::MemoryRecall
+            | SystemKind::MemorySaved
+            | SystemKind::FileSnapshot
+            | SystemKind::ShellCwd
+            | SystemKind::SessionMetadata
+            | SystemKind::SessionTitleChanged
+            | SystemKind::PluginInstall
+            | SystemKind::ScheduledTaskFire
+            | SystemKind::PerTurnEffortChanged => {}
+            // Deliberately nothing: files and repositories are looked at, not told of.
+            SystemKind::VcsStateChanged | SystemKind::CodeChangePublished => {}
             // Deliberately nothing: how the hook ended is told by hook_response.
             SystemKind::HookStarted | SystemKind::HookProgress => {}
             // Deliberately nothing: follows from the turn's start and end.

@@ -20,17 +20,20 @@ pub(super) struct Share {
     unwritten: i64,
     /// Calls of which nothing is told.
     unknown: i64,
+    /// A call was seen at all: some versions keep to themselves what subagents of subagents say.
+    is_seen: bool,
     /// The newest call ended with calls of tools, so another one follows.
     calls_tools: bool,
-    /// What the last call wrote was told.
-    closed: bool,
+    /// What the newest call wrote, once that was told.
+    last: Option<Totals>,
 }
 
 impl Share {
     /// A call of the model began; `read` is what it was told to read.
     pub(super) fn begin(&mut self, read: Option<Totals>) {
+        self.is_seen = true;
         self.calls_tools = false;
-        self.closed = false;
+        self.last = None;
         self.newest = Totals { output: 0, thinking: 0, nano_usd: 0, ..read.unwrap_or_default() };
         self.told = self.told.plus(self.newest);
         *(if read.is_some() { &mut self.unwritten } else { &mut self.unknown }) += 1;
@@ -43,37 +46,43 @@ impl Share {
 
     /// The subagent is done, and its last call read and wrote so many tokens.
     pub(super) fn end_with(&mut self, tokens: i64) {
-        // The last call asks for nothing, so it is none that was seen.
-        if tokens <= 0 || self.calls_tools || self.unwritten == 0 || self.closed {
+        if !self.is_seen {
+            self.unknown = 1;
+        }
+        // The last call asks for nothing; if one is seen that does, the last one is not.
+        if tokens <= 0 || self.calls_tools || (self.unwritten == 0 && self.last.is_none()) {
             return;
         }
         let Totals { input, cache_read, cache_write, .. } = self.newest;
         let read = input.saturating_add(cache_read).saturating_add(cache_write);
-        self.written(Totals { output: tokens.saturating_sub(read).max(0), ..Totals::default() });
+        self.wrote(Totals { output: tokens.saturating_sub(read).max(0), ..Totals::default() });
     }
 
-    /// The subagent is done, and this is what its last call used.
+    /// The subagent is done, and this is what its last call used: exact, where the tokens told before may be of a moment
+    /// before its end.
     pub(super) fn end(&mut self, last: Totals) {
-        if self.closed {
-            return;
-        }
-        if self.calls_tools || self.unwritten == 0 {
-            self.told = self.told.plus(Totals { nano_usd: 0, ..last });
-            self.closed = true;
+        let is_told = self.last.is_some() || (self.unwritten > 0 && !self.calls_tools);
+        if is_told {
+            self.wrote(Totals { output: last.output, thinking: last.thinking, ..Totals::default() });
         } else {
-            self.written(Totals { output: last.output, thinking: last.thinking, ..Totals::default() });
+            if !self.is_seen {
+                self.unknown = 0;
+            }
+            self.told = self.told.plus(Totals { nano_usd: 0, ..last });
         }
     }
 
-    fn written(&mut self, written: Totals) {
-        self.told = self.told.plus(written);
-        self.unwritten -= 1;
-        self.closed = true;
+    fn wrote(&mut self, last: Totals) {
+        match self.last.replace(last) {
+            Some(before) => self.told = self.told.minus(before),
+            None => self.unwritten -= 1,
+        }
+        self.told = self.told.plus(last);
     }
 
     /// A result told of all; what comes now belongs to the next one.
     fn settle(&mut self) {
-        (self.told, self.unwritten, self.unknown) = (Totals::default(), 0, 0);
+        (self.told, self.unwritten, self.unknown, self.last) = (Totals::default(), 0, 0, None);
     }
 }
 
@@ -104,9 +113,9 @@ pub(super) fn split(rest: Totals, shares: &mut [&mut Share]) -> (Vec<Totals>, To
 mod tests {
     use super::*;
 
-    fn read(input: i64) -> Option<Totals> {
+    fn read(input: i64) -> Totals {
         // Calls tell that they wrote something as they begin; that is no number to count on.
-        Some(Totals { input, output: 1, ..Totals::default() })
+        Totals { input, output: 1, ..Totals::default() }
     }
 
     fn totals(input: i64, output: i64) -> Totals {
@@ -117,12 +126,12 @@ mod tests {
     fn what_is_told_is_exact_and_the_rest_goes_by_the_calls_of_which_nothing_is_told() {
         let (mut a, mut b) = (Share::default(), Share::default());
         // One call, told whole.
-        a.begin(read(100));
-        a.end_with(107);
-        // The same told twice is counted once.
+        a.begin(Some(read(100)));
+        a.end_with(103);
+        // Told again it is counted once, and as it is told last.
         a.end(totals(100, 7));
         // Two calls; the last one was not forwarded.
-        b.begin(read(10));
+        b.begin(Some(read(10)));
         b.calls_tool();
         b.end_with(99);
         b.end(totals(20, 5));
@@ -142,7 +151,7 @@ mod tests {
         let (parts, none) = split(totals(11, 2), &mut [&mut a, &mut b, &mut c]);
         assert_eq!(parts.iter().fold(none, |sum, part| sum.plus(*part)), totals(11, 2));
         assert_eq!(parts[0].input, 5);
-        a.begin(read(50));
+        a.begin(Some(read(50)));
         a.end(totals(50, 50));
         assert_eq!(split(totals(20, 20), &mut [&mut a]), (vec![totals(20, 20)], totals(0, 0)));
         a.begin(Some(totals(i64::MAX, i64::MAX)));

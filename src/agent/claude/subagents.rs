@@ -25,6 +25,14 @@ const REMEMBERED: usize = 512;
 /// What the CLI takes when a call names no subagent.
 const DEFAULT: &str = "general-purpose";
 
+/// What the result of the call that spawned a subagent says.
+pub(super) enum Answer {
+    /// What it answers; `None`: nothing in words.
+    Said(Option<String>),
+    /// That it goes on in the background.
+    GoesOn,
+}
+
 /// What is known of a subagent as it appears.
 #[derive(Default)]
 struct About {
@@ -68,13 +76,18 @@ impl Reading<'_> {
         if let Some(task) = &line.task_id {
             self.state.process.tasks.insert(task.to_string(), id.as_str().to_owned());
         }
-        let is_known = self.subagent(&id).is_some();
-        if !is_known && line.subagent_type.is_none() && line.task_type.as_deref() != Some("local_agent") {
-            return;
-        }
-        if !is_known {
+        if self.subagent(&id).is_none() {
+            let is_agent = line.subagent_type.is_some() || line.task_type.as_deref() == Some("local_agent");
             let spawner = line.parent_task_id.as_deref().and_then(|task| self.state.process.tasks.get(task));
-            let parent = spawner.map_or_else(ConversationId::main, |tool| ConversationId::new(tool.as_str()));
+            let parent = match spawner {
+                Some(tool) => ConversationId::new(tool.as_str()),
+                None if line.spawn_depth == Some(1) => ConversationId::main(),
+                // Who called for it is told by the call, which some versions tell a moment later.
+                None => return,
+            };
+            if !is_agent {
+                return;
+            }
             let name = line.subagent_type.map(String::from).unwrap_or_default();
             let about = About { name, input: line.prompt.map(String::from).unwrap_or_default() };
             self.discover(id.clone(), parent, about);
@@ -92,6 +105,7 @@ impl Reading<'_> {
     /// A task got on.
     pub(super) fn task_progress(&mut self, line: &TaskLine<'_>) {
         let Some(id) = self.task_of(line) else { return };
+        self.run(&id);
         let duration = line.usage.as_ref().and_then(|usage| usage.duration_ms).and_then(milliseconds);
         self.patch(&id, BlockPatch { duration, ..BlockPatch::default() });
     }
@@ -121,7 +135,7 @@ impl Reading<'_> {
         let Some(subagent) = self.subagent(&id) else { return };
         subagent.share.end_with(usage.total_tokens);
         if is_waited_for && !subagent.background {
-            return self.patch(&id, BlockPatch { duration, output, ..BlockPatch::default() });
+            return self.patch(&id, BlockPatch { duration, ..BlockPatch::default() });
         }
         let is_done = matches!(line.status.as_deref(), None | Some("completed"));
         let status = if is_done { ExecutionStatus::Succeeded } else { ExecutionStatus::Failed };
@@ -134,7 +148,7 @@ impl Reading<'_> {
         id: &str,
         is_error: bool,
         outcome: &ToolOutcome<'_>,
-        output: Option<String>,
+        answer: Answer,
         duration: Option<Duration>,
     ) {
         let id = ConversationId::new(id);
@@ -142,8 +156,13 @@ impl Reading<'_> {
         if let Some(last) = usage(outcome.usage) {
             subagent.share.end(last);
         }
-        let goes_on = outcome.status.is_some_and(|status| status.get() != "\"completed\"");
-        subagent.background |= goes_on;
+        let output = match answer {
+            Answer::Said(said) => said,
+            Answer::GoesOn => {
+                subagent.background = true;
+                return;
+            }
+        };
         if subagent.background && !is_error {
             return;
         }

@@ -10,6 +10,7 @@ use super::{
     hand_back,
     kinds::BlockKind,
     parser::{Reading, Unreadable},
+    subagents::Answer,
     wire::{self, Block, MessageLine, ToolOutcome},
 };
 use crate::agent::Draft;
@@ -20,6 +21,11 @@ use crate::domain::{
 /// How the CLI begins what a local command printed, which it says as if the user had.
 const LOCAL_OUTPUT: [(&str, &str); 2] =
     [("<local-command-stdout>", "</local-command-stdout>"), ("<local-command-stderr>", "</local-command-stderr>")];
+
+/// How the result of a call begins whose subagent goes on in the background.
+const LAUNCHED: &str = "Async agent launched";
+/// How a part begins that older versions put behind a subagent's answer, for the model alone.
+const NOTE: &str = "agentId: ";
 
 impl Reading<'_> {
     /// A `user` line: tool results, a message that is taken up, or what the CLI says in the user's name.
@@ -38,16 +44,25 @@ impl Reading<'_> {
                 BlockKind::ToolResult
                 | BlockKind::WebSearchToolResult
                 | BlockKind::WebFetchToolResult
-                | BlockKind::McpToolResult => self.tool_result(block, line.tool_use_result, conversation),
+                | BlockKind::McpToolResult
+                | BlockKind::CodeExecutionToolResult
+                | BlockKind::BashCodeExecutionToolResult
+                | BlockKind::TextEditorCodeExecutionToolResult
+                | BlockKind::ToolSearchToolResult
+                | BlockKind::AdvisorToolResult => self.tool_result(block, line.tool_use_result, conversation),
                 // Deliberately nothing: the CLI says that the user interrupted, which the end of the turn tells, or
                 // gives a subagent the task that stands in the input of the call that spawned it.
-                BlockKind::Text | BlockKind::Image => {}
+                BlockKind::Text | BlockKind::Image | BlockKind::Document | BlockKind::SearchResult => {}
                 // Deliberately nothing: blocks of the model, never in a user line.
                 BlockKind::Thinking
                 | BlockKind::RedactedThinking
                 | BlockKind::ToolUse
                 | BlockKind::ServerToolUse
-                | BlockKind::McpToolUse => {}
+                | BlockKind::McpToolUse
+                | BlockKind::ContainerUpload
+                | BlockKind::McpToolListing
+                | BlockKind::Compaction
+                | BlockKind::Fallback => {}
                 BlockKind::Unknown => self.unknown("user/", &block.kind),
             }
         }
@@ -68,12 +83,11 @@ impl Reading<'_> {
         }
         let mut images = Vec::new();
         let subagent = outcome.agent_id.is_some() || self.subagent(&ConversationId::new(id.as_str())).is_some();
-        let (output, is_answer) = if subagent {
+        let (output, answer) = if subagent {
             answered(block.content, &outcome, &mut images)
         } else {
-            (block.content.and_then(|content| output(content, &mut images)), false)
+            (block.content.and_then(|content| output(content, &mut images)), Answer::Said(None))
         };
-        let said = output.as_ref().filter(|_| is_answer || (subagent && is_error)).and_then(text_of);
         for (sha256, data) in images {
             self.emit(Draft::Blob { sha256, data });
         }
@@ -93,7 +107,7 @@ impl Reading<'_> {
             block_id: BlockId::new(format!("result:{id}")),
             content: Some(content),
         });
-        self.returned(&id, is_error, &outcome, said, duration);
+        self.returned(&id, is_error, &outcome, answer, duration);
     }
 
     /// A message is taken up, or a command that the CLI runs itself printed something.
@@ -112,23 +126,41 @@ impl Reading<'_> {
     }
 }
 
-/// What a subagent answers, without the notes of the CLI and the frame around it, and whether these are its words at all.
-fn answered(result: Option<&RawValue>, outcome: &ToolOutcome<'_>, images: &mut Images) -> (Option<ToolOutput>, bool) {
-    if let Some(content) = outcome.content {
-        let mut parts = match output(content, images) {
-            Some(ToolOutput::Parts(parts)) => parts,
-            other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => return (other, true),
-        };
-        let after = parts.len().saturating_sub(outcome.harness_tail_count);
-        parts.truncate(after);
-        parts.drain(..outcome.harness_note_count.min(after));
-        return (whole(parts), true);
+/// The result of a call for a subagent: what it answers, without the notes of the CLI and the frame around it.
+fn answered(result: Option<&RawValue>, outcome: &ToolOutcome<'_>, images: &mut Images) -> (Option<ToolOutput>, Answer) {
+    let output = match outcome.content {
+        Some(content) => without_notes(output(content, images), outcome),
+        None => unframed(result.and_then(|result| output(result, images))),
+    };
+    let said = output.as_ref().and_then(text_of);
+    let goes_on = match outcome.status {
+        Some(status) => status.get() != "\"completed\"",
+        None => said.as_deref().is_some_and(|said| said.starts_with(LAUNCHED)),
+    };
+    (output, if goes_on { Answer::GoesOn } else { Answer::Said(said) })
+}
+
+fn without_notes(output: Option<ToolOutput>, outcome: &ToolOutcome<'_>) -> Option<ToolOutput> {
+    let mut parts = match output {
+        Some(ToolOutput::Parts(parts)) => parts,
+        other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => return other,
+    };
+    parts.truncate(parts.len().saturating_sub(outcome.harness_tail_count));
+    parts.drain(..outcome.harness_note_count.min(parts.len()));
+    whole(parts)
+}
+
+/// Where the outcome is not told there is only what the model is told.
+fn unframed(output: Option<ToolOutput>) -> Option<ToolOutput> {
+    if let Some(report) = output.as_ref().and_then(text_of).as_deref().and_then(hand_back::report) {
+        return (!report.is_empty()).then_some(ToolOutput::Text(report));
     }
-    let result = result.and_then(|result| output(result, images));
-    match result.as_ref().and_then(text_of).as_deref().and_then(hand_back::report) {
-        Some(report) if report.is_empty() => (None, true),
-        Some(report) => (Some(ToolOutput::Text(report)), true),
-        None => (result, false),
+    match output {
+        Some(ToolOutput::Parts(mut parts)) => {
+            parts.retain(|part| !matches!(part, ContentPart::Text(text) if text.starts_with(NOTE)));
+            whole(parts)
+        }
+        other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => other,
     }
 }
 

@@ -58,6 +58,12 @@ impl Reading<'_> {
         }
         match self.state.process.turn {
             Turn::Idle => {}
+            // Versions that do not say when they take up a message echo it when they have begun to answer.
+            Turn::Unasked if !self.state.process.lifecycle => {
+                self.state.process.turn = Turn::Prompt(uuid.to_owned());
+                self.state.process.last_prompt = Some(uuid.to_owned());
+                return;
+            }
             Turn::Unasked => self.end(Outcome::Completed, Totals::default()),
             Turn::Prompt(_) => return,
         }

@@ -278,6 +278,8 @@ pub(super) struct NoticeLine<'a> {
     pub(super) content: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) message: Option<Text<'a>>,
     /// Of `auth_status`: lines for people.
     #[serde(borrow)]
     pub(super) output: Option<&'a RawValue>,
@@ -302,8 +304,11 @@ pub(super) struct TaskLine<'a> {
     #[serde(borrow)]
     pub(super) prompt: Option<Text<'a>>,
     pub(super) is_backgrounded: Option<bool>,
+    /// 1: the main conversation began it.
+    pub(super) spawn_depth: Option<u32>,
     #[serde(borrow)]
     pub(super) status: Option<Text<'a>>,
+    /// What the subagent answers, or what it was called for, or that it is done: versions differ.
     #[serde(borrow)]
     pub(super) summary: Option<Text<'a>>,
     pub(super) usage: Option<TaskUsage>,
