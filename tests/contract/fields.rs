@@ -53,6 +53,10 @@ const BASES: &[(&str, &str)] = &[
     ("WorkspaceService/UploadFile", r#"{"header":{"sessionId":"ses_1","path":"a"}}"#),
     ("WorkspaceService/DeleteFile", r#"{"sessionId":"ses_1","path":"a"}"#),
     ("ProfileService/CreateProfile", r#"{"profile":{"name":"reviewer"}}"#),
+    (
+        "ProfileService/CreateProfile",
+        r#"{"profile":{"name":"a","permissionPolicy":{"rules":[{"toolName":"Bash","effect":"PERMISSION_EFFECT_ALLOW"}]}}}"#,
+    ),
     ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
     ("ProfileService/ListProfiles", "{}"),
     ("RuntimeService/GetRuntimeInfo", "{}"),
