@@ -177,7 +177,13 @@ mod tests {
             "rules[5].rule_id",
         ];
         assert_eq!(checked(wire), Err(expected.map(|field| format!("policy.{field}")).to_vec()));
-        let many = proto::PermissionPolicy { rules: vec![rule("Bash", "", allow); 257], ..Default::default() };
-        assert_eq!(checked(many), Err(vec!["policy.rules".into()]));
+        let many = |number: usize| {
+            let rules = (0..number).map(|at| rule("Bash", &format!("run {at}"), allow)).collect();
+            checked(proto::PermissionPolicy { rules, ..Default::default() })
+        };
+        assert!(many(256).is_ok());
+        assert_eq!(many(257), Err(vec!["policy.rules".into()]));
+        let same = proto::PermissionPolicy { rules: vec![rule("Bash", "", allow); 2], ..Default::default() };
+        assert_eq!(checked(same), Err(vec!["policy.rules[1].rule_id".into()]));
     }
 }
