@@ -100,9 +100,10 @@ impl Pending {
             return Err(Failure::invalid("updated_input_json", "only with an option that allows"));
         }
         let rule = option.rule.as_deref().map(|rule| self.new_rule(rule, by)).transpose()?;
-        let (outcome, effect) = match allows {
-            true => (InputOutcome::Allowed, PermissionEffect::Allow),
-            false => (InputOutcome::Rejected, PermissionEffect::Reject),
+        let (outcome, effect) = if allows {
+            (InputOutcome::Allowed, PermissionEffect::Allow)
+        } else {
+            (InputOutcome::Rejected, PermissionEffect::Reject)
         };
         let (resolved_by, effect) = (Some(by.clone()), Some(effect));
         let rule_id = rule.as_ref().map(|rule| rule.rule_id.clone()).unwrap_or_default();

@@ -45,7 +45,7 @@ impl Manager {
         let key = SessionKey { tenant: caller.tenant.clone(), session: id.clone() };
         for _ in 0..LOOKS {
             let found = self.log().store().permission(&key, permission_id).await;
-            let found = found.map(|found| found.map(|permission| permission.resolution));
+            let found = found.map(|found| found.map(|permission| Found(permission.resolution)));
             self.is_open(&key, &Asked::Permission(permission_id), found).await?;
             let command = |by, reply| Command::Resolve {
                 permission_id: permission_id.to_owned(),
@@ -92,7 +92,7 @@ impl Manager {
         let key = SessionKey { tenant: caller.tenant.clone(), session: id.clone() };
         for _ in 0..LOOKS {
             let found = self.log().store().question(&key, question_id).await;
-            let found = found.map(|found| found.map(|question| question.resolution));
+            let found = found.map(|found| found.map(|question| Found(question.resolution)));
             self.is_open(&key, &Asked::Question(question_id), found).await?;
             let command = |by, reply| Command::Answer {
                 question_id: question_id.to_owned(),
@@ -108,20 +108,20 @@ impl Manager {
         Err(not_reached())
     }
 
-    /// Refuses what is not there, or over: `found` is its resolution, where it is there.
+    /// Refuses what is not there, or over.
     async fn is_open(
         &self,
         key: &SessionKey,
         asked: &Asked<'_>,
-        found: Result<Option<Option<InputResolution>>, store::Error>,
+        found: Result<Option<Found>, store::Error>,
     ) -> Result<(), Failure> {
         match found.map_err(|error| failure(error, key))? {
             None => {
                 self.view(key).await?;
                 Err(asked.not_found())
             }
-            Some(Some(winner)) => Err(asked.already_resolved(&winner)),
-            Some(None) => Ok(()),
+            Some(Found(Some(winner))) => Err(asked.already_resolved(&winner)),
+            Some(Found(None)) => Ok(()),
         }
     }
 
@@ -150,6 +150,9 @@ impl Manager {
         self.call_once(caller, id, request, command).await
     }
 }
+
+/// How it ended, where it did.
+struct Found(Option<InputResolution>);
 
 /// Something an agent asks, by its id.
 enum Asked<'a> {

@@ -93,7 +93,7 @@ impl Pending {
         };
         let resolved_by = Some(by.clone());
         let itself = InputResolution::by_itself(outcome, self.time());
-        Ok(InputResolution { answers, message, resolved_by, ..itself })
+        Ok(InputResolution { message, answers, resolved_by, ..itself })
     }
 
     /// What the end of a question means for its agent.
@@ -124,9 +124,10 @@ fn fits(items: &[QuestionItem], answers: &[QuestionAnswer]) -> Result<(), Failur
         for (index, chosen) in choices.iter().enumerate() {
             if !offered.clone().any(|label| label == chosen) {
                 let labels: Vec<_> = offered.clone().map(String::as_str).collect();
-                let rule = match labels.is_empty() {
-                    true => "this question has no choices; answer with text".to_owned(),
-                    false => format!("must be of {}", labels.join(", ")),
+                let rule = if labels.is_empty() {
+                    "this question has no choices; answer with text".to_owned()
+                } else {
+                    format!("must be of {}", labels.join(", "))
                 };
                 return Err(Failure::invalid(field, rule));
             }

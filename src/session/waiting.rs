@@ -120,12 +120,11 @@ impl Pending {
     /// Records how a request ended. A parked turn keeps the answer for the agent's next process.
     pub(super) fn resolve(&mut self, id: &str, resolution: InputResolution, by: Option<&Principal>) -> Option<Over> {
         let outcome = resolution.outcome;
-        let (over, kind) = match self.permission_over(id, &resolution) {
-            Some(over) => (over, Kind::PermissionResolved { permission_id: id.to_owned(), resolution }),
-            None => {
-                let over = self.question_over(id, &resolution)?;
-                (over, Kind::QuestionResolved { question_id: id.to_owned(), resolution })
-            }
+        let (over, kind) = if let Some(over) = self.permission_over(id, &resolution) {
+            (over, Kind::PermissionResolved { permission_id: id.to_owned(), resolution })
+        } else {
+            let over = self.question_over(id, &resolution)?;
+            (over, Kind::QuestionResolved { question_id: id.to_owned(), resolution })
         };
         tracing::info!(request = %id, ?outcome, "what the agent asked is over");
         self.record(over.conversation_id.clone(), by, kind);

@@ -13,11 +13,11 @@ use tonic::{Code, Status};
 
 use crate::{
     raw,
-    support::{PATIENCE, Server, get, run, scripted, send, snapshot, until, watch},
+    support::{PATIENCE, Server, Sessions, get, run, scripted, send, snapshot, until, watch},
 };
 
 /// An RPC with two requests that ask for different things. `SESSION` stands for a session's id, `PERMISSION` for that of what
-/// its agent asks, `PROFILE` for that of a profile.
+/// its agent asks or of the rule that an answer left, `PROFILE` for that of a profile.
 pub(crate) struct Case {
     pub(crate) method: &'static str,
     asks: &'static str,
@@ -35,6 +35,10 @@ enum Before {
     Works,
     /// As `Works`, and its agent asks for permission: the session's id is followed by that of the request.
     Asks,
+    /// The same of a question.
+    Questions,
+    /// As `Works`, and an answer left a rule: the session's id is followed by that of the rule.
+    Rules,
     /// It has nothing to do with it, but there is a profile, whose id follows that of the session.
     Profile,
 }
@@ -42,7 +46,8 @@ enum Before {
 /// A turn that does not end by itself.
 pub(crate) const LONG: &str = r#"[{"pause_ms":600000}]"#;
 /// One that waits for an answer first.
-const ASKS: &str = r#"[{"ask":{"tool":"Bash"}},{"pause_ms":600000}]"#;
+const ASKS: &str = r#"[{"ask":{"tool":"Write"}},{"pause_ms":600000}]"#;
+const QUESTIONS: &str = r#"[{"question":[{"question":"May I?"}]},{"pause_ms":600000}]"#;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -88,6 +93,18 @@ pub(crate) const CASES: &[Case] = &[
         asks: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"allow_once"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"reject_once"}"#,
         before: Before::Asks,
+    },
+    Case {
+        method: "SessionService/AnswerQuestion",
+        asks: r#"{"sessionId":"SESSION","questionId":"PERMISSION","answers":[{"text":"yes"}]}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","questionId":"PERMISSION","message":"no"}"#,
+        before: Before::Questions,
+    },
+    Case {
+        method: "SessionService/DeletePermissionRule",
+        asks: r#"{"sessionId":"SESSION","ruleId":"PERMISSION"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","ruleId":"other"}"#,
+        before: Before::Rules,
     },
     Case {
         method: "WorkspaceService/WriteFile",
@@ -165,6 +182,20 @@ fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
     message.encode_to_vec()
 }
 
+/// Plays a script up to what it asks, and returns the id of that.
+async fn asked(sessions: &mut Sessions, id: &str, script: &str) -> String {
+    let mut stream = watch(sessions, id, Some(0)).await.expect("a watch");
+    send(sessions, id, script).await.expect("accepted");
+    let asks = |event: &proto::SessionEvent| {
+        matches!(event.kind, Some(Kind::PermissionRequested(_) | Kind::QuestionRequested(_)))
+    };
+    until(&mut stream, asks).await;
+    let request = proto::GetSessionRequest { session_id: id.to_owned() };
+    let shown = sessions.get_session(request).await.expect("there").into_inner();
+    let permission = shown.open_permissions.into_iter().map(|open| open.permission_id);
+    permission.chain(shown.open_questions.into_iter().map(|open| open.question_id)).next().expect("it asks")
+}
+
 impl Case {
     /// A session for the request.
     pub(crate) async fn session(&self, server: &Server) -> String {
@@ -180,14 +211,15 @@ impl Case {
                 send(&mut sessions, &id, LONG).await.expect("accepted");
                 id
             }
-            Before::Asks => {
-                let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
-                send(&mut sessions, &id, ASKS).await.expect("accepted");
-                let asks = |event: &proto::SessionEvent| matches!(event.kind, Some(Kind::PermissionRequested(_)));
-                until(&mut stream, asks).await;
-                let request = proto::GetSessionRequest { session_id: id.clone() };
-                let open = sessions.get_session(request).await.expect("there").into_inner().open_permissions;
-                format!("{id}-{}", open[0].permission_id)
+            Before::Asks => format!("{id}-{}", asked(&mut sessions, &id, ASKS).await),
+            Before::Questions => format!("{id}-{}", asked(&mut sessions, &id, QUESTIONS).await),
+            Before::Rules => {
+                let permission_id = asked(&mut sessions, &id, ASKS).await;
+                let (session_id, option_id) = (id.clone(), "allow_always".to_owned());
+                let answer =
+                    proto::ResolvePermissionRequest { session_id, permission_id, option_id, ..Default::default() };
+                let answered = sessions.resolve_permission(answer).await.expect("answered").into_inner();
+                format!("{id}-{}", answered.rule.expect("a rule").rule_id)
             }
             Before::Profile => {
                 let profile = proto::AgentProfile { name: "subject".into(), ..Default::default() };
@@ -224,8 +256,7 @@ impl Effects {
     /// What came since.
     pub(crate) fn since(&self, before: &Self) -> [isize; 8] {
         let counts = |of: &Self| {
-            let all =
-                [of.sessions, of.profiles, of.revisions, of.turns, of.updates, of.stops, of.edits, of.answers];
+            let all = [of.sessions, of.profiles, of.revisions, of.turns, of.updates, of.stops, of.edits, of.answers];
             all.map(usize::cast_signed)
         };
         let (now, then) = (counts(self), counts(before));
@@ -257,11 +288,12 @@ impl Effects {
             let outcomes =
                 state.permissions.iter().filter_map(|asked| asked.resolution.as_ref()?.option_id.chars().next());
             effects.answers += outcomes.count();
+            effects.answers += state.questions.iter().filter(|question| question.resolution.is_some()).count();
             let head = get(&mut sessions, &id).await.sequence;
             let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
             let events = until(&mut stream, |event| event.sequence >= head).await;
             let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
-            let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_));
+            let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_) | Kind::PermissionRulesChanged(_));
             let updated = |kind: &Kind| matches!(kind, Kind::SessionUpdated(_));
             effects.updates +=
                 events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| updated(kind)).count();

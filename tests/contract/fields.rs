@@ -99,6 +99,10 @@ const BASES: &[(&str, &str)] = &[
     ("ProfileService/CreateProfile", profile!("", stdio!(), "")),
     ("ProfileService/CreateProfile", profile!("", http!(), "")),
     ("ProfileService/CreateProfile", profile!("", bundle!(), "")),
+    (
+        "ProfileService/CreateProfile",
+        r#"{"profile":{"name":"a","permissionPolicy":{"rules":[{"toolName":"Bash","effect":"PERMISSION_EFFECT_ALLOW"}]}}}"#,
+    ),
     ("ProfileService/UpdateProfile", profile!(r#""profileId":"prof_1","#, stdio!(), r#","updateMask":"name""#)),
     ("ProfileService/UpdateProfile", profile!(r#""profileId":"prof_1","#, http!(), r#","updateMask":"name""#)),
     ("ProfileService/UpdateProfile", profile!(r#""profileId":"prof_1","#, bundle!(), r#","updateMask":"name""#)),

@@ -9,6 +9,7 @@ mod support;
 mod answers;
 mod asked;
 mod claude;
+mod claude_asks;
 mod ends;
 mod idle;
 mod modes;

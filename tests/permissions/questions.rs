@@ -29,7 +29,7 @@ fn question() -> Value {
     json!({ "question": items(), "then": [{ "say": "Answered." }], "else": [{ "say": "Not answered." }] })
 }
 
-fn given(choices: &[&str], text: &str) -> proto::QuestionAnswer {
+pub(crate) fn given(choices: &[&str], text: &str) -> proto::QuestionAnswer {
     proto::QuestionAnswer { choices: choices.iter().map(|label| (*label).to_owned()).collect(), text: text.into() }
 }
 
@@ -41,7 +41,7 @@ fn answers(asked: &Asked, question: &Question) -> proto::AnswerQuestionRequest {
     }
 }
 
-fn decline(asked: &Asked, question: &Question, message: &str) -> proto::AnswerQuestionRequest {
+pub(crate) fn decline(asked: &Asked, question: &Question, message: &str) -> proto::AnswerQuestionRequest {
     proto::AnswerQuestionRequest {
         session_id: asked.id.clone(),
         question_id: question.question_id.clone(),
@@ -50,12 +50,12 @@ fn decline(asked: &Asked, question: &Question, message: &str) -> proto::AnswerQu
     }
 }
 
-async fn answer(sessions: &mut Sessions, request: proto::AnswerQuestionRequest) -> Result<Question, Status> {
+pub(crate) async fn answer(sessions: &mut Sessions, request: proto::AnswerQuestionRequest) -> Result<Question, Status> {
     Ok(sessions.answer_question(request).await?.into_inner().question.expect("a question"))
 }
 
 /// How the questions ended, as the events tell.
-fn ends(asked: &Asked) -> Vec<proto::InputResolution> {
+pub(crate) fn ends(asked: &Asked) -> Vec<proto::InputResolution> {
     let ends = asked.events.iter().filter_map(|event| match &event.kind {
         Some(Kind::QuestionResolved(resolved)) => resolved.resolution.clone(),
         _ => None,

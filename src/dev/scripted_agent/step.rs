@@ -188,8 +188,9 @@ impl Step {
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Question {
-            question: Value,
+        struct Questions {
+            #[serde(rename = "question")]
+            items: Value,
             #[serde(default)]
             then: Vec<Value>,
             #[serde(default, rename = "else")]
@@ -247,8 +248,8 @@ impl Step {
                 Self::Repeat(repeat, list(steps)?)
             }
             "question" => {
-                let Question { question, then, otherwise, again } = read(value)?;
-                let (tool, input) = ("AskUserQuestion".to_owned(), serde_json::json!({ "questions": question }));
+                let Questions { items, then, otherwise, again } = read(value)?;
+                let (tool, input) = ("AskUserQuestion".to_owned(), serde_json::json!({ "questions": items }));
                 Self::Ask(Ask { tool, input, withdrawn: false, ..Ask::then(then, otherwise, again)? })
             }
             _ => {
