@@ -5,7 +5,7 @@
 
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    SessionError, Usage,
+    PermissionPolicy, PermissionRule, Question, QuestionAnswer, SessionError, Usage,
 };
 
 mod ask;
@@ -15,7 +15,7 @@ pub mod package;
 pub mod scripted;
 mod stderr;
 
-pub use ask::Ask;
+pub use ask::{Ask, Covers};
 pub use stderr::Stderr;
 
 /// What a session wants of its agent.
@@ -27,6 +27,8 @@ pub struct Setup {
     pub model: String,
     /// When to ask for permission, one of [`Agent::permission_modes`]; empty: the adapter's default.
     pub permission_mode: String,
+    /// What must be asked about, whatever the mode.
+    pub policy: PermissionPolicy,
     /// A fresh id of the agent's own session, a UUID, for agents that want to be told one.
     pub fresh_session: String,
     /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
@@ -229,6 +231,23 @@ pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> S
     match agent {
         Agent::ClaudeCode => ask::go_on(agent, answers),
         Agent::Scripted => scripted::go_on(memory, answers),
+    }
+}
+
+/// Whether a rule of an agent's rule language covers a call. One that allows is read narrowly, any other one widely.
+#[must_use]
+pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {
+    match agent {
+        // The scripted agent plays the same tools.
+        Agent::ClaudeCode | Agent::Scripted => claude::covers(rule, ask),
+    }
+}
+
+/// The answers to a question, as its agent is told them.
+#[must_use]
+pub fn answered(agent: Agent, question: &Question, answers: &[QuestionAnswer]) -> PermissionAnswer {
+    match agent {
+        Agent::ClaudeCode | Agent::Scripted => claude::answered(question, answers),
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     Config,
     look::{Eyes, Look, Seen},
+    policy,
     provide::{self, Filled, NotProvided, Provided},
     running::Running,
     shared::Shared,
@@ -17,8 +18,10 @@ use super::{
 use crate::{
     agent::{self, Checkpoint, Parser, Setup, Stderr},
     domain::{
-        ExecId, Failure, FileChangeOrigin, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey,
+        ExecId, Failure, FileChangeOrigin, Isolation, PermissionPolicy, Reason, Sandbox, SandboxId, SandboxStatus,
+        Session, SessionKey,
     },
+    log,
     sandbox::{self, Epoch, ExecSpec, Output},
     store::ExecMark,
 };
@@ -67,15 +70,23 @@ pub(super) async fn prepare(
         }
         None => None,
     };
-    let program = located.map(|program| plan(&shared.config, &session, program, memory)).transpose()?;
+    let policy = policy::of(&shared, &key, &session).await.map_err(|error| log::failure(error, &key))?;
+    let program = located.map(|program| plan(&shared.config, &session, policy, program, memory)).transpose()?;
     Ok(Prepared { sandbox, filled, program })
 }
 
-fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<String>) -> Result<Program, Failure> {
+fn plan(
+    config: &Config,
+    session: &Session,
+    policy: PermissionPolicy,
+    program: PathBuf,
+    memory: Option<String>,
+) -> Result<Program, Failure> {
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
         permission_mode: session.options.permission_mode.clone(),
+        policy,
         fresh_session: Uuid::new_v4().to_string(),
         memory,
     };

@@ -24,16 +24,20 @@ mod manager;
 mod once;
 mod pending;
 mod permissions;
+mod policy;
 mod profiles;
 mod programs;
 mod provide;
+mod questions;
 mod replay;
+mod rules;
 mod running;
 mod shared;
 mod side;
 mod turn;
+mod waiting;
 
-pub use asking::Decision;
+pub use asking::{Decision, Resolved};
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
@@ -42,13 +46,14 @@ pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
+pub use questions::Reaction;
 pub use replay::replay;
 pub use turn::Accepted;
 
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
+    domain::{ContentPart, Failure, Principal, Question, Request},
     store::SessionView,
 };
 
@@ -62,8 +67,18 @@ enum Command {
         decision: Decision,
         by: Principal,
         request: Option<Request>,
-        reply: Reply<Option<PermissionRequest>>,
+        reply: Reply<Option<Resolved>>,
     },
+    /// Answer a question. `None` is answered when it is not open any more.
+    Answer {
+        question_id: String,
+        reaction: Reaction,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<Question>>,
+    },
+    /// Remove a standing answer.
+    DeleteRule { rule_id: String, by: Principal, request: Option<Request>, reply: Reply<()> },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.
