@@ -11,13 +11,14 @@ use super::{
     error::Error,
     render::style,
     signals::Signals,
+    turns::Busy,
     view::View,
 };
 use crate::{
     client::State,
     proto::{
-        CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn, TurnStatus,
-        session_event::Kind,
+        BusyPolicy, CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn,
+        TurnStatus, session_event::Kind,
     },
 };
 
@@ -41,6 +42,16 @@ pub(super) struct Args {
     /// When the agent of a new session asks for permission, in its words, for example default or plan.
     #[arg(long, env = "AGENT_RUNTIME_PERMISSION_MODE", value_name = "MODE", conflicts_with = "session")]
     permission_mode: Option<String>,
+    /// What to do while the session is at a turn.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_BUSY",
+        default_value = "reject",
+        hide_possible_values = true,
+        value_name = "reject|queue|interrupt",
+        requires = "session"
+    )]
+    busy: Busy,
     /// Leave the new session's sandbox running for the next prompt.
     #[arg(long, env = "AGENT_RUNTIME_KEEP", value_parser = clap::builder::FalseyValueParser::new())]
     keep: bool,
@@ -69,6 +80,7 @@ async fn run_on(
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
         text: args.prompt,
+        busy_policy: BusyPolicy::from(args.busy).into(),
         ..RunTurnRequest::default()
     });
     let (mut state, mut view) = (State::default(), View::new(common.json));

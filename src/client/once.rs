@@ -8,8 +8,9 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
-    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
+    CancelTurnRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest,
+    InterruptTurnRequest, ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest,
+    UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -45,6 +46,8 @@ changes! {
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,
+    InterruptTurnRequest,
+    CancelTurnRequest,
     ResolvePermissionRequest,
     RunTurnRequest,
     WriteFileRequest,

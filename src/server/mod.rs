@@ -235,6 +235,7 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         },
         spool: config.data.clone(),
         ask_timeout: config.ask_timeout,
+        interrupt_grace: config.interrupt_grace,
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

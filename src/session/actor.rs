@@ -7,6 +7,7 @@ mod files;
 mod leave;
 mod submit;
 mod takeover;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,10 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
-use self::files::{CREATED, FilesSide, Step};
+use self::{
+    files::{CREATED, FilesSide, Step},
+    turns::{Closing, Pressing},
+};
 use super::{
     Command,
     after::{After, Halt, InFlight},
@@ -76,6 +80,9 @@ pub(super) struct Actor {
     over: bool,
     not_stored: Option<store::Error>,
     leaving: Option<Leaving>,
+    /// An agent was asked to end its turn.
+    pressing: Option<Pressing>,
+    closing: Option<Closing>,
 }
 
 /// Why an actor begins.
@@ -159,6 +166,8 @@ impl Actor {
             over: false,
             not_stored: None,
             leaving: None,
+            pressing: None,
+            closing: None,
         };
         (actor, acquired.stdin)
     }
@@ -172,12 +181,14 @@ impl Actor {
             Begin::InDoubt => self.take_over(stdin, true),
             Begin::GiveUp(error) => self.give_up(&error),
         }
+        self.follow_up();
         while !self.is_done() {
             self.begin_job();
             self.limit_the_wait();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
+            self.follow_up();
         }
         let sandbox = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
         Ended { commands: self.commands, not_stored: self.not_stored, sandbox }
@@ -215,6 +226,9 @@ impl Actor {
         let stop_at = self.stop_at();
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
         let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
+        // Nobody gets in between a stop and the end that it waits for.
+        let open = open && self.closing.is_none();
+        let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
         let look_at = self.files.look_at();
@@ -236,6 +250,7 @@ impl Actor {
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
             () = until(idle_at) => self.stop_idle(),
+            () = until(press_at), if !holding => self.press_harder(),
             () = until(expires_at), if answering => self.expire(),
         }
     }
@@ -253,30 +268,28 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            // What the agent changed until now is told before its turn is ended.
-            Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
-            Command::Send { .. }
-            | Command::Resolve { .. }
-            | Command::Stop { .. }
-            | Command::Delete { .. }
-            | Command::Edit { .. } => {
-                self.decide(command);
+            Command::Delete { etag: Some(etag), reply, .. } if etag != self.pending.state().session.etag => {
+                let held = &self.pending.state().session.etag;
+                let message = "the session changed since you read it; read it again";
+                drop(reply.send(Err(Failure::new(Reason::EtagMismatch, message).with("etag", held))));
             }
+            Command::Stop { .. } | Command::Delete { .. } => self.close(command),
+            Command::Send { .. }
+            | Command::Interrupt { .. }
+            | Command::Cancel { .. }
+            | Command::Resolve { .. }
+            | Command::Edit { .. } => self.decide(command),
         }
     }
 
     fn decide(&mut self, command: Command) {
         match command {
             Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
-            Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
-                Err(failure) => drop(reply.send(Err(failure))),
-                Ok((accepted, prompt)) => {
-                    self.give(prompt);
-                    self.remember(request, || accepted.clone().into());
-                    let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
-                    self.after.push(After::Reply(Box::new(answer)));
-                }
-            },
+            Command::Send { parts, busy, by, request, reply } => self.send(parts, busy, &by, request, reply),
+            Command::Interrupt { turn_id, by, request, reply } => {
+                self.interrupt_turn(turn_id.as_ref(), &by, request, reply);
+            }
+            Command::Cancel { turn_id, by, request, reply } => self.cancel_turn(&turn_id, &by, request, reply),
             Command::Resolve { permission_id, decision, by, request, reply } => {
                 self.resolve(&permission_id, &decision, &by, request, reply);
             }
@@ -290,13 +303,7 @@ impl Actor {
                 let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| view))));
                 self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
-            Command::Delete { etag, by, request, reply } => {
-                let held = &self.pending.state().session.etag;
-                if etag.is_some_and(|etag| etag != *held) {
-                    let message = "the session changed since you read it; read it again";
-                    let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
-                    return drop(reply.send(Err(failure)));
-                }
+            Command::Delete { etag: _, by, request, reply } => {
                 let sandbox = self.pending.state().session.sandbox.as_ref();
                 let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
                 let sandbox = self.halt("deleted by a call", SessionStatus::Deleted, &by);
@@ -469,6 +476,7 @@ impl Actor {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        self.press_on();
         if let Some(prompt) = self.files.waiting() {
             self.give(prompt);
         }
@@ -496,8 +504,12 @@ impl Actor {
             Action::Ask(ask) if self.answer_again(ask) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
+        let starts = matches!(action, Action::TurnStarted { .. });
         if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
             self.tell(data);
+        }
+        if starts {
+            self.taken_up();
         }
     }
 
@@ -505,7 +517,9 @@ impl Actor {
     fn begin_anew(&mut self) {
         let Some(prompt) = self.again.take() else { return };
         self.shut("the agent could not go on from what it had stored, and begins anew");
-        self.give(prompt);
+        if !self.end_interrupted() {
+            self.give(prompt);
+        }
     }
 
     /// When text that waits must go out, where that is in the future.

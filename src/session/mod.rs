@@ -27,11 +27,13 @@ mod permissions;
 mod profiles;
 mod programs;
 mod provide;
+mod queue;
 mod replay;
 mod running;
 mod shared;
 mod side;
 mod turn;
+mod turns;
 
 pub use asking::Decision;
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
@@ -42,20 +44,25 @@ pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::NewProfile;
 pub use programs::Programs;
+pub use queue::{MAX_QUEUED_BYTES, MAX_QUEUED_TURNS};
 pub use replay::replay;
 pub use turn::Accepted;
 
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
+    domain::{Busy, ContentPart, Failure, PermissionRequest, Principal, Request, Turn, TurnId},
     store::SessionView,
 };
 
 /// What an actor is asked to do. Private: callers use the methods of [`Manager`].
 enum Command {
     /// Give the agent a message.
-    Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    Send { parts: Vec<ContentPart>, busy: Busy, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// End a turn; without an id whichever is active. A turn that is named and not open is answered with `None`.
+    Interrupt { turn_id: Option<TurnId>, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
+    /// Take a turn out of the queue. `None` is answered when it is not open.
+    Cancel { turn_id: TurnId, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
     /// Answer a permission request. `None` is answered when it is not open any more.
     Resolve {
         permission_id: String,

@@ -160,6 +160,8 @@ impl Recall for Changed {
             FirstAnswer::Created { .. }
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Interrupted { .. }
+            | FirstAnswer::Cancelled { .. }
             | FirstAnswer::Resolved { .. }
             | FirstAnswer::Profile { .. } => None,
         }
@@ -183,6 +185,8 @@ recall! {
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
+    Option<Turn>: FirstAnswer::Interrupted { turn } => turn.map(|turn| *turn);
+    Turn: FirstAnswer::Cancelled { turn } => *turn;
     PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();

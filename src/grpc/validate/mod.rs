@@ -16,6 +16,7 @@ mod profile;
 mod request;
 mod session;
 mod source;
+mod turn;
 mod watch;
 mod workspace;
 
@@ -28,6 +29,7 @@ pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
     list_sessions, stop_session, watch_sessions,
 };
+pub use turn::{CancelTurn, GetTurn, InterruptTurn, ListTurns, cancel_turn, get_turn, interrupt_turn, list_turns};
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 pub use workspace::{
     ListFiles, ReadFile, UploadFile, Uploaded, delete_file, list_files, read_file, upload_file, upload_piece,
