@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An RPC with two requests that ask for different things. `SESSION` stands for a session's id, `PERMISSION` for that of what
-/// its agent asks.
+/// its agent asks, `TURN` for that of a turn that waits.
 pub(crate) struct Case {
     pub(crate) method: &'static str,
     asks: &'static str,
@@ -33,6 +33,8 @@ enum Before {
     Idle,
     /// It has a turn that does not end by itself.
     Works,
+    /// As `Works`, and a message waits behind it: the session's id is followed by that of its turn.
+    Queues,
     /// As `Works`, and its agent asks for permission: the session's id is followed by that of the request.
     Asks,
 }
@@ -76,6 +78,18 @@ pub(crate) const CASES: &[Case] = &[
         before: Before::Idle,
     },
     Case {
+        method: "SessionService/InterruptTurn",
+        asks: r#"{"sessionId":"SESSION"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","turnId":"turn_none"}"#,
+        before: Before::Works,
+    },
+    Case {
+        method: "SessionService/CancelTurn",
+        asks: r#"{"sessionId":"SESSION","turnId":"TURN"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","turnId":"turn_none"}"#,
+        before: Before::Queues,
+    },
+    Case {
         method: "SessionService/ResolvePermission",
         asks: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"allow_once"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","permissionId":"PERMISSION","optionId":"reject_once"}"#,
@@ -113,6 +127,8 @@ pub(crate) struct Effects {
     sessions: usize,
     profiles: usize,
     turns: usize,
+    /// Turns that callers changed after they were accepted.
+    changed: usize,
     stops: usize,
     edits: usize,
     answers: usize,
@@ -132,8 +148,10 @@ fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
         Some(header) => header.as_message_mut().expect("a header"),
         None => &mut message,
     };
-    let (session, permission) = session.split_once('-').unwrap_or((session, "perm_none"));
-    for (field, stands, id) in [("session_id", "SESSION", session), ("permission_id", "PERMISSION", permission)] {
+    let (session, other) = session.split_once('-').unwrap_or((session, "none"));
+    let stands =
+        [("session_id", "SESSION", session), ("permission_id", "PERMISSION", other), ("turn_id", "TURN", other)];
+    for (field, stands, id) in stands {
         if let Some(text) = whom.get_field_by_name(field) {
             let id = text.as_str().expect("text").replace(stands, id);
             whom.set_field_by_name(field, prost_reflect::Value::String(id));
@@ -158,6 +176,14 @@ impl Case {
             Before::Works => {
                 send(&mut sessions, &id, LONG).await.expect("accepted");
                 id
+            }
+            Before::Queues => {
+                send(&mut sessions, &id, LONG).await.expect("accepted");
+                let (session_id, busy_policy) = (id.clone(), proto::BusyPolicy::Queue.into());
+                let request =
+                    proto::SendMessageRequest { session_id, text: "hello".into(), busy_policy, ..Default::default() };
+                let queued = sessions.send_message(request).await.expect("accepted").into_inner().turn;
+                format!("{id}-{}", queued.expect("a turn").turn_id)
             }
             Before::Asks => {
                 let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
@@ -195,9 +221,10 @@ impl Case {
 
 impl Effects {
     /// What came since.
-    pub(crate) fn since(&self, before: &Self) -> [isize; 6] {
-        let counts =
-            |of: &Self| [of.sessions, of.profiles, of.turns, of.stops, of.edits, of.answers].map(usize::cast_signed);
+    pub(crate) fn since(&self, before: &Self) -> [isize; 7] {
+        let counts = |of: &Self| {
+            [of.sessions, of.profiles, of.turns, of.changed, of.stops, of.edits, of.answers].map(usize::cast_signed)
+        };
         let (now, then) = (counts(self), counts(before));
         std::array::from_fn(|at| now[at] - then[at])
     }
@@ -209,7 +236,9 @@ impl Effects {
         let listed = sessions.list_sessions(list).await.expect("a list").into_inner().sessions;
         let list = proto::ListProfilesRequest { page_size: 1000, ..Default::default() };
         let found = profiles.list_profiles(list).await.expect("a list").into_inner().profiles.len();
-        let mut effects = Self { sessions: listed.len(), profiles: found, turns: 0, stops: 0, edits: 0, answers: 0 };
+        let (sessions_there, turns, changed) = (listed.len(), 0, 0);
+        let mut effects =
+            Self { sessions: sessions_there, profiles: found, turns, changed, stops: 0, edits: 0, answers: 0 };
         for session in listed {
             let id = session.session_id;
             let (state, _) = snapshot(&mut sessions, &id).await;
@@ -220,6 +249,10 @@ impl Effects {
             let head = get(&mut sessions, &id).await.sequence;
             let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
             let events = until(&mut stream, |event| event.sequence >= head).await;
+            let told = |event: &&proto::SessionEvent| event.actor.as_ref().is_some_and(|by| !by.subject.is_empty());
+            let mut by_callers: Vec<_> = events.iter().filter(told).filter_map(turn_of).collect();
+            by_callers.sort();
+            effects.changed += by_callers.chunk_by(PartialEq::eq).filter(|changes| changes.len() > 1).count();
             let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
             let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_));
             effects.edits += events.iter().filter_map(|event| event.kind.as_ref()).filter(|kind| edited(kind)).count();
@@ -227,6 +260,16 @@ impl Effects {
         }
         effects
     }
+}
+
+/// Whose turn changed.
+fn turn_of(event: &proto::SessionEvent) -> Option<String> {
+    match &event.kind {
+        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref(),
+        Some(Kind::TurnQueued(queued)) => queued.turn.as_ref(),
+        _ => None,
+    }
+    .map(|turn| turn.turn_id.clone())
 }
 
 /// Methods that change something: they need a scope that allows it, and do not say that they have no side effects.
