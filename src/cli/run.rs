@@ -17,8 +17,8 @@ use super::{
 use crate::{
     client::State,
     proto::{
-        BusyPolicy, CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn,
-        TurnStatus, session_event::Kind,
+        BusyPolicy, CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions,
+        StopSessionRequest, Turn, TurnStatus, session_event::Kind,
     },
 };
 
@@ -88,7 +88,7 @@ async fn run_on(
     if asker.is_there() {
         view.leaves_questions();
     }
-    let mut end = TurnStatus::Unspecified;
+    let mut turn = Turn::default();
     let mut interrupting = false;
     loop {
         tokio::select! {
@@ -97,7 +97,7 @@ async fn run_on(
                 state.apply(&event);
                 view.event(&event, &state)?;
                 asker.event(&event);
-                end = status_of(&event).unwrap_or(end);
+                turn = turn_of(event).unwrap_or(turn);
             }
             answered = asker.answered() => answered?,
             _ = signals.next() => {
@@ -106,8 +106,9 @@ async fn run_on(
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
                 interrupting = true;
-                let session_id = session_id.clone();
-                client.stop_session(StopSessionRequest { session_id, ..Default::default() }).await?;
+                // As long as nothing was told of it, it is whichever is at work.
+                let (session_id, turn_id) = (session_id.clone(), turn.turn_id.clone());
+                client.interrupt_turn(InterruptTurnRequest { session_id, turn_id, ..Default::default() }).await?;
             }
         }
     }
@@ -120,7 +121,7 @@ async fn run_on(
         let dim = style::DIM;
         anstream::eprintln!("{dim}  go on with: agent-runtime run --session {session_id} \"…\"{dim:#}");
     }
-    Ok(match end {
+    Ok(match turn.status() {
         TurnStatus::Completed => ExitCode::SUCCESS,
         TurnStatus::Interrupted => ExitCode::from(INTERRUPTED),
         TurnStatus::Unspecified
@@ -155,9 +156,10 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
 }
 
 /// What became of the turn, where the event says so. A turn's stream brings no other turns.
-fn status_of(event: &SessionEvent) -> Option<TurnStatus> {
-    match &event.kind {
-        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref().map(Turn::status),
+fn turn_of(event: SessionEvent) -> Option<Turn> {
+    match event.kind {
+        Some(Kind::TurnQueued(queued)) => queued.turn,
+        Some(Kind::TurnUpdated(updated)) => updated.turn,
         _ => None,
     }
 }

@@ -129,7 +129,7 @@ async fn turns_that_an_older_build_kept_are_listed_by_their_status() {
     let statuses = [TurnStatus::Completed, TurnStatus::Queued, TurnStatus::BudgetExhausted];
     let turns = statuses.map(|status| turn(status.as_str(), status));
     let updated = turns.clone().map(|turn| Kind::TurnUpdated { turn });
-    owner.append(&store, updated.into()).await;
+    owner.append(&store, updated).await;
     store.close().await;
 
     // The same turns in a database as it was before they had a status.
