@@ -111,6 +111,12 @@ async fn what_an_interrupted_turn_asks_is_over_with_it() {
     assert_eq!(seen.end_of(&turn).await.status(), TurnStatus::Interrupted);
     let permission = seen.state().permissions.into_iter().next().expect("a permission");
     assert_eq!(permission.resolution.expect("over").outcome(), InputOutcome::Interrupted);
+    // At once, so that nobody can answer what nobody waits for.
+    let resolved = |event: &proto::SessionEvent| matches!(event.kind, Some(Kind::PermissionResolved(_)));
+    let told = |event: &proto::SessionEvent| status(event) == Some(TurnStatus::Running) && event.actor.is_some();
+    let at = |found: Option<usize>| found.expect("told");
+    let over = at(seen.events.iter().position(resolved));
+    assert!(over < at(seen.events.iter().rposition(told)), "it waits for the agent");
     let late = allow(&mut sessions, &id, &asked.permission_id).await.expect_err("too late");
     assert_eq!(reason(&late), "ALREADY_RESOLVED");
     let played = play(&mut sessions, &id, r#"[{"say":"Here."}]"#).await;
