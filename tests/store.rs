@@ -24,6 +24,8 @@ mod profiles;
 mod reads;
 #[path = "store/requests.rs"]
 mod requests;
+#[path = "store/turns.rs"]
+mod turns;
 #[path = "store/writes.rs"]
 mod writes;
 
@@ -60,6 +62,8 @@ macro_rules! conformance {
 }
 
 conformance! {
+    turns::turns_are_listed_in_order,
+    turns::a_page_of_turns_has_a_size,
     writes::a_session_is_created_once,
     writes::only_the_newest_owner_appends,
     writes::a_batch_goes_on_from_the_head,

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use agent_runtime::{
     domain::{
-        Agent, BlockId, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId, ProfileSetup,
-        Reason, SessionId, SessionStatus, Timestamp,
+        Agent, BlockId, Busy, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId,
+        ProfileSetup, Reason, SessionId, SessionStatus, Timestamp,
     },
     grpc::validate::{self, MAX_MESSAGE_TEXT},
     log::Filter,
@@ -234,20 +234,28 @@ fn a_message_has_no_more_text_than_a_block_keeps() {
 }
 
 #[test]
-fn the_only_busy_policy_is_to_reject() {
+fn a_message_says_what_it_does_while_a_turn_is_active() {
     let with = |busy_policy: i32| proto::SendMessageRequest { busy_policy, ..message("hello") };
     let plain = validate::send_message(message("hello")).unwrap();
-    assert_eq!(validate::send_message(with(proto::BusyPolicy::Reject.into())).unwrap(), plain);
-    for other in [proto::BusyPolicy::Queue.into(), proto::BusyPolicy::Interrupt.into(), 4, 99] {
+    for (policy, busy) in [
+        (proto::BusyPolicy::Unspecified, Busy::Reject),
+        (proto::BusyPolicy::Reject, Busy::Reject),
+        (proto::BusyPolicy::Queue, Busy::Queue),
+        (proto::BusyPolicy::Interrupt, Busy::Interrupt),
+    ] {
+        let expected = validate::SendMessage { busy, ..plain.clone() };
+        assert_eq!(validate::send_message(with(policy.into())).unwrap(), expected);
+        let run = proto::RunTurnRequest {
+            session_id: "ses_1".into(),
+            text: "hello".into(),
+            busy_policy: policy.into(),
+            ..Default::default()
+        };
+        assert_eq!(validate::run_turn(run).unwrap().message, expected);
+    }
+    for other in [4, 99] {
         refused(validate::send_message(with(other)), "busy_policy");
     }
-    let run = proto::RunTurnRequest {
-        session_id: "ses_1".into(),
-        text: "hello".into(),
-        busy_policy: proto::BusyPolicy::Queue.into(),
-        ..Default::default()
-    };
-    refused(validate::run_turn(run), "busy_policy");
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod serve;
 mod sessions;
 mod signals;
 mod supervise;
+mod turns;
 mod update;
 mod view;
 mod watch;
@@ -57,6 +58,12 @@ enum Command {
     Run(run::Args),
     /// Follow a session, across restarts of the server.
     Watch(watch::Args),
+    /// List a session's turns, newest first.
+    Turns(turns::List),
+    /// End the turn a session is at; what waits behind it goes on.
+    Interrupt(turns::Interrupt),
+    /// Take a turn out of a session's queue.
+    Cancel(turns::Cancel),
     /// Create, list, show, stop and delete sessions.
     #[command(subcommand, visible_alias = "session")]
     Sessions(sessions::Command),
@@ -122,6 +129,9 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Run(args) => return run::run(common, args).await,
         Command::ScriptedAgent(_) | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
+        Command::Turns(args) => turns::list(common, args).await?,
+        Command::Interrupt(args) => turns::interrupt(common, args).await?,
+        Command::Cancel(args) => turns::cancel(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Files(command) => files::run(common, command).await?,
         Command::Permissions(command) => permissions::run(common, command).await?,

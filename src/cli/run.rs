@@ -12,13 +12,14 @@ use super::{
     profiles,
     render::style,
     signals::Signals,
+    turns::Busy,
     view::View,
 };
 use crate::{
     client::State,
     proto::{
-        CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn, TurnStatus,
-        session_event::Kind,
+        BusyPolicy, CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions,
+        StopSessionRequest, Turn, TurnStatus, session_event::Kind,
     },
 };
 
@@ -45,6 +46,16 @@ pub(super) struct Args {
     /// When the agent of a new session asks for permission, in its words, for example default or plan.
     #[arg(long, env = "AGENT_RUNTIME_PERMISSION_MODE", value_name = "MODE", conflicts_with = "session")]
     permission_mode: Option<String>,
+    /// What to do while the session is at a turn.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_BUSY",
+        default_value = "reject",
+        hide_possible_values = true,
+        value_name = "reject|queue|interrupt",
+        requires = "session"
+    )]
+    busy: Busy,
     /// Leave the new session's sandbox running for the next prompt.
     #[arg(long, env = "AGENT_RUNTIME_KEEP", value_parser = clap::builder::FalseyValueParser::new())]
     keep: bool,
@@ -73,6 +84,7 @@ async fn run_on(
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
         text: args.prompt,
+        busy_policy: BusyPolicy::from(args.busy).into(),
         ..RunTurnRequest::default()
     });
     let (mut state, mut view) = (State::default(), View::new(common.json));
@@ -80,7 +92,7 @@ async fn run_on(
     if asker.is_there() {
         view.leaves_questions();
     }
-    let mut end = TurnStatus::Unspecified;
+    let mut turn = Turn::default();
     let mut interrupting = false;
     loop {
         tokio::select! {
@@ -89,7 +101,7 @@ async fn run_on(
                 state.apply(&event);
                 view.event(&event, &state)?;
                 asker.event(&event);
-                end = status_of(&event).unwrap_or(end);
+                turn = turn_of(event).unwrap_or(turn);
             }
             answered = asker.answered() => answered?,
             _ = signals.next() => {
@@ -98,8 +110,9 @@ async fn run_on(
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
                 interrupting = true;
-                let session_id = session_id.clone();
-                client.stop_session(StopSessionRequest { session_id, ..Default::default() }).await?;
+                // As long as nothing was told of it, it is whichever is at work.
+                let (session_id, turn_id) = (session_id.clone(), turn.turn_id.clone());
+                client.interrupt_turn(InterruptTurnRequest { session_id, turn_id, ..Default::default() }).await?;
             }
         }
     }
@@ -112,7 +125,7 @@ async fn run_on(
         let dim = style::DIM;
         anstream::eprintln!("{dim}  go on with: agent-runtime run --session {session_id} \"…\"{dim:#}");
     }
-    Ok(match end {
+    Ok(match turn.status() {
         TurnStatus::Completed => ExitCode::SUCCESS,
         TurnStatus::Interrupted => ExitCode::from(INTERRUPTED),
         TurnStatus::Unspecified
@@ -152,9 +165,10 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
 }
 
 /// What became of the turn, where the event says so. A turn's stream brings no other turns.
-fn status_of(event: &SessionEvent) -> Option<TurnStatus> {
-    match &event.kind {
-        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref().map(Turn::status),
+fn turn_of(event: SessionEvent) -> Option<Turn> {
+    match event.kind {
+        Some(Kind::TurnQueued(queued)) => queued.turn,
+        Some(Kind::TurnUpdated(updated)) => updated.turn,
         _ => None,
     }
 }

@@ -72,6 +72,9 @@ pub(super) struct Args {
         value_parser = ask_timeout
     )]
     ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted, in seconds. Then its program is ended.
+    #[arg(long, env = "AGENT_RUNTIME_INTERRUPT_GRACE", default_value_t = 10, value_name = "SECONDS")]
+    interrupt_grace: u64,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -122,6 +125,7 @@ impl Args {
             secrets,
             delta_window,
             ask_timeout,
+            interrupt_grace,
             compact_after,
             retain_events,
             on_shutdown: _,
@@ -139,6 +143,7 @@ impl Args {
             secrets,
             delta_window: Duration::from_millis(delta_window),
             ask_timeout,
+            interrupt_grace: Duration::from_secs(interrupt_grace),
             compact_after: Duration::from_secs(compact_after),
             retain_events,
         }

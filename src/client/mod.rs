@@ -14,16 +14,17 @@ use tonic::{
 };
 
 use crate::proto::{
-    AnswerQuestionRequest, AnswerQuestionResponse, CreateProfileRequest, CreateProfileResponse, CreateSessionRequest,
-    CreateSessionResponse, DeleteFileRequest, DeleteFileResponse, DeletePermissionRuleRequest,
-    DeletePermissionRuleResponse, DeleteProfileRequest, DeleteProfileResponse, DeleteSessionRequest,
-    DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse,
-    GetSessionRequest, GetSessionResponse, ListFilesRequest, ListFilesResponse, ListPermissionRulesRequest,
+    AnswerQuestionRequest, AnswerQuestionResponse, CancelTurnRequest, CancelTurnResponse, CreateProfileRequest,
+    CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest, DeleteFileResponse,
+    DeletePermissionRuleRequest, DeletePermissionRuleResponse, DeleteProfileRequest, DeleteProfileResponse,
+    DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest,
+    GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, GetTurnRequest, GetTurnResponse,
+    InterruptTurnRequest, InterruptTurnResponse, ListFilesRequest, ListFilesResponse, ListPermissionRulesRequest,
     ListPermissionRulesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
-    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
-    SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest, SyncSessionResponse,
-    UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse, WatchSessionRequest,
-    WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
+    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
     runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
     workspace_service_client::WorkspaceServiceClient,
 };
@@ -186,6 +187,14 @@ calls! {
     [once] sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
     [once] sessions.send_message(SendMessageRequest) -> SendMessageResponse;
+    /// One turn, also long after it ended.
+    sessions.get_turn(GetTurnRequest) -> GetTurnResponse;
+    /// One page of a session's turns.
+    sessions.list_turns(ListTurnsRequest) -> ListTurnsResponse;
+    /// Ends a turn, or whichever is active; its end follows.
+    [once] sessions.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
+    /// Takes a turn out of the queue.
+    [once] sessions.cancel_turn(CancelTurnRequest) -> CancelTurnResponse;
     /// One page of a workspace's files, by path.
     workspace.list_files(ListFilesRequest) -> ListFilesResponse;
     /// Writes a small file.

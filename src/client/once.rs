@@ -8,10 +8,10 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    AnswerQuestionRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeletePermissionRuleRequest,
-    DeleteProfileRequest, DeleteSessionRequest, ResolvePermissionRequest, RunTurnRequest, SendMessageRequest,
-    StopSessionRequest, SyncSessionRequest, UpdateProfileRequest, UpdateSessionRequest, UploadFileHeader,
-    WriteFileRequest,
+    AnswerQuestionRequest, CancelTurnRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest,
+    DeletePermissionRuleRequest, DeleteProfileRequest, DeleteSessionRequest, InterruptTurnRequest,
+    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, SyncSessionRequest,
+    UpdateProfileRequest, UpdateSessionRequest, UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -49,6 +49,8 @@ changes! {
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,
+    InterruptTurnRequest,
+    CancelTurnRequest,
     ResolvePermissionRequest,
     AnswerQuestionRequest,
     DeletePermissionRuleRequest,

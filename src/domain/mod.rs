@@ -5,6 +5,7 @@
 
 mod block;
 mod checkpoint;
+mod command;
 mod error;
 mod event;
 mod fold;
@@ -31,6 +32,7 @@ pub use block::{
     ToolResult, ToolUse, UserMessage,
 };
 pub use checkpoint::{Checkpoint, ParserState};
+pub use command::{Busy, Command, Effect};
 pub use error::{Failure, Reason, SessionError, Violation};
 pub use event::{Event, Kind, LogLevel, SessionUpdate};
 pub use fold::Change;
@@ -55,7 +57,7 @@ pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};
 pub use state::SessionState;
 pub use time::Timestamp;
-pub use turn::{Command, Effect, Turn, TurnOrigin, TurnStatus};
+pub use turn::{Turn, TurnOrigin, TurnStatus};
 pub use usage::Usage;
 pub use workspace::{
     ArchiveFormat, FileChange, FileChangeKind, FileChangeOrigin, FileType, SeedFile, WorkspaceFile, WorkspaceSource,

@@ -69,6 +69,16 @@ pub enum FirstAnswer {
         /// Files written.
         files: i32,
     },
+    /// A turn was ended, or there was none.
+    Interrupted {
+        /// As it was then.
+        turn: Option<Box<Turn>>,
+    },
+    /// A turn was taken out of the queue.
+    Cancelled {
+        /// As it was then.
+        turn: Box<Turn>,
+    },
     /// A permission request was answered.
     Resolved {
         /// With its resolution.

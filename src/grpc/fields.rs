@@ -20,10 +20,6 @@ pub type Fields = &'static [(&'static str, Use)];
 
 /// RPCs that answer `NOT_IMPLEMENTED` whatever they are asked.
 pub const UNBUILT: &[&str] = &[
-    "SessionService/GetTurn",
-    "SessionService/ListTurns",
-    "SessionService/InterruptTurn",
-    "SessionService/CancelTurn",
     "SessionService/ExportTranscript",
     "RuntimeService/CreateApiKey",
     "RuntimeService/ListApiKeys",
@@ -199,7 +195,7 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("session_id", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
-            ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
+            ("busy_policy", Effective("tests/turns/queue.rs::queued_messages_are_given_one_after_the_other")),
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),
@@ -209,10 +205,43 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("session_id", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
             ("parts", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
-            ("busy_policy", Effective("tests/validate.rs::the_only_busy_policy_is_to_reject")),
+            ("busy_policy", Effective("tests/turns/queue.rs::a_turn_that_waits_is_followed_to_its_end")),
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
             ("after_sequence", Effective("tests/validate.rs::only_a_known_turn_is_gone_on_with")),
             ("omit_deltas", Effective("tests/filters.rs::a_turn_can_be_run_without_its_text_as_it_streams")),
+        ],
+    ),
+    (
+        "GetTurnRequest",
+        &[
+            ("session_id", Effective("tests/turns/listed.rs::a_turn_is_told_by_its_id_also_when_it_is_over")),
+            ("turn_id", Effective("tests/turns/listed.rs::a_turn_is_told_by_its_id_also_when_it_is_over")),
+        ],
+    ),
+    (
+        "ListTurnsRequest",
+        &[
+            ("session_id", Effective("tests/turns/listed.rs::turns_are_listed_in_pages")),
+            ("status", Effective("tests/turns/listed.rs::turns_are_listed_in_pages")),
+            ("order", Effective("tests/turns/listed.rs::turns_are_listed_in_pages")),
+            ("page_size", Effective("tests/turns/listed.rs::turns_are_listed_in_pages")),
+            ("page_token", Effective("tests/turns/listed.rs::turns_are_listed_in_pages")),
+        ],
+    ),
+    (
+        "InterruptTurnRequest",
+        &[
+            ("session_id", Effective("tests/turns/interrupt.rs::a_turn_at_work_is_interrupted_and_its_agent_goes_on")),
+            ("turn_id", Effective("tests/turns/interrupt.rs::what_is_named_and_not_at_work_is_told_as_it_is")),
+            ("request_id", Effective("tests/turns/interrupt.rs::a_repeated_interrupt_means_the_same_turn")),
+        ],
+    ),
+    (
+        "CancelTurnRequest",
+        &[
+            ("session_id", Effective("tests/turns/queue.rs::a_cancelled_message_never_reaches_the_agent")),
+            ("turn_id", Effective("tests/turns/queue.rs::a_cancelled_message_never_reaches_the_agent")),
+            ("request_id", Effective("tests/turns/queue.rs::a_repeated_cancellation_gets_its_first_answer")),
         ],
     ),
     (

@@ -101,7 +101,8 @@ impl SessionService for Sessions {
     async fn send_message(&self, request: Request<proto::SendMessageRequest>) -> Answer<proto::SendMessageResponse> {
         let caller = caller(request.extensions())?;
         let message = validate::send_message(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, message.parts, message.request).await?;
+        let validate::SendMessage { session_id, parts, busy, request } = message;
+        let accepted = self.manager.send(&caller, &session_id, parts, busy, request).await?;
         let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
         Ok(Response::new(proto::SendMessageResponse { turn, sequence }))
     }
@@ -111,7 +112,10 @@ impl SessionService for Sessions {
         let validate::RunTurn { message, after, omit_deltas } = validate::run_turn(request.into_inner())?;
         let (cursor, call) = after.map(|resume| (resume.sequence, resume.request)).unzip();
         let accepted = match call {
-            None => self.manager.send(&caller, &message.session_id, message.parts, message.request).await?,
+            None => {
+                let validate::SendMessage { session_id, parts, busy, request } = message.clone();
+                self.manager.send(&caller, &session_id, parts, busy, request).await?
+            }
             Some(call) => self.manager.sent(&caller, call).await?,
         };
         let session_id = message.session_id.to_string();
@@ -177,20 +181,35 @@ impl SessionService for Sessions {
         Ok(Response::new(proto::SyncSessionResponse { session: Some(session.into()) }))
     }
 
-    async fn get_turn(&self, _: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {
-        Err(not_implemented("SessionService/GetTurn"))
+    async fn get_turn(&self, request: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::GetTurn { session_id, turn_id } = validate::get_turn(request.into_inner())?;
+        let turn = self.manager.turn(&key(caller.tenant, session_id), &turn_id).await?;
+        Ok(Response::new(proto::GetTurnResponse { turn: Some(turn.into()) }))
     }
 
-    async fn list_turns(&self, _: Request<proto::ListTurnsRequest>) -> Answer<proto::ListTurnsResponse> {
-        Err(not_implemented("SessionService/ListTurns"))
+    async fn list_turns(&self, request: Request<proto::ListTurnsRequest>) -> Answer<proto::ListTurnsResponse> {
+        let caller = caller(request.extensions())?;
+        let list = validate::list_turns(request.into_inner())?;
+        let page = self.manager.turns(&key(caller.tenant, list.session_id.clone()), &list.query).await?;
+        Ok(Response::new(list.respond(page)))
     }
 
-    async fn interrupt_turn(&self, _: Request<proto::InterruptTurnRequest>) -> Answer<proto::InterruptTurnResponse> {
-        Err(not_implemented("SessionService/InterruptTurn"))
+    async fn interrupt_turn(
+        &self,
+        request: Request<proto::InterruptTurnRequest>,
+    ) -> Answer<proto::InterruptTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::interrupt_turn(request.into_inner())?;
+        let turn = self.manager.interrupt(&caller, &wanted.session_id, wanted.turn_id, wanted.request).await?;
+        Ok(Response::new(proto::InterruptTurnResponse { turn: turn.map(Into::into) }))
     }
 
-    async fn cancel_turn(&self, _: Request<proto::CancelTurnRequest>) -> Answer<proto::CancelTurnResponse> {
-        Err(not_implemented("SessionService/CancelTurn"))
+    async fn cancel_turn(&self, request: Request<proto::CancelTurnRequest>) -> Answer<proto::CancelTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::cancel_turn(request.into_inner())?;
+        let turn = self.manager.cancel(&caller, &wanted.session_id, wanted.turn_id, wanted.request).await?;
+        Ok(Response::new(proto::CancelTurnResponse { turn: Some(turn.into()) }))
     }
 
     async fn resolve_permission(

@@ -40,6 +40,8 @@ pub struct Config {
     pub delta_window: Duration,
     /// How long a request for permission stays open; then it is rejected.
     pub ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted; then its program is ended.
+    pub interrupt_grace: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.

@@ -239,6 +239,7 @@ fn sessions(config: &Config, provider: Arc<Local>, key: &str) -> Result<session:
         },
         spool: config.data.clone(),
         ask_timeout: config.ask_timeout,
+        interrupt_grace: config.interrupt_grace,
         // Agents get text only; a variable that is none must not keep the server from starting.
         environment: Hidden(
             std::env::vars_os()

@@ -8,6 +8,7 @@ mod files;
 mod leave;
 mod submit;
 mod takeover;
+mod turns;
 mod update;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +17,10 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
-use self::files::{CREATED, FilesSide, Step};
+use self::{
+    files::{CREATED, FilesSide, Step},
+    turns::{Closing, Pressing},
+};
 use super::{
     Command,
     after::{After, Halt, InFlight},
@@ -87,6 +91,9 @@ pub(super) struct Actor {
     over: bool,
     not_stored: Option<store::Error>,
     leaving: Option<Leaving>,
+    /// An agent was asked to end its turn.
+    pressing: Option<Pressing>,
+    closing: Option<Closing>,
 }
 
 /// Why an actor begins.
@@ -174,6 +181,8 @@ impl Actor {
             over: false,
             not_stored: None,
             leaving: None,
+            pressing: None,
+            closing: None,
         };
         (actor, acquired.stdin)
     }
@@ -187,6 +196,7 @@ impl Actor {
             Begin::InDoubt => self.take_over(stdin, true),
             Begin::GiveUp(error) => self.give_up(&error),
         }
+        self.follow_up();
         while !self.is_done() {
             self.begin_job();
             self.limit_the_wait();
@@ -194,6 +204,7 @@ impl Actor {
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
+            self.follow_up();
         }
         let sandbox = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
         Ended { commands: self.commands, not_stored: self.not_stored, sandbox }
@@ -231,6 +242,9 @@ impl Actor {
         let stop_at = self.stop_at();
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
         let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
+        // Nobody gets in between a stop and the end that it waits for.
+        let open = open && self.closing.is_none();
+        let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
         let look_at = self.files.look_at();
@@ -254,6 +268,7 @@ impl Actor {
             () = until(look_at) => {}
             // What changed since the last turn is saved first.
             () = until(idle_at) => self.hold(Step::Idle),
+            () = until(press_at), if !holding => self.press_harder(),
             () = until(expires_at), if answering => self.expire(),
             () = until(works_until), if answering => self.time_is_up(),
             () = until(cut_at), if answering => self.cut_off(),
@@ -273,39 +288,35 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            // What the agent changed until now is told before its turn is ended.
-            Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
+            Command::Delete { etag: Some(etag), reply, .. } if etag != self.pending.state().session.etag => {
+                drop(reply.send(Err(etag_mismatch(&self.pending.state().session.etag))));
+            }
+            Command::Stop { .. } | Command::Delete { .. } => self.close(command),
             Command::Sync { .. } if self.has_files() => self.hold(Step::Command(command)),
             Command::Send { .. }
+            | Command::Interrupt { .. }
+            | Command::Cancel { .. }
             | Command::Resolve { .. }
             | Command::Answer { .. }
             | Command::DeleteRule { .. }
-            | Command::Stop { .. }
             | Command::Update { .. }
             | Command::Sync { .. }
-            | Command::Delete { .. }
-            | Command::Edit { .. } => {
-                self.decide(command);
-            }
+            | Command::Edit { .. } => self.decide(command),
         }
     }
 
     fn decide(&mut self, command: Command) {
         match command {
             Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
-            Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
-                Err(failure) => drop(reply.send(Err(failure))),
-                Ok((accepted, prompt)) => {
-                    self.give(prompt);
-                    self.remember(request, || accepted.clone().into());
-                    let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
-                    self.after.push(After::Reply(Box::new(answer)));
-                }
-            },
             Command::Update { update, defaults, by, request, reply } => {
                 self.update(*update, &defaults, &by, request, reply);
             }
             Command::Sync { request, reply } => self.sync(request, reply),
+            Command::Send { parts, busy, by, request, reply } => self.send(parts, busy, &by, request, reply),
+            Command::Interrupt { turn_id, by, request, reply } => {
+                self.interrupt_turn(turn_id.as_ref(), &by, request, reply);
+            }
+            Command::Cancel { turn_id, by, request, reply } => self.cancel_turn(&turn_id, &by, request, reply),
             Command::Resolve { permission_id, decision, by, request, reply } => {
                 self.resolve(&permission_id, &decision, &by, request, reply);
             }
@@ -323,11 +334,7 @@ impl Actor {
                 let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| view))));
                 self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
-            Command::Delete { etag, by, request, reply } => {
-                let held = &self.pending.state().session.etag;
-                if etag.is_some_and(|etag| etag != *held) {
-                    return drop(reply.send(Err(etag_mismatch(held))));
-                }
+            Command::Delete { etag: _, by, request, reply } => {
                 let sandbox = self.pending.state().session.sandbox.as_ref();
                 let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
                 let sandbox = self.halt("deleted by a call", SessionStatus::Deleted, &by);
@@ -513,6 +520,7 @@ impl Actor {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        self.press_on();
         if let Some(prompt) = self.files.waiting() {
             self.give(prompt);
         }
@@ -541,8 +549,12 @@ impl Actor {
             Action::Ask(ask) if self.answer_again(ask) || self.answer_by_rule(ask, &exec_id) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
+        let starts = matches!(action.action(), Action::TurnStarted { .. });
         if let Some(data) = self.pending.act(action, &exec_id, self.patience()) {
             self.tell(data);
+        }
+        if starts {
+            self.taken_up();
         }
     }
 
@@ -550,7 +562,9 @@ impl Actor {
     fn begin_anew(&mut self) {
         let Some(prompt) = self.again.take() else { return };
         self.shut("the agent could not go on from what it had stored, and begins anew");
-        self.give(prompt);
+        if !self.end_interrupted() {
+            self.give(prompt);
+        }
     }
 
     /// When text that waits must go out, where that is in the future.

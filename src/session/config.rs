@@ -35,6 +35,8 @@ pub struct Config {
     pub spool: PathBuf,
     /// How long a request for permission stays open; then it is rejected.
     pub ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted; then its program is ended.
+    pub interrupt_grace: Duration,
     /// Variables of the server's environment, of which agents get those they name.
     pub environment: Hidden<BTreeMap<String, String>>,
     /// Secrets of the server itself, by name: replaced in what agents print, as all that the server knows are.

@@ -127,6 +127,7 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
         // Whoever hung up does not want to know.
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Interrupt { reply, .. } | Command::Cancel { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
+        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
         Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
         Usage, WorkspaceSource,
     },
@@ -150,7 +150,7 @@ impl Manager {
         let begun = Kind::ConversationUpdated { conversation: Conversation::main(), session_usage: Usage::default() };
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
-        let accepted = message.map(|parts| pending.accept(parts, by)).transpose()?;
+        let accepted = message.map(|parts| pending.accept(parts, by));
         if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
@@ -233,19 +233,20 @@ impl Manager {
         }
     }
 
-    /// Gives the agent a message.
+    /// Gives the agent a message, at once or when it is its turn.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::RequestIdReused`],
+    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::QueueFull`], [`Reason::RequestIdReused`],
     /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn send(
         &self,
         caller: &Caller,
         id: &SessionId,
         parts: Vec<ContentPart>,
+        busy: Busy,
         request: Option<Request>,
     ) -> Result<Accepted, Failure> {
-        let command = move |by, request, reply| Command::Send { parts: parts.clone(), by, request, reply };
+        let command = move |by, request, reply| Command::Send { parts: parts.clone(), busy, by, request, reply };
         self.call_once(caller, id, request, command).await
     }
 

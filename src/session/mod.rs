@@ -30,6 +30,7 @@ mod profiles;
 mod programs;
 mod provide;
 mod questions;
+mod queue;
 mod redact;
 mod replay;
 mod rules;
@@ -39,6 +40,7 @@ mod shared;
 mod side;
 mod subagents;
 mod turn;
+mod turns;
 mod update;
 mod waiting;
 
@@ -52,6 +54,7 @@ pub use manager::{Created, Manager};
 pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
 pub use questions::Reaction;
+pub use queue::{MAX_QUEUED_BYTES, MAX_QUEUED_TURNS};
 pub use replay::replay;
 pub use setup::Secrets;
 pub use turn::Accepted;
@@ -60,14 +63,18 @@ pub use update::{OptionsUpdate, Update};
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, Principal, Question, Request, SessionOptions},
+    domain::{Busy, ContentPart, Failure, Principal, Question, Request, SessionOptions, Turn, TurnId},
     store::SessionView,
 };
 
 /// What an actor is asked to do. Private: callers use the methods of [`Manager`].
 enum Command {
     /// Give the agent a message.
-    Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    Send { parts: Vec<ContentPart>, busy: Busy, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// End a turn; without an id whichever is active. A turn that is named and not open is answered with `None`.
+    Interrupt { turn_id: Option<TurnId>, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
+    /// Take a turn out of the queue. `None` is answered when it is not open.
+    Cancel { turn_id: TurnId, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
     /// Answer a permission request. `None` is answered when it is not open any more.
     Resolve {
         permission_id: String,

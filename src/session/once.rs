@@ -161,6 +161,8 @@ impl Recall for Changed {
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
             | FirstAnswer::Session { .. }
+            | FirstAnswer::Interrupted { .. }
+            | FirstAnswer::Cancelled { .. }
             | FirstAnswer::Resolved { .. }
             | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
@@ -183,6 +185,8 @@ impl Recall for SessionView {
             | FirstAnswer::Deleted
             | FirstAnswer::File { .. }
             | FirstAnswer::Unpacked { .. }
+            | FirstAnswer::Interrupted { .. }
+            | FirstAnswer::Cancelled { .. }
             | FirstAnswer::Resolved { .. }
             | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
@@ -206,6 +210,8 @@ recall! {
         Created { view: created(*session, turn.clone()), turn, sequence }
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
+    Option<Turn>: FirstAnswer::Interrupted { turn } => turn.map(|turn| *turn);
+    Turn: FirstAnswer::Cancelled { turn } => *turn;
     Resolved: FirstAnswer::Resolved { permission, rule } => {
         Resolved { permission: *permission, rule: rule.map(|rule| *rule) }
     };

@@ -32,36 +32,40 @@ pub(super) struct Prompt {
 }
 
 impl Pending {
-    /// Accepts a message: its turn runs from now on.
-    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<(Accepted, Prompt), Failure> {
-        self.within_budget()?;
-        if let Some(turn) = self.state().active_turn()
-            && let Effect::Refuse(reason) = Command::Send.effect(turn.status)
-        {
-            let message = "a turn is active; wait for its end, or stop it";
-            let status = format!("TURN_STATUS_{}", status_name(turn.status));
-            return Err(Failure::new(reason, message).with("turn_id", &turn.turn_id).with("turn_status", status));
-        }
+    /// Accepts a message whose turn runs from now on.
+    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> (Accepted, Prompt) {
         let sequence = self.head();
-        let now = self.time();
-        let agent = self.state().session.agent;
-        let block_id = user_block_id(agent);
-        let prompt = prompt(agent, &block_id, &parts);
-        let turn = Turn {
+        let turn = self.new_turn(by);
+        let prompt = self.begin(turn.clone(), UserMessage { parts, created_by: Some(by.clone()) }, Some(by));
+        (Accepted { turn, sequence }, prompt)
+    }
+
+    /// A caller's turn as it begins to run.
+    pub(super) fn new_turn(&self, by: &Principal) -> Turn {
+        Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
             origin: TurnOrigin::User,
-            block_id: Some(block_id.clone()),
+            block_id: Some(user_block_id(self.state().session.agent)),
             message: None,
             created_by: by.clone(),
-            create_time: now,
+            create_time: self.time(),
             start_time: None,
             end_time: None,
             usage: Usage::default(),
             error: None,
+            goes_first: false,
+            interrupt_time: None,
             carried: Vec::new(),
             meter: Meter::default(),
-        };
+        }
+    }
+
+    /// A turn runs from now on, and its message is a block.
+    pub(super) fn begin(&mut self, turn: Turn, message: UserMessage, by: Option<&Principal>) -> Prompt {
+        let now = self.time();
+        let block_id = turn.block_id.clone().unwrap_or_else(|| user_block_id(self.state().session.agent));
+        let prompt = prompt(self.state().session.agent, &block_id, &message.parts);
         let block = Block {
             block_id,
             conversation_id: ConversationId::main(),
@@ -70,19 +74,20 @@ impl Pending {
             create_time: now,
             complete_time: Some(now),
             truncated_bytes: 0,
-            content: Content::UserMessage(UserMessage { parts, created_by: Some(by.clone()) }),
+            content: Content::UserMessage(message),
         };
-        self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn: turn.clone() });
-        self.record_status(SessionStatus::Running, "", None, Some(by));
-        self.record(ConversationId::main(), Some(by), Kind::BlockStart { block });
-        tracing::info!(turn = %turn.turn_id, "turn accepted");
-        Ok((Accepted { turn, sequence }, prompt))
+        tracing::info!(turn = %turn.turn_id, "turn begun");
+        self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
+        self.record_status(SessionStatus::Running, "", None, by);
+        self.record(ConversationId::main(), by, Kind::BlockStart { block });
+        prompt
     }
 
-    /// The agent took a message up, or went on unasked.
+    /// The agent took a message up, or went on unasked. What it does unasked before it takes up a message that was given
+    /// to it is part of that message's turn: only one runs at a time.
     pub(super) fn turn_started(&mut self, block_id: Option<&BlockId>) {
         match self.state().active_turn() {
-            Some(turn) if turn.start_time.is_none() && (block_id.is_none() || turn.block_id.as_ref() == block_id) => {
+            Some(turn) if turn.start_time.is_none() && turn.block_id.as_ref() == block_id => {
                 let turn = Turn { start_time: Some(self.time()), ..turn.clone() };
                 self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
             }
@@ -93,27 +98,17 @@ impl Pending {
 
     pub(super) fn begin_unasked(&mut self) {
         let now = self.time();
-        let turn = Turn {
-            turn_id: TurnId::mint(),
-            status: TurnStatus::Running,
-            origin: TurnOrigin::Agent,
-            block_id: None,
-            message: None,
-            created_by: Principal::agent(),
-            create_time: now,
-            start_time: Some(now),
-            end_time: None,
-            usage: Usage::default(),
-            error: None,
-            carried: Vec::new(),
-            meter: Meter::default(),
-        };
+        let by = Principal::agent();
+        let turn = Turn { origin: TurnOrigin::Agent, block_id: None, start_time: Some(now), ..self.new_turn(&by) };
         self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
         self.record_status(SessionStatus::Running, "the agent went on by itself", None, None);
     }
 
     /// The agent says that it is done.
     pub(super) fn turn_ended(&mut self, end: TurnEnd) {
+        if let Some(turn) = self.state().active_turn().filter(|turn| turn.start_time.is_none()).cloned() {
+            return self.unasked_ended(turn, end.usage);
+        }
         let (status, error) = match end.outcome {
             Outcome::Completed => match self.answer_not_taken() {
                 Some(error) => (TurnStatus::Lost, Some(error)),
@@ -124,6 +119,16 @@ impl Pending {
         };
         self.end_turn(status, error, end.usage, None);
         self.record_status_after_turn();
+    }
+
+    /// What the agent did unasked is over, and it has not taken up the message of the turn.
+    fn unasked_ended(&mut self, turn: Turn, usage: Usage) {
+        self.withdraw_all(InputOutcome::Withdrawn);
+        self.interrupt_blocks();
+        let mut turn = Turn { status: TurnStatus::Running, ..turn };
+        turn.usage += usage;
+        self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
+        self.record_status(SessionStatus::Running, "", None, None);
     }
 
     /// Ends the active turn, if there is one, and its open blocks with it. What the session is then, the caller records.
@@ -143,7 +148,9 @@ impl Pending {
         self.withdraw_all(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });
         self.interrupt_blocks();
         tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
-        let turn = Turn { status, error, usage, end_time: Some(self.time()), carried: Vec::new(), ..turn };
+        let mut turn = Turn { status, error, end_time: Some(self.time()), carried: Vec::new(), ..turn };
+        turn.interrupt_time = None;
+        turn.usage += usage;
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }
 
@@ -154,7 +161,9 @@ impl Pending {
         }
         match self.state().session.status {
             SessionStatus::Running | SessionStatus::AwaitingInput => {
-                self.record_status(SessionStatus::Idle, "", None, None);
+                let waits = !self.state().queued_turns().is_empty();
+                let status = if waits { SessionStatus::Running } else { SessionStatus::Idle };
+                self.record_status(status, "", None, None);
             }
             SessionStatus::Idle | SessionStatus::Stopped | SessionStatus::Failed | SessionStatus::Deleted => {}
         }
@@ -245,7 +254,7 @@ pub(super) fn user_block_id(agent: Agent) -> BlockId {
 }
 
 /// As the contract spells a status, without its prefix.
-fn status_name(status: TurnStatus) -> &'static str {
+pub(super) fn status_name(status: TurnStatus) -> &'static str {
     match status {
         TurnStatus::Queued => "QUEUED",
         TurnStatus::Running => "RUNNING",

@@ -84,11 +84,19 @@ impl Pending {
     /// The program does not ask any more.
     pub(super) fn ask_withdrawn(&mut self, exec_id: &ExecId, agent_request_id: &str) {
         let Some(id) = self.open_of(exec_id, agent_request_id).map(str::to_owned) else {
-            return self.log(LogLevel::Warn, format!("the agent withdraws what it does not ask: {agent_request_id}"));
+            // What was open when the turn was interrupted is over already.
+            if self.interrupted().is_none() {
+                self.log(LogLevel::Warn, format!("the agent withdraws what it does not ask: {agent_request_id}"));
+            }
+            return;
         };
-        let resolution = InputResolution {
+        let by_agent = InputResolution {
             resolved_by: Some(Principal::agent()),
             ..InputResolution::by_itself(InputOutcome::Withdrawn, self.time())
+        };
+        let resolution = match self.interrupted() {
+            Some(_) => InputResolution::by_itself(InputOutcome::Interrupted, self.time()),
+            None => by_agent,
         };
         self.resolve(&id, resolution, None);
         if !self.waits() {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::domain::{
     Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
     Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
-    Timestamp, Turn, TurnId, WorkspaceFile,
+    Timestamp, Turn, TurnId, TurnStatus, WorkspaceFile,
 };
 
 mod batch;
@@ -273,6 +273,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
 
+    /// A turn, also one that is over. `None`: no such turn, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn turn(&self, key: &SessionKey, turn_id: &TurnId) -> Result<Option<Turn>, Error>;
+
+    /// A page of a session's turns. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn turns(&self, key: &SessionKey, query: &TurnQuery) -> Result<Option<TurnPage>, Error>;
+
     /// A permission request, also one that is over. `None`: no such request, or no such session.
     ///
     /// # Errors
@@ -427,6 +439,30 @@ pub struct BlockPage {
     pub next: Option<i64>,
     /// Head of the log that the page is true at.
     pub sequence: i64,
+}
+
+/// Which turns, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnQuery {
+    /// With this status.
+    pub status: Option<TurnStatus>,
+    /// The other way round.
+    pub newest_first: bool,
+    /// [`TurnPage::next`] of the page before.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+    /// The page ends before it gets larger than this, but has at least one turn.
+    pub max_bytes: usize,
+}
+
+/// A page of turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnPage {
+    /// In the order asked for.
+    pub turns: Vec<Turn>,
+    /// Place to go on from; `None` on the last page.
+    pub next: Option<i64>,
 }
 
 /// Which files, and from where on.

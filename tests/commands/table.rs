@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An RPC with two requests that ask for different things. `SESSION` stands for a session's id, `PERMISSION` for that of what
-/// its agent asks or of the rule that an answer left, `PROFILE` for that of a profile.
+/// its agent asks or of the rule that an answer left, `PROFILE` for that of a profile, `TURN` for that of a turn that waits.
 pub(crate) struct Case {
     pub(crate) method: &'static str,
     asks: &'static str,
@@ -33,6 +33,8 @@ enum Before {
     Idle,
     /// It has a turn that does not end by itself.
     Works,
+    /// As `Works`, and a message waits behind it: the session's id is followed by that of its turn.
+    Queues,
     /// As `Works`, and its agent asks for permission: the session's id is followed by that of the request.
     Asks,
     /// The same of a question.
@@ -87,6 +89,18 @@ pub(crate) const CASES: &[Case] = &[
         asks: r#"{"sessionId":"SESSION","text":"[{\"pause_ms\":600000}]"}"#,
         asks_otherwise: r#"{"sessionId":"SESSION","text":"hello"}"#,
         before: Before::Idle,
+    },
+    Case {
+        method: "SessionService/InterruptTurn",
+        asks: r#"{"sessionId":"SESSION"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","turnId":"turn_none"}"#,
+        before: Before::Works,
+    },
+    Case {
+        method: "SessionService/CancelTurn",
+        asks: r#"{"sessionId":"SESSION","turnId":"TURN"}"#,
+        asks_otherwise: r#"{"sessionId":"SESSION","turnId":"turn_none"}"#,
+        before: Before::Queues,
     },
     Case {
         method: "SessionService/ResolvePermission",
@@ -156,6 +170,8 @@ pub(crate) struct Effects {
     revisions: usize,
     turns: usize,
     updates: usize,
+    /// Turns that callers changed after they were accepted.
+    changed: usize,
     stops: usize,
     edits: usize,
     answers: usize,
@@ -169,7 +185,8 @@ fn descriptor(method: &str) -> MessageDescriptor {
 
 fn wire(method: &str, json: &str, session: &str, request_id: &str) -> Vec<u8> {
     let (session, other) = session.split_once('-').unwrap_or((session, "none"));
-    let json = json.replace("PERMISSION", other).replace("PROFILE", other).replace("SESSION", session);
+    let json =
+        json.replace("PERMISSION", other).replace("PROFILE", other).replace("TURN", other).replace("SESSION", session);
     let mut deserializer = serde_json::Deserializer::from_str(&json);
     let mut message = DynamicMessage::deserialize(descriptor(method), &mut deserializer).expect("a request");
     // What is uploaded says it in its header.
@@ -210,6 +227,14 @@ impl Case {
             Before::Works => {
                 send(&mut sessions, &id, LONG).await.expect("accepted");
                 id
+            }
+            Before::Queues => {
+                send(&mut sessions, &id, LONG).await.expect("accepted");
+                let (session_id, busy_policy) = (id.clone(), proto::BusyPolicy::Queue.into());
+                let request =
+                    proto::SendMessageRequest { session_id, text: "hello".into(), busy_policy, ..Default::default() };
+                let queued = sessions.send_message(request).await.expect("accepted").into_inner().turn;
+                format!("{id}-{}", queued.expect("a turn").turn_id)
             }
             Before::Asks => format!("{id}-{}", asked(&mut sessions, &id, ASKS).await),
             Before::Questions => format!("{id}-{}", asked(&mut sessions, &id, QUESTIONS).await),
@@ -254,9 +279,19 @@ impl Case {
 
 impl Effects {
     /// What came since.
-    pub(crate) fn since(&self, before: &Self) -> [isize; 8] {
+    pub(crate) fn since(&self, before: &Self) -> [isize; 9] {
         let counts = |of: &Self| {
-            let all = [of.sessions, of.profiles, of.revisions, of.turns, of.updates, of.stops, of.edits, of.answers];
+            let all = [
+                of.sessions,
+                of.profiles,
+                of.revisions,
+                of.turns,
+                of.updates,
+                of.changed,
+                of.stops,
+                of.edits,
+                of.answers,
+            ];
             all.map(usize::cast_signed)
         };
         let (now, then) = (counts(self), counts(before));
@@ -277,6 +312,7 @@ impl Effects {
             revisions,
             turns: 0,
             updates: 0,
+            changed: 0,
             stops: 0,
             edits: 0,
             answers: 0,
@@ -292,6 +328,10 @@ impl Effects {
             let head = get(&mut sessions, &id).await.sequence;
             let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
             let events = until(&mut stream, |event| event.sequence >= head).await;
+            let told = |event: &&proto::SessionEvent| event.actor.as_ref().is_some_and(|by| !by.subject.is_empty());
+            let mut by_callers: Vec<_> = events.iter().filter(told).filter_map(turn_of).collect();
+            by_callers.sort();
+            effects.changed += by_callers.chunk_by(PartialEq::eq).filter(|changes| changes.len() > 1).count();
             let stopped = |kind: &Kind| matches!(kind, Kind::StatusChanged(changed) if changed.status() == SessionStatus::Stopped);
             let edited = |kind: &Kind| matches!(kind, Kind::FilesChanged(_) | Kind::PermissionRulesChanged(_));
             let updated = |kind: &Kind| matches!(kind, Kind::SessionUpdated(_));
@@ -302,6 +342,16 @@ impl Effects {
         }
         effects
     }
+}
+
+/// Whose turn changed.
+fn turn_of(event: &proto::SessionEvent) -> Option<String> {
+    match &event.kind {
+        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref(),
+        Some(Kind::TurnQueued(queued)) => queued.turn.as_ref(),
+        _ => None,
+    }
+    .map(|turn| turn.turn_id.clone())
 }
 
 /// Methods that change something: they need a scope that allows it, and do not say that they have no side effects.

@@ -47,6 +47,7 @@ impl House {
             delta_window: Duration::from_millis(25),
             unwatched_delta_window: Duration::from_millis(25),
             idle_timeout: Duration::from_hours(24),
+            interrupt_grace: Duration::from_secs(10),
             ask_timeout: Duration::from_hours(1),
             copying: agent_runtime::workspace::Copying::default(),
             spool: data.to_owned(),
@@ -138,7 +139,11 @@ async fn each_session_has_its_own_patience_with_silence() {
 
     // The next message starts it again, with its files.
     let parts = vec![ContentPart::Text(json!([{ "run": "echo one > made.txt" }]).to_string())];
-    house.manager.send(&house.caller, &other, parts, None).await.expect("accepted");
+    house
+        .manager
+        .send(&house.caller, &other, parts, agent_runtime::domain::Busy::Reject, None)
+        .await
+        .expect("accepted");
     house.until(&other, |view| view.active_turn.is_none() && stopped(view)).await;
 
     // One that runs learns of another patience at once, in both directions.
@@ -146,7 +151,11 @@ async fn each_session_has_its_own_patience_with_silence() {
     house.until(&patient, stopped).await;
     house.patience(&other, None).await;
     let parts = vec![ContentPart::Text(json!([{ "run": "cat made.txt" }]).to_string())];
-    house.manager.send(&house.caller, &other, parts, None).await.expect("accepted");
+    house
+        .manager
+        .send(&house.caller, &other, parts, agent_runtime::domain::Busy::Reject, None)
+        .await
+        .expect("accepted");
     house.until(&other, |view| view.active_turn.is_none() && !stopped(view)).await;
     tokio::time::sleep(SILENCE * 5).await;
     assert_eq!(sandbox(&house.view(&other).await), SandboxStatus::Ready);

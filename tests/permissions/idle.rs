@@ -41,6 +41,7 @@ async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, L
         unwatched_delta_window: Duration::from_millis(25),
         idle_timeout: SILENCE,
         ask_timeout: Duration::from_hours(1),
+        interrupt_grace: Duration::from_secs(10),
         copying: agent_runtime::workspace::Copying::default(),
         spool: data.to_owned(),
         environment: Hidden::default(),

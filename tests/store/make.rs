@@ -82,6 +82,8 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         end_time: None,
         usage: Usage::default(),
         error: None,
+        goes_first: false,
+        interrupt_time: None,
         carried: Vec::new(),
         meter: Meter::default(),
     }

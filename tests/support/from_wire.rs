@@ -244,6 +244,8 @@ fn turn(wire: proto::Turn) -> Turn {
         end_time: wire.end_time.map(time),
         usage: usage(wire.usage.unwrap()),
         error: wire.error.map(error),
+        goes_first: wire.goes_first,
+        interrupt_time: None,
         carried: Vec::new(),
         meter: Meter::default(),
     }

@@ -256,6 +256,8 @@ impl Generator {
             end_time: self.maybe(Self::time),
             usage: self.usage(),
             error: self.maybe(Self::session_error),
+            goes_first: self.random.random(),
+            interrupt_time: None,
             carried: Vec::new(),
             meter: Meter::default(),
         }

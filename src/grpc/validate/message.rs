@@ -2,7 +2,7 @@
 
 use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check, request};
 use crate::{
-    domain::{ContentPart, Failure, Request, SessionId},
+    domain::{Busy, ContentPart, Failure, Request, SessionId},
     proto::{self, BusyPolicy, content_part::Part},
 };
 
@@ -13,6 +13,8 @@ pub struct SendMessage {
     pub session_id: SessionId,
     /// What is said: 1 to 64 parts.
     pub parts: Vec<ContentPart>,
+    /// What it does while a turn is active.
+    pub busy: Busy,
     /// The call, where it may be repeated.
     pub request: Option<Request>,
 }
@@ -89,12 +91,11 @@ fn message(
     request: Option<Request>,
 ) -> SendMessage {
     let session_id = SessionId::new(check.id("session_id", session_id));
-    match check.known("busy_policy", policy, "BusyPolicy") {
-        None | Some(BusyPolicy::Unspecified | BusyPolicy::Reject) => {}
-        Some(other @ (BusyPolicy::Queue | BusyPolicy::Interrupt)) => {
-            check.refuse("busy_policy", format!("{} is not applied by this version", other.as_str_name()));
-        }
-    }
+    let busy = match check.known("busy_policy", policy, "BusyPolicy") {
+        None | Some(BusyPolicy::Unspecified | BusyPolicy::Reject) => Busy::Reject,
+        Some(BusyPolicy::Queue) => Busy::Queue,
+        Some(BusyPolicy::Interrupt) => Busy::Interrupt,
+    };
     let parts = if parts.is_empty() {
         if text.is_empty() {
             check.refuse("text", "required, unless there are parts");
@@ -107,7 +108,7 @@ fn message(
         }
         content_parts(check, "parts", parts)
     };
-    SendMessage { session_id, parts, request }
+    SendMessage { session_id, parts, busy, request }
 }
 
 /// The first message of a session. Only its parts are the caller's to say.

@@ -19,6 +19,7 @@ mod profile;
 mod request;
 mod session;
 mod source;
+mod turn;
 mod update;
 mod watch;
 mod workspace;
@@ -37,6 +38,7 @@ pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
     list_sessions, stop_session, watch_sessions,
 };
+pub use turn::{CancelTurn, GetTurn, InterruptTurn, ListTurns, cancel_turn, get_turn, interrupt_turn, list_turns};
 pub use update::{SyncSession, UpdateSession, sync_session, update_session};
 pub use watch::{LONGEST_SILENCE, Watch, watch_session};
 pub use workspace::{

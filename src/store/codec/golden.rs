@@ -44,6 +44,8 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
         check(&mut seen, variant, &seeded(source));
     }
     check(&mut seen, "", &turn());
+    let told = Turn { goes_first: true, interrupt_time: Some(Timestamp(4)), ..turn() };
+    check(&mut seen, "interrupted", &told);
     check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
     check(&mut seen, "metered", &Turn { meter: meter(), ..turn() });
     check(&mut seen, "", &conversation());
@@ -202,6 +204,8 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Deleted,
         FirstAnswer::File { file: Box::new(file()) },
         FirstAnswer::Unpacked { files: 3 },
+        FirstAnswer::Interrupted { turn: Some(Box::new(turn())) },
+        FirstAnswer::Cancelled { turn: Box::new(turn()) },
         FirstAnswer::Resolved { permission: Box::new(permission()), rule: None },
         FirstAnswer::Answered { question: Box::new(question()) },
         FirstAnswer::Profile { profile: Box::new(profile()) },
@@ -335,6 +339,8 @@ fn turn() -> Turn {
         end_time: Some(Timestamp(3)),
         usage: usage(),
         error: Some(error()),
+        goes_first: false,
+        interrupt_time: None,
         carried: Vec::new(),
         meter: Meter::default(),
     }

@@ -13,11 +13,11 @@ use async_trait::async_trait;
 
 use super::{
     Acquired, Batch, BlobPiece, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, FilePage,
-    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
+    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store, TurnPage, TurnQuery,
 };
 use crate::domain::{
     BlockId, Checkpoint, PermissionRequest, PermissionRule, Profile, ProfileId, Question, Remembered, RequestId,
-    SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
+    SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod acquire;
@@ -262,6 +262,14 @@ impl Store for SqliteStore {
 
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error> {
         turns::end(&self.connections, key, turn_id, after).await
+    }
+
+    async fn turn(&self, key: &SessionKey, turn_id: &TurnId) -> Result<Option<Turn>, Error> {
+        turns::one(&self.connections, key, turn_id).await
+    }
+
+    async fn turns(&self, key: &SessionKey, query: &TurnQuery) -> Result<Option<TurnPage>, Error> {
+        turns::page(&self.connections, key, query).await
     }
 
     async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {

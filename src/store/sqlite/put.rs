@@ -108,10 +108,20 @@ async fn put_part<'a>(
     let key = &batch.key;
     match part {
         Part::Turn(turn) => {
-            let sql = "INSERT INTO turn (tenant_id, session_id, turn_id, ordinal, open, body) VALUES (?, ?, ?, ?, ?, ?)
-                ON CONFLICT (tenant_id, session_id, turn_id) DO UPDATE SET open = excluded.open, body = excluded.body";
-            let open = !turn.status.is_final();
-            put_row(conn, sql, key, turn.turn_id.as_str(), place, open, codec::encode(turn)).await
+            let sql = "INSERT INTO turn (tenant_id, session_id, turn_id, ordinal, open, status, body)
+                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, session_id, turn_id)
+                DO UPDATE SET open = excluded.open, status = excluded.status, body = excluded.body";
+            sqlx::query(sql)
+                .bind(key.tenant.as_str())
+                .bind(key.session.as_str())
+                .bind(turn.turn_id.as_str())
+                .bind(place)
+                .bind(!turn.status.is_final())
+                .bind(turn.status.as_str())
+                .bind(codec::encode(turn))
+                .execute(conn)
+                .await?;
+            Ok(())
         }
         Part::Permission(permission) => {
             let sql = "INSERT INTO permission (tenant_id, session_id, permission_id, ordinal, open, body)
