@@ -1,11 +1,11 @@
 //! Agents that go on unasked: their turns are like others, and never run beside one.
 
-use agent_runtime::proto::{BusyPolicy, TurnOrigin, TurnStatus, session_event::Kind};
+use agent_runtime::proto::{BusyPolicy, TurnOrigin, TurnStatus, block::Content, session_event::Kind};
 use serde_json::json;
 
 use crate::{
-    at_work::{Seen, interrupt, send_with},
-    support::{Server, get, reason, snapshot},
+    at_work::{Seen, WORKS, agents, interrupt, send_with},
+    support::{Server, get, play, reason, snapshot},
 };
 
 /// Ends the turn at work, and begins to work unasked after a while, in the words of the scripted agent.
@@ -66,4 +66,30 @@ async fn a_message_that_was_given_before_is_answered_after_it() {
     assert_eq!(&said[1..], ["Done.", r#"> [{"say":"Asked."}]"#, "By the way.", "Asked."], "its own end is its end");
     assert_eq!(end.usage.expect("usage").output_tokens, 5, "all that was used is counted");
     assert_eq!(snapshot(&mut sessions, &id).await.0.turns.len(), 2);
+}
+
+#[tokio::test]
+async fn an_interrupt_reaches_a_message_that_is_behind_what_the_agent_does_unasked() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let unasked = json!([{ "say": "By the way." }, { "pause_ms": 600_000 }]);
+    let (mut seen, first) = Seen::at_work(&mut sessions, &goes_on_unasked(500, &unasked)).await;
+    let id = seen.id.clone();
+    assert_eq!(seen.end_of(&first).await.status(), TurnStatus::Completed);
+    let given = send_with(&mut sessions, &id, WORKS, BusyPolicy::Reject).await.expect("accepted");
+    let said = |event: &agent_runtime::proto::SessionEvent| match &event.kind {
+        Some(Kind::BlockStart(start)) => {
+            let block = start.block.as_ref().expect("a block");
+            block.turn_id == given.turn_id && matches!(block.content, Some(Content::AssistantText(_)))
+        }
+        _ => false,
+    };
+    seen.until(said).await;
+    let before = agents(&server);
+    interrupt(&mut sessions, &id, &given.turn_id).await.expect("told").expect("a turn");
+    assert_eq!(seen.end_of(&given).await.status(), TurnStatus::Interrupted);
+    assert_eq!(agents(&server), before, "it had to be ended");
+    let played = play(&mut sessions, &id, r#"[{"say":"Here."}]"#).await;
+    assert_eq!(played.turn.status(), TurnStatus::Completed);
+    assert_eq!(agents(&server), before);
 }
