@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::age;
+use super::{age, render::cost};
 use crate::proto::{Budget, SessionOptions};
 
 /// What has a flag is set, and the rest stays as it is.
@@ -57,6 +57,21 @@ impl Limits {
 
 fn wire(time: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+}
+
+/// The silence and the budget, for people; empty where they are not set.
+pub(super) fn shown(options: &SessionOptions) -> (String, String) {
+    let seconds = |time: &prost_types::Duration| format!("{} s", time.seconds);
+    let silence = options.idle_timeout.as_ref().map(seconds).unwrap_or_default();
+    let budget = options.budget.unwrap_or_default();
+    let cost = |micro: i64, of: &str| (micro > 0).then(|| format!("{} a {of}", cost(micro)));
+    let parts = [
+        cost(budget.session_cost_micro_usd, "session"),
+        cost(budget.turn_cost_micro_usd, "turn"),
+        (budget.turn_steps > 0).then(|| format!("{} calls a turn", budget.turn_steps)),
+        budget.turn_duration.as_ref().map(|time| format!("{} a turn", seconds(time))),
+    ];
+    (silence, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// Reads "2" or "0.25", exactly.

@@ -154,7 +154,8 @@ fn row(session: &Session) -> [String; 6] {
 
 fn show(found: &GetSessionResponse) {
     let Some(session) = &found.session else { return };
-    let model = session.options.as_ref().map(|options| options.model.clone()).unwrap_or_default();
+    let options = session.options.clone().unwrap_or_default();
+    let (silence, budget) = super::limits::shown(&options);
     let sandbox = session.sandbox.as_ref().map(|sandbox| {
         let status = word(sandbox.status().as_str_name(), "SANDBOX_STATUS_");
         let isolation = word(sandbox.isolation().as_str_name(), "ISOLATION_");
@@ -168,7 +169,10 @@ fn show(found: &GetSessionResponse) {
         ("status", status(session)),
         ("error", session.error.as_ref().map(|error| error.message.clone()).unwrap_or_default()),
         ("agent", session.agent.clone()),
-        ("model", model),
+        ("model", options.model),
+        ("mode", options.permission_mode),
+        ("budget", budget),
+        ("silence", silence),
         ("sandbox", sandbox.unwrap_or_default()),
         ("turn", turn.unwrap_or_default()),
         ("events", session.sequence.to_string()),

@@ -146,11 +146,15 @@ async fn a_turn_is_held_to_what_was_said_when_it_began() {
     let mut sessions = server.sessions().await;
     let steps = |turn_steps| budget(Budget { turn_steps, ..Budget::default() });
     let id = create(&mut sessions, "scripted", steps(0)).await;
-    let script = json!([{ "say": "On." }, { "pause_ms": 500 }, spend(1), spend(1), { "say": "Done." }]).to_string();
-    let (turn, sequence) = send(&mut sessions, &id, &script).await.expect("accepted");
+    let wait = json!({ "run": "while [ ! -e go ]; do sleep 0.05; done" });
+    // Long enough for an interrupt that must not come.
+    let script = json!([{ "say": "On." }, wait, spend(1), spend(1), { "pause_ms": 1000 }, { "say": "Done." }]);
+    let (turn, sequence) = send(&mut sessions, &id, &script.to_string()).await.expect("accepted");
     let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
     until(&mut stream, |event| matches!(event.kind, Some(Kind::BlockComplete(_)))).await;
     set(&mut sessions, &id, steps(1)).await;
+    let sandbox = get(&mut sessions, &id).await.sandbox.expect("one").sandbox_id;
+    std::fs::write(server.data().join("sandboxes").join(sandbox).join("workspace/go"), "").expect("written");
     let events = crate::support::until_end_of(&mut stream, &turn.turn_id).await;
     assert_eq!(crate::support::last_turn(&events).status(), TurnStatus::Completed);
     let next = play(&mut sessions, &id, &json!([spend(1), spend(1), endless()]).to_string()).await;

@@ -9,6 +9,7 @@ mod support;
 mod budget;
 mod changes;
 mod claude;
+mod commands;
 mod idle;
 mod restart;
 mod sync;

@@ -1,13 +1,13 @@
 //! What was said of a session is in force at the next server too.
 
-use agent_runtime::proto::{Budget, SessionOptions, TurnStatus, session_event::Kind};
-use rustix::process::Signal;
+use agent_runtime::proto::{self, Budget, SessionOptions, TurnStatus, session_event::Kind};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     changes::{budget, create, set},
-    support::{Server, fold, get, last_turn, play, reason, send, until, until_end_of, watch},
+    support::{Server, fold, get, last_turn, pid_of, play, processes_of, reason, send, until, until_end_of, watch},
 };
 
 const DETACH: &[&str] = &["--on-shutdown", "detach"];
@@ -82,4 +82,44 @@ async fn a_turn_is_held_to_its_budget_by_the_next_server() {
     assert_eq!(turn.status(), TurnStatus::BudgetExhausted, "{turn:?}");
     assert_eq!(turn.error.expect("told").metadata["limit"], "turn_steps");
     assert_eq!(fold(&events).turns.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_turn_did_before_it_was_parked_counts() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let call = json!({ "usage": { "input_tokens": 1 } });
+    let again = json!([call, { "say": "Two." }, call, { "pause_ms": 3_600_000 }]);
+    let steps = json!([call, { "ask": { "tool": "Bash" }, "again": again }]);
+    let id = create(&mut sessions, "scripted", budget(Budget { turn_steps: 2, ..Budget::default() })).await;
+    let (turn, sequence) = send(&mut sessions, &id, &steps.to_string()).await.expect("accepted");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let events = until(&mut stream, |event| matches!(event.kind, Some(Kind::PermissionRequested(_)))).await;
+    let Some(Kind::PermissionRequested(asked)) = events.into_iter().next_back().expect("one").kind else {
+        unreachable!()
+    };
+    let plays = |argv: &[String]| argv.iter().any(|word| word == "scripted-agent");
+    for process in processes_of(server.data()).into_iter().filter(|process| plays(&process.argv)) {
+        // A wall around it goes with it.
+        let _ = kill_process(pid_of(process.pid), Signal::KILL);
+    }
+    until(&mut stream, |event| status_of(event) == Some(TurnStatus::Parked)).await;
+    let answer = proto::ResolvePermissionRequest {
+        session_id: id.clone(),
+        permission_id: asked.permission.expect("one").permission_id,
+        option_id: "allow_once".into(),
+        ..Default::default()
+    };
+    sessions.resolve_permission(answer).await.expect("answered");
+    let events = until_end_of(&mut stream, &turn.turn_id).await;
+    let turn = last_turn(&events);
+    assert_eq!(turn.status(), TurnStatus::BudgetExhausted, "{turn:?}");
+    assert_eq!(turn.error.expect("told").metadata["limit"], "turn_steps");
+}
+
+fn status_of(event: &proto::SessionEvent) -> Option<TurnStatus> {
+    match &event.kind {
+        Some(Kind::TurnUpdated(update)) => update.turn.as_ref().map(proto::Turn::status),
+        _ => None,
+    }
 }
