@@ -67,12 +67,14 @@ impl Open {
             }
             Self::Question(open, answers) => {
                 let Some(item) = open.items.get(answers.len()) else { return String::new() };
-                let mut prompt = format!("  {}\n", printable(&item.text));
-                for (at, choice) in item.choices.iter().enumerate() {
+                let choices = item.choices.iter().enumerate().map(|(at, choice)| {
                     let (label, about) = (printable(&choice.label), printable(&choice.description));
-                    prompt += &format!("  {}. {label}  {about}\n", at + 1);
-                }
-                prompt + if item.multiple { "  numbers, labels or a text: " } else { "  a number, a label or a text: " }
+                    format!("  {}. {label}  {about}\n", at + 1)
+                });
+                let text = format!("  {}\n", printable(&item.text));
+                let how =
+                    if item.multiple { "  numbers, labels or a text: " } else { "  a number, a label or a text: " };
+                [text].into_iter().chain(choices).chain([how.to_owned()]).collect()
             }
         }
     }

@@ -103,6 +103,8 @@ fn a_step_that_asks_is_read_strictly() {
         r#"[{"ask":{"tool":"Bash"},"than":[]}]"#,
         r#"[{"ask":{"tool":"Bash"},"then":[{"sya":"x"}]}]"#,
         r#"[{"ask":{"tool":"Bash"},"again":[{"sya":"x"}]}]"#,
+        r#"[{"question":[{"question":"?"}],"than":[]}]"#,
+        r#"[{"question":[{"question":"?"}],"else":[{"sya":"x"}]}]"#,
     ] {
         let (out, _) = printed(bad, &[]);
         assert!(matches!(outcome(&read(&out)), Some(Outcome::Failed(_))), "{bad}");

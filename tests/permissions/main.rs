@@ -10,6 +10,7 @@ mod answers;
 mod asked;
 mod claude;
 mod claude_asks;
+mod commands;
 mod ends;
 mod idle;
 mod modes;
