@@ -4,8 +4,8 @@
 //! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
 
 use crate::domain::{
-    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    SessionError, Usage,
+    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, LogLevel,
+    PermissionAnswer, SessionError, Usage,
 };
 
 mod ask;
@@ -228,12 +228,23 @@ pub fn kept_home(agent: Agent) -> &'static [&'static str] {
     }
 }
 
-/// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
+/// The bytes that give an agent a message, of which it takes each part ([`takes`]). `block_id` comes back in [`Action::TurnStarted`].
 #[must_use]
-pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
+pub fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
     match agent {
-        Agent::ClaudeCode => claude::prompt(block_id, text),
-        Agent::Scripted => scripted::prompt(block_id, text),
+        Agent::ClaudeCode => claude::prompt(block_id, parts),
+        Agent::Scripted => scripted::prompt(block_id, parts),
+    }
+}
+
+/// Whether an agent can be given such a part of a message.
+#[must_use]
+pub fn takes(agent: Agent, part: &ContentPart) -> bool {
+    match (agent, part) {
+        (Agent::ClaudeCode | Agent::Scripted, ContentPart::Text(_))
+        | (Agent::ClaudeCode, ContentPart::Image(_) | ContentPart::Attachment(_)) => true,
+        (Agent::Scripted, ContentPart::Image(_) | ContentPart::Attachment(_))
+        | (Agent::ClaudeCode | Agent::Scripted, ContentPart::ImageUri(_) | ContentPart::FilePath(_)) => false,
     }
 }
 

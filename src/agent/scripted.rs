@@ -28,8 +28,8 @@ use super::{
     lines::{Line, Lines},
 };
 use crate::domain::{
-    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, Reason, SessionError,
-    ToolOutput, ToolResult, ToolUse, Usage,
+    Agent, BlockId, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, PermissionAnswer, Reason,
+    SessionError, ToolOutput, ToolResult, ToolUse, Usage,
 };
 
 /// Version of [`State`].
@@ -74,7 +74,14 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     }
 }
 
-pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+pub(super) fn prompt(block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
+    let texts = parts.iter().filter_map(|part| match part {
+        ContentPart::Text(text) => Some(text.as_str()),
+        ContentPart::Image(_) | ContentPart::Attachment(_) | ContentPart::ImageUri(_) | ContentPart::FilePath(_) => {
+            None
+        }
+    });
+    let text = texts.collect::<Vec<_>>().join("\n\n");
     let mut line = serde_json::json!({ "type": "user", "id": block_id, "text": text }).to_string().into_bytes();
     line.push(b'\n');
     line

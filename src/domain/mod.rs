@@ -8,6 +8,7 @@ mod checkpoint;
 mod error;
 mod event;
 mod fold;
+mod held;
 mod ids;
 mod path;
 mod permission;
@@ -31,6 +32,7 @@ pub use checkpoint::{Checkpoint, ParserState};
 pub use error::{Failure, Reason, SessionError, Violation};
 pub use event::{Event, Kind, LogLevel, SessionUpdate};
 pub use fold::Change;
+pub use held::Held;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };

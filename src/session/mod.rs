@@ -17,6 +17,7 @@ mod edit;
 mod files;
 mod follow;
 mod host;
+mod images;
 mod launch;
 mod left;
 mod look;

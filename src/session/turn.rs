@@ -44,8 +44,12 @@ impl Pending {
         let sequence = self.head();
         let now = self.time();
         let agent = self.state().session.agent;
+        if let Some(at) = parts.iter().position(|part| !agent::takes(agent, part)) {
+            return Err(Failure::invalid(format!("parts[{at}]"), format!("{agent} cannot be given such a part")));
+        }
         let block_id = user_block_id(agent);
         let prompt = prompt(agent, &block_id, &parts);
+        let parts = self.keep_bytes(parts);
         let turn = Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
@@ -203,33 +207,12 @@ impl Pending {
 
 /// A message as the agent's program is given it; the same bytes each time.
 pub(super) fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, &text(parts)), block_id: block_id.clone() }
+    Prompt { bytes: agent::prompt(agent, block_id, parts), block_id: block_id.clone() }
 }
 
 /// What tells a new process to go on with a turn that was parked; the same bytes each time.
 pub(super) fn continuation(agent: Agent, block_id: &BlockId, text: &str) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, text), block_id: block_id.clone() }
-}
-
-/// The text of a message, as the agent is given it.
-fn text(parts: &[ContentPart]) -> String {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            ContentPart::Text(part) => {
-                if !text.is_empty() {
-                    text.push_str("\n\n");
-                }
-                text.push_str(part);
-            }
-            // Refused where messages come in, until agents are given them.
-            ContentPart::Image(_)
-            | ContentPart::Attachment(_)
-            | ContentPart::ImageUri(_)
-            | ContentPart::FilePath(_) => {}
-        }
-    }
-    text
+    prompt(agent, block_id, &[ContentPart::Text(text.to_owned())])
 }
 
 /// Claude Code takes only UUIDs, and stores the message under the one it is given.

@@ -9,6 +9,8 @@ mod cli;
 mod claude;
 mod ends;
 mod garbage;
+mod images;
+mod refused;
 mod starts;
 mod subagents;
 mod usage;
