@@ -12,8 +12,8 @@ use std::{fs, path::Path};
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup},
     domain::{
-        Agent, BlockId, Content, PermissionAnswer, PermissionEffect, PermissionPolicy, PermissionRule, ProfileSetup,
-        Reason, Usage,
+        Agent, BlockId, Content, ContentPart, PermissionAnswer, PermissionEffect, PermissionPolicy, PermissionRule,
+        ProfileSetup, Reason, Usage,
     },
 };
 use captures::Capture;
@@ -331,7 +331,8 @@ fn the_next_process_resumes_what_the_last_one_stored() {
 #[test]
 fn a_prompt_is_one_line_with_the_id_of_its_block() {
     let id = BlockId::new("11111111-2222-4333-8444-555555555555");
-    let bytes = agent::prompt(Agent::ClaudeCode, &id, "two\nlines \"and\" \u{2028} \0 more");
+    let bytes =
+        agent::prompt(Agent::ClaudeCode, &id, &[ContentPart::Text("two\nlines \"and\" \u{2028} \0 more".to_owned())]);
     assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
     let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(line["uuid"], id.as_str());

@@ -16,6 +16,8 @@ use serde_json::json;
 
 #[path = "validate/answers.rs"]
 mod answers;
+#[path = "validate/bytes.rs"]
+mod bytes;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
-    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    PermissionRule, ProfileSetup, Question, QuestionAnswer, SessionError, SessionOptions, Usage,
+    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, LogLevel,
+    PermissionAnswer, PermissionRule, ProfileSetup, Question, QuestionAnswer, SessionError, SessionOptions, Usage,
 };
 
 mod ask;
@@ -252,12 +252,24 @@ pub fn credentials(agent: Agent, environment: &BTreeMap<String, String>) -> Vec<
     }
 }
 
-/// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
+/// The bytes that give an agent a message, of which it takes each part ([`takes`]). `block_id` comes back in
+/// [`Action::TurnStarted`].
 #[must_use]
-pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
+pub fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
     match agent {
-        Agent::ClaudeCode => claude::prompt(block_id, text),
-        Agent::Scripted => scripted::prompt(block_id, text),
+        Agent::ClaudeCode => claude::prompt(block_id, parts),
+        Agent::Scripted => scripted::prompt(block_id, parts),
+    }
+}
+
+/// Whether an agent can be given such a part of a message.
+#[must_use]
+pub fn takes(agent: Agent, part: &ContentPart) -> bool {
+    match (agent, part) {
+        (Agent::ClaudeCode | Agent::Scripted, ContentPart::Text(_))
+        | (Agent::ClaudeCode, ContentPart::Image(_) | ContentPart::Attachment(_)) => true,
+        (Agent::Scripted, ContentPart::Image(_) | ContentPart::Attachment(_))
+        | (Agent::ClaudeCode | Agent::Scripted, ContentPart::ImageUri(_) | ContentPart::FilePath(_)) => false,
     }
 }
 

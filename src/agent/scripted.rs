@@ -32,8 +32,8 @@ use super::{
     profile::refusal,
 };
 use crate::domain::{
-    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, ProfileSetup, Reason,
-    SessionError, SessionOptions, ToolOutput, ToolResult, ToolUse, Usage, Violation,
+    Agent, BlockId, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, PermissionAnswer,
+    ProfileSetup, Reason, SessionError, SessionOptions, ToolOutput, ToolResult, ToolUse, Usage, Violation,
 };
 
 /// Version of [`State`].
@@ -109,7 +109,14 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     Plan { argv, env: Vec::new(), pass_env: &[], files: Vec::new(), greeting: Vec::new(), parser }
 }
 
-pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+pub(super) fn prompt(block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
+    let texts = parts.iter().filter_map(|part| match part {
+        ContentPart::Text(text) => Some(text.as_str()),
+        ContentPart::Image(_) | ContentPart::Attachment(_) | ContentPart::ImageUri(_) | ContentPart::FilePath(_) => {
+            None
+        }
+    });
+    let text = texts.collect::<Vec<_>>().join("\n\n");
     let mut line = serde_json::json!({ "type": "user", "id": block_id, "text": text }).to_string().into_bytes();
     line.push(b'\n');
     line

@@ -3,6 +3,7 @@
 //! A leaf: it knows no wire, no database, no process and no clock but [`Timestamp::now`]. Every type mirrors the message
 //! of the same name in the contract, where its fields are explained; here stands what the contract cannot say.
 
+mod blob_data;
 mod block;
 mod checkpoint;
 mod command;
@@ -27,6 +28,7 @@ mod turn;
 mod usage;
 mod workspace;
 
+pub use blob_data::BlobData;
 pub use block::{
     Blob, Block, BlockPatch, BlockState, Content, ContentPart, ExecutionStatus, NoticeKind, SubagentCall, ToolOutput,
     ToolResult, ToolUse, UserMessage,

@@ -156,10 +156,20 @@ pub const FIELDS: &[(&str, Fields)] = &[
         "ContentPart",
         &[
             ("text", Effective("tests/validate.rs::text_is_a_message_of_one_part")),
-            ("image", Refused),
-            ("attachment", Refused),
+            ("image", Effective("tests/validate/bytes.rs::bytes_come_with_a_message")),
+            ("attachment", Effective("tests/validate/bytes.rs::bytes_come_with_a_message")),
             ("image_uri", Refused),
             ("file_path", Refused),
+        ],
+    ),
+    (
+        "Blob",
+        &[
+            ("sha256", Refused),
+            ("size_bytes", Refused),
+            ("media_type", Effective("tests/validate/bytes.rs::bytes_come_with_a_message")),
+            ("name", Effective("tests/validate/bytes.rs::bytes_come_with_a_message")),
+            ("data", Effective("tests/validate/bytes.rs::bytes_come_with_a_message")),
         ],
     ),
     ("GetSessionRequest", &[("session_id", Effective("tests/validate.rs::ids_are_taken_as_they_are"))]),

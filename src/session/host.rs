@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
-    policy,
+    images, policy,
     redact::Values,
     shared::Shared,
 };
@@ -95,7 +95,8 @@ type Known = (Arc<Values>, PermissionPolicy);
 
 /// Becomes the session's owner.
 async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Known)>, store::Error> {
-    let Some(acquired) = shared.log.acquire(key).await? else { return Ok(None) };
+    let Some(mut acquired) = shared.log.acquire(key).await? else { return Ok(None) };
+    images::load_waiting(shared.log.store(), key, &mut acquired.open).await;
     let values = shared.values_of(key, &acquired.open.session).await?;
     let policy = policy::of(shared, key, &acquired.open.session).await?;
     Ok(Some((acquired, (values, policy))))

@@ -17,7 +17,7 @@ use super::{
     Command, Config, Ending, NewSession, Reply,
     edit::{Change, Changed},
     host::{Begin, host},
-    launch,
+    images, launch,
     once::{self, Recall},
     pending::{Drained, Pending},
     permissions,
@@ -144,6 +144,7 @@ impl Manager {
         let session = self.record(&key, caller, &profile, new);
         permissions::mode_is_known(&session, "options.permission_mode")?;
         setup::refuse(config, session.agent, &profile.setup)?;
+        images::takeable(session.agent, message.as_deref().unwrap_or_default())?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });

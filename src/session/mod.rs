@@ -18,6 +18,7 @@ mod edit;
 mod files;
 mod follow;
 mod host;
+mod images;
 mod launch;
 mod left;
 mod look;

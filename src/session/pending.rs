@@ -202,6 +202,11 @@ impl Pending {
         }
     }
 
+    /// Bytes that an event of this batch names.
+    pub(super) fn put_blob(&mut self, sha256: String, data: Vec<u8>) {
+        self.beside.blob(sha256, data);
+    }
+
     /// Contents that were put ahead, and that an event of this batch names.
     pub(super) fn name(&mut self, names: Vec<String>) {
         self.beside.name(names);

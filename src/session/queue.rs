@@ -2,6 +2,7 @@
 //! [`domain::Command`](crate::domain::Command); how an agent is made to end its turn, with the actor.
 
 use super::{
+    images,
     pending::Pending,
     turn::{Accepted, Prompt, status_name},
 };
@@ -86,6 +87,8 @@ impl Pending {
     /// Lets a message in that waits for its turn.
     pub(super) fn queue(&mut self, parts: Vec<ContentPart>, by: &Principal, goes_first: bool) -> Accepted {
         let sequence = self.head();
+        // They stay in memory too, until the message is given.
+        self.keep_bytes(parts.clone());
         let message = UserMessage { parts, created_by: Some(by.clone()) };
         let turn = Turn { status: TurnStatus::Queued, message: Some(message), goes_first, ..self.new_turn(by) };
         self.record(ConversationId::main(), Some(by), Kind::TurnQueued { turn: turn.clone() });
@@ -106,7 +109,13 @@ impl Pending {
         let next = self.state().queued_turns().into_iter().next()?;
         let mut turn = Turn { status: TurnStatus::Running, goes_first: false, ..next.clone() };
         let message = turn.message.take()?;
-        Some(self.begin(turn, message, None))
+        let is_loaded = images::is_loaded(&message.parts);
+        let prompt = self.begin(turn, message, None);
+        if !is_loaded {
+            self.lose_turn("message_unreadable", "the message cannot be read any more; send it again");
+            return self.begin_next();
+        }
+        Some(prompt)
     }
 
     /// Takes a turn out of the queue. `None`: it does not wait.

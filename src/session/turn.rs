@@ -66,6 +66,8 @@ impl Pending {
         let now = self.time();
         let block_id = turn.block_id.clone().unwrap_or_else(|| user_block_id(self.state().session.agent));
         let prompt = prompt(self.state().session.agent, &block_id, &message.parts);
+        let UserMessage { parts, created_by } = message;
+        let message = UserMessage { parts: self.keep_bytes(parts), created_by };
         let block = Block {
             block_id,
             conversation_id: ConversationId::main(),
@@ -216,33 +218,12 @@ impl Pending {
 
 /// A message as the agent's program is given it; the same bytes each time.
 pub(super) fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, &text(parts)), block_id: block_id.clone() }
+    Prompt { bytes: agent::prompt(agent, block_id, parts), block_id: block_id.clone() }
 }
 
 /// What tells a new process to go on with a turn that was parked; the same bytes each time.
 pub(super) fn continuation(agent: Agent, block_id: &BlockId, text: &str) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, text), block_id: block_id.clone() }
-}
-
-/// The text of a message, as the agent is given it.
-fn text(parts: &[ContentPart]) -> String {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            ContentPart::Text(part) => {
-                if !text.is_empty() {
-                    text.push_str("\n\n");
-                }
-                text.push_str(part);
-            }
-            // Refused where messages come in, until agents are given them.
-            ContentPart::Image(_)
-            | ContentPart::Attachment(_)
-            | ContentPart::ImageUri(_)
-            | ContentPart::FilePath(_) => {}
-        }
-    }
-    text
+    prompt(agent, block_id, &[ContentPart::Text(text.to_owned())])
 }
 
 /// Claude Code takes only UUIDs, and stores the message under the one it is given.

@@ -114,6 +114,25 @@ const BASES: &[(&str, &str)] = &[
     ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
     ("ProfileService/ListProfiles", "{}"),
     ("RuntimeService/GetRuntimeInfo", "{}"),
+    // Bytes of each kind of part.
+    (
+        "SessionService/CreateSession",
+        r#"{"agent":"scripted","initialMessage":{"parts":[{"image":{"mediaType":"image/png","data":"eXk="}}]}}"#,
+    ),
+    (
+        "SessionService/CreateSession",
+        r#"{"agent":"scripted","initialMessage":{"parts":[{"attachment":{"mediaType":"application/pdf","data":"eXk="}}]}}"#,
+    ),
+    ("SessionService/SendMessage", r#"{"sessionId":"s","parts":[{"image":{"mediaType":"image/png","data":"eXk="}}]}"#),
+    (
+        "SessionService/SendMessage",
+        r#"{"sessionId":"s","parts":[{"attachment":{"mediaType":"application/pdf","data":"eXk="}}]}"#,
+    ),
+    ("SessionService/RunTurn", r#"{"sessionId":"s","parts":[{"image":{"mediaType":"image/png","data":"eXk="}}]}"#),
+    (
+        "SessionService/RunTurn",
+        r#"{"sessionId":"s","parts":[{"attachment":{"mediaType":"application/pdf","data":"eXk="}}]}"#,
+    ),
 ];
 
 /// What the server makes of a request: what it took, as text to compare, or why not.

@@ -193,8 +193,13 @@ fn message(wire: proto::UserMessage) -> UserMessage {
 fn part(wire: proto::ContentPart) -> ContentPart {
     use content_part::Part;
 
-    let blob =
-        |b: proto::Blob| Blob { sha256: b.sha256, size_bytes: b.size_bytes, media_type: b.media_type, name: b.name };
+    let blob = |b: proto::Blob| Blob {
+        sha256: b.sha256,
+        size_bytes: b.size_bytes,
+        media_type: b.media_type,
+        name: b.name,
+        data: agent_runtime::domain::BlobData::default(),
+    };
     match wire.part.unwrap() {
         Part::Text(text) => ContentPart::Text(text),
         Part::Image(image) => ContentPart::Image(blob(image)),

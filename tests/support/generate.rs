@@ -219,7 +219,13 @@ impl Generator {
     }
 
     fn part(&mut self) -> ContentPart {
-        let blob = Blob { sha256: self.text(), size_bytes: self.number(), media_type: self.text(), name: self.text() };
+        let blob = Blob {
+            sha256: self.text(),
+            size_bytes: self.number(),
+            media_type: self.text(),
+            name: self.text(),
+            data: agent_runtime::domain::BlobData::default(),
+        };
         match self.below(5) {
             0 => ContentPart::Text(self.text()),
             1 => ContentPart::Image(blob),

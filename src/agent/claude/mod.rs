@@ -16,6 +16,7 @@ mod kinds;
 mod notices;
 mod options;
 mod parser;
+mod prompt;
 mod questions;
 mod rules;
 pub(super) mod setup;
@@ -29,12 +30,11 @@ mod turns;
 mod usage;
 mod wire;
 
-use serde::Serialize;
-
 pub(super) use asks::answer;
 pub(super) use credentials::credentials;
 pub(super) use options::ask_cost;
 pub use parser::Parser;
+pub(super) use prompt::prompt;
 pub(super) use questions::{answered, items};
 pub(super) use rules::{covers, pattern};
 
@@ -43,7 +43,6 @@ use self::{
     state::{State, VERSION},
 };
 use super::{Plan, Setup, UnknownCheckpoint};
-use crate::domain::BlockId;
 
 /// Fixed environment: no question about running unattended, no traffic but the model's.
 const ENV: [(&str, &str); 5] = [
@@ -177,39 +176,6 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         greeting: control::greeting(),
         parser: super::Parser::Claude(Parser::new(state)),
     })
-}
-
-/// The line that gives the CLI a message. Its block id is a UUID, for the CLI stores the message under it.
-pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        r#type: &'a str,
-        uuid: &'a str,
-        session_id: &'a str,
-        parent_tool_use_id: Option<&'a str>,
-        message: Message<'a>,
-    }
-    #[derive(Serialize)]
-    struct Message<'a> {
-        role: &'a str,
-        content: [Part<'a>; 1],
-    }
-    #[derive(Serialize)]
-    struct Part<'a> {
-        r#type: &'a str,
-        text: &'a str,
-    }
-    let line = Line {
-        r#type: "user",
-        uuid: block_id.as_str(),
-        // Required and not looked at: a process has one session.
-        session_id: "",
-        parent_tool_use_id: None,
-        message: Message { role: "user", content: [Part { r#type: "text", text }] },
-    };
-    let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is JSON");
-    bytes.push(b'\n');
-    bytes
 }
 
 /// The line that ends the turn at work; the CLI stores what it said so far and answers with a result. `id` comes back in

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::agent::Draft;
 use crate::domain::{
-    Blob, BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
+    Blob, BlobData, BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
 };
 
 /// How the CLI begins what a local command printed, which it says as if the user had.
@@ -220,7 +220,7 @@ fn image(block: &Block<'_>, images: &mut Images) -> ContentPart {
             let sha256 = format!("{:x}", Sha256::digest(&data));
             let (size_bytes, media_type) = (i64::try_from(data.len()).unwrap_or(i64::MAX), media_type.to_owned());
             images.push((sha256.clone(), data));
-            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new() })
+            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new(), data: BlobData::default() })
         }
         Ok(_) | Err(_) => ContentPart::Text(format!("[{media_type}, {} characters, not kept]", encoded.len())),
     }

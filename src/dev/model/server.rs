@@ -48,6 +48,8 @@ pub struct Seen {
     pub answers: usize,
     /// Working directory that the request tells.
     pub cwd: Option<String>,
+    /// Images and documents that the request shows: media type and SHA-256 of each.
+    pub shown: Vec<String>,
     /// Status of the answer.
     pub status: u16,
 }
@@ -159,6 +161,7 @@ fn note(shared: &Shared, method: &Method, uri: &Uri, outcome: Outcome) -> Respon
         prompt: ask.prompts.pop().unwrap_or_default(),
         answers: ask.answers,
         cwd: ask.cwd,
+        shown: ask.shown,
         status: response.status().as_u16(),
     });
     response

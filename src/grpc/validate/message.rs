@@ -1,10 +1,18 @@
 //! Messages to the agent.
 
-use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check, request};
+use sha2::{Digest as _, Sha256};
+
+use super::{MAX_MESSAGE_TEXT, MAX_NAME, MAX_PARTS, check::Check, request};
 use crate::{
-    domain::{Busy, ContentPart, Failure, Request, SessionId},
+    domain::{Blob, BlobData, Busy, ContentPart, Failure, Request, SessionId},
+    grpc::MAX_REQUEST_BYTES,
     proto::{self, BusyPolicy, content_part::Part},
 };
+
+/// Images that models can look at.
+const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+/// Documents that models can read.
+const DOCUMENTS: [&str; 1] = ["application/pdf"];
 
 /// A message for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +133,7 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
     if parts.len() > MAX_PARTS {
         check.refuse(field, format!("1 to {MAX_PARTS} parts"));
     }
-    let mut size = 0;
+    let (mut size, mut bytes) = (0, 0);
     let parts = parts.into_iter().take(MAX_PARTS).enumerate();
     let texts = parts
         .filter_map(|(at, proto::ContentPart { part })| {
@@ -141,8 +149,16 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
                     check.refuse(format_args!("{field}[{at}]"), "exactly one kind of part must be set");
                     return None;
                 }
-                Some(Part::Image(_)) => "image",
-                Some(Part::Attachment(_)) => "attachment",
+                Some(Part::Image(blob)) => {
+                    bytes += blob.data.len();
+                    let blob = content_blob(check, &format!("{field}[{at}].image"), blob, &IMAGES);
+                    return Some(ContentPart::Image(blob));
+                }
+                Some(Part::Attachment(blob)) => {
+                    bytes += blob.data.len();
+                    let blob = content_blob(check, &format!("{field}[{at}].attachment"), blob, &DOCUMENTS);
+                    return Some(ContentPart::Attachment(blob));
+                }
                 Some(Part::ImageUri(_)) => "image_uri",
                 Some(Part::FilePath(_)) => "file_path",
             };
@@ -151,7 +167,30 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
         })
         .collect();
     text_size(check, field, size);
+    if bytes > MAX_REQUEST_BYTES / 2 {
+        check.too_large(field, bytes, MAX_REQUEST_BYTES / 2);
+    }
     texts
+}
+
+/// Bytes that come with a message.
+fn content_blob(check: &mut Check, field: &str, blob: proto::Blob, media_types: &[&str]) -> Blob {
+    let proto::Blob { sha256, size_bytes, media_type, name, data } = blob;
+    check.not_applied(format_args!("{field}.sha256"), !sha256.is_empty());
+    check.output_only(format_args!("{field}.size_bytes"), size_bytes != 0);
+    if data.is_empty() {
+        check.refuse(format_args!("{field}.data"), "required");
+    }
+    if !media_types.contains(&media_type.as_str()) {
+        check.refuse(format_args!("{field}.media_type"), format!("one of {}", media_types.join(", ")));
+    }
+    Blob {
+        sha256: format!("{:x}", Sha256::digest(&data)),
+        size_bytes: i64::try_from(data.len()).unwrap_or(i64::MAX),
+        media_type,
+        name: check.text(format_args!("{field}.name"), name, MAX_NAME),
+        data: BlobData::new(&*data),
+    }
 }
 
 fn text_size(check: &mut Check, field: &str, size: usize) {

@@ -16,6 +16,7 @@ use crate::{
     session::{
         Command, Reply,
         after::After,
+        images,
         queue::{Cause, When},
         side::Side,
         turn::Accepted,
@@ -59,7 +60,9 @@ impl Actor {
         request: Option<Request>,
         reply: Reply<Accepted>,
     ) {
-        let admitted = self.pending.within_budget().and_then(|()| self.pending.admit(&parts, busy));
+        let admitted = images::takeable(self.pending.state().session.agent, &parts)
+            .and_then(|()| self.pending.within_budget())
+            .and_then(|()| self.pending.admit(&parts, busy));
         let when = match admitted {
             Ok(when) => when,
             // Whoever hung up does not want to know.

@@ -7,8 +7,8 @@ use super::{Redacted, Redaction};
 use crate::{
     agent::{Action, Ask, Draft, Outcome, TurnEnd},
     domain::{
-        Blob, BlockId, BlockPatch, Content, ContentPart, Principal, QuestionChoice, QuestionItem, SessionError,
-        SubagentCall, ToolOutput, ToolResult, ToolUse, UserMessage,
+        Blob, BlobData, BlockId, BlockPatch, Content, ContentPart, Principal, QuestionChoice, QuestionItem,
+        SessionError, SubagentCall, ToolOutput, ToolResult, ToolUse, UserMessage,
     },
     session::bounds,
 };
@@ -193,7 +193,7 @@ impl Redaction {
             match part {
                 ContentPart::Text(text) | ContentPart::ImageUri(text) | ContentPart::FilePath(text) => self.text(text),
                 ContentPart::Image(blob) | ContentPart::Attachment(blob) => {
-                    let Blob { sha256, size_bytes, media_type, name } = blob;
+                    let Blob { sha256, size_bytes, media_type, name, data: _ } = blob;
                     if let Some(renamed) = self.renamed.get(sha256) {
                         (*sha256, *size_bytes) = (renamed.sha256.clone(), renamed.size_bytes);
                     }
@@ -208,7 +208,13 @@ impl Redaction {
         if self.values.replace_bytes(data) {
             let size_bytes = i64::try_from(data.len()).unwrap_or(i64::MAX);
             let (media_type, name) = (String::new(), String::new());
-            let renamed = Blob { sha256: format!("{:x}", Sha256::digest(&*data)), size_bytes, media_type, name };
+            let renamed = Blob {
+                sha256: format!("{:x}", Sha256::digest(&*data)),
+                size_bytes,
+                media_type,
+                name,
+                data: BlobData::default(),
+            };
             let before = std::mem::replace(sha256, renamed.sha256.clone());
             self.renamed.insert(before, renamed);
         }

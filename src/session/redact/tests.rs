@@ -11,9 +11,9 @@ use super::{Redaction, Values, values::placeholder};
 use crate::{
     agent::{Action, Ask, Draft, Outcome, TurnEnd},
     domain::{
-        Agent, Blob, Block, BlockId, BlockPatch, Content, ContentPart, ConversationId, Event, ExecId, ExecutionStatus,
-        Kind, LogLevel, NoticeKind, QuestionChoice, QuestionItem, Reason, SessionError, SessionState, SubagentCall,
-        ToolOutput, ToolResult, ToolUse, Usage, UserMessage,
+        Agent, Blob, BlobData, Block, BlockId, BlockPatch, Content, ContentPart, ConversationId, Event, ExecId,
+        ExecutionStatus, Kind, LogLevel, NoticeKind, QuestionChoice, QuestionItem, Reason, SessionError, SessionState,
+        SubagentCall, ToolOutput, ToolResult, ToolUse, Usage, UserMessage,
     },
     session::{pending::Pending, replay},
     store::Held,
@@ -263,7 +263,13 @@ fn no_field_is_forgotten() {
         let (is_error, duration, markdown, exit_code) = (false, None, false, None);
         Content::ToolResult(ToolResult { tool_use_id, is_error, output: Some(output), duration, markdown, exit_code })
     };
-    let blob = || Blob { sha256: plain("hash"), size_bytes: 1, media_type: secret(), name: secret() };
+    let blob = || Blob {
+        sha256: plain("hash"),
+        size_bytes: 1,
+        media_type: secret(),
+        name: secret(),
+        data: BlobData::default(),
+    };
     let parts = || {
         let (image, attachment) = (ContentPart::Image(blob()), ContentPart::Attachment(blob()));
         vec![
@@ -377,7 +383,7 @@ fn bytes_that_held_a_value_are_named_by_what_they_are_now() {
     let sha256 = format!("{:x}", Sha256::digest(&bytes));
     let blob = |sha256: &str, size_bytes| {
         let (media_type, name) = ("image/png".to_owned(), String::new());
-        ContentPart::Image(Blob { sha256: sha256.to_owned(), size_bytes, media_type, name })
+        ContentPart::Image(Blob { sha256: sha256.to_owned(), size_bytes, media_type, name, data: BlobData::default() })
     };
     let content = |part| Content::UserMessage(UserMessage { parts: vec![part], created_by: None });
     let complete =

@@ -315,8 +315,13 @@ fn patch() -> BlockPatch {
 }
 
 fn parts() -> Vec<ContentPart> {
-    let blob =
-        Blob { sha256: "00ff".repeat(16), size_bytes: 12, media_type: "image/png".into(), name: "shot.png".into() };
+    let blob = Blob {
+        sha256: "00ff".repeat(16),
+        size_bytes: 12,
+        media_type: "image/png".into(),
+        name: "shot.png".into(),
+        data: crate::domain::BlobData::default(),
+    };
     vec![
         ContentPart::Text("look".into()),
         ContentPart::Image(blob.clone()),
