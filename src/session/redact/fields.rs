@@ -35,7 +35,7 @@ impl Redaction {
                     return None;
                 }
             }
-            Action::Emit(draft) => self.draft(draft, id),
+            Action::Emit(draft) => self.draft(draft, id, is_open),
             Action::Ask(ask) => self.ask(ask),
             Action::TurnEnded(TurnEnd { outcome, usage: _ }) => match outcome {
                 Outcome::Failed(error) => self.error(error),
@@ -50,18 +50,16 @@ impl Redaction {
         Some(Redacted(action))
     }
 
-    fn draft(&mut self, draft: &mut Draft, id: impl Fn(BlockId) -> BlockId) {
+    fn draft(&mut self, draft: &mut Draft, id: impl Fn(BlockId) -> BlockId, is_open: impl Fn(&BlockId) -> bool) {
         match draft {
             Draft::Start { conversation_id: _, block_id, content } => {
                 let block_id = id(block_id.clone());
-                // Its text goes on, so its end is not sure.
-                let begun = content.growing().is_some_and(|text| !text.is_empty());
+                // Its text goes on, so its end is not sure; one that is begun already is told of, and not begun again.
+                let begun = !is_open(&block_id) && content.growing().is_some_and(|text| !text.is_empty());
                 let text = if begun { content.growing_mut().map(std::mem::take) } else { None };
                 self.content(content);
                 if let (Some(text), Some(place)) = (text, content.growing_mut().filter(|_| begun)) {
                     *place = self.begin(&block_id, text);
-                } else {
-                    self.holds.remove(&block_id);
                 }
             }
             Draft::Delta { block_id: _, text } => self.text(text),
@@ -78,7 +76,9 @@ impl Redaction {
                     exit_code: _,
                 } = patch;
                 if let Some(input) = input_json {
-                    *input = self.begin(&id(block_id.clone()), std::mem::take(input));
+                    let block_id = id(block_id.clone());
+                    let whole = std::mem::take(input);
+                    *input = if is_open(&block_id) { self.begin(&block_id, whole) } else { self.without(whole) };
                 }
                 for text in [display_name, description, summary, output].into_iter().flatten() {
                     self.text(text);

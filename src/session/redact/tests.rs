@@ -246,6 +246,26 @@ fn only_what_may_be_the_beginning_of_a_value_is_held_back() {
     }
 }
 
+/// What an agent says of a block that it cannot be about changes nothing of what is held of it.
+#[test]
+fn a_block_that_is_begun_again_keeps_what_is_held_of_it() {
+    let mut session = Session::new();
+    let start = |text: &str| {
+        let (conversation_id, content) = (ConversationId::main(), begun(text));
+        Draft::Start { conversation_id, block_id: id(0), content }
+    };
+    session.emit(start("a sec"));
+    session.emit(start("other secret-a"));
+    session.emit(start(""));
+    session.delta(0, "ret-aa,");
+    // Nothing is open of this one, and nothing is held of it.
+    session.delta(1, "secret-a");
+    let patch = BlockPatch { input_json: Some("secret-a".to_owned()), ..BlockPatch::default() };
+    session.emit(Draft::Update { block_id: id(1), patch });
+    session.commit();
+    assert_eq!((session.live(0).as_str(), &session.held), ("a [secret SHORT],", &Vec::new()));
+}
+
 /// A text with a value, wherever an agent can say something.
 #[test]
 fn no_field_is_forgotten() {
