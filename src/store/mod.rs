@@ -243,7 +243,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error>;
 
-    /// Newest revisions of a tenant's profiles, by name and id, after the one given.
+    /// Newest revisions of a tenant's profiles, by name and id, after the one given, without what they set up.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
