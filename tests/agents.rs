@@ -9,7 +9,9 @@ use std::{fs, path::Path};
 
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup},
-    domain::{Agent, BlockId, Content, PermissionAnswer, Reason, Usage},
+    domain::{
+        Agent, BlockId, Content, PermissionAnswer, PermissionEffect, PermissionPolicy, PermissionRule, Reason, Usage,
+    },
 };
 use captures::Capture;
 use proptest::prelude::*;
@@ -343,17 +345,28 @@ fn what_the_cli_asks_is_told_and_its_answer_is_one_line() {
 }
 
 #[test]
-fn the_cli_asks_only_in_modes_that_are_no_bypass() {
+fn the_cli_asks_in_the_mode_that_is_wanted() {
     let argv = |mode: &str| {
         let setup = Setup { permission_mode: mode.to_owned(), ..setup() };
         agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
     };
-    for mode in ["default", "acceptEdits", "plan"] {
+    for mode in ["default", "acceptEdits", "plan", "bypassPermissions"] {
+        // Questions are asked in all of them.
         assert!(argv(mode).contains(&format!("--permission-mode {mode} --permission-prompt-tool stdio")));
+        assert!(!argv(mode).contains("--settings"));
     }
+    assert!(argv("").contains("--permission-mode bypassPermissions"));
+    let policy = PermissionPolicy {
+        rules: vec![PermissionRule::of("Bash", "ls:*", PermissionEffect::Reject)],
+        ..PermissionPolicy::default()
+    };
+    let argv = |mode: &str| {
+        let setup = Setup { permission_mode: mode.to_owned(), policy: policy.clone(), ..setup() };
+        agent::plan(Agent::ClaudeCode, &setup).unwrap().argv.join(" ")
+    };
+    assert!(argv("").contains("--permission-mode default"), "with a policy it asks");
     for mode in ["", "bypassPermissions"] {
-        assert!(argv(mode).contains("--permission-mode bypassPermissions"));
-        assert!(!argv(mode).contains("--permission-prompt-tool"));
+        assert!(argv(mode).contains(r#"--settings {"permissions":{"ask":["Bash(ls:*)"]}}"#), "{mode}");
     }
 }
 

@@ -81,6 +81,7 @@ conformance! {
     reads::profiles_have_revisions,
     profiles::a_deleted_profile_is_for_those_who_have_it,
     profiles::a_profile_that_nobody_needs_goes_at_once,
+    profiles::a_list_of_profiles_leaves_out_what_they_set_up,
     reads::readers_see_one_moment,
     beside::the_text_of_a_block_is_what_is_inline_and_the_rest,
     beside::bytes_are_there_for_those_who_name_them,

@@ -282,6 +282,10 @@ fn a_request_id_names_what_is_asked_for() {
             validate::resolve_permission(proto::ResolvePermissionRequest { request_id: id(), ..answers::answer() }),
             "request_id",
         );
+        let answer = proto::AnswerQuestionRequest { request_id: id(), ..answers::reaction() };
+        refused(validate::answer_question(answer), "request_id");
+        let delete = proto::DeletePermissionRuleRequest { request_id: id(), ..answers::deletion() };
+        refused(validate::delete_permission_rule(delete), "request_id");
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
         refused(validate::create_profile(create), "request_id");

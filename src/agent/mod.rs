@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    ProfileSetup, SessionError, Usage,
+    PermissionPolicy, PermissionRule, ProfileSetup, Question, QuestionAnswer, SessionError, Usage,
 };
 
 mod ask;
@@ -18,7 +18,7 @@ mod profile;
 pub mod scripted;
 mod stderr;
 
-pub use ask::Ask;
+pub use ask::{Ask, Covers};
 pub use profile::{HomeFile, refusals};
 pub use stderr::Stderr;
 
@@ -31,6 +31,8 @@ pub struct Setup {
     pub model: String,
     /// When to ask for permission, one of [`Agent::permission_modes`]; empty: the adapter's default.
     pub permission_mode: String,
+    /// What must be asked about, whatever the mode.
+    pub policy: PermissionPolicy,
     /// A fresh id of the agent's own session, a UUID, for agents that want to be told one.
     pub fresh_session: String,
     /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
@@ -241,6 +243,23 @@ pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> S
     match agent {
         Agent::ClaudeCode => ask::go_on(agent, answers),
         Agent::Scripted => scripted::go_on(memory, answers),
+    }
+}
+
+/// Whether a rule of an agent's rule language covers a call. One that allows is read narrowly, any other one widely.
+#[must_use]
+pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {
+    match agent {
+        // The scripted agent plays the same tools.
+        Agent::ClaudeCode | Agent::Scripted => claude::covers(rule, ask),
+    }
+}
+
+/// The answers to a question, as its agent is told them.
+#[must_use]
+pub fn answered(agent: Agent, question: &Question, answers: &[QuestionAnswer]) -> PermissionAnswer {
+    match agent {
+        Agent::ClaudeCode | Agent::Scripted => claude::answered(question, answers),
     }
 }
 

@@ -15,6 +15,9 @@
 //! | `usage` | `model`, `usage` |
 //! | `result` | `outcome` "completed", "interrupted" or "failed", `message`, `retryable`, `usage` of the turn |
 //!
+//! Its tools are those of Claude Code, and so are its rules and its questions: a request for permission of
+//! `AskUserQuestion` asks the user.
+//!
 //! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
 //! is read. A line of any other form, or about a block that is not open, is recorded as unparsed output.
 
@@ -24,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
+    Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint, claude,
     lines::{Line, Lines},
     profile::refusal,
 };
@@ -35,6 +38,9 @@ use crate::domain::{
 
 /// Version of [`State`].
 const VERSION: i32 = 1;
+
+/// Where its calls play: it has no files of its own.
+const CWD: &str = "/workspace";
 
 /// Bytes of output that is not understood, as recorded.
 const UNPARSED_LIMIT: usize = 64 * 1024;
@@ -117,7 +123,7 @@ impl Parser {
     /// The line that answers a request.
     pub(super) fn answer(&mut self, id: &str, answer: &PermissionAnswer) -> Vec<u8> {
         let line = match answer {
-            PermissionAnswer::Allow { updated_input_json } => {
+            PermissionAnswer::Allow { updated_input_json } | PermissionAnswer::Answered { updated_input_json, .. } => {
                 let input = serde_json::from_str::<Value>(updated_input_json).ok();
                 serde_json::json!({ "type": "answer", "id": id, "allow": true, "input": input })
             }
@@ -314,14 +320,19 @@ impl State {
                     return None;
                 }
                 self.asks.insert(id.clone().into_owned(), Waits { again });
-                actions.push(Action::Ask(Box::new(Ask {
+                let mut ask = Ask {
                     agent_request_id: id.into_owned(),
                     conversation_id: ConversationId::main(),
                     tool_use_id: tool.into_owned(),
                     title: format!("Use {name}"),
+                    questions: claude::items(&name, input.get()),
                     tool_name: name,
                     input_json: input.get().to_owned(),
-                })));
+                    always: None,
+                    cwd: CWD.to_owned(),
+                };
+                ask.always = claude::pattern(&ask, None);
+                actions.push(Action::Ask(Box::new(ask)));
             }
             Said::PermissionWithdrawn { id } => {
                 self.asks.remove(&*id)?;

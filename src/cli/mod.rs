@@ -20,6 +20,7 @@ pub mod install;
 mod output;
 mod permissions;
 mod profiles;
+mod questions;
 mod render;
 mod replay;
 mod run;
@@ -63,6 +64,9 @@ enum Command {
     /// See what agents ask before they use a tool, and answer.
     #[command(subcommand, visible_alias = "permission")]
     Permissions(permissions::Command),
+    /// What agents ask their users: list, answer.
+    #[command(subcommand)]
+    Questions(questions::Command),
     /// Apply, list, show and delete profiles: how agents are set up.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
@@ -119,6 +123,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Files(command) => files::run(common, command).await?,
         Command::Permissions(command) => permissions::run(common, command).await?,
+        Command::Questions(command) => questions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

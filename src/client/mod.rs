@@ -14,15 +14,17 @@ use tonic::{
 };
 
 use crate::proto::{
-    CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest,
-    DeleteFileResponse, DeleteProfileRequest, DeleteProfileResponse, DeleteSessionRequest, DeleteSessionResponse,
-    GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest,
-    GetSessionResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
-    ListSessionsRequest, ListSessionsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
-    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse,
-    UpdateProfileRequest, UpdateProfileResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
-    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
-    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
+    AnswerQuestionRequest, AnswerQuestionResponse, CreateProfileRequest, CreateProfileResponse, CreateSessionRequest,
+    CreateSessionResponse, DeleteFileRequest, DeleteFileResponse, DeletePermissionRuleRequest,
+    DeletePermissionRuleResponse, DeleteProfileRequest, DeleteProfileResponse, DeleteSessionRequest,
+    DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest, GetRuntimeInfoResponse,
+    GetSessionRequest, GetSessionResponse, ListFilesRequest, ListFilesResponse, ListPermissionRulesRequest,
+    ListPermissionRulesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
+    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
+    SessionEvent, StopSessionRequest, StopSessionResponse, UpdateProfileRequest, UpdateProfileResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
+    workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
@@ -187,6 +189,12 @@ calls! {
     [once] workspace.delete_file(DeleteFileRequest) -> DeleteFileResponse;
     /// Answers a permission request; the first answer wins.
     [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
+    /// Answers a question; the first answer wins.
+    [once] sessions.answer_question(AnswerQuestionRequest) -> AnswerQuestionResponse;
+    /// The standing answers of a session.
+    sessions.list_permission_rules(ListPermissionRulesRequest) -> ListPermissionRulesResponse;
+    /// Takes one of them back.
+    [once] sessions.delete_permission_rule(DeletePermissionRuleRequest) -> DeletePermissionRuleResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
     /// Replaces fields of a profile.

@@ -8,9 +8,9 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteProfileRequest, DeleteSessionRequest,
-    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, UpdateProfileRequest,
-    UploadFileHeader, WriteFileRequest,
+    AnswerQuestionRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeletePermissionRuleRequest,
+    DeleteProfileRequest, DeleteSessionRequest, ResolvePermissionRequest, RunTurnRequest, SendMessageRequest,
+    StopSessionRequest, UpdateProfileRequest, UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -47,6 +47,8 @@ changes! {
     DeleteSessionRequest,
     SendMessageRequest,
     ResolvePermissionRequest,
+    AnswerQuestionRequest,
+    DeletePermissionRuleRequest,
     RunTurnRequest,
     WriteFileRequest,
     UploadFileHeader,

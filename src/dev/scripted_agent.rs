@@ -25,6 +25,7 @@
 //! | `tool` | one tool call and its result | `input` (`{}`), `output`: a text or any JSON (`""`), `is_error`, `duration_ms` it runs, `exit_code` |
 //! | `run` | one tool call that is really done: a shell runs this in the workspace, and its output is the result | |
 //! | `ask` | one tool call, as `{"tool": "Bash", "input": {…}}`, that asks for permission and waits for the answer, which is a line of input, `{"type":"answer","id":"…","allow":true,"input":…}` or `{"type":"answer","id":"…","allow":false,"message":"…"}`. Its output is the input it was let run with, or the message | `then`, `else`: steps to play when it was allowed, or not; `withdrawn`: it does not wait; `again`: steps that another process plays, if this one does not live to hear the answer, instead of the same request |
+//! | `question` | the questions of one call of `AskUserQuestion`, as `[{"question": "Which?", "header": "Q", "options": [{"label": "A", "description": "…"}], "multiSelect": false}]`, which waits as `ask` does. Its output is its input with the answers in it | `then`, `else`: steps to play when it was answered, or declined; `again`: as of `ask` |
 //! | `pause_ms` | waits | |
 //! | `usage` | reports tokens and money: `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `thinking_tokens`, `cost_micro_usd` | `model` |
 //! | `error` | the turn fails with this message | `retryable` |

@@ -40,7 +40,7 @@ pub use path::{PathRule, WorkspacePath};
 pub use permission::{
     Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,
     PermissionOptionKind, PermissionPolicy, PermissionRequest, PermissionRule, Question, QuestionAnswer,
-    QuestionChoice, QuestionItem,
+    QuestionChoice, QuestionItem, SILENCE,
 };
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PermissionRequest, Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
+use super::{PermissionRequest, PermissionRule, Profile, Question, RequestId, Session, Timestamp, Turn, WorkspaceFile};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -64,6 +64,14 @@ pub enum FirstAnswer {
     Resolved {
         /// With its resolution.
         permission: Box<PermissionRequest>,
+        /// The rule that the answer left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Box<PermissionRule>>,
+    },
+    /// A question was answered.
+    Answered {
+        /// With its resolution.
+        question: Box<Question>,
     },
     /// A profile was stored.
     Profile {

@@ -26,9 +26,6 @@ pub const UNBUILT: &[&str] = &[
     "SessionService/ListTurns",
     "SessionService/InterruptTurn",
     "SessionService/CancelTurn",
-    "SessionService/AnswerQuestion",
-    "SessionService/ListPermissionRules",
-    "SessionService/DeletePermissionRule",
     "SessionService/ExportTranscript",
     "RuntimeService/CreateApiKey",
     "RuntimeService/ListApiKeys",
@@ -172,6 +169,38 @@ pub const FIELDS: &[(&str, Fields)] = &[
             ("option_id", Effective("tests/validate/answers.rs::an_answer_names_its_request")),
             ("message", Effective("tests/permissions/answers.rs::a_rejection_tells_the_agent_why")),
             ("updated_input_json", Effective("tests/permissions/answers.rs::an_edited_input_is_what_the_tool_gets")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
+    ),
+    (
+        "AnswerQuestionRequest",
+        &[
+            ("session_id", Effective("tests/validate/answers.rs::a_question_is_answered_item_by_item")),
+            ("question_id", Effective("tests/validate/answers.rs::a_question_is_answered_item_by_item")),
+            ("answers", Effective("tests/permissions/questions.rs::a_question_is_answered_and_the_agent_is_told")),
+            ("message", Effective("tests/permissions/questions.rs::a_declined_question_tells_the_agent_why")),
+            ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
+        ],
+    ),
+    (
+        "QuestionAnswer",
+        &[
+            ("choices", Effective("tests/permissions/questions.rs::a_question_is_answered_and_the_agent_is_told")),
+            ("text", Effective("tests/permissions/questions.rs::a_question_is_answered_and_the_agent_is_told")),
+        ],
+    ),
+    (
+        "ListPermissionRulesRequest",
+        &[(
+            "session_id",
+            Effective("tests/permissions/rules.rs::an_always_answer_leaves_a_rule_that_answers_the_next_call"),
+        )],
+    ),
+    (
+        "DeletePermissionRuleRequest",
+        &[
+            ("session_id", Effective("tests/permissions/rules.rs::a_rule_that_is_deleted_answers_nothing")),
+            ("rule_id", Effective("tests/permissions/rules.rs::a_rule_that_is_deleted_answers_nothing")),
             ("request_id", Effective("tests/validate.rs::a_request_id_names_what_is_asked_for")),
         ],
     ),

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     caller, content,
+    convert::list,
     frame::Frame,
     lists,
     status::not_implemented,
@@ -191,25 +192,39 @@ impl SessionService for Sessions {
         let validate::ResolvePermission { session_id, permission_id, decision, request } =
             validate::resolve_permission(request.into_inner())?;
         let resolved = self.manager.resolve_permission(&caller, &session_id, permission_id, decision, request).await?;
-        Ok(Response::new(proto::ResolvePermissionResponse { permission: Some(resolved.into()), rule: None }))
+        Ok(Response::new(resolved.into()))
     }
 
-    async fn answer_question(&self, _: Request<proto::AnswerQuestionRequest>) -> Answer<proto::AnswerQuestionResponse> {
-        Err(not_implemented("SessionService/AnswerQuestion"))
+    async fn answer_question(
+        &self,
+        request: Request<proto::AnswerQuestionRequest>,
+    ) -> Answer<proto::AnswerQuestionResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::AnswerQuestion { session_id, question_id, reaction, request } =
+            validate::answer_question(request.into_inner())?;
+        let question = self.manager.answer_question(&caller, &session_id, question_id, reaction, request).await?;
+        Ok(Response::new(proto::AnswerQuestionResponse { question: Some(question.into()) }))
     }
 
     async fn list_permission_rules(
         &self,
-        _: Request<proto::ListPermissionRulesRequest>,
+        request: Request<proto::ListPermissionRulesRequest>,
     ) -> Answer<proto::ListPermissionRulesResponse> {
-        Err(not_implemented("SessionService/ListPermissionRules"))
+        let caller = caller(request.extensions())?;
+        let id = validate::list_permission_rules(request.into_inner())?;
+        let rules = self.manager.permission_rules(&key(caller.tenant, id)).await?;
+        Ok(Response::new(proto::ListPermissionRulesResponse { rules: list(rules) }))
     }
 
     async fn delete_permission_rule(
         &self,
-        _: Request<proto::DeletePermissionRuleRequest>,
+        request: Request<proto::DeletePermissionRuleRequest>,
     ) -> Answer<proto::DeletePermissionRuleResponse> {
-        Err(not_implemented("SessionService/DeletePermissionRule"))
+        let caller = caller(request.extensions())?;
+        let validate::DeletePermissionRule { session_id, rule_id, request } =
+            validate::delete_permission_rule(request.into_inner())?;
+        self.manager.delete_permission_rule(&caller, &session_id, rule_id, request).await?;
+        Ok(Response::new(proto::DeletePermissionRuleResponse {}))
     }
 
     async fn read_block_content(

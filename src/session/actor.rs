@@ -31,8 +31,8 @@ use super::{
 use crate::{
     agent::Action,
     domain::{
-        Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        Timestamp, TurnId,
+        Failure, FirstAnswer, Kind, PermissionPolicy, Reason, Remembered, Request, SandboxId, SandboxStatus,
+        SessionKey, SessionStatus, Timestamp, TurnId,
     },
     sandbox::{Epoch, Sandbox},
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
@@ -53,6 +53,8 @@ pub(super) struct Actor {
     key: SessionKey,
     epoch: Epoch,
     oldest_sequence: i64,
+    /// Of the profile.
+    policy: PermissionPolicy,
     pending: Pending,
     commands: mpsc::Receiver<Command>,
     side: Side,
@@ -133,12 +135,14 @@ impl Actor {
         key: SessionKey,
         commands: mpsc::Receiver<Command>,
         acquired: Acquired,
+        policy: PermissionPolicy,
     ) -> (Self, Vec<StdinRow>) {
         let actor = Self {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
             oldest_sequence: acquired.oldest_sequence,
+            policy,
             pending: Pending::new(acquired.open),
             commands,
             side: Side::Off,
@@ -260,6 +264,8 @@ impl Actor {
             Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
             Command::Send { .. }
             | Command::Resolve { .. }
+            | Command::Answer { .. }
+            | Command::DeleteRule { .. }
             | Command::Stop { .. }
             | Command::Delete { .. }
             | Command::Edit { .. } => {
@@ -283,6 +289,10 @@ impl Actor {
             Command::Resolve { permission_id, decision, by, request, reply } => {
                 self.resolve(&permission_id, &decision, &by, request, reply);
             }
+            Command::Answer { question_id, reaction, by, request, reply } => {
+                self.answer_question(&question_id, &reaction, &by, request, reply);
+            }
+            Command::DeleteRule { rule_id, by, request, reply } => self.delete_rule(&rule_id, &by, request, reply),
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
@@ -505,10 +515,10 @@ impl Actor {
             Action::TurnStarted { .. } => self.given = None,
             Action::TurnEnded(_) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),
-            Action::Ask(ask) if self.answer_again(ask) => return,
+            Action::Ask(ask) if self.answer_again(ask) || self.answer_by_rule(ask, &exec_id) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
-        if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
+        if let Some(data) = self.pending.act(action, &exec_id, self.patience()) {
             self.tell(data);
         }
     }

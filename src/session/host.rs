@@ -8,12 +8,13 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
+    policy,
     shared::Shared,
 };
 use crate::{
-    domain::{SandboxId, SessionKey},
+    domain::{PermissionPolicy, SandboxId, SessionKey},
     log::failure,
-    store,
+    store::{self, Acquired},
 };
 
 pub(super) use super::actor::Begin;
@@ -27,10 +28,10 @@ pub(super) async fn host(
 ) {
     let mut left = None;
     loop {
-        match shared.log.acquire(&key).await {
-            Ok(Some(acquired)) => {
+        match acquire(&shared, &key).await {
+            Ok(Some((acquired, policy))) => {
                 let gave_up = matches!(begin, Begin::GiveUp(_));
-                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
+                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired, policy);
                 let run = actor.run(mem::replace(&mut begin, Begin::Asked), stdin);
                 let end = run.instrument(tracing::info_span!("session", session = %key.session)).await;
                 Ended { commands, sandbox: left, .. } = end;
@@ -73,6 +74,13 @@ pub(super) async fn host(
     }
 }
 
+/// The session, and what its profile says about asking.
+async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, PermissionPolicy)>, store::Error> {
+    let Some(acquired) = shared.log.acquire(key).await? else { return Ok(None) };
+    let policy = policy::of(shared, key, &acquired.open.session).await?;
+    Ok(Some((acquired, policy)))
+}
+
 /// A deletion was stored after all, though its actor could not know that.
 async fn destroy(shared: &Shared, sandbox: Option<SandboxId>) {
     if let Some(id) = sandbox
@@ -100,9 +108,10 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::DeleteRule { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }
     }
 }

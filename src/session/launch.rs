@@ -98,6 +98,7 @@ fn plan(
         program: program.display().to_string(),
         model: session.options.model.clone(),
         permission_mode: session.options.permission_mode.clone(),
+        policy: profile.permission_policy.clone(),
         fresh_session: Uuid::new_v4().to_string(),
         memory,
         profile,

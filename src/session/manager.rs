@@ -376,7 +376,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor, unless that was done before.
-    async fn call_once<T: Recall>(
+    pub(super) async fn call_once<T: Recall>(
         &self,
         caller: &Caller,
         id: &SessionId,

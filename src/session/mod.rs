@@ -24,17 +24,21 @@ mod manager;
 mod once;
 mod pending;
 mod permissions;
+mod policy;
 mod profiles;
 mod programs;
 mod provide;
+mod questions;
 mod replay;
+mod rules;
 mod running;
 mod setup;
 mod shared;
 mod side;
 mod turn;
+mod waiting;
 
-pub use asking::Decision;
+pub use asking::{Decision, Resolved};
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
 pub use config::{Config, Ending, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
@@ -43,6 +47,7 @@ pub use left::LeftRunning;
 pub use manager::{Created, Manager};
 pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
+pub use questions::Reaction;
 pub use replay::replay;
 pub use setup::Secrets;
 pub use turn::Accepted;
@@ -50,7 +55,7 @@ pub use turn::Accepted;
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
+    domain::{ContentPart, Failure, Principal, Question, Request},
     store::SessionView,
 };
 
@@ -64,8 +69,18 @@ enum Command {
         decision: Decision,
         by: Principal,
         request: Option<Request>,
-        reply: Reply<Option<PermissionRequest>>,
+        reply: Reply<Option<Resolved>>,
     },
+    /// Answer a question. `None` is answered when it is not open any more.
+    Answer {
+        question_id: String,
+        reaction: Reaction,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<Question>>,
+    },
+    /// Remove a standing answer.
+    DeleteRule { rule_id: String, by: Principal, request: Option<Request>, reply: Reply<()> },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.

@@ -14,11 +14,11 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
+use super::{Accepted, Created, Manager, Resolved, Unpacked, edit::Changed};
 use crate::{
     domain::{
-        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
-        Turn, WorkspaceFile,
+        Failure, FirstAnswer, Profile, Question, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn,
+        WorkspaceFile,
     },
     log::unavailable,
     store::{self, SessionView},
@@ -161,6 +161,7 @@ impl Recall for Changed {
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
             | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -183,7 +184,10 @@ recall! {
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
     SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
-    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
+    Resolved: FirstAnswer::Resolved { permission, rule } => {
+        Resolved { permission: *permission, rule: rule.map(|rule| *rule) }
+    };
+    Question: FirstAnswer::Answered { question } => *question;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
     WorkspaceFile: FirstAnswer::File { file } => *file;

@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, Profile, ProfileId, Question,
-    Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
-    Turn, TurnId, WorkspaceFile,
+    Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
+    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
+    Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod batch;
@@ -243,7 +243,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error>;
 
-    /// Newest revisions of a tenant's profiles, by name and id, after the one given.
+    /// Newest revisions of a tenant's profiles, by name and id, after the one given, without what they set up.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -278,6 +278,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error>;
+
+    /// A question, also one that is over. `None`: no such question, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn question(&self, key: &SessionKey, question_id: &str) -> Result<Option<Question>, Error>;
+
+    /// The rules of a session, oldest first. `None`: no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn permission_rules(&self, key: &SessionKey) -> Result<Option<Vec<PermissionRule>>, Error>;
 
     /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
     /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.

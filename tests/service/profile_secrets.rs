@@ -2,8 +2,10 @@
 
 use std::{fs, process::Command};
 
-use agent_runtime::proto::{
-    self, AgentProfile, McpHttp, McpServer, McpStdio, Secret, mcp_server::Transport, secret::Source,
+use agent_runtime::{
+    domain::{ProfileId, RequestId, TenantId, Timestamp},
+    proto::{self, AgentProfile, McpHttp, McpServer, McpStdio, Secret, mcp_server::Transport, secret::Source},
+    store::{SqliteStore, Store as _},
 };
 use prost::Message as _;
 use tonic::Status;
@@ -123,6 +125,14 @@ async fn a_secret_never_comes_out() {
         }
     }
     assert!(!holders.is_empty(), "the canary was not stored at all");
+    let store = SqliteStore::open(&data.path().join("agent-runtime.db")).await.expect("the database");
+    let (tenant, one) = (TenantId::default_tenant(), RequestId::new("one"));
+    let call = store.request(&tenant, &one, Timestamp(0)).await.expect("read").expect("remembered");
+    let answer = serde_json::to_string(&call.answer).expect("plain data");
+    assert!(answer.contains("secretive") && !answer.contains(CANARY), "{answer}");
+    let revision = store.profile(&tenant, &ProfileId::new(id), 2).await.expect("read").expect("there");
+    assert!(serde_json::to_string(&revision).expect("plain data").contains(CANARY), "the value is lost");
+    store.close().await;
 }
 
 #[tokio::test]

@@ -126,6 +126,9 @@ pub(crate) fn question(id: &str) -> Question {
         create_time: Timestamp(1),
         expire_time: None,
         resolution: None,
+        tool_name: String::new(),
+        input_json: String::new(),
+        asked: None,
     }
 }
 

@@ -56,3 +56,12 @@ pub(crate) async fn a_profile_that_nobody_needs_goes_at_once(store: &dyn Store) 
     assert_eq!(store.profile(&tenant, &ProfileId::new("p"), 1).await.unwrap(), None);
     assert_eq!(store.profile(&tenant, &ProfileId::new("q"), 1).await.unwrap(), Some(profile("q", 1, "n")));
 }
+
+pub(crate) async fn a_list_of_profiles_leaves_out_what_they_set_up(store: &dyn Store) {
+    let tenant = TenantId::new("t");
+    let mut large = profile("p", 1, "n");
+    large.setup.system_prompt = "x".repeat(1000);
+    store.put_profile(&tenant, &large, None).await.unwrap();
+    assert_eq!(store.profiles(&tenant, None, 10).await.unwrap(), [profile("p", 1, "n")]);
+    assert_eq!(store.profile(&tenant, &ProfileId::new("p"), 0).await.unwrap(), Some(large));
+}

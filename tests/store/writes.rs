@@ -130,6 +130,8 @@ pub(crate) async fn a_new_owner_gets_what_is_open(store: &dyn Store) {
         answers: Vec::new(),
         resolved_by: None,
         resolve_time: None,
+        rule_id: String::new(),
+        effect: None,
     };
     let usage = Usage { output_tokens: 7, ..Usage::default() };
     let over = [

@@ -357,6 +357,7 @@ fn permission(wire: proto::PermissionRequest) -> PermissionRequest {
             },
             option_id: option.option_id,
             name: option.name,
+            rule: option.rule.map(|wire| Box::new(rule(wire))),
         }),
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
@@ -380,11 +381,15 @@ fn question(wire: proto::Question) -> Question {
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
         resolution: wire.resolution.map(resolution),
+        tool_name: String::new(),
+        input_json: String::new(),
+        asked: None,
     }
 }
 
 fn resolution(wire: proto::InputResolution) -> InputResolution {
     InputResolution {
+        effect: effect(wire.effect()),
         outcome: match wire.outcome() {
             proto::InputOutcome::Allowed => InputOutcome::Allowed,
             proto::InputOutcome::Rejected => InputOutcome::Rejected,
@@ -400,17 +405,22 @@ fn resolution(wire: proto::InputResolution) -> InputResolution {
         answers: list(wire.answers, |answer| QuestionAnswer { choices: answer.choices, text: answer.text }),
         resolved_by: wire.resolved_by.map(principal),
         resolve_time: wire.resolve_time.map(time),
+        rule_id: wire.rule_id,
+    }
+}
+
+fn effect(wire: proto::PermissionEffect) -> Option<PermissionEffect> {
+    match wire {
+        proto::PermissionEffect::Allow => Some(PermissionEffect::Allow),
+        proto::PermissionEffect::Ask => Some(PermissionEffect::Ask),
+        proto::PermissionEffect::Reject => Some(PermissionEffect::Reject),
+        proto::PermissionEffect::Unspecified => None,
     }
 }
 
 fn rule(wire: proto::PermissionRule) -> PermissionRule {
     PermissionRule {
-        effect: match wire.effect() {
-            proto::PermissionEffect::Allow => PermissionEffect::Allow,
-            proto::PermissionEffect::Ask => PermissionEffect::Ask,
-            proto::PermissionEffect::Reject => PermissionEffect::Reject,
-            proto::PermissionEffect::Unspecified => panic!("unset"),
-        },
+        effect: effect(wire.effect()).expect("set"),
         rule_id: wire.rule_id,
         tool_name: wire.tool_name,
         pattern: wire.pattern,

@@ -362,6 +362,7 @@ impl Generator {
                     PermissionOptionKind::RejectOnce,
                     PermissionOptionKind::RejectAlways,
                 ]),
+                rule: of.maybe(|of| Box::new(of.rule())),
             }),
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
@@ -385,6 +386,9 @@ impl Generator {
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
             resolution: self.maybe(Self::resolution),
+            tool_name: String::new(),
+            input_json: String::new(),
+            asked: None,
         }
     }
 
@@ -404,6 +408,8 @@ impl Generator {
             answers: self.some(|of| QuestionAnswer { choices: of.some(Self::text), text: of.text() }),
             resolved_by: self.maybe(Self::principal),
             resolve_time: self.maybe(Self::time),
+            rule_id: self.text(),
+            effect: self.maybe(|of| of.pick(&[PermissionEffect::Allow, PermissionEffect::Reject])),
         }
     }
 

@@ -1,11 +1,12 @@
-//! Permissions: the CLI asks by a `control_request`, and waits for the `control_response` that names it.
+//! Permissions and questions: the CLI asks by a `control_request`, and waits for the `control_response` that names it.
 
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     kinds::ControlKind,
     parser::{Reading, Unreadable},
+    questions, rules,
     wire::{ControlLine, ControlRequest, NoticeLine},
 };
 use crate::agent::{Action, Ask};
@@ -40,14 +41,23 @@ impl Reading<'_> {
             Some(_) | None => name.to_owned(),
         };
         let input_json = request.input.map_or("{}", RawValue::get).to_owned();
-        self.actions.push(Action::Ask(Box::new(Ask {
+        let questions = questions::items(&tool_name, &input_json);
+        let cwd = self.state.process.cwd.clone();
+        let mut ask = Ask {
             agent_request_id,
             conversation_id,
             tool_use_id,
             tool_name,
             input_json,
             title,
-        })));
+            questions,
+            always: None,
+            cwd,
+        };
+        let suggestions = request.permission_suggestions.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let suggestions: Value = suggestions.unwrap_or_default();
+        ask.always = rules::pattern(&ask, rules::suggested(&suggestions, &ask.tool_name));
+        self.actions.push(Action::Ask(Box::new(ask)));
     }
 
     /// The CLI does not wait any more.
@@ -85,7 +95,7 @@ pub(in crate::agent) fn answer(request_id: &str, tool_use_id: &str, answer: &Per
         response: Response<'a>,
     }
     let response = match answer {
-        PermissionAnswer::Allow { updated_input_json } => {
+        PermissionAnswer::Allow { updated_input_json } | PermissionAnswer::Answered { updated_input_json, .. } => {
             let updated_input = serde_json::from_str(updated_input_json).ok();
             Response { behavior: "allow", updated_input, message: None, tool_use_id }
         }

@@ -1,8 +1,8 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
-//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with, `setup` how
-//! a profile is said in its terms.
+//! `turns` what the kinds mean, `questions` and `rules` what is asked by the CLI and what a rule says of it, `state` what must be
+//! remembered, `usage` and `digest` what that is compared with, `setup` how a profile is said in its terms.
 
 mod asks;
 mod blocks;
@@ -10,6 +10,8 @@ mod digest;
 mod kinds;
 mod notices;
 mod parser;
+mod questions;
+mod rules;
 pub(super) mod setup;
 mod state;
 mod tools;
@@ -21,6 +23,8 @@ use serde::Serialize;
 
 pub(super) use asks::answer;
 pub use parser::Parser;
+pub(super) use questions::{answered, items};
+pub(super) use rules::{covers, pattern};
 
 use self::state::{State, VERSION};
 use super::{Plan, Setup, UnknownCheckpoint};
@@ -46,8 +50,11 @@ pub(super) const RESERVED: &[&str] = &[
     "CLAUDE_CONFIG_DIR",
 ];
 
-/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
+/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary. It asks its questions all
+/// the same, and for what a rule says must be asked about.
 const MODE: &str = "bypassPermissions";
+/// The same where a policy says what becomes of its requests.
+const MODE_OF_POLICY: &str = "default";
 
 /// What the CLI reads of credentials, of the model's address, and of the way there.
 const PASS_ENV: &[&str] = &[
@@ -123,10 +130,14 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         ]
         .map(str::to_owned),
     );
-    let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
-    argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
-    if mode != MODE {
-        argv.extend(["--permission-prompt-tool", "stdio"].map(str::to_owned));
+    let mode = match setup.permission_mode.as_str() {
+        "" if setup.policy.is_empty() => MODE,
+        "" => MODE_OF_POLICY,
+        mode => mode,
+    };
+    argv.extend(["--permission-mode", mode, "--permission-prompt-tool", "stdio"].map(str::to_owned));
+    if let Some(settings) = rules::settings(&setup.policy) {
+        argv.extend(["--settings".to_owned(), settings]);
     }
     argv.extend(session);
     if !setup.model.is_empty() {

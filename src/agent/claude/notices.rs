@@ -18,6 +18,9 @@ impl Reading<'_> {
         {
             self.state.session = session.to_string();
         }
+        if let Some(cwd) = line.cwd.as_deref().filter(|cwd| *self.state.process.cwd != **cwd) {
+            cwd.clone_into(&mut self.state.process.cwd);
+        }
         if !std::mem::replace(&mut self.state.process.announced, true) {
             #[derive(Serialize)]
             struct Metadata<'a> {

@@ -52,6 +52,9 @@ pub(super) struct Process {
     /// Tasks of subagents, and the calls that spawned them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tasks: BTreeMap<String, String>,
+    /// Where the CLI works, as it says at its start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) cwd: String,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }

@@ -201,6 +201,9 @@ pub(super) struct ControlRequest<'a> {
     /// The task of the subagent that asks.
     #[serde(borrow)]
     pub(super) agent_id: Option<Text<'a>>,
+    /// What the CLI itself would note after an "always".
+    #[serde(borrow)]
+    pub(super) permission_suggestions: Option<&'a RawValue>,
 }
 
 /// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
@@ -212,6 +215,8 @@ pub(super) struct NoticeLine<'a> {
     pub(super) session_id: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) model: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) cwd: Option<Text<'a>>,
     #[serde(borrow, rename = "permissionMode")]
     pub(super) permission_mode: Option<Text<'a>>,
     #[serde(borrow)]

@@ -7,7 +7,15 @@ use crate::{
         PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
     },
     proto,
+    session::Resolved,
 };
+
+impl From<Resolved> for proto::ResolvePermissionResponse {
+    fn from(resolved: Resolved) -> Self {
+        let Resolved { permission, rule } = resolved;
+        Self { permission: Some(permission.into()), rule: rule.map(Into::into) }
+    }
+}
 
 impl From<PermissionRequest> for proto::PermissionRequest {
     fn from(request: PermissionRequest) -> Self {
@@ -44,8 +52,9 @@ impl From<PermissionRequest> for proto::PermissionRequest {
 
 impl From<PermissionOption> for proto::PermissionOption {
     fn from(option: PermissionOption) -> Self {
-        let PermissionOption { option_id, name, kind } = option;
-        Self { option_id, name, kind: number::<_, proto::PermissionOptionKind>(kind) }
+        let PermissionOption { option_id, name, kind, rule } = option;
+        let kind = number::<_, proto::PermissionOptionKind>(kind);
+        Self { option_id, name, kind, rule: rule.map(|rule| (*rule).into()) }
     }
 }
 
@@ -62,8 +71,17 @@ impl From<PermissionOptionKind> for proto::PermissionOptionKind {
 
 impl From<InputResolution> for proto::InputResolution {
     fn from(resolution: InputResolution) -> Self {
-        let InputResolution { outcome, option_id, message, updated_input_json, answers, resolved_by, resolve_time } =
-            resolution;
+        let InputResolution {
+            outcome,
+            option_id,
+            message,
+            updated_input_json,
+            answers,
+            resolved_by,
+            resolve_time,
+            rule_id,
+            effect,
+        } = resolution;
         Self {
             outcome: number::<_, proto::InputOutcome>(outcome),
             option_id,
@@ -72,6 +90,8 @@ impl From<InputResolution> for proto::InputResolution {
             answers: list(answers),
             resolved_by: resolved_by.map(Into::into),
             resolve_time: resolve_time.map(timestamp),
+            rule_id,
+            effect: effect.map(number::<_, proto::PermissionEffect>).unwrap_or_default(),
         }
     }
 }
@@ -100,6 +120,10 @@ impl From<Question> for proto::Question {
             create_time,
             expire_time,
             resolution,
+            // How its agent is answered is the server's affair.
+            tool_name: _,
+            input_json: _,
+            asked: _,
         } = question;
         Self {
             question_id,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{list, text, timestamp};
 use crate::{
     domain::{
-        McpServer, McpTransport, PermissionPolicy, Profile, ProfileFile, ProfileSetup, SandboxSpec, Secret,
-        SessionOptions, Skill, SlashCommand, SubagentDefinition,
+        McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, SandboxSpec, Secret, SessionOptions, Skill,
+        SlashCommand, SubagentDefinition,
     },
     proto::{self, mcp_server::Transport, secret::Source},
 };
@@ -58,7 +58,7 @@ impl From<Profile> for proto::AgentProfile {
             mcp_servers: list(mcp_servers),
             // That nothing is said is not told from saying nothing in particular.
             default_options: (default_options != SessionOptions::default()).then(|| default_options.into()),
-            permission_policy: (permission_policy != PermissionPolicy::default()).then(|| permission_policy.into()),
+            permission_policy: (!permission_policy.is_empty()).then(|| permission_policy.into()),
             sandbox: sandbox.map(Into::into),
             environment: secrets(environment),
             npm_dependencies,

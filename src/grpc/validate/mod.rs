@@ -24,7 +24,10 @@ mod workspace;
 pub use blocks::{ListBlocks, list_blocks};
 pub use content::{ReadBlob, ReadBlockContent, read_blob, read_block_content};
 pub use message::{Resume, RunTurn, SendMessage, run_turn, send_message};
-pub use permission::{ResolvePermission, resolve_permission};
+pub use permission::{
+    AnswerQuestion, DeletePermissionRule, ResolvePermission, answer_question, delete_permission_rule,
+    list_permission_rules, resolve_permission,
+};
 pub use profile::{
     GetProfile, ListProfiles, create_profile, delete_profile, get_profile, list_profiles, update_profile,
 };

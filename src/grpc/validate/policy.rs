@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, ops::RangeInclusive, time::Duration};
 
-use ulid::Ulid;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
 
 use super::{MAX_ID, MAX_NAME, MAX_PATTERN, MAX_RULES, check::Check, watch};
 use crate::{
@@ -38,14 +39,15 @@ pub(super) fn policy(check: &mut Check, field: &str, policy: proto::PermissionPo
         let field = format!("{field}.rules[{at}]");
         let rule = self::rule(check, &field, rule);
         if !ids.insert(rule.rule_id.clone()) {
-            check.refuse(format!("{field}.rule_id"), "of another rule too; leave it empty for a new one");
+            check.refuse(format!("{field}.rule_id"), "of another rule too, or another rule is the same");
         }
         kept.push(rule);
     }
     PermissionPolicy { default_effect, rules: kept, ask_timeout, timeout_effect }
 }
 
-/// A rule that was read keeps its id when it is written back; a new one gets one.
+/// A rule that was read keeps its id when it is written back; a new one gets one that follows from what it says, so that
+/// the same request always is the same profile.
 fn rule(check: &mut Check, field: &str, rule: proto::PermissionRule) -> PermissionRule {
     let proto::PermissionRule { rule_id, tool_name, pattern, effect: wanted, created_by, create_time } = rule;
     check.output_only(format!("{field}.created_by"), created_by.is_some());
@@ -65,7 +67,8 @@ fn rule(check: &mut Check, field: &str, rule: proto::PermissionRule) -> Permissi
         PermissionEffect::Ask
     });
     let rule_id = if rule_id.is_empty() {
-        format!("rule_{}", Ulid::new())
+        let said = Sha256::digest(format!("{tool_name}\0{pattern}\0{effect:?}"));
+        format!("rule_{}", URL_SAFE_NO_PAD.encode(&said[..12]))
     } else {
         check.text(format!("{field}.rule_id"), rule_id, MAX_ID)
     };

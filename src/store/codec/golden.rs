@@ -47,7 +47,9 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
     check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
+    check(&mut seen, "ruled", &ruled());
     check(&mut seen, "", &question());
+    check(&mut seen, "asked", &asked_question());
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
@@ -195,7 +197,8 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Deleted,
         FirstAnswer::File { file: Box::new(file()) },
         FirstAnswer::Unpacked { files: 3 },
-        FirstAnswer::Resolved { permission: Box::new(permission()) },
+        FirstAnswer::Resolved { permission: Box::new(permission()), rule: None },
+        FirstAnswer::Answered { question: Box::new(question()) },
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]
 }
@@ -356,12 +359,29 @@ fn permission() -> PermissionRequest {
             option_id: "allow".into(),
             name: "Allow".into(),
             kind: PermissionOptionKind::AllowAlways,
+            rule: None,
         }],
         create_time: Timestamp(4),
         expire_time: Some(Timestamp(5)),
         resolution: Some(resolution()),
         asked: None,
     }
+}
+
+fn ruled() -> PermissionRequest {
+    let held = permission();
+    let options = held.options.into_iter().map(|option| PermissionOption { rule: Some(Box::new(rule())), ..option });
+    let (rule_id, effect) = ("rule_1".into(), Some(PermissionEffect::Allow));
+    PermissionRequest {
+        options: options.collect(),
+        resolution: Some(InputResolution { rule_id, effect, ..resolution() }),
+        ..permission()
+    }
+}
+
+fn asked_question() -> Question {
+    let (tool_name, input_json) = ("AskUserQuestion".into(), "{}".into());
+    Question { tool_name, input_json, asked: Some(asked()), ..question() }
 }
 
 fn asked() -> Asked {
@@ -397,6 +417,9 @@ fn question() -> Question {
         create_time: Timestamp(6),
         expire_time: Some(Timestamp(7)),
         resolution: Some(resolution()),
+        tool_name: String::new(),
+        input_json: String::new(),
+        asked: None,
     }
 }
 
@@ -409,6 +432,8 @@ fn resolution() -> InputResolution {
         answers: vec![QuestionAnswer { choices: vec!["red".into()], text: "dark".into() }],
         resolved_by: Some(principal()),
         resolve_time: Some(Timestamp(8)),
+        rule_id: String::new(),
+        effect: None,
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
     FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
 };
 use crate::domain::{
-    BlockId, Checkpoint, PermissionRequest, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey,
-    SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
+    BlockId, Checkpoint, PermissionRequest, PermissionRule, Profile, ProfileId, Question, Remembered, RequestId,
+    SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
 };
 
 mod acquire;
@@ -266,6 +266,14 @@ impl Store for SqliteStore {
 
     async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {
         permissions::one(&self.connections, key, permission_id).await
+    }
+
+    async fn question(&self, key: &SessionKey, question_id: &str) -> Result<Option<Question>, Error> {
+        permissions::question(&self.connections, key, question_id).await
+    }
+
+    async fn permission_rules(&self, key: &SessionKey) -> Result<Option<Vec<PermissionRule>>, Error> {
+        permissions::rules(&self.connections, key).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

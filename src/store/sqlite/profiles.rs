@@ -4,11 +4,12 @@
 //! them all secrets, are emptied, and what remains is the tombstone by which a session that is just being created is
 //! refused.
 
+use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{open::Connections, requests};
 use crate::{
-    domain::{Profile, ProfileId, Remembered, SessionKey, TenantId},
+    domain::{Profile, ProfileId, ProfileSetup, Remembered, SessionKey, TenantId},
     store::{Error, codec},
 };
 
@@ -113,7 +114,7 @@ pub(super) async fn one(
     query.fetch_optional(&mut *tx).await?.map(|row| profile(&row)).transpose()
 }
 
-/// Newest revisions, by name and id.
+/// Newest revisions, by name and id, without what they set up.
 pub(super) async fn page(
     connections: &Connections,
     tenant: &TenantId,
@@ -136,7 +137,13 @@ pub(super) async fn page(
         .bind(name)
         .bind(id.as_str()),
     };
-    query.bind(limit).fetch_all(&mut *tx).await?.iter().map(profile).collect()
+    // One at a time: a page of large ones would be as large as all of them.
+    let mut rows = query.bind(limit).fetch(&mut *tx);
+    let mut found = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        found.push(Profile { setup: ProfileSetup::default(), ..profile(&row)? });
+    }
+    Ok(found)
 }
 
 /// The newest revision; 0: there is none, or none any more.
