@@ -42,8 +42,9 @@ impl Shared {
     pub(super) async fn values_of(&self, key: &SessionKey, session: &Session) -> Result<Arc<Values>, store::Error> {
         let store = self.log.store();
         let profile = store.profile(&key.tenant, &session.profile_id, session.profile_revision).await?;
-        // A name is no value: those that only have one are found in the server's configuration, which has none yet.
-        let secrets = profile.map(|profile| redact::of_profile(&profile.setup, |_| None));
+        // One that the server does not have, no agent was given.
+        let named = |name: &str| self.config.secrets.get(name).ok();
+        let secrets = profile.map(|profile| redact::of_profile(&profile.setup, named));
         Ok(self.known.with(secrets.unwrap_or_default()))
     }
 

@@ -7,6 +7,7 @@ mod support;
 mod cli;
 
 mod environment;
+mod example;
 mod http;
 mod packages;
 mod pinned;

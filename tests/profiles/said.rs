@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     rig::{claude, claude_with, file, of},
-    support::{processes_of, run},
+    support::{processes_of, run, stop},
 };
 
 fn end() -> serde_json::Value {
@@ -30,8 +30,19 @@ async fn the_system_prompt_and_the_memory_reach_the_model_and_stand_in_no_argume
     let argv: Vec<_> = processes_of(house.data.path()).into_iter().flat_map(|process| process.argv).collect();
     assert!(argv.iter().any(|argument| argument.ends_with("/claude")), "{argv:?}");
     assert!(argv.iter().all(|argument| !argument.contains("SYSTEM") && !argument.contains("MEMORY")), "{argv:?}");
-    let workspace = house.sandbox(&id).await.join("workspace");
-    assert_eq!(std::fs::read_to_string(workspace.join("CLAUDE.md")).expect("there"), "WORKSPACE nine\n");
+    let sandbox = house.sandbox(&id).await;
+    assert_eq!(std::fs::read_to_string(sandbox.join("workspace/CLAUDE.md")).expect("there"), "WORKSPACE nine\n");
+
+    // The next sandbox has them as well.
+    stop(&mut house.sessions, &id).await;
+    std::fs::remove_dir_all(&sandbox).expect("removed");
+    house.play_in(&id, "Again.").await;
+    let calls = house.calls();
+    let again = calls.last().expect("asked");
+    assert!(again.messages().contains("Again.") && again.messages().contains("MEMORY eight"), "{}", again.messages());
+    assert!(again.system().contains(r#"SYSTEM \"seven\""#), "{}", again.system());
+    let home = house.sandbox(&id).await.join("home");
+    assert_eq!(std::fs::read_to_string(home.join(".claude/CLAUDE.md")).expect("there"), "MEMORY eight\n");
 }
 
 #[tokio::test]

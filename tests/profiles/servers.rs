@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use agent_runtime::domain::{McpServer, McpTransport, ProfileSetup, Secret};
+use agent_runtime::{
+    domain::{McpServer, McpTransport, ProfileSetup, Secret},
+    proto::{CreateSessionRequest, SandboxStatus, SessionEvent, session_event::Kind},
+};
 use serde_json::json;
 
 use crate::{
-    rig::{calls, claude, claude_with, file, results},
-    support::processes_of,
+    rig::{calls, claude, claude_with, file, of, results, sandbox_message},
+    support::{PATIENCE, processes_of, send, stop, until, until_end_of, watch},
 };
 
 /// A server without dependencies, that tells how it was started.
@@ -116,14 +119,14 @@ async fn a_project_is_copied_installed_in_the_sandbox_and_started() {
         result.contains("looked at that / one argument|two / of the command / installed in tickets at "),
         "{result}"
     );
-    let told: Vec<String> = played.events.iter().filter_map(crate::rig::sandbox_message).collect();
+    let told: Vec<String> = played.events.iter().filter_map(sandbox_message).collect();
     assert!(told.contains(&"installing the tool server tickets".to_owned()), "{told:?}");
     assert!(!project.join("lib/installed.js").exists(), "the project itself was changed");
 
     // After a stop the same copy is started, and nothing is installed.
-    crate::support::stop(&mut house.sessions, &id).await;
+    stop(&mut house.sessions, &id).await;
     let played = house.play_in(&id, "Look.").await;
-    let told = played.events.iter().filter_map(crate::rig::sandbox_message).filter(|told| told.contains("tickets"));
+    let told = played.events.iter().filter_map(sandbox_message).filter(|told| told.contains("tickets"));
     assert_eq!(told.count(), 1, "it was installed again");
     let servers = house.sandbox(&id).await.join("home/.agent-runtime/servers");
     let folder = std::fs::read_to_string(servers.join("tickets")).expect("noted");
@@ -151,4 +154,45 @@ async fn a_project_that_does_not_install_fails_the_session_with_what_was_said() 
     let id = house.session().await;
     let failed = crate::support::play(&mut house.sessions, &id, "Look.").await;
     crate::rig::failed(&failed, "no such package for [secret TOKEN_OF_MINE]");
+}
+
+#[tokio::test]
+async fn an_installation_ends_with_its_session() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::write(root.path().join("server.js"), SERVER).expect("written");
+    let bundle = McpTransport::Bundle {
+        project_path: root.path().display().to_string(),
+        install_command: "sleep 86399".into(),
+        start_command: "node server.js".into(),
+    };
+    let setup = ProfileSetup { mcp_servers: vec![server("slow", bundle)], ..ProfileSetup::default() };
+    let roots = root.path().to_str().expect("a path");
+    let args = ["--workspace-root", roots];
+    let Some(mut house) = claude_with(setup, calls("Bash", &json!({})), &args, &[]).await else { return };
+    // Its sandbox is ready before it has anything to install, so that it stays when the session stops.
+    let request = CreateSessionRequest { start_sandbox: true, ..of("claude-code") };
+    let id = house.create(request).await.expect("created").session_id;
+    let mut events = watch(&mut house.sessions, &id, Some(0)).await.expect("a watch");
+    let ready = |event: &SessionEvent| match &event.kind {
+        Some(Kind::SandboxChanged(changed)) => changed.sandbox.as_ref().expect("one").status() == SandboxStatus::Ready,
+        _ => false,
+    };
+    until(&mut events, ready).await;
+    let (turn, _) = send(&mut house.sessions, &id, "Look.").await.expect("accepted");
+    until(&mut events, |event| sandbox_message(event).is_some_and(|told| told.contains("tool server slow"))).await;
+    let sleeps = || processes_of(house.data.path()).iter().any(|process| process.argv == ["sleep", "86399"]);
+    eventually(&sleeps, true).await;
+    stop(&mut house.sessions.clone(), &id).await;
+    until_end_of(&mut events, &turn.turn_id).await;
+    eventually(&sleeps, false).await;
+}
+
+/// Looks until it is so.
+async fn eventually(look: &dyn Fn() -> bool, so: bool) {
+    let looks = async {
+        while look() != so {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looks).await.expect("what was waited for");
 }

@@ -36,7 +36,9 @@ fn named(name: &str) -> AgentProfile {
 }
 
 async fn session(server: &Server, profile_id: &str) -> Result<proto::Session, Status> {
-    let request = proto::CreateSessionRequest { profile_id: profile_id.into(), ..Default::default() };
+    // The profiles' own agent, which plays scripts, takes no prompt; nothing is started here.
+    let (profile_id, agent) = (profile_id.into(), "claude-code".into());
+    let request = proto::CreateSessionRequest { profile_id, agent, ..Default::default() };
     Ok(server.sessions().await.create_session(request).await?.into_inner().session.expect("a session"))
 }
 

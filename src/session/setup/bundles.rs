@@ -1,6 +1,7 @@
 //! Bundled tool servers: a project of this machine is copied into the home and installed there, by a program in the
 //! sandbox, because what a project installs is foreign code. Done once for a home: what was installed is noted beside it.
 
+mod ends;
 mod project;
 
 use std::{
@@ -13,8 +14,9 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
-use self::project::Project;
+use self::{ends::Ends, project::Project};
 use super::Progress;
 use crate::{
     domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason, Secret},
@@ -49,6 +51,7 @@ pub(super) struct Bundles<'a> {
     pub(super) secrets: &'a BTreeMap<String, Secret>,
     pub(super) readable: &'a [PathBuf],
     pub(super) progress: &'a Progress,
+    pub(super) tasks: &'a TaskTracker,
 }
 
 impl Bundles<'_> {
@@ -141,11 +144,13 @@ impl Bundles<'_> {
     /// How it ended, and the last it said.
     async fn ran(&self, spec: &ExecSpec) -> Result<(Option<Exit>, String), sandbox::Error> {
         let (sandbox, exec) = (self.sandbox, &spec.exec_id);
+        let ends = Ends::new(sandbox, self.epoch, exec, self.tasks);
         sandbox.start(self.epoch, spec).await?;
         sandbox.write_stdin(self.epoch, exec, 0, &[], true).await?;
         let tail = |fd| tail(sandbox, exec, fd);
         let (out, err) = futures::try_join!(tail(Output::Stdout), tail(Output::Stderr))?;
         let exit = sandbox.wait(exec).await?;
+        ends.ended();
         Ok((Some(exit), format!("{out}{err}").trim().to_owned()))
     }
 

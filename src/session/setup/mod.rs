@@ -65,6 +65,7 @@ pub(super) async fn ready(
         secrets: &profile.environment,
         readable: &readable,
         progress,
+        tasks: &shared.tasks,
     };
     let bundles = bundles.install(&profile).await?;
     Ok(Ready { profile, bundles, env, readable })
