@@ -12,8 +12,8 @@ use std::{fs, path::Path};
 use agent_runtime::{
     agent::{self, Action, Draft, Outcome, Parser, Setup},
     domain::{
-        Agent, BlockId, Content, ContentPart, PermissionAnswer, PermissionEffect, PermissionPolicy, PermissionRule,
-        ProfileSetup, Reason, Usage,
+        Agent, BlockId, Content, ContentPart, ExecutionStatus, PermissionAnswer, PermissionEffect, PermissionPolicy,
+        PermissionRule, ProfileSetup, Reason, Usage,
     },
 };
 use captures::Capture;
@@ -244,6 +244,21 @@ fn a_message_that_was_given_is_remembered_over_a_cut() {
     let mut restored = Parser::restore(Agent::ClaudeCode, &parser.checkpoint()).unwrap();
     let actions = feed(&mut restored, &[GOOD, b"\n"].concat());
     assert_eq!(actions[0], Action::TurnStarted { block_id: Some(BlockId::new("p")) });
+}
+
+#[test]
+fn what_is_not_shown_counts_as_a_block_and_an_end_is_told_once() {
+    let said = r#"{"type":"assistant","parent_tool_use_id":"s","message":{"id":"m","model":"x","content":[{"type":"text","text":"one"},{"type":"compaction"},{"type":"text","text":"two"}]}}"#;
+    let over = r#"{"type":"system","subtype":"task_notification","task_id":"t","tool_use_id":"s","status":"completed","summary":"done"}"#;
+    let found = actions([said, over, over, ""].join("\n").as_bytes());
+    // Two ends would be two completions of one block, which this refuses.
+    let transcript = Transcript::of(&found);
+    let ids: Vec<_> = transcript.shown.iter().map(|shown| shown.id.as_str()).collect();
+    assert_eq!(ids, ["sub:s", "m/0", "m/2"]);
+    let ends = found.iter().filter(|action| {
+        matches!(action, Action::Emit(Draft::Conversation { status: ExecutionStatus::Succeeded, .. }))
+    });
+    assert_eq!(ends.count(), 1);
 }
 
 #[test]

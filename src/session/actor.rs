@@ -455,7 +455,7 @@ impl Actor {
         self.stdin.push(row.clone());
         self.mark = Some(mark);
         self.side = Side::Starting(None, Arc::clone(&sandbox), vec![row]);
-        self.after.push(After::Start(sandbox, program));
+        self.after.push(After::Start(sandbox, Box::new(program)));
     }
 
     /// The sandbox that was there is lost: the next one is recorded, then made.

@@ -159,8 +159,8 @@ mod tests {
         SessionOptions { model, permission_mode, ..SessionOptions::default() }
     }
 
-    fn given() -> Option<Given> {
-        Some(Given { default_mode: "bypassPermissions".to_owned(), ..Given::default() })
+    fn given() -> Given {
+        Given { default_mode: "bypassPermissions".to_owned(), ..Given::default() }
     }
 
     fn parser(given: Option<Given>) -> Parser {
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn it_is_told_what_changed_and_once() {
-        let mut parser = parser(given());
+        let mut parser = parser(Some(given()));
         assert_eq!(parser.adapt(&options("", "")), Adapt::Keep);
         let model = json!({ "subtype": "set_model", "model": "m" });
         assert_eq!(told(parser.adapt(&options("m", ""))), [model]);
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_and_the_next_process_is_started_with_it() {
-        let mut parser = parser(given());
+        let mut parser = parser(Some(given()));
         parser.adapt(&options("", "plan"));
         let mut actions = Vec::new();
         let refusal = r#"{"type":"control_response","response":{"subtype":"error","request_id":"set_permission_mode","error":"no"}}"#;
