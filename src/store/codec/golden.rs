@@ -12,20 +12,20 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
+use self::asked::{asked, asked_question, carried, permission, question, resolution, ruled};
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
-    Agent, ArchiveFormat, Asked, Blob, Block, BlockId, BlockPatch, BlockState, Budget, CarriedAnswer, Checkpoint,
-    Content, ContentPart, Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind,
-    FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, Limit, LogLevel, LogUid,
-    Meter, NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
-    PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Question,
-    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile,
-    Session, SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
-    ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
-    WorkspaceSource,
+    Agent, ArchiveFormat, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Checkpoint, Content, ContentPart,
+    Conversation, ConversationId, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer,
+    InputOutcome, Isolation, Kind, Limit, LogLevel, LogUid, Meter, NoticeKind, ParserState, PermissionAnswer,
+    PermissionEffect, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile,
+    ProfileId, ProfileSetup, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile, Session, SessionError,
+    SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse,
+    Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile, WorkspaceSource,
 };
 use crate::store::Held;
 
+mod asked;
 mod profile;
 
 #[test]
@@ -371,97 +371,6 @@ fn conversation() -> Conversation {
         tool_use_id: "toolu_2".into(),
         model: "a-model".into(),
         usage: usage(),
-    }
-}
-
-fn permission() -> PermissionRequest {
-    PermissionRequest {
-        permission_id: "perm_1".into(),
-        conversation_id: ConversationId::main(),
-        turn_id: TurnId::new("turn_1"),
-        tool_use_id: "toolu_1".into(),
-        tool_name: "Bash".into(),
-        input_json: "{}".into(),
-        title: "Run ls".into(),
-        options: vec![PermissionOption {
-            option_id: "allow".into(),
-            name: "Allow".into(),
-            kind: PermissionOptionKind::AllowAlways,
-            rule: None,
-        }],
-        create_time: Timestamp(4),
-        expire_time: Some(Timestamp(5)),
-        resolution: Some(resolution()),
-        asked: None,
-    }
-}
-
-fn ruled() -> PermissionRequest {
-    let held = permission();
-    let options = held.options.into_iter().map(|option| PermissionOption { rule: Some(Box::new(rule())), ..option });
-    let (rule_id, effect) = ("rule_1".into(), Some(PermissionEffect::Allow));
-    PermissionRequest {
-        options: options.collect(),
-        resolution: Some(InputResolution { rule_id, effect, ..resolution() }),
-        ..permission()
-    }
-}
-
-fn asked_question() -> Question {
-    let (tool_name, input_json) = ("AskUserQuestion".into(), "{}".into());
-    Question { tool_name, input_json, asked: Some(asked()), ..question() }
-}
-
-fn asked() -> Asked {
-    Asked { exec_id: ExecId::new("exec_1"), agent_request_id: "req_1".into(), input_sha256: "e3b0".into() }
-}
-
-fn carried() -> Vec<CarriedAnswer> {
-    let carried = |answer| CarriedAnswer {
-        permission_id: "perm_1".into(),
-        asked: asked(),
-        tool_name: "Bash".into(),
-        input_json: "{}".into(),
-        answer,
-    };
-    vec![
-        carried(PermissionAnswer::Allow { updated_input_json: "{}".into() }),
-        carried(PermissionAnswer::Reject { message: "no".into() }),
-    ]
-}
-
-fn question() -> Question {
-    Question {
-        question_id: "ques_1".into(),
-        conversation_id: ConversationId::main(),
-        turn_id: TurnId::new("turn_1"),
-        tool_use_id: "toolu_3".into(),
-        items: vec![QuestionItem {
-            header: "Colour".into(),
-            text: "Which one?".into(),
-            choices: vec![QuestionChoice { label: "red".into(), description: "warm".into() }],
-            multiple: true,
-        }],
-        create_time: Timestamp(6),
-        expire_time: Some(Timestamp(7)),
-        resolution: Some(resolution()),
-        tool_name: String::new(),
-        input_json: String::new(),
-        asked: None,
-    }
-}
-
-fn resolution() -> InputResolution {
-    InputResolution {
-        outcome: InputOutcome::Answered,
-        option_id: "allow".into(),
-        message: "go on".into(),
-        updated_input_json: "{}".into(),
-        answers: vec![QuestionAnswer { choices: vec!["red".into()], text: "dark".into() }],
-        resolved_by: Some(principal()),
-        resolve_time: Some(Timestamp(8)),
-        rule_id: String::new(),
-        effect: None,
     }
 }
 
