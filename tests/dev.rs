@@ -360,7 +360,7 @@ fn the_command_says_what_to_export_and_ends_when_told() {
     std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.strip_prefix("export ANTHROPIC_BASE_URL=http://").and_then(|rest| rest.split_once(' '));
     let (address, rest) = address.unwrap_or_else(|| panic!("{line}"));
-    assert_eq!(rest, "ANTHROPIC_API_KEY=loopback\n");
+    assert_eq!(rest, "ANTHROPIC_API_KEY=sk-loopback-endpoint\n");
     std::net::TcpStream::connect(address).unwrap();
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();

@@ -63,7 +63,8 @@ async fn a_program_offers_its_tools_and_its_secret_stands_in_no_file_and_no_argu
     assert!(!asked.0.to_string().contains("mcp__other"), "a server of the workspace is used: {:?}", asked.tools());
     let result = results(&played).concat();
     assert!(result.contains("looked at this / plain|with ${HOME}|"), "{result}");
-    assert!(result.contains("s3cret ${HOME} value"), "{result}");
+    // It has its secret, which is not told on.
+    assert!(result.contains("[secret test_one.TOKEN]"), "{result}");
     let running: Vec<_> = processes_of(house.data.path()).into_iter().flat_map(|process| process.argv).collect();
     assert!(running.iter().any(|argument| argument == "server.js"), "the server does not run: {running:?}");
     assert!(running.iter().all(|argument| !argument.contains("s3cret")), "{running:?}");

@@ -146,7 +146,7 @@ const STREAM: &[Row] = &[
     ("content_block_stop", Events, r#""index":0"#),
     ("message_start", Kept, r#""message":{"id":"n"}"#),
     ("message_delta", Nothing, r#""usage":{"output_tokens":1}"#),
-    ("message_stop", Nothing, ""),
+    ("message_stop", Kept, ""),
     ("ping", Nothing, ""),
     ("error", Nothing, r#""error":{"type":"overloaded_error"}"#),
 ];
