@@ -52,8 +52,7 @@ pub(super) struct Args {
         env = "AGENT_RUNTIME_BUSY",
         default_value = "reject",
         hide_possible_values = true,
-        value_name = "reject|queue|interrupt",
-        requires = "session"
+        value_name = "reject|queue|interrupt"
     )]
     busy: Busy,
     /// Leave the new session's sandbox running for the next prompt.
