@@ -7,7 +7,7 @@ use agent_runtime::{
     client::State,
     proto::{self, SessionEvent, session_event::Kind},
 };
-use support::{PATIENCE, Server, Sessions, check_ranges, reason, run, scripted, send, until_end_of, watch};
+use support::{PATIENCE, Server, Sessions, check_ranges, reason, run, scripted, send, until, until_end_of, watch};
 use tonic::Code;
 
 /// 1,000 numbered deltas, one a millisecond.
