@@ -177,6 +177,38 @@ async fn the_real_cli_is_interrupted_while_it_asks_and_while_it_does_nothing() {
     model.shutdown().await;
 }
 
+/// Who denies a call may end its turn as well: a rejection, then an interrupt.
+#[tokio::test]
+async fn the_real_cli_is_denied_a_call_and_ends_its_turn() {
+    let steps = json!([
+        { "answer": [{ "tool": "Bash", "input": { "command": "echo one > made.txt", "description": "Make it" } }] },
+        { "answer": [{ "count": 100_000, "pace_us": 5000 }] },
+        { "when": "after", "answer": [{ "text": "Here again." }] },
+    ]);
+    let Some((server, model)) = start(&[], steps).await else { return };
+    let mut sessions = server.sessions().await;
+    let mut seen = session(&mut sessions, "default").await;
+    let id = seen.id.clone();
+    let (turn, _) = send(&mut sessions, &id, "Make it.").await.expect("accepted");
+    let asked = seen.asked().await;
+    let before = programs(&server);
+    let answer = proto::ResolvePermissionRequest {
+        session_id: id.clone(),
+        permission_id: asked.permission_id,
+        option_id: "reject_once".into(),
+        message: "Not that.".into(),
+        ..Default::default()
+    };
+    sessions.resolve_permission(answer).await.expect("answered");
+    interrupt(&mut sessions, &id, &turn.turn_id).await.expect("told").expect("a turn");
+    assert_eq!(seen.end_of(&turn).await.status(), TurnStatus::Interrupted);
+    let resolution = seen.state().permissions.into_iter().next().and_then(|asked| asked.resolution).expect("over");
+    assert_eq!((resolution.outcome(), resolution.message.as_str()), (InputOutcome::Rejected, "Not that."));
+    goes_on(&server, &mut sessions, &mut seen, &before).await;
+    assert!(!sandbox(&server, &mut sessions, &id).await.join("workspace/made.txt").exists(), "it ran all the same");
+    model.shutdown().await;
+}
+
 #[tokio::test]
 async fn of_two_messages_that_wait_for_the_real_cli_one_is_cancelled() {
     let steps = json!([
