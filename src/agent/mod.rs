@@ -347,6 +347,16 @@ impl Parser {
         }
     }
 
+    /// Whether the program is at a turn, as far as its output was read. What a subagent does in the background is none.
+    #[must_use]
+    pub fn is_at_turn(&self) -> bool {
+        match self {
+            Self::Claude(parser) => parser.is_at_turn(),
+            // It does nothing in the background.
+            Self::Scripted(_) => true,
+        }
+    }
+
     /// The program was given the message of this block. Some agents answer before they say whom.
     pub fn prompted(&mut self, block_id: &BlockId) {
         match self {

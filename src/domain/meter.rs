@@ -1,5 +1,5 @@
-//! What a turn may use and has used: enough to end it in time, also in another process than the one it began in. Not in the
-//! contract's record; who is shown what a turn used finds it in its usage.
+//! What a turn may use and has used, and how it is run: enough to end it in time and to go on with it as it began, also in
+//! another process. Not in the contract's record; who is shown what a turn used finds it in its usage.
 
 use std::{fmt, time::Duration};
 
@@ -13,6 +13,12 @@ use super::{Budget, Failure, Reason, Timestamp};
 pub struct Meter {
     /// What it may use: as the session's options said when it began to run.
     pub budget: Budget,
+    /// The model it began with: options that change count from the next turn on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub model: String,
+    /// The permission mode it began with.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub permission_mode: String,
     /// How long it worked, up to `since`.
     pub worked: Duration,
     /// It works since then; `None`: it does not run, or waits.

@@ -293,6 +293,11 @@ impl Actor {
             }
             Command::Stop { .. } | Command::Delete { .. } => self.close(command),
             Command::Sync { .. } if self.has_files() => self.hold(Step::Command(command)),
+            Command::Sync { .. } => {
+                // What an earlier look failed for is nothing of this call.
+                self.files.not_looked();
+                self.decide(command);
+            }
             Command::Send { .. }
             | Command::Interrupt { .. }
             | Command::Cancel { .. }
@@ -300,7 +305,6 @@ impl Actor {
             | Command::Answer { .. }
             | Command::DeleteRule { .. }
             | Command::Update { .. }
-            | Command::Sync { .. }
             | Command::Edit { .. } => self.decide(command),
         }
     }
@@ -410,7 +414,12 @@ impl Actor {
 
     fn make_ready(&mut self, prompt: Option<Prompt>) {
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.clone());
-        let session = self.pending.state().session.clone();
+        let mut session = self.pending.state().session.clone();
+        // A turn that goes on in another process goes on as it began.
+        if let Some(turn) = self.pending.state().active_turn().filter(|turn| turn.start_time.is_some()) {
+            session.options.model.clone_from(&turn.meter.model);
+            session.options.permission_mode.clone_from(&turn.meter.permission_mode);
+        }
         let (before, shared, key, epoch) =
             (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
         let agent = prompt.is_some();
@@ -505,6 +514,8 @@ impl Actor {
     fn not_started(&mut self, failure: Failure, sandbox: Option<Arc<dyn Sandbox>>) {
         tracing::warn!(key = %self.key, %failure, "the agent could not be started");
         self.off();
+        self.pending.end_subagents();
+        self.end_interrupted();
         self.end_exec();
         self.sandbox_gone(&failure.message);
         self.files.refuse(&failure);

@@ -5,7 +5,8 @@ use super::pending::Pending;
 use crate::{
     agent::{self, Progress},
     domain::{
-        Budget, ConversationId, Failure, Kind, Limit, Meter, Principal, SessionError, Timestamp, Turn, TurnStatus,
+        Budget, ConversationId, Failure, Kind, Limit, Meter, Principal, SessionError, SessionOptions, Timestamp, Turn,
+        TurnStatus,
     },
 };
 
@@ -15,7 +16,10 @@ impl Pending {
     pub(super) fn measure(&mut self, turn: &mut Turn, time: Timestamp) {
         let runs = turn.status == TurnStatus::Running;
         if runs && turn.meter.is_new() {
-            turn.meter.budget = self.state().session.options.budget.clone().unwrap_or_default();
+            let SessionOptions { model, permission_mode, budget, idle_timeout: _ } = &self.state().session.options;
+            turn.meter.budget = budget.clone().unwrap_or_default();
+            turn.meter.model.clone_from(model);
+            turn.meter.permission_mode.clone_from(permission_mode);
             self.progress = Progress::default();
         }
         match (runs, turn.meter.since) {
@@ -50,7 +54,7 @@ impl Pending {
         if progress == self.progress {
             return None;
         }
-        let turn = self.state().active_turn().filter(|turn| turn.meter.reached.is_none())?;
+        let turn = self.limited()?;
         let (more, meter) = (progress.ended != self.progress.ended, turn.meter.clone());
         self.progress = progress;
         if let Some(limit) = self.reached(&meter) {
@@ -59,6 +63,11 @@ impl Pending {
         let Budget { session_cost_micro_usd, turn_cost_micro_usd, .. } = meter.budget;
         let counts = session_cost_micro_usd > 0 || turn_cost_micro_usd > 0;
         agent::ask_cost(self.state().session.agent).filter(|_| more && counts)
+    }
+
+    /// The active turn, unless it is being ended: by a limit, or by a caller.
+    fn limited(&self) -> Option<&Turn> {
+        self.state().active_turn().filter(|turn| turn.meter.reached.is_none() && turn.interrupt_time.is_none())
     }
 
     fn reached(&self, meter: &Meter) -> Option<Limit> {
@@ -79,8 +88,7 @@ impl Pending {
 
     /// When the turn that works has worked as long as it may. `None`: nothing waits for that.
     pub(super) fn works_until(&self) -> Option<Timestamp> {
-        let turn = self.state().active_turn().filter(|turn| turn.meter.reached.is_none())?;
-        turn.meter.deadline()
+        self.limited()?.meter.deadline()
     }
 
     /// The active turn is being ended, because it reached a limit.
@@ -107,7 +115,7 @@ impl Pending {
         by: Option<&Principal>,
     ) -> (TurnStatus, Option<SessionError>) {
         match turn.meter.reached {
-            Some(limit) if by.is_none() && status != TurnStatus::Completed => {
+            Some(limit) if by.is_none() && turn.interrupt_time.is_none() && status != TurnStatus::Completed => {
                 let error = limit.reached(&turn.meter.budget).into_session_error(false);
                 (TurnStatus::BudgetExhausted, Some(error))
             }

@@ -104,6 +104,7 @@ impl Pending {
         }
         if self.within_budget().is_err() {
             self.cancel_all(Cause::SessionBudget, &Principal::system());
+            self.record_status_after_turn();
             return None;
         }
         let next = self.state().queued_turns().into_iter().next()?;

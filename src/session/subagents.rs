@@ -49,14 +49,14 @@ impl Pending {
         self.state().conversations.iter().any(runs)
     }
 
+    /// Whether the subagent of this conversation is at work.
+    pub(super) fn is_running(&self, id: &ConversationId) -> bool {
+        self.state().conversations.iter().any(|conversation| conversation.conversation_id == *id && runs(conversation))
+    }
+
     /// Whether the end of a turn leaves the block open.
     pub(super) fn outlives_turn(&self, block: &Block) -> bool {
-        let is_running = |id: &ConversationId| {
-            self.state()
-                .conversations
-                .iter()
-                .any(|conversation| conversation.conversation_id == *id && runs(conversation))
-        };
+        let is_running = |id: &ConversationId| self.is_running(id);
         let of_subagent = |content: &Content| match content {
             Content::Subagent(call) => is_running(&call.subagent_id),
             Content::UserMessage(_)

@@ -121,16 +121,23 @@ impl Pending {
         };
         self.end_turn(status, error, end.usage, None);
         self.record_status_after_turn();
+        self.take_along();
     }
 
     /// What the agent did unasked is over, and it has not taken up the message of the turn.
     fn unasked_ended(&mut self, turn: Turn, usage: Usage) {
-        self.withdraw_all(InputOutcome::Withdrawn);
+        self.withdraw_with_turn(InputOutcome::Withdrawn);
         self.interrupt_blocks();
-        let mut turn = Turn { status: TurnStatus::Running, ..turn };
+        let waits = self.waits();
+        let mut turn = turn;
+        if !waits {
+            turn.status = TurnStatus::Running;
+        }
         turn.usage += usage;
         self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
-        self.record_status(SessionStatus::Running, "", None, None);
+        if !waits {
+            self.record_status(SessionStatus::Running, "", None, None);
+        }
     }
 
     /// Ends the active turn, if there is one, and its open blocks with it. What the session is then, the caller records.
@@ -147,7 +154,7 @@ impl Pending {
         let (status, error) = Self::as_cut(&turn, status, error, by);
         // A call that ends the session's work takes back what was asked; the agent's own protocol interrupts it.
         let interrupted = status == TurnStatus::Interrupted && by.is_none();
-        self.withdraw_all(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });
+        self.withdraw_with_turn(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });
         self.interrupt_blocks();
         tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
         let mut turn = Turn { status, error, end_time: Some(self.time()), carried: Vec::new(), ..turn };

@@ -130,12 +130,11 @@ impl Pending {
     /// The session as a call answers it, with the turns that are not over.
     pub(super) fn view(&self, oldest_sequence: i64) -> SessionView {
         let state = self.state();
-        let queued = state.turns.iter().filter(|turn| !turn.status.is_final() && !turn.status.is_active());
         SessionView {
             session: state.session.clone(),
             oldest_sequence,
             active_turn: state.active_turn().cloned(),
-            queued_turns: queued.cloned().collect(),
+            queued_turns: state.queued_turns().into_iter().cloned().collect(),
             open_permissions: Vec::new(),
             open_questions: Vec::new(),
         }

@@ -10,14 +10,15 @@ use crate::{
     agent::{self, Ask},
     domain::{
         Asked, BlockId, BlockPatch, BlockState, CarriedAnswer, Command, Content, ConversationId, Effect, ExecId,
-        ExecutionStatus, InputOutcome, InputResolution, Kind, LogLevel, PermissionAnswer, Principal, SessionStatus,
-        Timestamp, Turn, TurnId, TurnStatus,
+        ExecutionStatus, InputOutcome, InputResolution, Kind, LogLevel, PermissionAnswer, PermissionRequest, Principal,
+        Question, SessionStatus, Timestamp, Turn, TurnId, TurnStatus,
     },
 };
 
 /// Something asked that nobody answered yet.
 struct Open<'a> {
     id: &'a str,
+    conversation_id: &'a ConversationId,
     asked: Option<&'a Asked>,
     expires: Option<Timestamp>,
 }
@@ -38,12 +39,14 @@ impl Pending {
         let permissions = self.state().permissions.iter().filter(|held| held.resolution.is_none());
         let permissions = permissions.map(|open| Open {
             id: &open.permission_id,
+            conversation_id: &open.conversation_id,
             asked: open.asked.as_ref(),
             expires: open.expire_time,
         });
         let questions = self.state().questions.iter().filter(|held| held.resolution.is_none());
         permissions.chain(questions.map(|open| Open {
             id: &open.question_id,
+            conversation_id: &open.conversation_id,
             asked: open.asked.as_ref(),
             expires: open.expire_time,
         }))
@@ -183,7 +186,8 @@ impl Pending {
 
     /// The process that asked is gone: its turn waits on, for an answer that begins a new one. False: nothing is asked.
     pub(super) fn park(&mut self) -> bool {
-        if !self.waits() {
+        // One that is to end waits for nothing.
+        if !self.waits() || self.interrupted().is_some() {
             return false;
         }
         self.interrupt_blocks();
@@ -197,7 +201,41 @@ impl Pending {
 
     /// Ends all requests, because nobody waits for the answers any more.
     pub(super) fn withdraw_all(&mut self, outcome: InputOutcome) {
-        let open: Vec<_> = self.open().map(|open| open.id.to_owned()).collect();
+        let open = self.open().map(|open| open.id.to_owned()).collect();
+        self.withdraw(open, outcome);
+    }
+
+    /// The same when a turn is over: what a subagent asks that goes on is waited for still.
+    pub(super) fn withdraw_with_turn(&mut self, outcome: InputOutcome) {
+        let over = self.open().filter(|open| !self.is_running(open.conversation_id));
+        let over = over.map(|open| open.id.to_owned()).collect();
+        self.withdraw(over, outcome);
+    }
+
+    /// What subagents ask that outlived their turn is asked in a turn of their own.
+    pub(super) fn take_along(&mut self) {
+        if self.state().active_turn().is_some() || !self.waits() {
+            return;
+        }
+        self.begin_unasked();
+        let Some(turn_id) = self.state().active_turn().map(|turn| turn.turn_id.clone()) else { return };
+        let state = self.state();
+        let permissions = state.permissions.iter().filter(|open| open.resolution.is_none()).cloned();
+        let permissions: Vec<_> =
+            permissions.map(|open| PermissionRequest { turn_id: turn_id.clone(), ..open }).collect();
+        let questions = state.questions.iter().filter(|open| open.resolution.is_none()).cloned();
+        let questions: Vec<_> = questions.map(|open| Question { turn_id: turn_id.clone(), ..open }).collect();
+        for permission in permissions {
+            self.record(permission.conversation_id.clone(), None, Kind::PermissionRequested { permission });
+        }
+        for question in questions {
+            self.record(question.conversation_id.clone(), None, Kind::QuestionRequested { question });
+        }
+        self.turn_is(TurnStatus::AwaitingInput, None);
+        self.record_status(SessionStatus::AwaitingInput, "a subagent waits for an answer", None, None);
+    }
+
+    fn withdraw(&mut self, open: Vec<String>, outcome: InputOutcome) {
         for id in open {
             let resolution = InputResolution::by_itself(outcome, self.time());
             self.resolve(&id, resolution, None);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     kinds::{LineKind, SystemKind},
-    state::{State, VERSION},
+    state::{State, Turn, VERSION},
     wire::{CommandLine, ControlAnswerLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
 };
 use crate::agent::{
@@ -43,6 +43,12 @@ impl Parser {
     /// and a command that they run themselves they never echo.
     pub fn prompted(&mut self, block_id: &BlockId) {
         self.state.process.expected = Some(block_id.as_str().to_owned());
+    }
+
+    /// Whether the CLI works on something, as far as its output was read.
+    #[must_use]
+    pub fn is_at_turn(&self) -> bool {
+        self.state.process.turn != Turn::Idle
     }
 
     /// Takes the next bytes of output and says what they ask for.

@@ -52,6 +52,7 @@ impl Actor {
 
     /// The agent did not end its turn, so its program ends.
     pub(super) fn cut_off(&mut self) {
+        self.pending.end_subagents();
         self.pending.end_turn(TurnStatus::BudgetExhausted, None, Usage::default(), None);
         self.pending.record_status_after_turn();
         self.shut("the turn reached a limit of its budget, and its agent did not end it");

@@ -40,6 +40,7 @@ impl Actor {
             Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
             Exit::Signal(signal) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
         };
+        self.pending.end_subagents();
         let waits = self.end_interrupted() || self.pending.park();
         let active = !waits && self.pending.state().active_turn().is_some();
         if self.leaving.is_some_and(Leaving::ends_agents) {
@@ -87,6 +88,8 @@ impl Actor {
         let Lost { cause, message, sandbox } = lost;
         tracing::warn!(key = %self.key, cause, message, "what ran in a session cannot be gone on with");
         let sandbox = self.off().or(sandbox);
+        self.pending.end_subagents();
+        self.end_interrupted();
         self.pending.lose_turn(cause, &format!("{message}; look at the workspace, then send the message again"));
         self.end_exec();
         self.sandbox_gone(&message);
@@ -100,6 +103,7 @@ impl Actor {
         status: SessionStatus,
         by: &Principal,
     ) -> Option<Arc<dyn sandbox::Sandbox>> {
+        self.pending.end_subagents();
         self.pending.stop_turn(by);
         let sandbox = self.take_down(message);
         self.pending.record_status(status, message, None, Some(by));
@@ -176,6 +180,8 @@ impl Actor {
     }
 
     fn lose_to_the_stop(&mut self) {
+        self.pending.end_subagents();
+        self.end_interrupted();
         self.pending
             .lose_turn("server_stopped", "the server was stopped, and its agents with it; send the message again");
     }

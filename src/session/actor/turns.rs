@@ -10,7 +10,7 @@ use crate::{
     agent,
     domain::{
         Busy, Command as Table, ContentPart, Effect, Failure, FirstAnswer, InputOutcome, Principal, Reason, Request,
-        Turn, TurnId, TurnStatus, Usage,
+        Turn, TurnId, TurnOrigin, TurnStatus, Usage,
     },
     sandbox::Signal,
     session::{
@@ -194,13 +194,27 @@ impl Actor {
         if turn.interrupt_time.is_some() {
             return;
         }
-        if turn.status == TurnStatus::Parked || self.take_back() {
+        // What a subagent in the background does is no turn of its program, which will not tell of an end.
+        let is_background = turn.origin == TurnOrigin::Agent && !self.is_at_turn();
+        if is_background {
+            self.ask_to_end();
+        }
+        let Some(turn) = self.pending.state().active_turn() else { return };
+        if is_background || turn.status == TurnStatus::Parked || self.take_back() {
             self.pending.withdraw_all(outcome);
             self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), Some(by));
             return self.pending.record_status_after_turn();
         }
         self.pending.interrupt(outcome, by);
         self.press();
+    }
+
+    /// Whether the program that runs is at a turn, as far as it was read.
+    fn is_at_turn(&self) -> bool {
+        match &self.side {
+            Side::On(running) => running.parser.is_at_turn(),
+            Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
+        }
     }
 
     /// Takes the message of the active turn back from where it waits for a program. False: one was given it.
@@ -239,7 +253,7 @@ impl Actor {
     /// A message was taken up: one whose turn is to end is nothing that its agent may go on with. Before, it may not have
     /// known that there is anything to end.
     pub(super) fn taken_up(&mut self) {
-        if self.pending.interrupted().is_some() {
+        if self.pending.interrupted().is_some() || self.pending.is_cut() {
             self.ask_to_end();
         }
     }
@@ -281,6 +295,7 @@ impl Actor {
             Means::Kill => (Signal::Kill, Means::Sandbox),
             Means::Sandbox => {
                 self.pressing = None;
+                self.pending.end_subagents();
                 self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), None);
                 self.pending.record_status_after_turn();
                 return self.shut("the agent did not end its turn when it was told to");

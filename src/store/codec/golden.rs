@@ -354,6 +354,8 @@ fn turn() -> Turn {
 fn meter() -> Meter {
     Meter {
         budget: session().options.budget.unwrap(),
+        model: "m".into(),
+        permission_mode: "plan".into(),
         worked: Duration::from_micros(1_500_001),
         since: Some(Timestamp(4)),
         steps: 2,
