@@ -175,3 +175,58 @@ async fn an_agent_that_does_not_follow_is_ended() {
     let next = play(&mut sessions, &id, r#"[{"say":"Here."}]"#).await;
     assert_eq!(next.turn.status(), TurnStatus::Completed);
 }
+
+/// Messages that wait when nothing more may be spent are taken out of the queue, and the session is at rest.
+#[tokio::test]
+async fn what_waits_behind_the_last_turn_that_may_be_paid_is_cancelled() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id =
+        create(&mut sessions, "scripted", budget(Budget { session_cost_micro_usd: 100, ..Budget::default() })).await;
+    let steps = json!([{ "pause_ms": 500 }, spend(100), endless()]).to_string();
+    let (turn, sequence) = send(&mut sessions, &id, &steps).await.expect("accepted");
+    let request = proto::SendMessageRequest {
+        session_id: id.clone(),
+        text: "hello".into(),
+        busy_policy: proto::BusyPolicy::Queue.into(),
+        ..Default::default()
+    };
+    let queued = sessions.send_message(request).await.expect("accepted").into_inner().turn.expect("a turn");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let is_idle = |event: &proto::SessionEvent| match &event.kind {
+        Some(Kind::StatusChanged(changed)) => changed.status() == SessionStatus::Idle,
+        _ => false,
+    };
+    let events = until(&mut stream, is_idle).await;
+    let end_of = |turn_id: &str| {
+        let of = |event: &proto::SessionEvent| match &event.kind {
+            Some(Kind::TurnUpdated(update)) => update.turn.clone().filter(|turn| turn.turn_id == turn_id),
+            _ => None,
+        };
+        events.iter().filter_map(of).last().expect("it is told")
+    };
+    check_end(&end_of(&turn.turn_id), "session_cost_micro_usd", "100");
+    let second = end_of(&queued.turn_id);
+    assert_eq!(second.status(), TurnStatus::Cancelled);
+    assert_eq!(second.error.expect("why").metadata["cause"], "session_budget");
+}
+
+/// A turn that a caller ends is ended by the caller, also where its time is up before its agent has followed.
+#[tokio::test]
+async fn what_a_caller_ends_is_not_out_of_budget() {
+    let server = Server::start_with(&["--interrupt-grace", "3"], &[]);
+    let mut sessions = server.sessions().await;
+    let limit = Budget { turn_duration: Some(prost_types::Duration { seconds: 2, nanos: 0 }), ..Budget::default() };
+    let id = create(&mut sessions, "scripted", budget(limit)).await;
+    // While a command runs, the agent hears nothing.
+    let steps = json!([{ "say": "On." }, { "run": "trap '' TERM; sleep 60" }]).to_string();
+    let (turn, sequence) = send(&mut sessions, &id, &steps).await.expect("accepted");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    until(&mut stream, crate::support::taken_up).await;
+    let request =
+        proto::InterruptTurnRequest { session_id: id.clone(), turn_id: turn.turn_id.clone(), ..Default::default() };
+    sessions.interrupt_turn(request).await.expect("told");
+    let events = crate::support::until_end_of(&mut stream, &turn.turn_id).await;
+    let turn = crate::support::last_turn(&events);
+    assert_eq!((turn.status(), turn.error), (TurnStatus::Interrupted, None));
+}

@@ -227,3 +227,37 @@ async fn new_options_count_from_the_next_turn_on_in_the_process_that_runs() {
     let played = play(&mut sessions, &id, &used).await;
     assert_eq!(models(&played.events), ["scripted-2"]);
 }
+
+/// What an update answers shows the queue as it is: next first.
+#[tokio::test]
+async fn the_answer_shows_the_queue_in_its_order() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    // It does not follow an interrupt before its command ends.
+    let steps = serde_json::json!([{ "run": "sleep 3" }, { "say": "Done." }]).to_string();
+    let (_, sequence) = send(&mut sessions, &id, &steps).await.expect("accepted");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let runs = |event: &proto::SessionEvent| {
+        let content = match &event.kind {
+            Some(Kind::BlockStart(start)) => start.block.as_ref().and_then(|block| block.content.as_ref()),
+            _ => None,
+        };
+        matches!(content, Some(proto::block::Content::ToolUse(_)))
+    };
+    until(&mut stream, runs).await;
+    let mut queued = Vec::new();
+    for policy in [proto::BusyPolicy::Queue, proto::BusyPolicy::Interrupt] {
+        let request = proto::SendMessageRequest {
+            session_id: id.clone(),
+            text: "hello".into(),
+            busy_policy: policy.into(),
+            ..Default::default()
+        };
+        queued.push(sessions.send_message(request).await.expect("accepted").into_inner().turn.expect("a turn").turn_id);
+    }
+    let session = Session { session_id: id.clone(), name: "n".into(), ..Session::default() };
+    let answered = update(&mut sessions, session, &["name"]).await.expect("updated");
+    let told: Vec<_> = answered.queued_turns.iter().map(|turn| turn.turn_id.clone()).collect();
+    assert_eq!(told, [queued[1].clone(), queued[0].clone()]);
+}

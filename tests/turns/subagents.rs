@@ -271,3 +271,56 @@ async fn a_subagent_ends_with_its_process() {
     assert_eq!(last_turn(&events).status(), TurnStatus::Completed);
     model.shutdown().await;
 }
+
+/// What a subagent in the background asks outlives the turn in which it asked, and waits for its answer.
+#[tokio::test]
+async fn what_a_subagent_in_the_background_asks_outlives_its_turn() {
+    let steps = script(json!([
+        { "answer": [{ "tool": "Agent", "input": {
+            "description": "Make", "prompt": "make it", "subagent_type": "general-purpose", "run_in_background": true,
+        } }] },
+        { "answer": [{ "text": "It is on its way, and I take my time to say so.", "chunk": 1, "pace_ms": 80 }] },
+        { "when": "make it", "answer": [
+            { "tool": "Bash", "input": { "command": "echo one > made.txt", "description": "Make it" } },
+        ] },
+        { "answer": [{ "text": "It is made." }] },
+    ]));
+    let Some((server, model)) = start(steps).await else { return };
+    let mut sessions = server.sessions().await;
+    let options = proto::SessionOptions { permission_mode: "default".into(), ..Default::default() };
+    let request =
+        proto::CreateSessionRequest { agent: "claude-code".into(), options: Some(options), ..Default::default() };
+    let created = sessions.create_session(request).await.expect("created").into_inner();
+    let id = created.session.expect("a session").session_id;
+    let (turn, sequence) = send(&mut sessions, &id, "Begin.").await.expect("accepted");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let ended = support::until_end_of(&mut stream, &turn.turn_id).await;
+    assert_eq!(last_turn(&ended).status(), TurnStatus::Completed);
+    let asked = ended.iter().any(|event| matches!(event.kind, Some(Kind::PermissionRequested(_))));
+    assert!(asked, "it asked after the turn, which is another case");
+    until(&mut stream, |event| matches!(event.kind, Some(Kind::PermissionRequested(_)))).await;
+
+    let request = proto::GetSessionRequest { session_id: id.clone() };
+    let found = sessions.get_session(request).await.expect("there").into_inner();
+    let active = found.session.as_ref().and_then(|session| session.active_turn.as_deref()).expect("a turn");
+    assert_eq!((active.origin(), active.status()), (TurnOrigin::Agent, TurnStatus::AwaitingInput));
+    let [open] = &found.open_permissions[..] else { panic!("{:?}", found.open_permissions) };
+    assert_eq!(open.turn_id, active.turn_id);
+    let answer = proto::ResolvePermissionRequest {
+        session_id: id.clone(),
+        permission_id: open.permission_id.clone(),
+        option_id: "allow_once".into(),
+        ..Default::default()
+    };
+    sessions.resolve_permission(answer).await.expect("answered");
+    let succeeded = |event: &proto::SessionEvent| match &event.kind {
+        Some(Kind::ConversationUpdated(update)) => {
+            update.conversation.as_ref().is_some_and(|conversation| conversation.status() == ExecutionStatus::Succeeded)
+        }
+        _ => false,
+    };
+    until(&mut stream, succeeded).await;
+    let made = server.data().join("sandboxes").join(get(&mut sessions, &id).await.sandbox.expect("one").sandbox_id);
+    assert_eq!(std::fs::read_to_string(made.join("workspace/made.txt")).expect("made"), "one\n");
+    model.shutdown().await;
+}
