@@ -13,13 +13,15 @@
 //! where a rule may have meant it.
 
 mod paths;
+mod settings;
 mod shell;
 
 use serde_json::Value;
 
+pub(super) use self::settings::settings;
 use crate::{
     agent::{Ask, Covers},
-    domain::{PermissionEffect, PermissionPolicy, PermissionRule},
+    domain::{PermissionEffect, PermissionRule},
 };
 
 /// Tools that change files: a rule for `Edit` is about all of them.
@@ -84,23 +86,6 @@ pub(super) fn suggested<'a>(suggestions: &'a Value, tool_name: &str) -> Option<&
     if first["toolName"] == tool_name { first["ruleContent"].as_str() } else { None }
 }
 
-/// Settings by which the CLI asks about each call that a rule of the policy does not plainly allow, also where it would not
-/// ask by itself: a call that is not asked about could not be rejected.
-pub(super) fn settings(policy: &PermissionPolicy) -> Option<String> {
-    let strict = policy.rules.iter().filter(|rule| rule.effect != PermissionEffect::Allow);
-    let ask: Vec<_> = strict.map(written).collect();
-    (!ask.is_empty()).then(|| serde_json::json!({ "permissions": { "ask": ask } }).to_string())
-}
-
-/// As the CLI's settings have it.
-fn written(rule: &PermissionRule) -> String {
-    if rule.pattern.is_empty() {
-        return rule.tool_name.clone();
-    }
-    let pattern = rule.pattern.replace('\\', r"\\").replace('(', r"\(").replace(')', r"\)");
-    format!("{}({pattern})", rule.tool_name)
-}
-
 /// A rule for `named` is about calls of `tool`.
 fn names(named: &str, tool: &str) -> bool {
     let of_server = |server: &str| tool.strip_prefix(server).is_some_and(|rest| rest.starts_with("__"));
@@ -139,10 +124,10 @@ fn is(covered: bool) -> Covers {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{covers, pattern, settings, suggested};
+    use super::{covers, pattern, suggested};
     use crate::{
         agent::{Ask, Covers},
-        domain::{PermissionEffect, PermissionPolicy, PermissionRule},
+        domain::{PermissionEffect, PermissionRule},
     };
 
     fn ask(tool: &str, input: &Value) -> Ask {
@@ -196,21 +181,6 @@ mod tests {
         }
         let damaged = Ask { tool_name: "Bash".into(), input_json: "{".into(), ..Ask::default() };
         assert_eq!(covers(&PermissionRule::of("Bash", "ls", allow), &damaged), Covers::Unclear);
-    }
-
-    #[test]
-    fn the_cli_is_told_to_ask_where_a_rule_is_strict() {
-        let rule = |pattern: &str, effect| PermissionRule::of("Bash", pattern, effect);
-        let rules = vec![
-            rule("ls:*", PermissionEffect::Reject),
-            rule("npm run *", PermissionEffect::Allow),
-            PermissionRule::of("Read", "", PermissionEffect::Ask),
-            rule(r"echo (\*)", PermissionEffect::Ask),
-        ];
-        let told = settings(&PermissionPolicy { rules, ..PermissionPolicy::default() });
-        let expected = r#"{"permissions":{"ask":["Bash(ls:*)","Read","Bash(echo \\(\\\\*\\))"]}}"#;
-        assert_eq!(told.as_deref(), Some(expected));
-        assert_eq!(settings(&PermissionPolicy::default()), None);
     }
 
     #[test]

@@ -3,6 +3,11 @@
 
 use crate::agent::Covers;
 
+/// Bytes of the longest path that is looked at, and the most names in it: the path is the agent's, and each name of it may
+/// be looked at once for each other. No system opens a longer one.
+const LONGEST: usize = 16 << 10;
+const MOST_NAMES: usize = 256;
+
 /// Whether a pattern covers a file. `cwd` is where relative ones begin; empty: not known.
 pub(super) fn covers(pattern: &str, path: &str, cwd: &str) -> Covers {
     // What stands for more than its letters is not guessed at.
@@ -13,11 +18,14 @@ pub(super) fn covers(pattern: &str, path: &str, cwd: &str) -> Covers {
         Some(absolute) => ("/", absolute, true),
         None => (cwd, pattern, pattern.starts_with('/') || pattern.starts_with("./")),
     };
-    if !base.starts_with('/') || (!path.starts_with('/') && !cwd.starts_with('/')) {
+    if path.len() > LONGEST || !base.starts_with('/') || (!path.starts_with('/') && !cwd.starts_with('/')) {
         return Covers::Unclear;
     }
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{cwd}/{path}") };
     let (whole, base) = (segments(&whole), segments(base));
+    if whole.len() > MOST_NAMES {
+        return Covers::Unclear;
+    }
     let Some(below) = whole.strip_prefix(&base[..]) else { return Covers::No };
     let pattern = pattern.trim_start_matches("./").trim_start_matches('/');
     let wanted: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -81,6 +89,8 @@ fn fits_name(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
     use super::covers;
@@ -139,6 +149,16 @@ mod tests {
         ] {
             assert_eq!(covers(pattern, path, cwd), Covers::Unclear, "{pattern} and {path}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_to_look_at_is_unclear() {
+        let begun = Instant::now();
+        for path in ["a/".repeat(100_000), "a/".repeat(300), format!("x{}", "b".repeat(200_000))] {
+            assert_eq!(covers("b", &path, CWD), Covers::Unclear);
+        }
+        assert_eq!(covers("b", &"a/".repeat(250), CWD), Covers::No);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     proptest! {

@@ -9,9 +9,19 @@ use crate::agent::Covers;
 const NOT_SIMPLE: &[char] = &[';', '&', '|', '<', '>', '(', ')', '{', '}', '$', '`', '\\', '!', '#'];
 /// Where another command may begin.
 const JOINTS: &[char] = &[';', '&', '|', '<', '>', '(', ')', '{', '}', '$', '`', '\n', '\r', '"', '\''];
-/// Words before a command that is run all the same.
-const RUNNERS: [&str; 13] =
-    ["sudo", "env", "command", "builtin", "exec", "nohup", "nice", "time", "timeout", "xargs", "eval", "sh", "bash"];
+/// Bytes of the longest command that is looked into. It is the agent's, and the look takes more than its length.
+const LONGEST: usize = 16 << 10;
+/// Words of a shell's own before a command.
+const KEYWORDS: [&str; 9] = ["then", "do", "else", "elif", "if", "while", "until", "!", "coproc"];
+/// Programs that run the command in their arguments: which of these it begins with depends on their options.
+const RUNNERS: [&str; 18] = [
+    "sudo", "doas", "env", "command", "builtin", "exec", "nohup", "setsid", "nice", "ionice", "stdbuf", "time",
+    "timeout", "xargs", "eval", "sh", "bash", "busybox",
+];
+/// Options of `find` that run the command after them.
+const EXECS: [&str; 4] = ["-exec", "-execdir", "-ok", "-okdir"];
+/// Words that may stand before a command.
+const MOST_BEFORE: usize = 16;
 
 /// A part of a pattern.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +41,9 @@ pub(super) fn covers(pattern: &str, command: &str, narrow: bool) -> Covers {
         && (command == only || narrow)
     {
         return yes(command == only);
+    }
+    if command.len() > LONGEST {
+        return Covers::Unclear;
     }
     if narrow {
         let command = command.trim();
@@ -98,29 +111,62 @@ fn fits(parts: &[Part], command: &str) -> bool {
 
 /// All that could be a command of its own, without what stands before one.
 fn commands(command: &str) -> impl Iterator<Item = String> {
-    // What is quoted or escaped means the same to a shell.
-    let bare = command.replace(['"', '\'', '\\'], "");
-    let pieces = |text: &str| text.split(JOINTS).map(str::to_owned).collect::<Vec<_>>();
-    [pieces(command), pieces(&bare)].into_iter().flatten().flat_map(|piece| {
-        let words: Vec<_> = piece.split_whitespace().map(str::to_owned).collect();
-        let begins = |word: &String| RUNNERS.contains(&word.as_str()) || word.contains('=') || word.starts_with('-');
-        let skipped = words.iter().take_while(|word| begins(word)).count();
-        // After a runner may stand a number, an option and its value, or a path to the program.
-        (0..=(skipped + usize::from(skipped > 0)).min(words.len())).map(move |from| {
+    // What is quoted or escaped means the same to a shell, and a line that goes on is one.
+    let bare = command.replace("\\\n", "").replace(['"', '\'', '\\'], "");
+    let pieces = |text: &str| text.split_inclusive(JOINTS).map(str::to_owned).collect::<Vec<_>>();
+    let mut goes_on = false;
+    [pieces(command), pieces(&bare)].into_iter().flatten().flat_map(move |piece| {
+        // After these stands first a file or the name of a variable, and the command only then.
+        let named = std::mem::replace(&mut goes_on, piece.ends_with(['<', '>', '$']));
+        let words: Vec<_> = piece.trim_end_matches(JOINTS).split_whitespace().map(str::to_owned).collect();
+        let offsets = offsets(&words, named);
+        offsets.into_iter().map(move |from| {
             let mut words = words[from..].to_vec();
             if let Some(program) = words.first_mut() {
-                *program = program.rsplit('/').next().unwrap_or_default().to_owned();
+                *program = file_name(program).to_owned();
             }
             words.join(" ")
         })
     })
 }
 
+/// Where in these words a command may begin; `named`: the first is none.
+fn offsets(words: &[String], named: bool) -> Vec<usize> {
+    let is_before = |word: &String| KEYWORDS.contains(&word.as_str()) || word.contains('=') || word.starts_with('-');
+    let mut offsets = vec![0];
+    let mut at = 0;
+    let mut runs = false;
+    for (index, word) in words.iter().enumerate().take(MOST_BEFORE) {
+        let runner = RUNNERS.contains(&file_name(word));
+        runs |= runner;
+        // After a runner may stand options, their values, numbers and assignments: any word may be the program.
+        if !(runs || is_before(word) || (named && index == 0)) {
+            break;
+        }
+        at = index + 1;
+        offsets.push(at);
+    }
+    let program = words.get(at).or(words.last());
+    let finds = runs || program.is_some_and(|word| file_name(word) == "find");
+    let execs = words.iter().enumerate().filter(|(_, word)| finds && EXECS.contains(&word.as_str()));
+    offsets.extend(execs.take(MOST_BEFORE).flat_map(|(at, _)| at + 1..=at + MOST_BEFORE));
+    offsets.retain(|at| *at <= words.len());
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
+}
+
+fn file_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
-    use super::{covers, is_simple, only};
+    use super::{LONGEST, covers, is_simple, only};
     use crate::agent::Covers;
 
     fn allowed(pattern: &str, command: &str) -> bool {
@@ -179,6 +225,22 @@ mod tests {
             "ls\nrm a",
             "  rm   -rf  x",
             "{ rm a; }",
+            "if true; then rm -rf x; fi",
+            "if rm a; then :; elif rm b; then :; else rm c; fi",
+            "while :; do rm a; done",
+            "! rm a",
+            "timeout -k 5 10 rm a",
+            "true | xargs -n 1 -P 4 rm",
+            "env -u X -i rm a",
+            "/usr/bin/env rm a",
+            "find . -exec rm {} +",
+            "find . -name x -type f -execdir sudo -n rm {} \\;",
+            "sudo find . -ok rm {} +",
+            ">log rm a",
+            "2>/dev/null rm a",
+            "$EMPTY rm a",
+            "A=1 \\\n rm a",
+            "r\\\nm a",
         ] {
             assert!(forbidden("rm:*", command), "{command}");
         }
@@ -187,6 +249,21 @@ mod tests {
         }
         assert!(forbidden("git push *", "cd a && git  push origin") && !forbidden("git push *", "git pull"));
         assert!(forbidden("ls", "ls") && forbidden("ls", "a; ls") && !forbidden("ls", "ls -l"));
+    }
+
+    #[test]
+    fn what_is_too_long_to_look_into_is_unclear() {
+        let long = "a= ".repeat(85 << 10);
+        let begun = Instant::now();
+        for narrow in [true, false] {
+            assert_eq!(covers("rm:*", &long, narrow), Covers::Unclear);
+            assert_eq!(covers(&only(&long), &long, narrow), Covers::Yes, "nobody has to look into it");
+        }
+        for word in ["a= ", "env ", "-x ", "find -exec ", ";", "<"] {
+            let longest = word.repeat(LONGEST / word.len());
+            assert_eq!(covers("rm:*", &longest, false), Covers::No, "{word}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     proptest! {

@@ -1,0 +1,74 @@
+//! What a strict rule is about, the real Claude Code CLI asks about in every mode, however the rule is said.
+
+use agent_runtime::proto::{self, PermissionEffect, TurnStatus};
+use serde_json::{Value, json};
+
+use crate::{
+    asked::Asked,
+    claude::start,
+    policy::{rule, session_of},
+    rules::ruled,
+    support::Sessions,
+};
+
+/// Changes when a session's agent asks.
+async fn set_mode(sessions: &mut Sessions, id: &str, mode: &str) {
+    let options = proto::SessionOptions { permission_mode: mode.into(), ..Default::default() };
+    let session = proto::Session { session_id: id.into(), options: Some(options), ..Default::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["options.permission_mode".into()] });
+    let request = proto::UpdateSessionRequest { session: Some(session), update_mask, ..Default::default() };
+    sessions.update_session(request).await.expect("taken");
+}
+
+fn call(tool: &str, input: &Value) -> Value {
+    json!({ "tool": tool, "input": input })
+}
+
+fn write(path: &str) -> Value {
+    call("Write", &json!({ "file_path": format!("{{{{cwd}}}}/{path}"), "content": "x" }))
+}
+
+#[tokio::test]
+async fn the_real_cli_asks_in_the_mode_that_asks_nothing_about_what_a_rule_rejects() {
+    let path = |path: &str| json!({ "file_path": format!("{{{{cwd}}}}/{path}") });
+    let agent = json!({ "description": "x", "prompt": "x", "subagent_type": "general-purpose" });
+    // The rules of a profile, the calls, and whether a rule rejects each.
+    let rows = [
+        (
+            vec![("Write", "src/**"), ("Edit", "/lib/**"), ("Read", "/secret/**"), ("Agent", "general-purpose")],
+            vec![
+                (write("secret/a"), false),
+                (write("src/a"), true),
+                (write("lib/a"), true),
+                (call("Read", &path("secret/a")), true),
+                (call("Agent", &agent), true),
+                (write("other/a"), false),
+            ],
+        ),
+        (vec![("Edit", ""), ("Read", "")], vec![(write("a"), true), (call("Read", &path("there")), true)]),
+    ];
+    for (rules, calls) in rows {
+        let mut steps = vec![json!({ "answer": [call("Bash", &json!({ "command": "echo x > there" }))] })];
+        steps.extend(calls.iter().map(|(call, _)| json!({ "answer": [call] })));
+        steps.push(json!({ "answer": [{ "text": "Done." }] }));
+        let Some((server, model)) = start(json!(steps)).await else { return };
+        let mut sessions = server.sessions().await;
+        let policy = proto::PermissionPolicy {
+            rules: rules.iter().map(|(tool, pattern)| rule(tool, pattern, PermissionEffect::Reject)).collect(),
+            // What is asked without a rule's need is seen, and nobody is waited for.
+            default_effect: PermissionEffect::Allow.into(),
+            ..Default::default()
+        };
+        let id = session_of(&server, &mut sessions, "claude-code", policy).await.session_id;
+        set_mode(&mut sessions, &id, "bypassPermissions").await;
+        let mut asked = Asked::given(&mut sessions, id, "Go.").await;
+        assert_eq!(asked.end().await.status(), TurnStatus::Completed);
+        let results = asked.results();
+        let rejected: Vec<_> = results.iter().skip(1).map(|result| result.is_error).collect();
+        let expected: Vec<_> = calls.iter().map(|(_, rejected)| *rejected).collect();
+        assert_eq!(rejected, expected, "{rules:?}: {:#?}", ruled(&asked));
+        let by_rule = ruled(&asked).into_iter().filter(|by| by.effect() == PermissionEffect::Reject).count();
+        assert_eq!(by_rule, expected.iter().filter(|rejected| **rejected).count(), "{:#?}", ruled(&asked));
+        model.shutdown().await;
+    }
+}
