@@ -29,6 +29,8 @@ pub struct Ask {
     pub always: Option<String>,
     /// Where the agent works, as it names paths; empty: not known.
     pub cwd: String,
+    /// [`Ask::input_sha256`] of the input as the agent gave it, where something of it does not stand in `input_json` any more.
+    pub given_sha256: Option<String>,
 }
 
 /// Whether a rule is about a call.
@@ -55,14 +57,18 @@ impl Default for Ask {
             questions: Vec::new(),
             always: None,
             cwd: String::new(),
+            given_sha256: None,
         }
     }
 }
 
 impl Ask {
-    /// Equal for two inputs that mean the same: the order of fields and white space mean nothing.
+    /// Equal for two inputs that mean the same as the agent gave them: the order of fields and white space mean nothing.
     #[must_use]
     pub fn input_sha256(&self) -> String {
+        if let Some(given) = &self.given_sha256 {
+            return given.clone();
+        }
         // Objects are sorted once they are read.
         let canonical = serde_json::from_str::<Value>(&self.input_json).map(|value| value.to_string());
         format!("{:x}", Sha256::digest(canonical.as_ref().unwrap_or(&self.input_json).as_bytes()))

@@ -292,6 +292,15 @@ pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {
     }
 }
 
+/// The same of a rule that an "always" answer left, so that its pattern names no secrets: `given` is the call as the agent
+/// made it, `shown` the one without its secrets.
+#[must_use]
+pub fn covers_shown(agent: Agent, rule: &PermissionRule, given: &Ask, shown: &Ask) -> Covers {
+    match agent {
+        Agent::ClaudeCode | Agent::Scripted => claude::covers_shown(rule, given, shown),
+    }
+}
+
 /// The answers to a question, as its agent is told them.
 #[must_use]
 pub fn answered(agent: Agent, question: &Question, answers: &[QuestionAnswer]) -> PermissionAnswer {

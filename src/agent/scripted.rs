@@ -367,6 +367,7 @@ impl State {
                     input_json: input.get().to_owned(),
                     always: None,
                     cwd: CWD.to_owned(),
+                    given_sha256: None,
                 };
                 ask.always = claude::pattern(&ask, None);
                 actions.push(Action::Ask(Box::new(ask)));

@@ -552,12 +552,14 @@ impl Actor {
     fn do_now(&mut self, action: Action) {
         // Only programs print, and what is known of a program begins with its mark.
         let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
+        // Rules judge what the agent does, and what is recorded of it says less.
+        let given = if let Action::Ask(ask) = &action { Some(ask.clone()) } else { None };
         let Some(action) = self.pending.redact(action) else { return };
         match action.action() {
             Action::TurnStarted { .. } => self.given = None,
             Action::TurnEnded(_) | Action::Emit(Draft::Conversation { .. }) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),
-            Action::Ask(ask) if self.answer_again(ask) || self.answer_by_rule(ask, &exec_id) => return,
+            Action::Ask(shown) if self.answer_now(given.as_ref().unwrap_or(shown), shown, &exec_id) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
         let starts = matches!(action.action(), Action::TurnStarted { .. });

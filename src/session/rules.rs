@@ -20,11 +20,28 @@ struct Verdict<'a> {
     rule: Option<&'a PermissionRule>,
 }
 
+/// A call that rules judge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    /// As the agent makes it. It may name secrets, and none of it is recorded.
+    pub(super) given: &'a Ask,
+    /// The same without them.
+    pub(super) shown: &'a Ask,
+}
+
 /// The session's rules come first, and of each place the most recent decides. One that may forbid a call, or nobody knows,
-/// leaves it to be asked about.
-fn verdict<'a>(agent: Agent, session: &'a [PermissionRule], policy: &'a PermissionPolicy, ask: &Ask) -> Verdict<'a> {
-    for rule in session.iter().rev().chain(policy.rules.iter().rev()) {
-        match (agent::covers(agent, rule, ask), rule.effect) {
+/// leaves it to be asked about. A profile's rules are about the call itself: what stands for a secret in what is recorded is
+/// nothing that they could name. Those of the session were left by what was recorded.
+fn verdict<'a>(
+    agent: Agent,
+    session: &'a [PermissionRule],
+    policy: &'a PermissionPolicy,
+    Call { given, shown }: Call<'_>,
+) -> Verdict<'a> {
+    let session = session.iter().rev().map(|rule| (rule, agent::covers_shown(agent, rule, given, shown)));
+    let profile = policy.rules.iter().rev().map(|rule| (rule, agent::covers(agent, rule, given)));
+    for (rule, covers) in session.chain(profile) {
+        match (covers, rule.effect) {
             (Covers::Yes, effect) => return Verdict { effect, rule: Some(rule) },
             (Covers::Unclear, PermissionEffect::Ask | PermissionEffect::Reject) => {
                 return Verdict { effect: PermissionEffect::Ask, rule: Some(rule) };
@@ -37,9 +54,9 @@ fn verdict<'a>(agent: Agent, session: &'a [PermissionRule], policy: &'a Permissi
 
 impl Pending {
     /// How a request ends that is answered without asking anybody; `None`: somebody is asked.
-    pub(super) fn ruled(&self, policy: &PermissionPolicy, ask: &Ask) -> Option<InputResolution> {
+    pub(super) fn ruled(&self, policy: &PermissionPolicy, call: Call<'_>) -> Option<InputResolution> {
         let state = self.state();
-        let Verdict { effect, rule } = verdict(state.session.agent, &state.permission_rules, policy, ask);
+        let Verdict { effect, rule } = verdict(state.session.agent, &state.permission_rules, policy, call);
         let (outcome, message) = match (effect, rule) {
             (PermissionEffect::Ask, _) => return None,
             (PermissionEffect::Allow, _) => (InputOutcome::Allowed, String::new()),
@@ -99,7 +116,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, verdict};
+    use super::{Call, Verdict, verdict};
     use crate::{
         agent::Ask,
         domain::{
@@ -116,8 +133,11 @@ mod tests {
     fn said(session: &[PermissionRule], policy: &PermissionPolicy, command: &str) -> PermissionEffect {
         let input_json = serde_json::json!({ "command": command }).to_string();
         let ask = Ask { tool_name: "Bash".into(), input_json, ..Ask::default() };
-        let Verdict { effect, rule: _ } = verdict(Agent::ClaudeCode, session, policy, &ask);
-        effect
+        as_given(session, policy, &ask).effect
+    }
+
+    fn as_given<'a>(session: &'a [PermissionRule], policy: &'a PermissionPolicy, ask: &Ask) -> Verdict<'a> {
+        verdict(Agent::ClaudeCode, session, policy, Call { given: ask, shown: ask })
     }
 
     #[test]
@@ -145,10 +165,54 @@ mod tests {
         let unclear = |effect| PermissionRule::of("mcp__a", "x", effect);
         let ask = Ask { tool_name: "mcp__a__b".into(), input_json: "{}".into(), ..Ask::default() };
         let allows = PermissionPolicy { default_effect: Some(Allow), ..PermissionPolicy::default() };
-        let of = |session: &[PermissionRule]| verdict(Agent::ClaudeCode, session, &allows, &ask).effect;
+        let of = |session: &[PermissionRule]| as_given(session, &allows, &ask).effect;
         assert_eq!(of(&[unclear(Reject)]), AskFirst, "though the default allows");
         assert_eq!(of(&[unclear(AskFirst)]), AskFirst);
         let rejects = PermissionPolicy { default_effect: Some(Reject), ..PermissionPolicy::default() };
-        assert_eq!(verdict(Agent::ClaudeCode, &[unclear(Allow)], &rejects, &ask).effect, Reject);
+        assert_eq!(as_given(&[unclear(Allow)], &rejects, &ask).effect, Reject);
+    }
+
+    #[test]
+    fn a_profiles_rules_judge_the_call_and_not_what_is_shown_of_it() {
+        let ask = |path: &str| Ask {
+            tool_name: "Edit".into(),
+            input_json: serde_json::json!({ "file_path": path }).to_string(),
+            cwd: "/workspace".into(),
+            ..Ask::default()
+        };
+        let (given, shown) = (ask("/workspace/app/secrets/k"), ask("[secret APP_DIR]/secrets/k"));
+        let rules = vec![PermissionRule::of("Edit", "", Allow), PermissionRule::of("Edit", "app/secrets/**", Reject)];
+        let policy = PermissionPolicy { rules, ..PermissionPolicy::default() };
+        let of = |given, shown| verdict(Agent::ClaudeCode, &[], &policy, Call { given, shown }).effect;
+        assert_eq!(of(&given, &shown), Reject);
+        // An "always" answer to the one is none to what leads elsewhere.
+        let session = [PermissionRule::of("Edit", "app/**", Allow)];
+        let (given, shown) = (ask("/a/b/../../app/x"), ask("[secret A]/../app/x"));
+        let (nothing, call) = (PermissionPolicy::default(), Call { given: &given, shown: &shown });
+        assert_eq!(verdict(Agent::ClaudeCode, &session, &nothing, call).effect, AskFirst);
+    }
+
+    #[test]
+    fn a_sessions_rules_know_secrets_by_their_names_and_allow_no_more_for_it() {
+        let bash = |command: &str| {
+            let input_json = serde_json::json!({ "command": command }).to_string();
+            Ask { tool_name: "Bash".into(), input_json, ..Ask::default() }
+        };
+        let nothing = PermissionPolicy::default();
+        let of = |pattern: &str, effect, given: &str, shown: &str| {
+            let session = [rule(pattern, effect)];
+            verdict(Agent::ClaudeCode, &session, &nothing, Call { given: &bash(given), shown: &bash(shown) }).effect
+        };
+        let (given, shown) = ("push hunter22 now", "push [secret TOKEN] now");
+        for effect in [Allow, Reject] {
+            assert_eq!(of(shown, effect, given, shown), effect, "the same call again");
+            assert_eq!(of("push [secret TOKEN] *", effect, given, shown), effect);
+            assert_eq!(of("push hunter22 *", effect, given, shown), effect);
+        }
+        // With its secret it is more than it shows.
+        let given = "push a;rm -rf b now";
+        assert_eq!(of("push *", Allow, given, shown), AskFirst);
+        assert_eq!(of("rm:*", Reject, given, shown), Reject);
+        assert_eq!(of(shown, Allow, given, shown), Allow, "the command that was allowed");
     }
 }

@@ -120,3 +120,31 @@ async fn silence_means_what_the_profile_says() {
         assert_eq!((resolution.outcome(), resolution.effect()), (InputOutcome::Expired, taken));
     }
 }
+
+#[tokio::test]
+async fn rules_judge_the_call_also_where_a_setting_of_the_profile_is_hidden_in_it() {
+    let server = Server::start();
+    let mut sessions = server.sessions().await;
+    let setting = proto::Secret { source: Some(proto::secret::Source::Value("rm -rf hidden".into())) };
+    let profile = proto::AgentProfile {
+        name: "hides".into(),
+        environment: [("SETTING".to_owned(), setting)].into(),
+        permission_policy: Some(proto::PermissionPolicy {
+            rules: vec![rule("Bash", "rm:*", PermissionEffect::Reject)],
+            default_effect: PermissionEffect::Allow.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
+    let made = server.profiles().await.create_profile(request).await.expect("created").into_inner();
+    let profile_id = made.profile.expect("a profile").profile_id;
+    let request = proto::CreateSessionRequest { agent: "scripted".into(), profile_id, ..Default::default() };
+    let created = sessions.create_session(request).await.expect("created").into_inner();
+    let id = created.session.expect("a session").session_id;
+    let mut asked = Asked::given(&mut sessions, id, &json!([shell("rm -rf hidden")]).to_string()).await;
+    assert_eq!(asked.end().await.status(), TurnStatus::Completed);
+    assert_eq!(asked.said(), ["It did not run."]);
+    let shown = asked.events.iter().filter_map(crate::asked::requested).next().expect("it is in the log");
+    assert_eq!(shown.input_json, r#"{"command":"[secret SETTING]"}"#);
+}

@@ -53,6 +53,7 @@ impl Reading<'_> {
             questions,
             always: None,
             cwd,
+            given_sha256: None,
         };
         let suggestions = request.permission_suggestions.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let suggestions: Value = suggestions.unwrap_or_default();

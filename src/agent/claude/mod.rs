@@ -36,7 +36,7 @@ pub(super) use options::ask_cost;
 pub use parser::Parser;
 pub(super) use prompt::prompt;
 pub(super) use questions::{answered, items};
-pub(super) use rules::{covers, pattern};
+pub(super) use rules::{covers, covers_shown, pattern};
 
 use self::{
     options::Given,

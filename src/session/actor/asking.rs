@@ -9,7 +9,7 @@ use super::Actor;
 use crate::{
     agent::Ask,
     domain::{ExecId, Failure, FirstAnswer, InputOutcome, InputResolution, Principal, Question, Request, Timestamp},
-    session::{Decision, Reaction, Reply, Resolved, after::After, side::Side},
+    session::{Decision, Reaction, Reply, Resolved, after::After, rules::Call, side::Side},
 };
 
 /// Programs never get less time without a server because something is asked.
@@ -111,13 +111,20 @@ impl Actor {
         }
     }
 
+    /// Answers a request about which nobody has to be asked. `shown` is without what is secret in what the agent gave. False:
+    /// somebody is to be asked.
+    pub(super) fn answer_now(&mut self, given: &Ask, shown: &Ask, exec_id: &ExecId) -> bool {
+        self.answer_again(shown) || self.answer_by_rule(Call { given, shown }, exec_id)
+    }
+
     /// Answers a request for which a rule or the profile's policy stands. False: somebody is to be asked.
-    pub(super) fn answer_by_rule(&mut self, ask: &Ask, exec_id: &ExecId) -> bool {
+    fn answer_by_rule(&mut self, call: Call<'_>, exec_id: &ExecId) -> bool {
+        let ask = call.shown;
         // Nobody but the user knows what the user thinks.
         if !ask.questions.is_empty() {
             return false;
         }
-        let Some(resolution) = self.pending.ruled(&self.policy, ask) else { return false };
+        let Some(resolution) = self.pending.ruled(&self.policy, call) else { return false };
         let Side::On(running) = &mut self.side else { return false };
         let Some(answer) = resolution.answer() else { return false };
         let data = running.parser.answer(&ask.agent_request_id, &ask.tool_use_id, &answer);
@@ -127,7 +134,7 @@ impl Actor {
     }
 
     /// Answers a request that was answered before, when it came from a process that is gone. False: it was not.
-    pub(super) fn answer_again(&mut self, ask: &Ask) -> bool {
+    fn answer_again(&mut self, ask: &Ask) -> bool {
         let Side::On(running) = &mut self.side else { return false };
         let Some(answer) = self.pending.carried(ask) else { return false };
         let data = running.parser.answer(&ask.agent_request_id, &ask.tool_use_id, &answer);

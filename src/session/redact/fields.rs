@@ -157,6 +157,8 @@ impl Redaction {
     }
 
     fn ask(&self, ask: &mut Ask) {
+        // Two calls are not the same because they look alike without what is secret.
+        ask.given_sha256 = Some(ask.input_sha256());
         let Ask {
             agent_request_id: _,
             conversation_id: _,
@@ -167,6 +169,7 @@ impl Redaction {
             questions,
             always,
             cwd: _,
+            given_sha256: _,
         } = ask;
         self.texts([tool_name, input_json, title]);
         if let Some(pattern) = always {

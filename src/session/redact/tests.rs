@@ -369,6 +369,7 @@ fn no_field_is_forgotten() {
         }],
         always: Some(secret()),
         cwd: String::new(),
+        given_sha256: None,
     })));
     actions.push(Action::TurnEnded(TurnEnd { outcome: Outcome::Failed(error()), usage: Usage::default() }));
     for is_open in [true, false] {
@@ -383,6 +384,22 @@ fn no_field_is_forgotten() {
             assert_eq!(named, said(&before), "{before}\nbecame\n{after}");
         }
     }
+}
+
+#[test]
+fn calls_that_look_alike_without_their_secrets_are_not_the_same() {
+    let (mut redaction, _) = Redaction::new(values(), &[]);
+    let mut shown = |input: &str| {
+        let ask = Ask { input_json: input.to_owned(), ..Ask::default() };
+        let given = ask.input_sha256();
+        let redacted = redaction.action(Action::Ask(Box::new(ask)), |id| id, |_| false).expect("sure");
+        let Action::Ask(ask) = redacted.into_action() else { panic!("it asks") };
+        assert_eq!(ask.input_sha256(), given);
+        *ask
+    };
+    let (secret, named) = (shown(r#"{"a":"secret-aa"}"#), shown(r#"{"a":"[secret SHORT]"}"#));
+    assert_eq!(secret.input_json, named.input_json);
+    assert_ne!(secret.input_sha256(), named.input_sha256());
 }
 
 /// As bytes are shown.

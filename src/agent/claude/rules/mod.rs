@@ -56,6 +56,23 @@ pub(in crate::agent) fn covers(rule: &PermissionRule, ask: &Ask) -> Covers {
     }
 }
 
+/// The same of a rule whose pattern names no secrets, for a call and what is shown of it. A rule that allows is about what
+/// is shown only of commands, and only if it is one command with its secrets too: anywhere else they may lead elsewhere.
+pub(in crate::agent) fn covers_shown(rule: &PermissionRule, given: &Ask, shown: &Ask) -> Covers {
+    let both = [covers(rule, given), covers(rule, shown)];
+    match (rule.effect, both) {
+        (_, [Covers::Yes, _]) | (PermissionEffect::Ask | PermissionEffect::Reject, [_, Covers::Yes]) => Covers::Yes,
+        (PermissionEffect::Ask | PermissionEffect::Reject, [Covers::Unclear, _] | [_, Covers::Unclear]) => {
+            Covers::Unclear
+        }
+        (PermissionEffect::Allow, [_, Covers::Yes]) if given.tool_name == "Bash" => {
+            let input = serde_json::from_str::<Value>(&given.input_json).unwrap_or_default();
+            is(input["command"].as_str().is_some_and(|command| shell::is_as_shown(&rule.pattern, command)))
+        }
+        (_, [other, _]) => other,
+    }
+}
+
 /// Which inputs an "always" answer to this call is about: those of the one rule that the CLI suggests, if it covers the
 /// call; of a shell command itself alone; else all. `None`: nobody can say.
 pub(in crate::agent) fn pattern(ask: &Ask, suggested: Option<&str>) -> Option<String> {

@@ -52,6 +52,11 @@ pub(super) fn covers(pattern: &str, command: &str, narrow: bool) -> Covers {
     yes(fits(&parts, command.trim()) || commands(command).any(|command| fits(&parts, &command)))
 }
 
+/// Whether a command is covered by a pattern that allows what is shown of it.
+pub(super) fn is_as_shown(pattern: &str, command: &str) -> bool {
+    matches!(parts(pattern)[..], [Part::Text(_)]) || is_simple(command.trim())
+}
+
 /// The pattern that covers this command and no other.
 pub(super) fn only(command: &str) -> String {
     command.replace('\\', r"\\").replace('*', r"\*")

@@ -1,7 +1,7 @@
 //! What of a profile Claude Code cannot honour. What it would pass over in silence is refused here.
 
 use crate::{
-    agent::{package::CLAUDE_CODE_VERSION, profile::refusal},
+    agent::{claude::rules, package::CLAUDE_CODE_VERSION, profile::refusal},
     domain::{McpServer, McpTransport, ProfileSetup, Violation},
 };
 
@@ -44,10 +44,19 @@ const TOOLS: &[&str] = &[
 /// Begins the names that the CLI gives to tools of servers.
 const OF_SERVER: &str = "mcp__";
 
+/// Bytes of the settings that say a profile's rules. They are one argument of the CLI, and Linux takes none of 128 KiB.
+const LONGEST_SETTINGS: usize = 120 << 10;
+
 /// What cannot be honoured, field by field.
 pub(in crate::agent) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
     let mut refused = Vec::new();
     tools(profile, &mut refused);
+    if rules::settings(&profile.permission_policy).is_some_and(|settings| settings.len() > LONGEST_SETTINGS) {
+        refused.push(refusal(
+            "permission_policy.rules",
+            format!("those that reject or ask must be at most {LONGEST_SETTINGS} bytes in Claude Code's settings"),
+        ));
+    }
     for (at, skill) in profile.skills.iter().enumerate() {
         for (file, supporting) in skill.supporting_files.iter().enumerate() {
             if supporting.path.eq_ignore_ascii_case("SKILL.md") {
@@ -127,4 +136,23 @@ const PLAIN: &str = "must be letters, digits, - and _, for it names a file";
 
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusals;
+    use crate::domain::{PermissionEffect, PermissionPolicy, PermissionRule, ProfileSetup};
+
+    #[test]
+    fn rules_that_no_argument_holds_are_refused() {
+        let of = |count: usize, effect| {
+            let rule = |at: usize| PermissionRule::of("Bash", &format!("{at:04096}"), effect);
+            let policy = PermissionPolicy { rules: (0..count).map(rule).collect(), ..PermissionPolicy::default() };
+            let profile = ProfileSetup { permission_policy: policy, ..ProfileSetup::default() };
+            refusals(&profile).into_iter().map(|refused| refused.field).collect::<Vec<_>>()
+        };
+        assert_eq!(of(32, PermissionEffect::Reject), ["profile.permission_policy.rules"]);
+        assert!(of(29, PermissionEffect::Ask).is_empty());
+        assert!(of(256, PermissionEffect::Allow).is_empty(), "the CLI is not told of them");
+    }
 }
