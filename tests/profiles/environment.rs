@@ -71,6 +71,8 @@ async fn the_scripted_agent_has_files_and_sandbox_too() {
     let refused = sessions.create_session(of("scripted")).await.expect_err("the profile's sandbox is not offered");
     assert_eq!(reason(&refused), "INVALID_FIELD");
     assert!(refused.message().contains("sandbox.provider"), "{refused:?}");
+    let empty = proto::CreateSessionRequest { sandbox: Some(proto::SandboxSpec::default()), ..of("scripted") };
+    sessions.create_session(empty).await.expect("a sandbox that says nothing stands in the profile's place");
     let here = proto::SandboxSpec { provider: "local".into(), ..Default::default() };
     let request = proto::CreateSessionRequest { sandbox: Some(here), ..of("scripted") };
     let id = sessions.create_session(request).await.expect("created").into_inner().session.expect("one").session_id;
