@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use agent_runtime::{
     domain::{
         Agent, BlockId, Busy, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId,
-        ProfileSetup, Reason, SessionId, SessionStatus, Timestamp,
+        ProfileSetup, Reason, SandboxSpec, SessionId, SessionStatus, Timestamp,
     },
     grpc::validate::{self, MAX_MESSAGE_TEXT},
     log::Filter,
@@ -77,8 +77,8 @@ fn a_full_creation_is_taken() {
     assert_eq!(taken.name.chars().count(), 200);
     assert_eq!(taken.options.model.len(), 128);
     assert_eq!(taken.labels["team"], "core");
-    assert_eq!(taken.sandbox.provider, "local");
-    assert_eq!(taken.sandbox.min_isolation, Some(Isolation::Namespace));
+    assert_eq!(taken.sandbox.as_ref().unwrap().provider, "local");
+    assert_eq!(taken.sandbox.as_ref().unwrap().min_isolation, Some(Isolation::Namespace));
     assert_eq!(taken.message, Some(vec![ContentPart::Text("hello".into()), ContentPart::Text("you".into())]));
 }
 
@@ -86,6 +86,10 @@ fn a_full_creation_is_taken() {
 fn an_empty_creation_is_taken() {
     let taken = validate::create_session(creation()).unwrap();
     assert_eq!((taken.profile_id, taken.agent, taken.metadata, taken.message), (None, None, None, None));
+    assert_eq!(taken.sandbox, None);
+    // What is said and says nothing is another thing: it stands in the place of what the profile says.
+    let said = proto::CreateSessionRequest { sandbox: Some(proto::SandboxSpec::default()), ..creation() };
+    assert_eq!(validate::create_session(said).unwrap().sandbox, Some(SandboxSpec::default()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Pure: it compares what a profile says with what an adapter can do, and looks at nothing.
 
 use super::{claude, scripted};
-use crate::domain::{Agent, ProfileSetup, Violation};
+use crate::domain::{Agent, McpTransport, ProfileSetup, Violation};
 
 /// A file to put into the home before the program starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ const OF_THE_SANDBOX: [&str; 4] = ["HOME", "PATH", "PWD", "TMPDIR"];
 /// that stand around the agent.
 const OF_THE_LOADER: [&str; 6] = ["LD_", "GLIBC_", "GCONV_", "MALLOC_", "LOCPATH", "NLSPATH"];
 
+/// Most bytes of a profile's variables and headers. Linux starts no program whose arguments and environment together have more
+/// than a quarter of its stack's limit, 2 MiB as a rule; half of that is left to the arguments and to what the server sets.
+const GIVEN_MAX: usize = 1 << 20;
+
 /// Begins the names of variables that carry what must not stand in a file.
 pub(super) const OURS: &str = "AGENT_RUNTIME_";
 
@@ -40,7 +44,28 @@ pub fn refusals(agent: Agent, profile: &ProfileSetup) -> Vec<Violation> {
             refused.push(refusal(format!("environment.{name}"), "is set by the server and cannot be another"));
         }
     }
+    let bytes = given_bytes(profile);
+    if bytes > GIVEN_MAX {
+        let rule = format!(
+            "with the variables and headers of mcp_servers it has {bytes} bytes, and {GIVEN_MAX} is what a program can be \
+             given beside its arguments; put more into files"
+        );
+        refused.push(refusal("environment", rule));
+    }
     refused
+}
+
+/// What the profile puts into the environment of the agent's program, in which the values of tool servers stand too, because
+/// they must not stand in a file.
+fn given_bytes(profile: &ProfileSetup) -> usize {
+    let servers = profile.mcp_servers.iter().filter_map(|server| match &server.transport {
+        McpTransport::Stdio { command: _, args: _, environment } => Some(environment),
+        McpTransport::Http { url: _, headers, sse: _ } => Some(headers),
+        McpTransport::Bundle { project_path: _, install_command: _, start_command: _ } => None,
+    });
+    let all = servers.chain([&profile.environment]).flatten();
+    // Each with what the system and we add to it: an equals sign, an end, a pointer, and the name under which a value is handed on.
+    all.map(|(name, secret)| name.len() + secret.value().len() + 64).sum()
 }
 
 /// A field of a profile that cannot be honoured.

@@ -10,7 +10,11 @@ mod run;
 mod store;
 mod wanted;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 pub use error::Error;
 pub use wanted::{Manager, Wanted};
@@ -19,7 +23,11 @@ pub use wanted::{Manager, Wanted};
 #[derive(Clone, Debug)]
 pub struct Packages {
     folder: PathBuf,
+    turns: Turns,
 }
+
+/// Who installs a set has its turn, by the set's place; the others who want it wait for that, and nobody else does.
+type Turns = Arc<Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>>;
 
 /// Where a set lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +44,7 @@ impl Packages {
     /// Below this folder, which need not be there yet.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), turns: Turns::default() }
     }
 
     /// Whether nothing is left to do for this set.
@@ -45,7 +53,9 @@ impl Packages {
         run::interpreter(wanted.manager, search).is_ok_and(|interpreter| self.place(wanted, &interpreter).is_dir())
     }
 
-    /// Makes sure that the set is there. Of several who want it at once one installs it and the others wait. `search` names
+    /// Makes sure that the set is there. Of several who want it at once one installs it and the others wait; those who want
+    /// another one do not, because a registry may be slow for one set alone. Servers that share the folder do not wait for
+    /// each other: the one that is through first puts the set into its place. `search` names
     /// the folders in which those who will use it look for programs.
     ///
     /// # Errors
@@ -54,15 +64,26 @@ impl Packages {
         let interpreter = run::interpreter(wanted.manager, search)?;
         let place = self.place(wanted, &interpreter);
         if !place.is_dir() {
-            let _lock = store::lock(&self.folder).await?;
+            let turn = self.turn(&place);
+            let _turn = turn.lock().await;
             // Somebody else may have been at it.
             if !place.is_dir() {
-                let fresh = store::fresh(&self.folder)?;
-                run::install(wanted, &interpreter, fresh.path(), search).await?;
+                let fresh = store::fresh(&self.folder).await?;
+                run::install(wanted, &interpreter, &fresh, search).await?;
                 store::keep(fresh, &place).await?;
             }
         }
         Ok(installed(wanted.manager, &place))
+    }
+
+    fn turn(&self, place: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        turns.get(place).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(place.to_owned(), Arc::downgrade(&turn));
+            turn
+        })
     }
 
     fn place(&self, wanted: &Wanted, interpreter: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
-use super::{Error, Manager, Wanted};
+use super::{Error, Manager, Wanted, store::Fresh};
 
 /// How long a set may take.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -45,8 +45,9 @@ pub(super) fn interpreter(manager: Manager, search: &str) -> Result<PathBuf, Err
     found.ok_or_else(|| Error::NoInterpreter { manager, program, search: search.to_owned() })
 }
 
-/// Installs a set into an empty folder.
-pub(super) async fn install(wanted: &Wanted, interpreter: &Path, folder: &Path, search: &str) -> Result<(), Error> {
+/// Installs a set into a folder that is still empty.
+pub(super) async fn install(wanted: &Wanted, interpreter: &Path, fresh: &Fresh, search: &str) -> Result<(), Error> {
+    let folder = &fresh.set();
     let mut command = match wanted.manager {
         Manager::Npm => npm(folder)?,
         Manager::Pip => pip(interpreter, folder, search).await?,
@@ -55,7 +56,8 @@ pub(super) async fn install(wanted: &Wanted, interpreter: &Path, folder: &Path, 
     command.env("PATH", env::var_os("PATH").unwrap_or_default());
     let passed = |name: &str| PASSED.contains(&name) || PASSED_OF.iter().any(|prefix| name.starts_with(prefix));
     command.envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passed)));
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    // There is nothing to read in it, and the folder is in use for as long as the manager has it.
+    command.stdin(fresh.in_use().map_err(Error::io(folder))?).kill_on_drop(true);
     let packages = || wanted.packages().join(" ");
     let slow = |_| Error::Slow { manager: wanted.manager, packages: packages(), minutes: PATIENCE.as_secs() / 60 };
     let output = timeout(PATIENCE, command.output()).await.map_err(slow)?.map_err(Error::io(folder))?;

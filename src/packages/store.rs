@@ -1,9 +1,13 @@
 //! The folder of installed sets: who may add to it now, and how one comes into its place whole.
+//!
+//! A set that is still being filled has a folder of its own, in use for as long as a file in it is locked. Its installer
+//! holds that lock together with the server, so that it stays when the server is killed and the installer runs on.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirEntry, File, OpenOptions},
     io,
-    path::Path,
+    path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use tempfile::TempDir;
@@ -13,39 +17,82 @@ use super::Error;
 /// Begins the names of folders that are still being filled.
 const FRESH: &str = ".installing-";
 
-/// Held while the file is open, by one task of one process at a time; the system lets go of it when the process ends.
-pub(super) async fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(".lock");
-    let (folder, locked) = (folder.to_owned(), path.clone());
-    let lock = move || {
-        fs::create_dir_all(&folder)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(locked)?;
-        file.lock()?;
-        Ok(file)
-    };
-    blocking(lock).await.map_err(Error::io(path))
+/// In such a folder: locked while it is in use.
+const IN_USE: &str = "in-use";
+
+/// In such a folder: what is to become the set.
+const SET: &str = "set";
+
+/// A folder to install into. What is left of it goes when this does.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    folder: TempDir,
+    in_use: File,
 }
 
-/// A folder to install into. What an installation left that was killed goes first: nobody else is at it.
-pub(super) fn fresh(folder: &Path) -> Result<TempDir, Error> {
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if entry.file_name().to_string_lossy().starts_with(FRESH) {
-            fs::remove_dir_all(entry.path()).map_err(Error::io(entry.path()))?;
-        }
+impl Fresh {
+    /// Where the set is put together.
+    pub(super) fn set(&self) -> PathBuf {
+        self.folder.path().join(SET)
     }
-    tempfile::Builder::new().prefix(FRESH).tempdir_in(folder).map_err(Error::io(folder))
+
+    /// An input that is empty. As long as a program has it, nobody takes the folder for one that was left.
+    pub(super) fn in_use(&self) -> io::Result<Stdio> {
+        Ok(self.in_use.try_clone()?.into())
+    }
+}
+
+/// A folder to install into. What installations left that were killed goes first; what cannot be removed is left to the next
+/// one, because it is in nobody's way.
+pub(super) async fn fresh(folder: &Path) -> Result<Fresh, Error> {
+    let at = folder.to_owned();
+    let made = move || {
+        fs::create_dir_all(&at)?;
+        // Only for a moment: between the making of a folder and its lock nobody may look at it.
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(at.join(".lock"))?;
+        lock.lock()?;
+        for entry in fs::read_dir(&at)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(FRESH)
+                && let Err(error) = remove_if_left(&entry)
+            {
+                tracing::warn!(path = %entry.path().display(), %error, "what an installation left cannot be removed");
+            }
+        }
+        let folder = tempfile::Builder::new().prefix(FRESH).tempdir_in(&at)?;
+        fs::create_dir(folder.path().join(SET))?;
+        // Opened to be read, because programs get it as their input.
+        fs::write(folder.path().join(IN_USE), "")?;
+        let in_use = File::open(folder.path().join(IN_USE))?;
+        in_use.lock()?;
+        Ok(Fresh { folder, in_use })
+    };
+    blocking(made).await.map_err(Error::io(folder))
+}
+
+fn remove_if_left(entry: &DirEntry) -> io::Result<()> {
+    let in_use = match File::open(entry.path().join(IN_USE)) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => false,
+            Err(fs::TryLockError::WouldBlock) => true,
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if in_use { Ok(()) } else { fs::remove_dir_all(entry.path()) }
 }
 
 /// Puts what was installed into its place. It is on the disk first, so that a place is whole after a power loss too.
-pub(super) async fn keep(fresh: TempDir, place: &Path) -> Result<(), Error> {
+pub(super) async fn keep(fresh: Fresh, place: &Path) -> Result<(), Error> {
     let target = place.to_owned();
     let kept = blocking(move || {
-        flush(&File::open(fresh.path())?)?;
-        // It is in its place once it has the name, and not a temporary folder any more.
-        fs::rename(fresh.path(), &target)?;
-        let _ = fresh.keep();
-        Ok(())
+        flush(&File::open(fresh.set())?)?;
+        match fs::rename(fresh.set(), &target) {
+            // Another server that shares the folder was through first: its set is the same.
+            Err(_) if target.is_dir() => Ok(()),
+            renamed => renamed,
+        }
     });
     kept.await.map_err(Error::io(place))
 }
@@ -61,4 +108,49 @@ fn flush(folder: &File) -> io::Result<()> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn left(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != ".lock").count()
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_in_use_stays_also_when_only_its_installer_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = fresh(folder.path()).await.unwrap();
+        // Nobody waits for it, and nobody removes it.
+        let two = fresh(folder.path()).await.unwrap();
+        assert_eq!(left(folder.path()), 2);
+        let mut installer = Command::new("sleep").arg("60").stdin(one.in_use().unwrap()).spawn().unwrap();
+        // The server is killed.
+        let Fresh { folder: killed, in_use } = one;
+        let killed = killed.keep();
+        drop((in_use, two));
+        drop(fresh(folder.path()).await.unwrap());
+        assert!(killed.join(SET).is_dir(), "it was removed under its installer");
+        installer.kill().unwrap();
+        installer.wait().unwrap();
+        drop(fresh(folder.path()).await.unwrap());
+        assert_eq!(left(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_keeps_nobody_from_installing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(format!("{FRESH}file")), "no folder").unwrap();
+        let place = folder.path().join("npm-1");
+        for _ in 0..2 {
+            let fresh = fresh(folder.path()).await.unwrap();
+            fs::write(fresh.set().join("one"), "1").unwrap();
+            keep(fresh, &place).await.unwrap();
+        }
+        assert!(place.join("one").is_file());
+        assert_eq!(left(folder.path()), 2, "the set, and what cannot be removed");
+    }
 }

@@ -76,6 +76,10 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Reads a file from `offset` on; beyond its end there is nothing to read.
     async fn read(&self, root: Root, path: &str, offset: u64) -> Result<Reading, Error>;
 
+    /// All bytes of a file that has at most `most`. A larger one is refused without being read: whoever looks at what an
+    /// agent can write does not know its size.
+    async fn read_small(&self, root: Root, path: &str, most: u64) -> Result<Bytes, Error>;
+
     /// Writes a file of at most `limit` bytes, whole or not at all; missing folders are made.
     async fn write(&self, root: Root, path: &str, mode: u32, content: Content, limit: u64) -> Result<Entry, Error>;
 

@@ -456,6 +456,7 @@ impl Actor {
             }
         }
         let (Some(mut program), Some(prompt)) = (program, prompt) else { return self.housed(sandbox) };
+        self.pending.learn(&program.values);
         program.parser.prompted(&prompt.block_id);
         let mark = program.mark(sandbox.id(), generation);
         let data = [program.greeting(), &prompt.bytes].concat();

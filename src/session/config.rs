@@ -91,8 +91,8 @@ pub struct NewSession {
     pub labels: BTreeMap<String, String>,
     /// The caller's own data.
     pub metadata: Option<Metadata>,
-    /// Which sandbox.
-    pub sandbox: SandboxSpec,
+    /// Which sandbox. `None`: what the profile says.
+    pub sandbox: Option<SandboxSpec>,
     /// Where its workspace starts from.
     pub workspace: Option<WorkspaceSource>,
     /// Files to put into it then.

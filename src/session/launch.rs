@@ -14,6 +14,7 @@ use super::{
     Config,
     look::{Eyes, Look, Seen},
     provide::{self, Filled, NotProvided, Provided},
+    redact::{self, Values},
     running::Running,
     setup::{self, Progress, Ready},
     shared::Shared,
@@ -43,6 +44,8 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) parser: Parser,
+    /// The secrets that it is given, as they are now.
+    pub(super) values: Arc<Values>,
     greeting: Vec<u8>,
     spec: ExecSpec,
 }
@@ -81,7 +84,8 @@ pub(super) async fn prepare(
             let shown = readable(&program);
             let ready = setup::ready(&shared, &key, epoch, &session, &sandbox, shown, &progress).await?;
             let home = sandbox.paths().home.clone();
-            let (program, files) = plan(&shared.config, &session, program, memory, home, ready)?;
+            let values = shared.known.with(redact::of_profile(&ready.profile, |_| None));
+            let (program, files) = plan(&shared.config, values, &session, program, memory, home, ready)?;
             setup::put(&shared, &sandbox, files).await?;
             Some(program)
         }
@@ -93,6 +97,7 @@ pub(super) async fn prepare(
 /// The program as it will be started, and the files that must be in the home by then.
 fn plan(
     config: &Config,
+    values: Arc<Values>,
     session: &Session,
     program: PathBuf,
     memory: Option<String>,
@@ -122,7 +127,7 @@ fn plan(
         env: last_wins(plan.env.into_iter().chain(passed).chain(env)),
         readable,
     };
-    Ok((Program { parser: plan.parser, greeting: plan.greeting, spec }, plan.files))
+    Ok((Program { parser: plan.parser, values, greeting: plan.greeting, spec }, plan.files))
 }
 
 /// Each variable once, as it was said last.
@@ -167,7 +172,7 @@ impl Program {
         config: Config,
         epoch: Epoch,
     ) -> Result<Running, Failure> {
-        let Self { parser, greeting: _, spec } = self;
+        let Self { parser, values: _, greeting: _, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
             let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;

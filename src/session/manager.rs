@@ -29,8 +29,8 @@ use super::{
 use crate::{
     domain::{
         Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
-        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-        Usage, WorkspaceSource,
+        Remembered, Request, SandboxSpec, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
+        Timestamp, Turn, Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
     store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
@@ -133,7 +133,9 @@ impl Manager {
         let config = &self.shared.config;
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         setup::merge(&mut new, &profile.setup);
-        launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
+        if let Some(SandboxSpec { provider, min_isolation }) = &new.sandbox {
+            launch::suitable(config, provider, *min_isolation)?;
+        }
         if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
             workspace::allowed(Path::new(path), &config.copying)
                 .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
@@ -219,7 +221,7 @@ impl Manager {
             profile_revision: profile.revision,
             sequence: 1,
             sandbox: None,
-            sandbox_spec: sandbox,
+            sandbox_spec: sandbox.unwrap_or_default(),
             workspace,
             seed_files,
             options,

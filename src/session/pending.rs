@@ -76,6 +76,11 @@ impl Pending {
         self
     }
 
+    /// Hides what the program that starts next knows, too.
+    pub(super) fn learn(&mut self, values: &Values) {
+        self.redaction.learn(values);
+    }
+
     /// What is held back now.
     pub(super) fn held(&self) -> Vec<Held> {
         self.redaction.held()

@@ -56,6 +56,29 @@ impl Folder {
         Ok(Opened { file: file_entry(real, &digest, &stat), content })
     }
 
+    /// All bytes of a file that has at most `most`; nothing is read of a larger one, however little of the disk it takes.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and [`Error::TooLarge`].
+    pub fn read_small(&self, path: &str, most: u64) -> Result<Vec<u8>, Error> {
+        let (place, name) = self.parent(path, Links::Inside)?;
+        let failed = |errno| Error::of(path, errno);
+        sort_of(&place, name).map_err(failed).and_then(|sort| must_be_file(path, sort))?;
+        let content = open_content(&place, name).map_err(failed)?;
+        let stat = look(&content, "").map_err(failed)?;
+        must_be_file(path, Sort::from_raw_mode(u32::from(stat.stx_mode)))?;
+        let mut bytes = Vec::new();
+        if stat.stx_size <= most {
+            // It may have grown since.
+            let read = File::from(content).take(most.saturating_add(1)).read_to_end(&mut bytes);
+            read.map_err(|error| Error::io(format!("{path:?} cannot be read"), &error))?;
+        }
+        if stat.stx_size > most || bytes.len() as u64 > most {
+            return Err(Error::TooLarge { what: format!("{path:?}, in bytes,"), limit: most });
+        }
+        Ok(bytes)
+    }
+
     /// Describes what is at `path`: a file, a link, or a directory whether or not it is empty.
     ///
     /// # Errors

@@ -172,3 +172,21 @@ fn modes_keep_nothing_from_being_kept() {
     assert_eq!(read(&ground, "secret").as_deref(), Ok("text"));
     assert_eq!(dump(&ground.root()), before);
 }
+
+#[test]
+fn of_a_file_that_is_too_large_nothing_is_read() {
+    let ground = Ground::new();
+    ground.write("small", "1234");
+    assert_eq!(ground.folder().read_small("small", 4).as_deref(), Ok(&b"1234"[..]));
+    let sparse = fs::File::create(ground.path("sparse")).expect("made");
+    sparse.set_len(200 << 30).expect("nothing of it is on the disk");
+    for (path, most) in [("small", 3), ("sparse", 4096)] {
+        let refused = ground.folder().read_small(path, most).expect_err("it is larger");
+        assert!(matches!(refused, Error::TooLarge { limit, .. } if limit == most), "{refused}");
+    }
+    ground.link("link", "small");
+    fs::create_dir(ground.path("folder")).expect("made");
+    for path in ["link", "folder"] {
+        assert!(matches!(ground.folder().read_small(path, 9), Err(Error::Sort { .. })), "{path}");
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     rig::{claude_with, file, of, results, runs},
-    support::{Server, play, processes_of, reason},
+    support::{PATIENCE, Server, get, play, processes_of, reason},
 };
 
 fn secret(value: &str) -> Secret {
@@ -71,6 +71,8 @@ async fn the_scripted_agent_has_files_and_sandbox_too() {
     let refused = sessions.create_session(of("scripted")).await.expect_err("the profile's sandbox is not offered");
     assert_eq!(reason(&refused), "INVALID_FIELD");
     assert!(refused.message().contains("sandbox.provider"), "{refused:?}");
+    let empty = proto::CreateSessionRequest { sandbox: Some(proto::SandboxSpec::default()), ..of("scripted") };
+    sessions.create_session(empty).await.expect("a sandbox that says nothing stands in the profile's place");
     let here = proto::SandboxSpec { provider: "local".into(), ..Default::default() };
     let request = proto::CreateSessionRequest { sandbox: Some(here), ..of("scripted") };
     let id = sessions.create_session(request).await.expect("created").into_inner().session.expect("one").session_id;
@@ -79,4 +81,33 @@ async fn the_scripted_agent_has_files_and_sandbox_too() {
     let sandbox = played.state.session.expect("a session").sandbox.expect("a sandbox").sandbox_id;
     let file = data.path().join("sandboxes").join(sandbox).join("workspace/a.txt");
     assert_eq!(std::fs::read_to_string(file).expect("there"), "from the profile");
+}
+
+#[tokio::test]
+async fn a_secret_that_got_another_value_is_shown_as_little_as_the_one_before() {
+    let (data, secrets) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let put = |value: &str| std::fs::write(secrets.path().join("token"), value).expect("written");
+    put("first-canary-1");
+    let environment = [("TOKEN".to_owned(), Secret::Ref("token".into()))].into();
+    crate::rig::store(data.path(), ProfileSetup { environment, ..ProfileSetup::default() }, 1).await;
+    let server = Server::start_on(data.path(), &["--secrets", secrets.path().to_str().expect("a path")]);
+    let mut sessions = server.sessions().await;
+    // Somebody looks after the session from now on, and read the secret before it changes.
+    let request = proto::CreateSessionRequest { start_sandbox: true, ..of("scripted") };
+    let id = sessions.create_session(request).await.expect("created").into_inner().session.expect("one").session_id;
+    let ready = async {
+        let is_ready = |session: proto::Session| {
+            session.sandbox.is_some_and(|sandbox| sandbox.status() == proto::SandboxStatus::Ready)
+        };
+        while !is_ready(get(&mut sessions, &id).await) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready).await.expect("the sandbox is made ready");
+    put("second-canary-2");
+    // Split, so that what is sent to the agent is no value.
+    let script = json!([{ "run": "echo \"<$TOKEN> <first-ca''nary-1>\" | tr -d \"'\"" }]).to_string();
+    let played = play(&mut sessions, &id, &script).await;
+    let shown = results(&played).concat();
+    assert!(shown.contains("<[secret TOKEN]> <[secret TOKEN]>"), "{shown}");
 }

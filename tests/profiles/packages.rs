@@ -1,15 +1,18 @@
 //! Packages: installed once a set, found by what the agent runs, whole or not there at all.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use agent_runtime::{
     domain::{ProfileSetup, Skill},
     packages::{Error, Manager, Packages, Wanted},
+    proto::{self, TurnStatus},
 };
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::{
     rig::{claude, of, results, runs, sandbox_message},
-    support::{Server, play},
+    support::{PATIENCE, Server, play, send, stop},
 };
 
 /// Where the tests' own programs are looked for.
@@ -122,4 +125,50 @@ async fn what_would_have_to_be_built_is_not_installed() {
     let failed = Packages::new(folder.path()).install(&wanted, &search).await.expect_err("it is not built");
     assert!(matches!(failed, Error::Failed { manager: Manager::Pip, .. }), "{failed}");
     assert!(failed.to_string().contains("docopt"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_set_that_takes_its_time_keeps_no_other_waiting() {
+    if !has("node", &["--version"]).await {
+        return;
+    }
+    // An npm whose registry is slow for one package.
+    let (data, programs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let began = programs.path().join("began");
+    let npm = programs.path().join("npm");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *slow*) touch {}; exec sleep 600;; esac\nmkdir -p node_modules/.bin\n",
+        began.display()
+    );
+    std::fs::write(&npm, script).expect("written");
+    std::fs::set_permissions(&npm, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:{}", programs.path().display(), search());
+    let server = Server::start_on_with(data.path(), &[], &[("PATH", &path)]);
+    let (mut sessions, mut profiles) = (server.sessions().await, server.profiles().await);
+    let mut ids = Vec::new();
+    for package in ["slow", "quick"] {
+        let profile = proto::AgentProfile {
+            name: package.into(),
+            agent: "scripted".into(),
+            npm_dependencies: vec![package.into()],
+            ..Default::default()
+        };
+        let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
+        let created = profiles.create_profile(request).await.expect("created").into_inner();
+        let profile_id = created.profile.expect("one").profile_id;
+        let request = proto::CreateSessionRequest { profile_id, ..Default::default() };
+        let session = sessions.create_session(request).await.expect("created").into_inner().session.expect("one");
+        ids.push(session.session_id);
+    }
+    let say = json!({ "say": "hello" }).to_string();
+    send(&mut sessions, &ids[0], &say).await.expect("accepted");
+    let begins = async {
+        while !began.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begins).await.expect("it installs");
+    let played = play(&mut sessions, &ids[1], &say).await;
+    assert_eq!(played.turn.status(), TurnStatus::Completed, "{:?}", played.turn.error);
+    stop(&mut sessions, &ids[0]).await;
 }

@@ -2,11 +2,14 @@
 
 use crate::{
     rig::{self, file, of},
-    support::{Server, fields, reason},
+    support::{Server, fields, play, reason},
 };
 use std::collections::BTreeMap;
 
-use agent_runtime::domain::{McpServer, McpTransport, ProfileSetup, Secret, Skill, SlashCommand, SubagentDefinition};
+use agent_runtime::{
+    domain::{McpServer, McpTransport, ProfileSetup, Secret, Skill, SlashCommand, SubagentDefinition},
+    proto::TurnStatus,
+};
 
 /// Fields that a creation with this profile is refused for, by agent.
 async fn refused(agent: &str, setup: ProfileSetup) -> Vec<String> {
@@ -28,7 +31,7 @@ fn everything() -> ProfileSetup {
             name: "x".into(),
             description: "x".into(),
             body: "x".into(),
-            supporting_files: vec![file("SKILL.md", "x")],
+            supporting_files: vec![file("SKILL.md", "x"), file("skill.md/x", "x"), file("x/SKILL.md", "x")],
             npm_dependencies: Vec::new(),
             pip_dependencies: Vec::new(),
         }],
@@ -59,6 +62,7 @@ async fn claude_code_refuses_what_it_would_pass_over() {
         "tools",
         "mcp_servers[0]",
         "skills[0].supporting_files[0].path",
+        "skills[0].supporting_files[1].path",
         "commands[0].name",
         "subagents[0].tools[0]",
         "subagents[0].tools[1]",
@@ -95,4 +99,26 @@ async fn names_that_the_server_keeps_secrets_it_does_not_have_and_closed_folders
         "mcp_servers[0].bundle.project_path",
     ];
     assert_eq!(fields, expected.map(|field| format!("profile.{field}")));
+}
+
+#[tokio::test]
+async fn more_variables_and_headers_than_a_program_can_be_given_are_refused() {
+    let many = |count: usize| -> BTreeMap<_, _> {
+        (0..count).map(|at| (format!("V{at}"), Secret::Value("x".repeat(32 * 1024)))).collect()
+    };
+    let with = |own: usize, headers: usize| {
+        let http = McpTransport::Http { url: "http://x".into(), headers: many(headers), sse: false };
+        let server = McpServer { name: "x".into(), description: String::new(), transport: http };
+        ProfileSetup { environment: many(own), mcp_servers: vec![server], ..ProfileSetup::default() }
+    };
+    assert_eq!(refused("claude-code", with(16, 16)).await, ["profile.environment"]);
+    // With the most there can be a program starts.
+    let data = tempfile::tempdir().expect("a folder");
+    rig::store(data.path(), ProfileSetup { mcp_servers: Vec::new(), ..with(31, 0) }, 1).await;
+    let server = Server::start_on(data.path(), &[]);
+    let mut sessions = server.sessions().await;
+    let created = sessions.create_session(of("scripted")).await.expect("it fits").into_inner();
+    let id = created.session.expect("one").session_id;
+    let played = play(&mut sessions, &id, r#"{ "say": "hello" }"#).await;
+    assert_eq!(played.turn.status(), TurnStatus::Completed, "{:?}", played.turn.error);
 }

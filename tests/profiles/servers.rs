@@ -137,6 +137,36 @@ async fn a_project_is_copied_installed_in_the_sandbox_and_started() {
 }
 
 #[tokio::test]
+async fn a_note_that_the_agent_made_large_is_none() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::write(root.path().join("server.js"), SERVER).expect("written");
+    let bundle = McpTransport::Bundle {
+        project_path: root.path().display().to_string(),
+        install_command: String::new(),
+        start_command: "node server.js".into(),
+    };
+    let setup = ProfileSetup { mcp_servers: vec![server("tickets", bundle)], ..ProfileSetup::default() };
+    let steps = calls("mcp__tickets__look", &json!({ "what": "that" }));
+    let roots = root.path().to_str().expect("a path");
+    let Some(mut house) = claude_with(setup, steps, &["--workspace-root", roots], &[]).await else { return };
+    let id = house.session().await;
+    house.play_in(&id, "Look.").await;
+    stop(&mut house.sessions, &id).await;
+    let note = house.sandbox(&id).await.join("home/.agent-runtime/servers/tickets");
+    // None of it is on the disk, and who reads it reads for minutes.
+    std::fs::File::create(&note).expect("made").set_len(200 << 30).expect("sparse");
+    let played = house.play_in(&id, "Look.").await;
+    assert!(results(&played).concat().contains("looked at that"), "{:?}", results(&played));
+    assert!(std::fs::read_to_string(&note).expect("noted").contains("/tickets-"), "it was not installed again");
+    // A folder in its place keeps nobody from noting it either.
+    stop(&mut house.sessions, &id).await;
+    std::fs::remove_file(&note).expect("removed");
+    std::fs::create_dir_all(note.join("below")).expect("made");
+    house.play_in(&id, "Look.").await;
+    assert!(note.is_file());
+}
+
+#[tokio::test]
 async fn a_project_that_does_not_install_fails_the_session_with_what_was_said() {
     let root = tempfile::tempdir().expect("a folder");
     std::fs::write(root.path().join("server.js"), SERVER).expect("written");

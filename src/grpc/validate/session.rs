@@ -95,7 +95,7 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         options: options.map(|options| session_options(&mut check, "options", options)).unwrap_or_default(),
         labels: check.labels(labels),
         metadata: metadata::metadata(&mut check, own),
-        sandbox: sandbox.map(|spec| sandbox_spec(&mut check, "sandbox", spec)).unwrap_or_default(),
+        sandbox: sandbox.map(|spec| sandbox_spec(&mut check, "sandbox", spec)),
         workspace,
         seed_files,
         seeds: seeds.blobs,

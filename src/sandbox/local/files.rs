@@ -99,6 +99,11 @@ impl Files for LocalFiles {
         Ok(Reading { file, bytes: stream::try_unfold(reader, Reader::next).boxed() })
     }
 
+    async fn read_small(&self, root: Root, path: &str, most: u64) -> Result<Bytes, Error> {
+        let path = path.to_owned();
+        Ok(self.with(root, move |folder| folder.read_small(&path, most)).await?.into())
+    }
+
     async fn write(&self, root: Root, path: &str, mode: u32, content: Content, limit: u64) -> Result<Entry, Error> {
         let path = path.to_owned();
         self.with(root, move |folder| match content {

@@ -70,6 +70,12 @@ impl Redaction {
         (Self { values, holds, renamed: BTreeMap::new() }, unknown)
     }
 
+    /// The program that starts next knows these as well: a secret may have got another value since. What was known stays so,
+    /// because it is held on to and may still be said.
+    pub(super) fn learn(&mut self, values: &Values) {
+        self.values = Arc::new(values.and(&self.values));
+    }
+
     /// What is held back now, for the next owner.
     pub(super) fn held(&self) -> Vec<Held> {
         let named = |(id, hold): (&BlockId, &Hold)| {

@@ -36,13 +36,26 @@ struct Form {
 impl Values {
     /// Of secrets and their values. One that is too short to be told from any other word is left out.
     pub(in crate::session) fn new(secrets: impl IntoIterator<Item = (String, String)>) -> Self {
+        let forms = secrets.into_iter().flat_map(|(name, value)| {
+            forms::of(&value).into_iter().map(move |text| (name.clone(), text)).collect::<Vec<_>>()
+        });
+        Self::of(forms)
+    }
+
+    /// What either of two looks for; where both know a text, it is called what the first calls it.
+    pub(in crate::session) fn and(&self, others: &Self) -> Self {
+        let known = self.texts.iter().chain(&others.texts);
+        Self::of(known.map(|form| (form.name.clone(), form.text.clone())))
+    }
+
+    /// All that is looked for, each with the name of its secret.
+    fn of(forms: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut texts: Vec<Form> = Vec::new();
-        for (name, value) in secrets {
-            for text in forms::of(&value) {
-                // Whoever is named first stands for a value that two have.
-                if !texts.iter().any(|known| known.text == text) {
-                    texts.push(Form { text, name: name.clone(), placeholder: placeholder(&name) });
-                }
+        for (name, text) in forms {
+            // Whoever is named first stands for a value that two have.
+            if !texts.iter().any(|known| known.text == text) {
+                let placeholder = placeholder(&name);
+                texts.push(Form { text, name, placeholder });
             }
         }
         if texts.is_empty() {

@@ -17,16 +17,19 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::{ends::Ends, project::Project};
-use super::Progress;
+use super::{Progress, home};
 use crate::{
     domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason, Secret},
-    sandbox::{self, Content, Epoch, ExecSpec, Exit, Output, Root, Sandbox},
+    sandbox::{self, Epoch, ExecSpec, Exit, Output, Root, Sandbox},
     session::{Config, launch},
     workspace::{Ignore, Scope},
 };
 
 /// Folder of the home that holds them.
 const FOLDER: &str = ".agent-runtime/servers";
+
+/// Bytes of the longest note of where one was installed: what is longer is none.
+const NOTE_MAX: u64 = 4096;
 
 /// How long one may take to install.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -71,15 +74,10 @@ impl Bundles<'_> {
 
     /// The folder that is noted as whole.
     async fn installed(&self, name: &str) -> Result<Option<String>, Failure> {
-        match self.sandbox.files().read(Root::Home, &format!("{FOLDER}/{name}"), 0).await {
-            Ok(reading) => {
-                let mut text = Vec::new();
-                let mut pieces = reading.bytes;
-                while let Some(piece) = pieces.next().await {
-                    text.extend(piece.map_err(|error| self.failed(&error))?);
-                }
+        // The agent can write there: it may be of any size, and what it says is at most another folder of its own home.
+        match self.sandbox.files().read_small(Root::Home, &format!("{FOLDER}/{name}"), NOTE_MAX).await {
+            Ok(text) => {
                 let folder = String::from_utf8_lossy(&text).into_owned();
-                // The agent can write there: what it notes is at most another folder of its own home.
                 Ok((folder.starts_with(FOLDER) && !folder.contains("..")).then_some(folder))
             }
             Err(sandbox::Error::Files(_)) => Ok(None),
@@ -105,8 +103,7 @@ impl Bundles<'_> {
         if !command.is_empty() {
             self.run(name, exec_id, &folder, command).await?;
         }
-        let note = Content::Bytes(Bytes::from(folder.clone()));
-        let noted = files.write(Root::Home, &format!("{FOLDER}/{name}"), 0o600, note, folder.len() as u64).await;
+        let noted = home::put(&*files, &format!("{FOLDER}/{name}"), 0o600, Bytes::from(folder.clone())).await;
         noted.map_err(|error| self.failed(&error))?;
         Ok(folder)
     }

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::{ProfileFile, ProfileSetup, SandboxSpec, SeedFile, SessionOptions},
+    domain::{ProfileFile, ProfileSetup, SeedFile, SessionOptions},
     session::NewSession,
     store::BlobBytes,
 };
@@ -18,14 +18,13 @@ pub(in crate::session) fn merge(new: &mut NewSession, profile: &ProfileSetup) {
         budget: own.budget.or(budget),
         idle_timeout: own.idle_timeout.or(idle_timeout),
     };
-    if new.sandbox == SandboxSpec::default()
-        && let Some(sandbox) = &profile.sandbox
-    {
-        new.sandbox = sandbox.clone();
-    }
+    // What the creation says stands in its place as a whole, also where it says nothing of it.
+    new.sandbox = new.sandbox.take().or_else(|| profile.sandbox.clone());
     let mut files = Vec::new();
     for ProfileFile { path, content, mode } in &profile.default_files {
-        if new.seed_files.iter().any(|own| own.path == *path) {
+        // No folder has a file and something below it: the caller's own say which of the two it is.
+        let excludes = |own: &SeedFile| is_within(&own.path, path) || is_within(path, &own.path);
+        if new.seed_files.iter().any(excludes) {
             continue;
         }
         let sha256 = format!("{:x}", Sha256::digest(content));
@@ -40,6 +39,11 @@ pub(in crate::session) fn merge(new: &mut NewSession, profile: &ProfileSetup) {
     new.seed_files = files;
 }
 
+/// Whether a path is this one or lies below it.
+fn is_within(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn or(own: String, other: String) -> String {
     if own.is_empty() { other } else { own }
 }
@@ -47,7 +51,7 @@ fn or(own: String, other: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Isolation;
+    use crate::domain::{Isolation, SandboxSpec};
 
     fn file(path: &str, content: &str) -> ProfileFile {
         ProfileFile { path: path.to_owned(), content: content.into(), mode: 0o644 }
@@ -70,15 +74,32 @@ mod tests {
         let mut new = NewSession { options, seed_files: vec![own.clone()], ..NewSession::default() };
         merge(&mut new, &profile);
         assert_eq!((new.options.model.as_str(), new.options.permission_mode.as_str()), ("own", "plan"));
-        assert_eq!(Some(&new.sandbox), profile.sandbox.as_ref());
+        assert_eq!(new.sandbox, profile.sandbox);
         let paths: Vec<&str> = new.seed_files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["b", "c", "a"]);
         assert_eq!(new.seed_files[2], own);
         assert_eq!(new.seeds.len(), 1, "bytes are kept once");
 
         let sandbox = SandboxSpec { min_isolation: Some(Isolation::Namespace), ..SandboxSpec::default() };
-        let mut new = NewSession { sandbox: sandbox.clone(), ..NewSession::default() };
+        for sandbox in [sandbox, SandboxSpec::default()] {
+            let mut new = NewSession { sandbox: Some(sandbox.clone()), ..NewSession::default() };
+            merge(&mut new, &profile);
+            assert_eq!((new.sandbox, new.options.model.as_str()), (Some(sandbox), "profile"));
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_profile_gives_way_to_what_excludes_it() {
+        let own = |path: &str| SeedFile { path: path.to_owned(), sha256: "own".to_owned(), size: 3, mode: 0o600 };
+        let profile = ProfileSetup {
+            default_files: ["a", "b/c", "b/d", "e", "bc"].map(|path| file(path, path)).into(),
+            ..ProfileSetup::default()
+        };
+        let seed_files = vec![own("a/b"), own("b"), own("e/f/g")];
+        let mut new = NewSession { seed_files, ..NewSession::default() };
         merge(&mut new, &profile);
-        assert_eq!((new.sandbox, new.options.model.as_str()), (sandbox, "profile"));
+        let paths: Vec<&str> = new.seed_files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["bc", "a/b", "b", "e/f/g"]);
+        assert_eq!(new.seeds.len(), 1, "bytes of what gave way are kept");
     }
 }

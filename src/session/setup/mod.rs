@@ -6,6 +6,7 @@
 mod bundles;
 mod defaults;
 mod environment;
+mod home;
 mod packages;
 mod refuse;
 mod secrets;
@@ -23,7 +24,7 @@ use crate::{
     agent::HomeFile,
     domain::{Failure, ProfileSetup, Reason, Session, SessionKey},
     log::unavailable,
-    sandbox::{Content, Epoch, Root, Sandbox},
+    sandbox::{Epoch, Sandbox},
 };
 
 /// Tells whoever watches the session what takes its time.
@@ -83,10 +84,9 @@ async fn pinned(shared: &Shared, key: &SessionKey, session: &Session) -> Result<
 
 /// Puts files into the home.
 pub(super) async fn put(shared: &Shared, sandbox: &Arc<dyn Sandbox>, files: Vec<HomeFile>) -> Result<(), Failure> {
-    let home = sandbox.files();
+    let place = sandbox.files();
     for HomeFile { path, mode, content } in files {
-        let limit = content.len() as u64;
-        let written = home.write(Root::Home, &path, mode, Content::Bytes(Bytes::from(content)), limit).await;
+        let written = home::put(&*place, &path, mode, Bytes::from(content)).await;
         written.map_err(|error| launch::failure(&shared.config, sandbox.id(), &error))?;
     }
     Ok(())

@@ -59,9 +59,11 @@ pub(in crate::agent) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
     }
     for (at, skill) in profile.skills.iter().enumerate() {
         for (file, supporting) in skill.supporting_files.iter().enumerate() {
-            if supporting.path.eq_ignore_ascii_case("SKILL.md") {
+            // Nor can anything lie below it.
+            let first = supporting.path.split('/').next().unwrap_or_default();
+            if first.eq_ignore_ascii_case("SKILL.md") {
                 let field = format!("skills[{at}].supporting_files[{file}].path");
-                refused.push(refusal(field, "is the skill's own body"));
+                refused.push(refusal(field, "is the skill's own body, or lies below it"));
             }
         }
         if !is_plain(&skill.name) {
