@@ -19,3 +19,4 @@ mod policy;
 mod questions;
 mod restart;
 mod rules;
+mod terminal;
