@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use super::{
     INTERRUPTED,
@@ -16,7 +16,7 @@ use super::{
     view::View,
 };
 use crate::{
-    client::State,
+    client::{Client, State},
     proto::{
         BusyPolicy, CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions,
         StopSessionRequest, Turn, TurnStatus, session_event::Kind,
@@ -64,7 +64,7 @@ pub(super) async fn run(common: &Common, args: Args) -> Result<ExitCode, Error> 
     let mut signals = Signals::listen()?;
     let connection = common.connect_or_start().await?;
     // Our own server is shut down in order whatever happens, or it would leave its agents behind.
-    let outcome = run_on(&connection, common, args, &mut signals).await;
+    let outcome = Box::pin(run_on(&connection, common, args, &mut signals)).await;
     connection.close().await;
     outcome
 }
@@ -78,7 +78,10 @@ async fn run_on(
     let client = &connection.client;
     let (session_id, is_new) = match &args.session {
         Some(id) => (id.clone(), false),
-        None => (create(connection, &args).await?, true),
+        None => match unless_asked_to_end(signals, create(connection, &args)).await {
+            Some(created) => (created?, true),
+            None => return Ok(ExitCode::from(INTERRUPTED)),
+        },
     };
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
@@ -92,8 +95,12 @@ async fn run_on(
         view.leaves_questions();
     }
     let mut turn = Turn::default();
-    let mut interrupting = false;
+    let mut end = End::NotAsked;
     loop {
+        // Which turn it is its first event says: until then, whichever is at work could be somebody else's.
+        if matches!(end, End::Asked) && !turn.turn_id.is_empty() {
+            end = End::Told(interrupt(client.clone(), &session_id, &turn.turn_id));
+        }
         tokio::select! {
             event = events.next() => {
                 let Some(event) = event.transpose()? else { break };
@@ -103,22 +110,22 @@ async fn run_on(
                 turn = turn_of(event).unwrap_or(turn);
             }
             answered = asker.answered() => answered?,
+            told = end.told() => told?,
             _ = signals.next() => {
-                if interrupting {
+                if !matches!(end, End::NotAsked) {
                     view.end()?;
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
-                interrupting = true;
-                // As long as nothing was told of it, it is whichever is at work.
-                let (session_id, turn_id) = (session_id.clone(), turn.turn_id.clone());
-                client.interrupt_turn(InterruptTurnRequest { session_id, turn_id, ..Default::default() }).await?;
+                end = End::Asked;
             }
         }
     }
     view.end()?;
     if is_new && !args.keep {
         let request = StopSessionRequest { session_id: session_id.clone(), ..Default::default() };
-        client.stop_session(request).await?;
+        if let Some(stopped) = unless_asked_to_end(signals, client.stop_session(request)).await {
+            stopped?;
+        }
     }
     if !common.json && std::io::stderr().is_terminal() {
         let dim = style::DIM;
@@ -161,6 +168,41 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
     created
         .map(|session| session.session_id)
         .ok_or_else(|| Error::Other("the server answered without a session".into()))
+}
+
+/// Whether the turn is to end before it ends by itself.
+enum End {
+    NotAsked,
+    /// The person at the terminal wants it to.
+    Asked,
+    /// The server is told. Kept here, so that signals are heard meanwhile.
+    Told(BoxFuture<'static, Result<(), Error>>),
+    /// It was told: the end follows as an event.
+    Follows,
+}
+
+impl End {
+    /// Waits until the server is told. Dropping the future loses nothing.
+    async fn told(&mut self) -> Result<(), Error> {
+        let Self::Told(told) = self else { return std::future::pending().await };
+        let told = told.await;
+        *self = Self::Follows;
+        told
+    }
+}
+
+fn interrupt(client: Client, session_id: &str, turn_id: &str) -> BoxFuture<'static, Result<(), Error>> {
+    let (session_id, turn_id) = (session_id.to_owned(), turn_id.to_owned());
+    let request = InterruptTurnRequest { session_id, turn_id, ..InterruptTurnRequest::default() };
+    async move { Ok(client.interrupt_turn(request).await.map(drop)?) }.boxed()
+}
+
+/// What a call brings, unless somebody asks for the end before it is through.
+async fn unless_asked_to_end<T>(signals: &mut Signals, call: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        brought = call => Some(brought),
+        _ = signals.next() => None,
+    }
 }
 
 /// What became of the turn, where the event says so. A turn's stream brings no other turns.

@@ -20,3 +20,4 @@ mod questions;
 mod restart;
 mod rules;
 mod strict;
+mod terminal;
