@@ -145,6 +145,6 @@ async fn rules_judge_the_call_also_where_a_setting_of_the_profile_is_hidden_in_i
     let mut asked = Asked::given(&mut sessions, id, &json!([shell("rm -rf hidden")]).to_string()).await;
     assert_eq!(asked.end().await.status(), TurnStatus::Completed);
     assert_eq!(asked.said(), ["It did not run."]);
-    let shown = asked.events.iter().filter_map(crate::asked::requested).next().expect("it is in the log");
+    let shown = asked.events.iter().find_map(crate::asked::requested).expect("it is in the log");
     assert_eq!(shown.input_json, r#"{"command":"[secret SETTING]"}"#);
 }
