@@ -500,12 +500,10 @@ func TestACallWaitsForAServerThatComesBack(t *testing.T) {
 	client := server.client(t)
 	id := create(t, client)
 	server.kill()
-	time.AfterFunc(400*time.Millisecond, func() {
-		if err := server.start(); err != nil {
-			t.Error(err)
-		}
-	})
+	started := make(chan error)
+	time.AfterFunc(400*time.Millisecond, func() { started <- server.start() })
 	_, err := client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id})
+	must(t, <-started)
 	must(t, err)
 	server.kill()
 	if _, err = client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id}); failure(t, err).Code != codes.Unavailable {

@@ -398,3 +398,12 @@ async def test_tls_is_spoken_where_it_is_asked_for(tmp_path: Path) -> None:
             assert await (await client.create(agent="scripted")).ask(script({"say": "hidden"})) == "hidden"
     finally:
         server.end()
+
+
+async def test_a_source_that_cannot_be_read_leaves_no_file(client: aio.Client, tmp_path: Path) -> None:
+    session = await client.create(agent="scripted")
+    with pytest.raises(IsADirectoryError):
+        await session.upload("broken", tmp_path)
+    with pytest.raises(Error) as missing:
+        await session.read_file("broken")
+    assert missing.value.reason == "FILE_NOT_FOUND"

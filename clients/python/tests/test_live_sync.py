@@ -147,3 +147,12 @@ def test_a_deadline_is_kept(own_server: Server) -> None:
             assert 0.4 < time.monotonic() - began < 3
         finally:
             own_server.signal(signal.SIGCONT)
+
+
+def test_a_source_that_cannot_be_read_leaves_no_file(client: Client, tmp_path: Path) -> None:
+    session = client.create(agent="scripted")
+    with pytest.raises(IsADirectoryError):
+        session.upload("broken", tmp_path)
+    with pytest.raises(Error) as missing:
+        session.read_file("broken")
+    assert missing.value.reason == "FILE_NOT_FOUND"

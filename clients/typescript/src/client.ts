@@ -1,10 +1,9 @@
 // The client over any transport. What differs between Node.js and browsers stands in `node` and `web`.
 
-import { clone, create, type DescMessage, type Message, type MessageInitShape } from "@bufbuild/protobuf";
+import { clone, create, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import {
   type Client as ServiceClient,
   createClient,
-  type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
 
@@ -53,8 +52,9 @@ export class Client {
   /** Ends the connection, and what goes on over it. */
   readonly close: () => void;
 
-  /** Over a transport that has `interceptors`; `connect` makes one. */
-  constructor(transport: Transport, close: () => void = () => {}) {
+  /** Over any transport of Connect's that speaks gRPC or grpc-web; `connect` makes one. */
+  constructor(base: Transport, key = "", close: () => void = () => {}) {
+    const transport = reliable(base, key);
     this.sessions = createClient(SessionService, transport);
     this.workspaces = createClient(WorkspaceService, transport);
     this.profiles = createClient(ProfileService, transport);
@@ -136,31 +136,35 @@ export class Client {
     source: Uint8Array | (() => AsyncIterable<Uint8Array>),
     options?: Options,
   ): Promise<UploadFileResponse> {
+    const { signal } = options ?? {};
     const named = create(UploadFileHeaderSchema, { ...header, requestId: header.requestId || newRequestId() });
-    async function* requests(hangUp: AbortController): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
+    let broken: { why: unknown } | undefined;
+    async function* requests(): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
       yield { payload: { case: "header", value: named } };
       try {
         for await (const bytes of source instanceof Uint8Array ? [source] : source()) {
           for (let at = 0; at < bytes.length; at += PIECE) {
+            signal?.throwIfAborted();
             yield { payload: { case: "data", value: bytes.subarray(at, at + PIECE) } };
           }
         }
-      } catch (failure) {
-        // A stream that just ends would pass for the whole file.
-        hangUp.abort(failure);
-        throw failure;
+        signal?.throwIfAborted();
+      } catch (why) {
+        // Node.js ends a stream that is cancelled as if it were whole, so what is broken has to say so: a second header is
+        // refused, and with it all that came.
+        broken = { why };
+        yield { payload: { case: "header", value: named } };
       }
     }
     return again(async () => {
-      const hangUp = new AbortController();
-      const signal = options?.signal ? AbortSignal.any([options.signal, hangUp.signal]) : hangUp.signal;
       try {
-        return await this.workspaces.uploadFile(requests(hangUp), { signal });
+        return await this.workspaces.uploadFile(requests());
       } catch (failure) {
-        hangUp.signal.throwIfAborted();
-        throw failure;
+        throw broken ? new Broken(broken.why) : failure;
       }
-    }, options?.signal);
+    }, signal).catch((failure: unknown) => {
+      throw failure instanceof Broken ? failure.why : failure;
+    });
   }
 
   async *#run(resume: Resume, options?: Options): AsyncGenerator<Block, void, undefined> {
@@ -185,47 +189,66 @@ export class Client {
   }
 }
 
-/** What a transport needs: the key on every call, a request id on what changes something, calls made again, one error. */
-export function interceptors(key: string): Interceptor[] {
-  const authorization = key.trim() === "" ? undefined : `Bearer ${key.trim()}`;
-  return [
-    (next) => async (request) => {
-      if (authorization !== undefined) {
-        request.header.set("authorization", authorization);
-      }
-      if (request.stream) {
-        try {
-          const response = await next(request);
-          return response.stream ? { ...response, message: decoded(response.message) } : response;
-        } catch (failure) {
-          throw AgentRuntimeError.of(failure);
-        }
-      }
-      const message = named(request.method.input, request.message);
-      return again(() => next({ ...request, message }), request.signal);
+/** The transport with what it lacks: the key on every call, request ids, calls that are made again, and the one error. */
+function reliable(transport: Transport, key = ""): Transport {
+  const authorized = (init: HeadersInit | undefined): Headers => {
+    const header = new Headers(init);
+    if (key.trim() !== "") {
+      header.set("authorization", `Bearer ${key.trim()}`);
+    }
+    return header;
+  };
+  return {
+    unary(method, signal, timeoutMs, header, input, contextValues) {
+      const message = named(method.input, create(method.input, input));
+      const attempt = (leftMs: number | undefined): ReturnType<typeof transport.unary<typeof method.input, typeof method.output>> =>
+        transport.unary(method, signal, leftMs, authorized(header), message, contextValues);
+      return again(attempt, signal, timeoutMs);
     },
-  ];
+    async stream(method, signal, timeoutMs, header, input, contextValues) {
+      try {
+        const response = await transport.stream(method, signal, timeoutMs, authorized(header), input, contextValues);
+        return { ...response, message: decoded(response.message) };
+      } catch (failure) {
+        throw AgentRuntimeError.of(failure);
+      }
+    },
+  };
 }
 
 /** The request with an id, its own or a new one, if it changes something. */
-function named(desc: DescMessage, message: Message): Message {
+function named<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
   if (!desc.field["requestId"] || (message as { requestId?: string }).requestId) {
     return message;
   }
   return Object.assign(clone(desc, message), { requestId: newRequestId() });
 }
 
-async function again<T>(attempt: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+/** The source of an upload failed: nothing that another attempt would change. */
+class Broken {
+  constructor(readonly why: unknown) {}
+}
+
+async function again<T>(
+  attempt: (leftMs: number | undefined) => Promise<T>,
+  signal?: AbortSignal,
+  timeoutMs?: number,
+): Promise<T> {
   const backoff = new Backoff();
+  const deadline = timeoutMs === undefined ? Infinity : Date.now() + timeoutMs;
   for (let made = 1; ; made++) {
     try {
-      return await attempt();
+      return await attempt(timeoutMs === undefined ? undefined : Math.max(deadline - Date.now(), 1));
     } catch (failure) {
+      if (failure instanceof Broken) {
+        throw failure;
+      }
       const error = AgentRuntimeError.of(failure);
-      if (made === ATTEMPTS || !error.isTransient || signal?.aborted) {
+      const pauseMs = backoff.next(error.retryAfterMs);
+      if (made === ATTEMPTS || !error.isTransient || signal?.aborted || Date.now() + pauseMs >= deadline) {
         throw error;
       }
-      await sleep(backoff.next(error.retryAfterMs), signal);
+      await sleep(pauseMs, signal);
     }
   }
 }

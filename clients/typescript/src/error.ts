@@ -14,7 +14,11 @@ export interface FieldViolation {
 
 /** Why a call, a stream or a turn failed. Branch on `reason`; `code` and `rawMessage` are as Connect has them. */
 export class AgentRuntimeError extends ConnectError {
-  override name = "AgentRuntimeError";
+  // Connect knows its own errors by their name, which stays; this one is known by its prototype.
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && Object.prototype.isPrototypeOf.call(this.prototype, value);
+  }
+
   /** As `ErrorReason` spells it, without its prefix; empty when the answer is not the server's own. */
   reason = "";
   /** What the reason tells beside itself; `ErrorReason` has the keys. */

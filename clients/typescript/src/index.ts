@@ -1,6 +1,6 @@
 // What is the same everywhere. `connect` comes from "@agent-runtime/client/node" or "@agent-runtime/client/web".
 
-export { Client, interceptors, type Options } from "./client.js";
+export { Client, type Options } from "./client.js";
 export { AgentRuntimeError, type FieldViolation } from "./error.js";
 export { State } from "./state.js";
 

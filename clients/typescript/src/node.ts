@@ -2,7 +2,7 @@
 
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
-import { Client, interceptors } from "./client.js";
+import { Client } from "./client.js";
 
 export * from "./index.js";
 
@@ -22,6 +22,6 @@ export function connect(addr: string, { key = "", ca }: ConnectOptions = {}): Cl
   const pings = { pingIntervalMs: 20_000, pingTimeoutMs: 10_000 };
   const sessionManager = new Http2SessionManager(baseUrl, pings, nodeOptions);
   // No response is larger than 4 MiB; the rest is for what wraps it.
-  const transport = createGrpcTransport({ baseUrl, sessionManager, interceptors: interceptors(key), readMaxBytes: 5 << 20 });
-  return new Client(transport, () => sessionManager.abort());
+  const transport = createGrpcTransport({ baseUrl, sessionManager, readMaxBytes: 5 << 20 });
+  return new Client(transport, key, () => sessionManager.abort());
 }

@@ -2,11 +2,11 @@
 
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
-import { Client, interceptors } from "./client.js";
+import { Client } from "./client.js";
 
 export * from "./index.js";
 
 /** A client of the server at an http:// or https:// address. */
 export function connect(baseUrl: string, { key = "" }: { key?: string } = {}): Client {
-  return new Client(createGrpcWebTransport({ baseUrl, interceptors: interceptors(key) }));
+  return new Client(createGrpcWebTransport({ baseUrl }), key);
 }

@@ -150,6 +150,14 @@ describe("the whole way", () => {
     }
     await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, broken), /the disk is gone/);
     assert.equal((await failure(client.readFile({ sessionId, path: "broken" }))).reason, "FILE_NOT_FOUND");
+    const hangUp = new AbortController();
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      yield big;
+      hangUp.abort(new Error("enough"));
+      yield big;
+    }
+    await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, slow, { signal: hangUp.signal }), /enough/);
+    assert.equal((await failure(client.readFile({ sessionId, path: "broken" }))).reason, "FILE_NOT_FOUND");
     const refused = client.uploadFile({ sessionId, path: "dir/big", ifSha256: "-" }, big.subarray(1));
     assert.equal((await failure(refused)).reason, "ETAG_MISMATCH");
   });
@@ -365,8 +373,8 @@ describe("what goes wrong", () => {
   test("what is refused says why", async (t) => {
     for (const [key, reason] of [["wrong", "AUTH_INVALID"], ["", "AUTH_MISSING"]] as const) {
       const stranger = to(t, server.addr, { key });
-      for (const call of [create(stranger), stranger.watch({ sessionId: "ses_1" }).next()]) {
-        const refused = await failure(call);
+      for (const call of [() => create(stranger), () => stranger.watch({ sessionId: "ses_1" }).next()]) {
+        const refused = await failure(call());
         assert.deepEqual([refused.code, refused.reason], [Code.Unauthenticated, reason]);
       }
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import grpc
@@ -15,6 +15,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 Channel = aio.Channel
 sleep = asyncio.sleep
+Cancelled = asyncio.CancelledError
 
 
 def channel(address: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, int]]) -> Channel:
@@ -44,9 +45,3 @@ class Frames(Generic[A]):
     def cancel(self) -> None:
         """Hangs up; after the end nothing."""
         self._call.cancel()
-
-
-async def feed(requests: Callable[[], AsyncIterator[Q]]) -> AsyncIterable[Q]:
-    """What to give to a call that sends a stream."""
-    async for request in requests():
-        yield request

@@ -14,6 +14,7 @@ from .errors import Error
 A = TypeVar("A")
 Channel = grpc.Channel
 sleep = time.sleep
+Cancelled = grpc.FutureCancelledError
 
 
 def channel(address: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, int]]) -> Channel:

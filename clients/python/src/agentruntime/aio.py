@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from . import pb
-from ._aio import Channel, Frames, channel, sleep
+from ._aio import Cancelled, Channel, Frames, channel, sleep
 from ._resume import ATTEMPTS, Backoff, Resume, named
 from .errors import Error
 from .state import State
@@ -457,18 +457,30 @@ class Session:
             pb.UploadFileHeader(session_id=self.id, path=path, mode=mode, if_sha256=if_sha256, unpack=_ARCHIVES[unpack])
         )
 
+        broken: list[OSError] = []
+
         async def requests() -> AsyncGenerator[pb.UploadFileRequest, None]:
             yield pb.UploadFileRequest(header=header)
             if isinstance(source, bytes):
                 for at in range(0, len(source), _PIECE):
                     yield pb.UploadFileRequest(data=source[at : at + _PIECE])
                 return
-            with Path(source).open("rb") as file:
-                while data := file.read(_PIECE):
-                    yield pb.UploadFileRequest(data=data)
+            try:
+                with Path(source).open("rb") as file:
+                    while data := file.read(_PIECE):
+                        yield pb.UploadFileRequest(data=data)
+            except OSError as error:
+                # The call is cancelled: a stream that just ends would pass for the whole file.
+                broken.append(error)
+                raise
 
         async def attempt(left: float | None) -> pb.UploadFileResponse:
-            return await self._workspaces.UploadFile(requests(), metadata=self._client._metadata, timeout=left)
+            try:
+                return await self._workspaces.UploadFile(requests(), metadata=self._client._metadata, timeout=left)
+            except (grpc.RpcError, Cancelled):
+                if broken:
+                    raise broken[0] from None
+                raise
 
         response: pb.UploadFileResponse = await self._client._again(attempt)
         return response

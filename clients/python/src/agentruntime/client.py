@@ -19,7 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from . import pb
-from ._sync import Channel, Frames, channel, sleep
+from ._sync import Cancelled, Channel, Frames, channel, sleep
 from ._resume import ATTEMPTS, Backoff, Resume, named
 from .errors import Error
 from .state import State
@@ -450,18 +450,30 @@ class Session:
             pb.UploadFileHeader(session_id=self.id, path=path, mode=mode, if_sha256=if_sha256, unpack=_ARCHIVES[unpack])
         )
 
+        broken: list[OSError] = []
+
         def requests() -> Generator[pb.UploadFileRequest, None, None]:
             yield pb.UploadFileRequest(header=header)
             if isinstance(source, bytes):
                 for at in range(0, len(source), _PIECE):
                     yield pb.UploadFileRequest(data=source[at : at + _PIECE])
                 return
-            with Path(source).open("rb") as file:
-                while data := file.read(_PIECE):
-                    yield pb.UploadFileRequest(data=data)
+            try:
+                with Path(source).open("rb") as file:
+                    while data := file.read(_PIECE):
+                        yield pb.UploadFileRequest(data=data)
+            except OSError as error:
+                # The call is cancelled: a stream that just ends would pass for the whole file.
+                broken.append(error)
+                raise
 
         def attempt(left: float | None) -> pb.UploadFileResponse:
-            return self._workspaces.UploadFile(requests(), metadata=self._client._metadata, timeout=left)
+            try:
+                return self._workspaces.UploadFile(requests(), metadata=self._client._metadata, timeout=left)
+            except (grpc.RpcError, Cancelled):
+                if broken:
+                    raise broken[0] from None
+                raise
 
         response: pb.UploadFileResponse = self._client._again(attempt)
         return response
