@@ -22,7 +22,9 @@ def test_there_are_vectors() -> None:
 def test_events_fold_to_the_state(path: Path) -> None:
     vector = json.loads(path.read_text(encoding="utf-8"))
     state = State()
-    for event in vector["events"]:
-        state.apply(ParseDict(event, pb.SessionEvent()))
+    events = [ParseDict(event, pb.SessionEvent()) for event in vector["events"]]
+    for event in events:
+        state.apply(event)
+    assert events == [ParseDict(event, pb.SessionEvent()) for event in vector["events"]], "folding changed an event"
     expected = ParseDict(vector["state"], pb.SessionState())
     assert state.value == expected, vector["description"]

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { clone, equals, fromJson, type JsonValue, toJsonString } from "@bufbuild/protobuf";
 
-import { SessionEventSchema, SessionStateSchema, State } from "../src/index.js";
+import { type SessionEvent, SessionEventSchema, SessionStateSchema, State } from "../src/index.js";
 
 // From build/test.
 const folder = new URL("../../../../tests/vectors/", import.meta.url);
@@ -20,12 +20,12 @@ for (const name of files) {
       state: JsonValue;
     };
     const state = new State();
-    for (const json of vector.events) {
-      const event = fromJson(SessionEventSchema, json);
-      const before = clone(SessionEventSchema, event);
-      state.apply(event);
-      assert.ok(equals(SessionEventSchema, event, before), "folding changed the event");
-    }
+    const events = vector.events.map((json) => fromJson(SessionEventSchema, json));
+    const before = events.map((event) => clone(SessionEventSchema, event));
+    events.forEach((event) => state.apply(event));
+    events.forEach((event, at) => {
+      assert.ok(equals(SessionEventSchema, event, before[at] as SessionEvent), `folding changed event ${at}`);
+    });
     const expected = fromJson(SessionStateSchema, vector.state);
     const shown = `${vector.description}\n${toJsonString(SessionStateSchema, state.value)}`;
     assert.ok(equals(SessionStateSchema, state.value, expected), shown);
