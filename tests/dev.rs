@@ -26,7 +26,7 @@ use agent_runtime::{
         model::{self, Handle, Kind, Script},
         scripted_agent,
     },
-    domain::{Agent, BlockId, Content, ToolOutput},
+    domain::{Agent, BlockId, Content, ContentPart, ToolOutput},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -360,7 +360,7 @@ fn the_command_says_what_to_export_and_ends_when_told() {
     std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.strip_prefix("export ANTHROPIC_BASE_URL=http://").and_then(|rest| rest.split_once(' '));
     let (address, rest) = address.unwrap_or_else(|| panic!("{line}"));
-    assert_eq!(rest, "ANTHROPIC_API_KEY=loopback\n");
+    assert_eq!(rest, "ANTHROPIC_API_KEY=sk-loopback-endpoint\n");
     std::net::TcpStream::connect(address).unwrap();
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
@@ -394,7 +394,7 @@ fn a_wrong_script_is_refused_with_the_place() {
 fn printed(texts: &[&str]) -> (Vec<u8>, u8) {
     let mut input = Vec::new();
     for (at, text) in texts.iter().enumerate() {
-        input.extend(agent::prompt(Agent::Scripted, &BlockId::new(format!("blk_{at}")), text));
+        input.extend(prompt(&BlockId::new(format!("blk_{at}")), text));
     }
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = scripted_agent::serve(Cursor::new(input), &mut out, &mut err).unwrap();
@@ -564,7 +564,7 @@ fn spawn_agent() -> std::process::Child {
 #[test]
 fn the_process_plays_what_it_was_given_and_ends_with_its_input() {
     let mut child = spawn_agent();
-    let line = agent::prompt(Agent::Scripted, &BlockId::new("b"), r#"{"count":10000,"size":10}"#);
+    let line = prompt(&BlockId::new("b"), r#"{"count":10000,"size":10}"#);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&line).unwrap();
     drop(stdin);
@@ -580,10 +580,15 @@ fn the_process_plays_what_it_was_given_and_ends_with_its_input() {
 fn the_process_ends_when_nobody_reads_it() {
     let mut child = spawn_agent();
     let endless = r#"{"repeat":1000000,"steps":[{"count":1000000}]}"#;
-    let line = agent::prompt(Agent::Scripted, &BlockId::new("b"), endless);
+    let line = prompt(&BlockId::new("b"), endless);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&line).unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success(), "its input is still open");
     drop(stdin);
+}
+
+/// The line that gives the scripted agent a text.
+fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+    agent::prompt(Agent::Scripted, block_id, &[ContentPart::Text(text.to_owned())])
 }

@@ -18,10 +18,14 @@ mod kept;
 mod load;
 #[path = "store/make.rs"]
 mod make;
+#[path = "store/profiles.rs"]
+mod profiles;
 #[path = "store/reads.rs"]
 mod reads;
 #[path = "store/requests.rs"]
 mod requests;
+#[path = "store/turns.rs"]
+mod turns;
 #[path = "store/writes.rs"]
 mod writes;
 
@@ -58,6 +62,8 @@ macro_rules! conformance {
 }
 
 conformance! {
+    turns::turns_are_listed_in_order,
+    turns::a_page_of_turns_has_a_size,
     writes::a_session_is_created_once,
     writes::only_the_newest_owner_appends,
     writes::a_batch_goes_on_from_the_head,
@@ -77,6 +83,9 @@ conformance! {
     reads::sessions_are_listed_newest_first,
     reads::what_runs_is_found,
     reads::profiles_have_revisions,
+    profiles::a_deleted_profile_is_for_those_who_have_it,
+    profiles::a_profile_that_nobody_needs_goes_at_once,
+    profiles::a_list_of_profiles_leaves_out_what_they_set_up,
     reads::readers_see_one_moment,
     beside::the_text_of_a_block_is_what_is_inline_and_the_rest,
     beside::bytes_are_there_for_those_who_name_them,

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use agent_runtime::{
     domain::{
-        Agent, BlockId, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId, ProfileSetup,
-        Reason, SessionId, SessionStatus, Timestamp,
+        Agent, BlockId, Busy, ContentPart, ConversationId, Failure, Isolation, Principal, Profile, ProfileId,
+        ProfileSetup, Reason, SessionId, SessionStatus, Timestamp,
     },
     grpc::validate::{self, MAX_MESSAGE_TEXT},
     log::Filter,
@@ -16,9 +16,13 @@ use serde_json::json;
 
 #[path = "validate/answers.rs"]
 mod answers;
+#[path = "validate/bytes.rs"]
+mod bytes;
 #[path = "support/generate.rs"]
 #[allow(unreachable_pub, dead_code)]
 mod generate;
+#[path = "validate/profile.rs"]
+mod profile;
 #[path = "validate/workspace.rs"]
 mod workspace;
 
@@ -232,20 +236,28 @@ fn a_message_has_no_more_text_than_a_block_keeps() {
 }
 
 #[test]
-fn the_only_busy_policy_is_to_reject() {
+fn a_message_says_what_it_does_while_a_turn_is_active() {
     let with = |busy_policy: i32| proto::SendMessageRequest { busy_policy, ..message("hello") };
     let plain = validate::send_message(message("hello")).unwrap();
-    assert_eq!(validate::send_message(with(proto::BusyPolicy::Reject.into())).unwrap(), plain);
-    for other in [proto::BusyPolicy::Queue.into(), proto::BusyPolicy::Interrupt.into(), 4, 99] {
+    for (policy, busy) in [
+        (proto::BusyPolicy::Unspecified, Busy::Reject),
+        (proto::BusyPolicy::Reject, Busy::Reject),
+        (proto::BusyPolicy::Queue, Busy::Queue),
+        (proto::BusyPolicy::Interrupt, Busy::Interrupt),
+    ] {
+        let expected = validate::SendMessage { busy, ..plain.clone() };
+        assert_eq!(validate::send_message(with(policy.into())).unwrap(), expected);
+        let run = proto::RunTurnRequest {
+            session_id: "ses_1".into(),
+            text: "hello".into(),
+            busy_policy: policy.into(),
+            ..Default::default()
+        };
+        assert_eq!(validate::run_turn(run).unwrap().message, expected);
+    }
+    for other in [4, 99] {
         refused(validate::send_message(with(other)), "busy_policy");
     }
-    let run = proto::RunTurnRequest {
-        session_id: "ses_1".into(),
-        text: "hello".into(),
-        busy_policy: proto::BusyPolicy::Queue.into(),
-        ..Default::default()
-    };
-    refused(validate::run_turn(run), "busy_policy");
 }
 
 #[test]
@@ -280,9 +292,22 @@ fn a_request_id_names_what_is_asked_for() {
             validate::resolve_permission(proto::ResolvePermissionRequest { request_id: id(), ..answers::answer() }),
             "request_id",
         );
+        let answer = proto::AnswerQuestionRequest { request_id: id(), ..answers::reaction() };
+        refused(validate::answer_question(answer), "request_id");
+        let delete = proto::DeletePermissionRuleRequest { request_id: id(), ..answers::deletion() };
+        refused(validate::delete_permission_rule(delete), "request_id");
         let profile = proto::AgentProfile { name: "n".into(), ..Default::default() };
         let create = proto::CreateProfileRequest { profile: Some(profile), request_id: id() };
         refused(validate::create_profile(create), "request_id");
+        let update = proto::UpdateProfileRequest {
+            profile: Some(proto::AgentProfile { profile_id: "prof_1".into(), ..Default::default() }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["description".into()] }),
+            request_id: id(),
+        };
+        refused(validate::update_profile(update), "request_id");
+        let delete =
+            proto::DeleteProfileRequest { profile_id: "prof_1".into(), request_id: id(), ..Default::default() };
+        refused(validate::delete_profile(delete), "request_id");
     }
 }
 

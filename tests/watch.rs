@@ -7,7 +7,7 @@ use agent_runtime::{
     client::State,
     proto::{self, SessionEvent, session_event::Kind},
 };
-use support::{PATIENCE, Server, Sessions, check_ranges, reason, run, scripted, send, until_end_of, watch};
+use support::{PATIENCE, Server, Sessions, check_ranges, reason, run, scripted, send, until, until_end_of, watch};
 use tonic::Code;
 
 /// 1,000 numbered deltas, one a millisecond.
@@ -230,6 +230,7 @@ async fn a_watch_ends_after_the_deletion_and_then_there_is_nothing() {
     let id = scripted(&mut sessions).await.session_id;
     run(&mut sessions, &id, "hello").await;
     let mut stream = watch(&mut sessions, &id, None).await.expect("a watch");
+    until(&mut stream, |event| matches!(event.kind, Some(Kind::SnapshotComplete(_)))).await;
     let request = proto::DeleteSessionRequest { session_id: id.clone(), ..Default::default() };
     sessions.delete_session(request).await.expect("deleted");
     let mut last = None;

@@ -102,6 +102,7 @@ impl Writer {
             stderr_offset: 0,
             parser_version: 1,
             parser_state: Some("{}".into()),
+            held: Vec::new(),
             ended: false,
         };
         let writer = Self { key: key.clone(), head: 2, block_id: block.block_id.clone(), bytes: 0, mark };

@@ -3,12 +3,12 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Agent, CarriedAnswer, ConversationId, PermissionAnswer};
+use crate::domain::{Agent, CarriedAnswer, ConversationId, PermissionAnswer, QuestionItem};
 
 /// Bytes of an input that an agent is told again; a longer one it must know by itself.
 const LONGEST_INPUT: usize = 8 << 10;
 
-/// The agent asks whether it may use a tool, and waits.
+/// The agent asks whether it may use a tool, or asks the user something by one, and waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// Names the request in the agent's words; unique in its process.
@@ -23,6 +23,40 @@ pub struct Ask {
     pub input_json: String,
     /// One line for people.
     pub title: String,
+    /// What it asks the user; empty: whether it may.
+    pub questions: Vec<QuestionItem>,
+    /// Which inputs an "always" answer is about, in the agent's rule language; empty: all; `None`: there is no such answer.
+    pub always: Option<String>,
+    /// Where the agent works, as it names paths; empty: not known.
+    pub cwd: String,
+}
+
+/// Whether a rule is about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Nobody can say.
+    Unclear,
+}
+
+/// An ask about nothing, to be filled in.
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            agent_request_id: String::new(),
+            conversation_id: ConversationId::main(),
+            tool_use_id: String::new(),
+            tool_name: String::new(),
+            input_json: String::new(),
+            title: String::new(),
+            questions: Vec::new(),
+            always: None,
+            cwd: String::new(),
+        }
+    }
 }
 
 impl Ask {
@@ -38,7 +72,7 @@ impl Ask {
 /// The words that tell a new process of an agent to go on with a turn that waited for these answers.
 pub(super) fn go_on(agent: Agent, answers: &[CarriedAnswer]) -> String {
     let mut text = format!(
-        "{agent} was restarted while it waited for permission to use a tool, and the call did not run. Go on with the \
+        "{agent} was restarted while it waited for an answer to a tool call, and the call did not run. Go on with the \
          task."
     );
     for CarriedAnswer { permission_id: _, asked: _, tool_name, input_json, answer } in answers {
@@ -48,10 +82,16 @@ pub(super) fn go_on(agent: Agent, answers: &[CarriedAnswer]) -> String {
             text += " ";
             text += input_json;
         }
-        text += match answer {
-            PermissionAnswer::Allow { .. } => "\nis allowed: make the same call once more, with the same input.",
-            PermissionAnswer::Reject { .. } => "\nis rejected: do not make the call again.",
-        };
+        match answer {
+            PermissionAnswer::Allow { .. } => {
+                text += "\nis allowed: make the same call once more, with the same input.";
+            }
+            PermissionAnswer::Reject { .. } => text += "\nis rejected: do not make the call again.",
+            PermissionAnswer::Answered { told, .. } => {
+                text += "\nwas answered by the user: ";
+                text += told;
+            }
+        }
         if let PermissionAnswer::Reject { message } = answer
             && !message.is_empty()
         {
@@ -65,21 +105,11 @@ pub(super) fn go_on(agent: Agent, answers: &[CarriedAnswer]) -> String {
 #[cfg(test)]
 mod tests {
     use super::Ask;
-    use crate::domain::ConversationId;
 
     #[test]
     fn inputs_that_mean_the_same_have_the_same_hash() {
         let hash = |input: &str| {
-            let (id, tool) = (String::new(), "Bash".to_owned());
-            Ask {
-                agent_request_id: id.clone(),
-                conversation_id: ConversationId::main(),
-                tool_use_id: id.clone(),
-                tool_name: tool,
-                input_json: input.to_owned(),
-                title: id,
-            }
-            .input_sha256()
+            Ask { tool_name: "Bash".to_owned(), input_json: input.to_owned(), ..Ask::default() }.input_sha256()
         };
         let one = hash(r#"{"a": 1, "b": {"d": [1, 2], "c": "\u00e9"}}"#);
         assert_eq!(hash(r#"{"b":{"c":"é","d":[1,2]},"a":1}"#), one);

@@ -3,19 +3,25 @@
 //! Sans-IO: bytes in, [`Action`]s out. An adapter reads no clock, draws no random number and touches no process, so the
 //! same bytes always give the same actions, and a parser restored from a checkpoint goes on as if it had never stopped.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{
-    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ConversationId, ExecutionStatus, LogLevel, PermissionAnswer,
-    SessionError, Usage,
+    Agent, BlockId, BlockPatch, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, LogLevel,
+    PermissionAnswer, PermissionRule, ProfileSetup, Question, QuestionAnswer, SessionError, SessionOptions, Usage,
 };
 
 mod ask;
 pub mod claude;
 mod lines;
 pub mod package;
+mod profile;
+mod progress;
 pub mod scripted;
 mod stderr;
 
-pub use ask::Ask;
+pub use ask::{Ask, Covers};
+pub use profile::{HomeFile, refusals};
+pub use progress::{Adapt, Progress};
 pub use stderr::Stderr;
 
 /// What a session wants of its agent.
@@ -31,6 +37,12 @@ pub struct Setup {
     pub fresh_session: String,
     /// What the agent's last process left behind ([`Checkpoint::state`]); `None`: this is the first.
     pub memory: Option<String>,
+    /// What its profile sets up, all of which the agent honours ([`refusals`]); each [`crate::domain::Secret`] is a value.
+    pub profile: ProfileSetup,
+    /// The home, as programs in the sandbox see it.
+    pub home: String,
+    /// Where the projects of bundled tool servers lie, as programs in the sandbox see it, by name of the server.
+    pub bundles: BTreeMap<String, String>,
 }
 
 /// How to start the agent.
@@ -42,6 +54,10 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Names of the server's environment variables that this agent may see.
     pub pass_env: &'static [&'static str],
+    /// Files to put into the home before the start.
+    pub files: Vec<HomeFile>,
+    /// What the program is given before the first message.
+    pub greeting: Vec<u8>,
     /// Reads what the program prints.
     pub parser: Parser,
 }
@@ -112,6 +128,19 @@ pub enum Draft {
         /// Which.
         block_id: BlockId,
         /// How it ended.
+        status: ExecutionStatus,
+    },
+    /// The conversation of a subagent begins, or gets on.
+    Conversation {
+        /// Its id.
+        conversation_id: ConversationId,
+        /// The one that spawned it.
+        parent_id: ConversationId,
+        /// Definition of the subagent; empty: unchanged.
+        name: String,
+        /// The call that spawned it.
+        tool_use_id: String,
+        /// How far the subagent is. While it is not at its end, it and its blocks outlive the turn.
         status: ExecutionStatus,
     },
     /// A conversation used tokens or changed its model.
@@ -213,12 +242,34 @@ pub fn kept_home(agent: Agent) -> &'static [&'static str] {
     }
 }
 
-/// The bytes that give an agent a message. `block_id` comes back in [`Action::TurnStarted`].
+/// The credentials among the server's variables that an agent is passed, by the names of the variables: what must not be
+/// recorded when it prints them.
 #[must_use]
-pub fn prompt(agent: Agent, block_id: &BlockId, text: &str) -> Vec<u8> {
+pub fn credentials(agent: Agent, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
     match agent {
-        Agent::ClaudeCode => claude::prompt(block_id, text),
-        Agent::Scripted => scripted::prompt(block_id, text),
+        Agent::ClaudeCode => claude::credentials(environment),
+        Agent::Scripted => Vec::new(),
+    }
+}
+
+/// The bytes that give an agent a message, of which it takes each part ([`takes`]). `block_id` comes back in
+/// [`Action::TurnStarted`].
+#[must_use]
+pub fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
+    match agent {
+        Agent::ClaudeCode => claude::prompt(block_id, parts),
+        Agent::Scripted => scripted::prompt(block_id, parts),
+    }
+}
+
+/// Whether an agent can be given such a part of a message.
+#[must_use]
+pub fn takes(agent: Agent, part: &ContentPart) -> bool {
+    match (agent, part) {
+        (Agent::ClaudeCode | Agent::Scripted, ContentPart::Text(_))
+        | (Agent::ClaudeCode, ContentPart::Image(_) | ContentPart::Attachment(_)) => true,
+        (Agent::Scripted, ContentPart::Image(_) | ContentPart::Attachment(_))
+        | (Agent::ClaudeCode | Agent::Scripted, ContentPart::ImageUri(_) | ContentPart::FilePath(_)) => false,
     }
 }
 
@@ -232,6 +283,23 @@ pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> S
     }
 }
 
+/// Whether a rule of an agent's rule language covers a call. One that allows is read narrowly, any other one widely.
+#[must_use]
+pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {
+    match agent {
+        // The scripted agent plays the same tools.
+        Agent::ClaudeCode | Agent::Scripted => claude::covers(rule, ask),
+    }
+}
+
+/// The answers to a question, as its agent is told them.
+#[must_use]
+pub fn answered(agent: Agent, question: &Question, answers: &[QuestionAnswer]) -> PermissionAnswer {
+    match agent {
+        Agent::ClaudeCode | Agent::Scripted => claude::answered(question, answers),
+    }
+}
+
 /// The bytes that ask an agent to end the turn it is at, as its own protocol has it: it keeps what it said, and tells of
 /// the end as of any other. Without a turn they have no effect. `id` is of this request alone.
 #[must_use]
@@ -242,7 +310,35 @@ pub fn interrupt(agent: Agent, id: &str) -> Vec<u8> {
     }
 }
 
+/// The bytes that ask an agent what its turn costs so far, where it does not tell by itself; the answer is in
+/// [`Parser::progress`] when it came.
+#[must_use]
+pub fn ask_cost(agent: Agent) -> Option<Vec<u8>> {
+    match agent {
+        Agent::ClaudeCode => Some(claude::ask_cost()),
+        Agent::Scripted => None,
+    }
+}
+
 impl Parser {
+    /// How the program comes to run as these options say, from the message on that it is given next. What it is to be
+    /// told counts as told.
+    pub fn adapt(&mut self, options: &SessionOptions) -> Adapt {
+        match self {
+            Self::Claude(parser) => parser.adapt(options),
+            Self::Scripted(parser) => parser.adapt(options),
+        }
+    }
+
+    /// How far the turn at work is; nothing where there is none.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        match self {
+            Self::Claude(parser) => parser.progress(),
+            Self::Scripted(parser) => parser.progress(),
+        }
+    }
+
     /// The bytes that tell the program the answer to an [`Ask`].
     pub fn answer(&mut self, agent_request_id: &str, tool_use_id: &str, answer: &PermissionAnswer) -> Vec<u8> {
         match self {

@@ -12,8 +12,11 @@
 //! | `tool_result` | `id`, `tool`: id of the call, `output`, `is_error`, `duration_ms`, `exit_code` |
 //! | `permission` | `id` of the request, `tool`: id of the call that waits for it, its `name` and `input`, `again`: what to play instead of the same request, if nobody lives to hear the answer |
 //! | `permission_withdrawn` | `id` |
-//! | `usage` | `model`, `usage` |
+//! | `usage` | `model`, `usage` of one call of a model |
 //! | `result` | `outcome` "completed", "interrupted" or "failed", `message`, `retryable`, `usage` of the turn |
+//!
+//! Its tools are those of Claude Code, and so are its rules and its questions: a request for permission of
+//! `AskUserQuestion` asks the user.
 //!
 //! Block ids are the user's block id and a number, so they stay unique in a session and are the same whenever the output
 //! is read. A line of any other form, or about a block that is not open, is recorded as unparsed output.
@@ -24,16 +27,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Action, Ask, Checkpoint, Draft, Outcome, Plan, Setup, TurnEnd, UnknownCheckpoint,
+    Action, Adapt, Ask, Checkpoint, Draft, Outcome, Plan, Progress, Setup, TurnEnd, UnknownCheckpoint, claude,
     lines::{Line, Lines},
+    profile::refusal,
 };
 use crate::domain::{
-    Agent, BlockId, CarriedAnswer, Content, ConversationId, ExecutionStatus, PermissionAnswer, Reason, SessionError,
-    ToolOutput, ToolResult, ToolUse, Usage,
+    Agent, BlockId, CarriedAnswer, Content, ContentPart, ConversationId, ExecutionStatus, PermissionAnswer,
+    ProfileSetup, Reason, SessionError, SessionOptions, ToolOutput, ToolResult, ToolUse, Usage, Violation,
 };
 
 /// Version of [`State`].
 const VERSION: i32 = 1;
+
+/// Where its calls play: it has no files of its own.
+const CWD: &str = "/workspace";
 
 /// Bytes of output that is not understood, as recorded.
 const UNPARSED_LIMIT: usize = 64 * 1024;
@@ -54,6 +61,19 @@ struct State {
     /// Calls that wait for permission, by the id of the request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     asks: BTreeMap<String, Waits>,
+    /// Model that the program was told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    model: String,
+    /// Model calls of the turn at work: each `usage` line is one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    steps: i32,
+    /// What they cost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    cost_micro_usd: i64,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// What a request stands for that nobody answered yet.
@@ -64,16 +84,39 @@ struct Waits {
     again: Option<Value>,
 }
 
-pub(super) fn plan(setup: &Setup) -> Plan {
-    Plan {
-        argv: vec![setup.program.clone(), "scripted-agent".into()],
-        env: Vec::new(),
-        pass_env: &[],
-        parser: super::Parser::Scripted(Parser::default()),
-    }
+/// What of a profile has no effect on an agent without a model: it plays its script.
+pub(super) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
+    let said = [
+        ("system_prompt", !profile.system_prompt.is_empty()),
+        ("memory_file", !profile.memory_file.is_empty()),
+        ("tools", !profile.tools.is_empty()),
+        ("skills", !profile.skills.is_empty()),
+        ("subagents", !profile.subagents.is_empty()),
+        ("commands", !profile.commands.is_empty()),
+        ("mcp_servers", !profile.mcp_servers.is_empty()),
+    ];
+    let said = said.into_iter().filter(|(_, said)| *said);
+    said.map(|(field, _)| refusal(field, "the scripted agent has no model that this could reach")).collect()
 }
 
-pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
+pub(super) fn plan(setup: &Setup) -> Plan {
+    let mut argv = vec![setup.program.clone(), "scripted-agent".into()];
+    if !setup.model.is_empty() {
+        argv.extend(["--model".to_owned(), setup.model.clone()]);
+    }
+    let state = State { model: setup.model.clone(), ..State::default() };
+    let parser = super::Parser::Scripted(Parser { state, ..Parser::default() });
+    Plan { argv, env: Vec::new(), pass_env: &[], files: Vec::new(), greeting: Vec::new(), parser }
+}
+
+pub(super) fn prompt(block_id: &BlockId, parts: &[ContentPart]) -> Vec<u8> {
+    let texts = parts.iter().filter_map(|part| match part {
+        ContentPart::Text(text) => Some(text.as_str()),
+        ContentPart::Image(_) | ContentPart::Attachment(_) | ContentPart::ImageUri(_) | ContentPart::FilePath(_) => {
+            None
+        }
+    });
+    let text = texts.collect::<Vec<_>>().join("\n\n");
     let mut line = serde_json::json!({ "type": "user", "id": block_id, "text": text }).to_string().into_bytes();
     line.push(b'\n');
     line
@@ -97,10 +140,27 @@ pub(super) fn interrupt() -> Vec<u8> {
 }
 
 impl Parser {
+    /// The line that tells the program its model, where it has another one.
+    pub(super) fn adapt(&mut self, options: &SessionOptions) -> Adapt {
+        let SessionOptions { model, permission_mode: _, budget: _, idle_timeout: _ } = options;
+        if self.state.model == *model {
+            return Adapt::Keep;
+        }
+        self.state.model.clone_from(model);
+        let mut line = serde_json::json!({ "type": "options", "model": model }).to_string().into_bytes();
+        line.push(b'\n');
+        Adapt::Tell(line)
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let State { steps, cost_micro_usd, .. } = self.state;
+        Progress { steps, ended: steps, cost_micro_usd, untold_micro_usd: 0 }
+    }
+
     /// The line that answers a request.
     pub(super) fn answer(&mut self, id: &str, answer: &PermissionAnswer) -> Vec<u8> {
         let line = match answer {
-            PermissionAnswer::Allow { updated_input_json } => {
+            PermissionAnswer::Allow { updated_input_json } | PermissionAnswer::Answered { updated_input_json, .. } => {
                 let input = serde_json::from_str::<Value>(updated_input_json).ok();
                 serde_json::json!({ "type": "answer", "id": id, "allow": true, "input": input })
             }
@@ -297,26 +357,34 @@ impl State {
                     return None;
                 }
                 self.asks.insert(id.clone().into_owned(), Waits { again });
-                actions.push(Action::Ask(Box::new(Ask {
+                let mut ask = Ask {
                     agent_request_id: id.into_owned(),
                     conversation_id: ConversationId::main(),
                     tool_use_id: tool.into_owned(),
                     title: format!("Use {name}"),
+                    questions: claude::items(&name, input.get()),
                     tool_name: name,
                     input_json: input.get().to_owned(),
-                })));
+                    always: None,
+                    cwd: CWD.to_owned(),
+                };
+                ask.always = claude::pattern(&ask, None);
+                actions.push(Action::Ask(Box::new(ask)));
             }
             Said::PermissionWithdrawn { id } => {
                 self.asks.remove(&*id)?;
                 actions.push(Action::AskWithdrawn { agent_request_id: id.into_owned() });
             }
             Said::Usage { model, usage } => {
+                self.steps = self.steps.saturating_add(1);
+                self.cost_micro_usd = self.cost_micro_usd.saturating_add(usage.cost_micro_usd);
                 actions.push(Action::Emit(Draft::Used { conversation_id: ConversationId::main(), usage, model }));
             }
             Said::Result { outcome, message, retryable, usage } => {
                 // The session closes what a turn leaves open.
                 self.open.clear();
                 self.asks.clear();
+                (self.steps, self.cost_micro_usd) = (0, 0);
                 let outcome = match outcome {
                     Ends::Completed => Outcome::Completed,
                     Ends::Interrupted => Outcome::Interrupted,

@@ -17,9 +17,11 @@ mod connect;
 mod error;
 mod files;
 pub mod install;
+mod limits;
 mod output;
 mod permissions;
 mod profiles;
+mod questions;
 mod render;
 mod replay;
 mod run;
@@ -27,6 +29,8 @@ mod serve;
 mod sessions;
 mod signals;
 mod supervise;
+mod turns;
+mod update;
 mod view;
 mod watch;
 
@@ -54,6 +58,12 @@ enum Command {
     Run(run::Args),
     /// Follow a session, across restarts of the server.
     Watch(watch::Args),
+    /// List a session's turns, newest first.
+    Turns(turns::List),
+    /// End the turn a session is at; what waits behind it goes on.
+    Interrupt(turns::Interrupt),
+    /// Take a turn out of a session's queue.
+    Cancel(turns::Cancel),
     /// Create, list, show, stop and delete sessions.
     #[command(subcommand, visible_alias = "session")]
     Sessions(sessions::Command),
@@ -63,7 +73,10 @@ enum Command {
     /// See what agents ask before they use a tool, and answer.
     #[command(subcommand, visible_alias = "permission")]
     Permissions(permissions::Command),
-    /// List, show and create profiles.
+    /// What agents ask their users: list, answer.
+    #[command(subcommand)]
+    Questions(questions::Command),
+    /// Apply, list, show and delete profiles: how agents are set up.
     #[command(subcommand, visible_alias = "profile")]
     Profiles(profiles::Command),
     /// See which agents the server has, and install them.
@@ -75,7 +88,7 @@ enum Command {
     ModelEndpoint(dev::model::Args),
     /// Play a script as an agent; the server starts it.
     #[command(hide = true)]
-    ScriptedAgent,
+    ScriptedAgent(dev::scripted_agent::Args),
     /// Hold the programs of a sandbox; the server starts it.
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -85,9 +98,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    if matches!(args.command, Command::ScriptedAgent) {
+    if let Command::ScriptedAgent(args) = args.command {
         // A plain program of lines in and lines out: it needs nothing of what follows.
-        return dev::scripted_agent::run();
+        return dev::scripted_agent::run(args);
     }
     if let Command::Supervise(args) = args.command {
         // One thread, and a log that is a file; nobody filters it.
@@ -114,11 +127,15 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     match args.command {
         Command::Serve(args) => return serve::run(common, args).await,
         Command::Run(args) => return run::run(common, args).await,
-        Command::ScriptedAgent | Command::Supervise(_) => {}
+        Command::ScriptedAgent(_) | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
+        Command::Turns(args) => turns::list(common, args).await?,
+        Command::Interrupt(args) => turns::interrupt(common, args).await?,
+        Command::Cancel(args) => turns::cancel(common, args).await?,
         Command::Sessions(command) => sessions::run(common, command).await?,
         Command::Files(command) => files::run(common, command).await?,
         Command::Permissions(command) => permissions::run(common, command).await?,
+        Command::Questions(command) => questions::run(common, command).await?,
         Command::Profiles(command) => profiles::run(common, command).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,

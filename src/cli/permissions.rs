@@ -1,4 +1,4 @@
-//! `permissions`: what agents ask before they use a tool, and the answers.
+//! `permissions`: what agents ask before they use a tool, the answers, and the standing ones.
 
 use super::{
     connect::Common,
@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     client::Client,
-    proto::{GetSessionRequest, PermissionOptionKind, PermissionRequest, ResolvePermissionRequest},
+    proto::{
+        DeletePermissionRuleRequest, GetSessionRequest, ListPermissionRulesRequest, PermissionOptionKind,
+        PermissionRequest, PermissionRule, ResolvePermissionRequest,
+    },
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,6 +35,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "JSON", default_value = "")]
         input: String,
     },
+    /// List what "always" answers left in a session: standing answers to later calls.
+    Rules {
+        /// Which session.
+        session: String,
+    },
+    /// Take a standing answer back; later calls are asked about again.
+    DeleteRule {
+        /// Of which session.
+        session: String,
+        /// Which rule.
+        rule: String,
+    },
 }
 
 /// What a request is answered.
@@ -41,6 +56,10 @@ pub(super) enum Answer {
     Allow,
     /// It does not.
     Reject,
+    /// It runs, and calls like it need no answer any more.
+    AllowAlways,
+    /// It does not, and calls like it are rejected without asking.
+    RejectAlways,
 }
 
 impl Answer {
@@ -48,6 +67,8 @@ impl Answer {
         match self {
             Self::Allow => PermissionOptionKind::AllowOnce,
             Self::Reject => PermissionOptionKind::RejectOnce,
+            Self::AllowAlways => PermissionOptionKind::AllowAlways,
+            Self::RejectAlways => PermissionOptionKind::RejectAlways,
         }
     }
 
@@ -97,10 +118,35 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
             } else {
                 let resolution = answered.permission.and_then(|permission| permission.resolution).unwrap_or_default();
                 anstream::println!("{}", word(resolution.outcome().as_str_name(), "INPUT_OUTCOME_"));
+                if let Some(rule) = answered.rule {
+                    anstream::println!("kept as {}: {}", rule.rule_id, written(&rule));
+                }
             }
+        }
+        Command::Rules { session } => {
+            let rules = client.list_permission_rules(ListPermissionRulesRequest { session_id: session }).await?.rules;
+            if common.json {
+                return Ok(rules.iter().try_for_each(|rule| print_json("PermissionRule", rule))?);
+            }
+            let mut rows = vec![["ID", "EFFECT", "RULE"].map(str::to_owned)];
+            rows.extend(rules.iter().map(|rule| {
+                [rule.rule_id.clone(), word(rule.effect().as_str_name(), "PERMISSION_EFFECT_"), written(rule)]
+            }));
+            output::table(&mut anstream::stdout(), &rows)?;
+        }
+        Command::DeleteRule { session, rule } => {
+            let (session_id, rule_id) = (session, rule);
+            let request = DeletePermissionRuleRequest { session_id, rule_id, ..Default::default() };
+            client.delete_permission_rule(request).await?;
         }
     }
     Ok(())
+}
+
+/// As Claude Code writes rules.
+fn written(rule: &PermissionRule) -> String {
+    let pattern = one_line(&rule.pattern, 100);
+    if pattern.is_empty() { rule.tool_name.clone() } else { format!("{}({pattern})", rule.tool_name) }
 }
 
 async fn open(client: &Client, session: &str) -> Result<Vec<PermissionRequest>, Error> {

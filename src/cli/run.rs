@@ -9,15 +9,17 @@ use super::{
     asker::Asker,
     connect::{Common, Connection},
     error::Error,
+    profiles,
     render::style,
     signals::Signals,
+    turns::Busy,
     view::View,
 };
 use crate::{
     client::State,
     proto::{
-        CreateSessionRequest, RunTurnRequest, SessionEvent, SessionOptions, StopSessionRequest, Turn, TurnStatus,
-        session_event::Kind,
+        BusyPolicy, CreateSessionRequest, InterruptTurnRequest, RunTurnRequest, SessionEvent, SessionOptions,
+        StopSessionRequest, Turn, TurnStatus, session_event::Kind,
     },
 };
 
@@ -29,7 +31,10 @@ const NAME_LENGTH: usize = 60;
 pub(super) struct Args {
     /// What the agent is to do.
     prompt: String,
-    /// Agent of a new session. Else the server's default.
+    /// Profile to set up the agent of a new session, by its name or its id.
+    #[arg(long, env = "AGENT_RUNTIME_PROFILE", value_name = "NAME|ID", conflicts_with = "session")]
+    profile: Option<String>,
+    /// Agent of a new session. Else the profile's, else the server's default.
     #[arg(long, env = "AGENT_RUNTIME_AGENT", conflicts_with = "session")]
     agent: Option<String>,
     /// Go on with this session, instead of a new one.
@@ -41,6 +46,15 @@ pub(super) struct Args {
     /// When the agent of a new session asks for permission, in its words, for example default or plan.
     #[arg(long, env = "AGENT_RUNTIME_PERMISSION_MODE", value_name = "MODE", conflicts_with = "session")]
     permission_mode: Option<String>,
+    /// What to do while the session is at a turn.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_BUSY",
+        default_value = "reject",
+        hide_possible_values = true,
+        value_name = "reject|queue|interrupt"
+    )]
+    busy: Busy,
     /// Leave the new session's sandbox running for the next prompt.
     #[arg(long, env = "AGENT_RUNTIME_KEEP", value_parser = clap::builder::FalseyValueParser::new())]
     keep: bool,
@@ -69,6 +83,7 @@ async fn run_on(
     let mut events = client.run_turn(RunTurnRequest {
         session_id: session_id.clone(),
         text: args.prompt,
+        busy_policy: BusyPolicy::from(args.busy).into(),
         ..RunTurnRequest::default()
     });
     let (mut state, mut view) = (State::default(), View::new(common.json));
@@ -76,7 +91,7 @@ async fn run_on(
     if asker.is_there() {
         view.leaves_questions();
     }
-    let mut end = TurnStatus::Unspecified;
+    let mut turn = Turn::default();
     let mut interrupting = false;
     loop {
         tokio::select! {
@@ -85,7 +100,7 @@ async fn run_on(
                 state.apply(&event);
                 view.event(&event, &state)?;
                 asker.event(&event);
-                end = status_of(&event).unwrap_or(end);
+                turn = turn_of(event).unwrap_or(turn);
             }
             answered = asker.answered() => answered?,
             _ = signals.next() => {
@@ -94,8 +109,9 @@ async fn run_on(
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
                 interrupting = true;
-                let session_id = session_id.clone();
-                client.stop_session(StopSessionRequest { session_id, ..Default::default() }).await?;
+                // As long as nothing was told of it, it is whichever is at work.
+                let (session_id, turn_id) = (session_id.clone(), turn.turn_id.clone());
+                client.interrupt_turn(InterruptTurnRequest { session_id, turn_id, ..Default::default() }).await?;
             }
         }
     }
@@ -108,7 +124,7 @@ async fn run_on(
         let dim = style::DIM;
         anstream::eprintln!("{dim}  go on with: agent-runtime run --session {session_id} \"…\"{dim:#}");
     }
-    Ok(match end {
+    Ok(match turn.status() {
         TurnStatus::Completed => ExitCode::SUCCESS,
         TurnStatus::Interrupted => ExitCode::from(INTERRUPTED),
         TurnStatus::Unspecified
@@ -130,7 +146,12 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
         permission_mode: args.permission_mode.clone().unwrap_or_default(),
         ..SessionOptions::default()
     };
+    let profile_id = match &args.profile {
+        Some(profile) => profiles::find(&connection.client, profile).await?.profile_id,
+        None => String::new(),
+    };
     let request = CreateSessionRequest {
+        profile_id,
         agent: args.agent.clone().unwrap_or_default(),
         name: first_line.chars().take(NAME_LENGTH).collect(),
         options: Some(options),
@@ -143,9 +164,10 @@ async fn create(connection: &Connection, args: &Args) -> Result<String, Error> {
 }
 
 /// What became of the turn, where the event says so. A turn's stream brings no other turns.
-fn status_of(event: &SessionEvent) -> Option<TurnStatus> {
-    match &event.kind {
-        Some(Kind::TurnUpdated(updated)) => updated.turn.as_ref().map(Turn::status),
+fn turn_of(event: SessionEvent) -> Option<Turn> {
+    match event.kind {
+        Some(Kind::TurnQueued(queued)) => queued.turn,
+        Some(Kind::TurnUpdated(updated)) => updated.turn,
         _ => None,
     }
 }

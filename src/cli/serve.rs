@@ -56,6 +56,9 @@ pub(super) struct Args {
     /// Folder below which workspaces may start from a copy of a folder; may be repeated. Without it none may.
     #[arg(long = "workspace-root", env = "AGENT_RUNTIME_WORKSPACE_ROOT", value_name = "DIR", value_delimiter = ',')]
     workspace_roots: Vec<PathBuf>,
+    /// Folder whose files are the secrets that profiles may name, each after its file. Without it there are none.
+    #[arg(long, env = "AGENT_RUNTIME_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// How long pieces of streamed text are gathered into one event, in milliseconds.
     #[arg(long, env = "AGENT_RUNTIME_DELTA_WINDOW", default_value_t = 25, value_name = "MS")]
     delta_window: u64,
@@ -69,6 +72,9 @@ pub(super) struct Args {
         value_parser = ask_timeout
     )]
     ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted, in seconds. Then its program is ended.
+    #[arg(long, env = "AGENT_RUNTIME_INTERRUPT_GRACE", default_value_t = 10, value_name = "SECONDS")]
+    interrupt_grace: u64,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -116,8 +122,10 @@ impl Args {
             claude_code,
             sandbox,
             workspace_roots,
+            secrets,
             delta_window,
             ask_timeout,
+            interrupt_grace,
             compact_after,
             retain_events,
             on_shutdown: _,
@@ -132,8 +140,10 @@ impl Args {
             claude_code,
             sandbox,
             workspace_roots,
+            secrets,
             delta_window: Duration::from_millis(delta_window),
             ask_timeout,
+            interrupt_grace: Duration::from_secs(interrupt_grace),
             compact_after: Duration::from_secs(compact_after),
             retain_events,
         }

@@ -3,13 +3,15 @@
 use super::{
     connect::Common,
     error::Error,
+    limits::Limits,
     output::{self, one_line, print_json, word},
+    profiles, update,
 };
 use crate::{
     client::Client,
     proto::{
         CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, GetSessionResponse, ListSessionsRequest,
-        Session, SessionOptions, StopSessionRequest,
+        Session, SessionOptions, StopSessionRequest, SyncSessionRequest,
     },
 };
 
@@ -17,7 +19,10 @@ use crate::{
 pub(super) enum Command {
     /// Create a session and print its id.
     Create {
-        /// Agent. Else the server's default.
+        /// Profile to set the agent up, by its name or its id.
+        #[arg(long, env = "AGENT_RUNTIME_PROFILE", value_name = "NAME|ID")]
+        profile: Option<String>,
+        /// Agent. Else the profile's, else the server's default.
         #[arg(long, env = "AGENT_RUNTIME_AGENT")]
         agent: Option<String>,
         /// Model, in the agent's words.
@@ -29,6 +34,15 @@ pub(super) enum Command {
         /// Name to show.
         #[arg(long, default_value = "")]
         name: String,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Change a session: its name, labels and options. New options count from its next turn on.
+    Update(update::Args),
+    /// Save a session's workspace and its agent's state now.
+    Sync {
+        /// Which.
+        id: String,
     },
     /// List sessions, newest first.
     List,
@@ -53,12 +67,19 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
     let connection = common.connect().await?;
     let client = &connection.client;
     match command {
-        Command::Create { agent, model, permission_mode, name } => {
+        Command::Create { profile, agent, model, permission_mode, name, limits } => {
+            let profile_id = match profile {
+                Some(profile) => profiles::find(client, &profile).await?.profile_id,
+                None => String::new(),
+            };
             let (model, permission_mode) = (model.unwrap_or_default(), permission_mode.unwrap_or_default());
+            let mut options = SessionOptions { model, permission_mode, ..SessionOptions::default() };
+            limits.apply(&mut options);
             let created = client
                 .create_session(CreateSessionRequest {
+                    profile_id,
                     agent: agent.unwrap_or_default(),
-                    options: Some(SessionOptions { model, permission_mode, ..SessionOptions::default() }),
+                    options: Some(options),
                     name,
                     ..CreateSessionRequest::default()
                 })
@@ -68,6 +89,13 @@ pub(super) async fn run(common: &Common, command: Command) -> Result<(), Error> 
             } else if let Some(session) = created.session {
                 anstream::println!("{}", session.session_id);
             }
+        }
+        Command::Update(args) => update::run(common, client, &args).await?,
+        Command::Sync { id } => {
+            let synced =
+                client.sync_session(SyncSessionRequest { session_id: id.clone(), ..Default::default() }).await?;
+            let synced = synced.session.unwrap_or_default();
+            if common.json { print_json("Session", &synced)? } else { anstream::println!("saved {id}") }
         }
         Command::List => list(client, common.json).await?,
         Command::Show { id } => {
@@ -126,7 +154,8 @@ fn row(session: &Session) -> [String; 6] {
 
 fn show(found: &GetSessionResponse) {
     let Some(session) = &found.session else { return };
-    let model = session.options.as_ref().map(|options| options.model.clone()).unwrap_or_default();
+    let options = session.options.clone().unwrap_or_default();
+    let (silence, budget) = super::limits::shown(&options);
     let sandbox = session.sandbox.as_ref().map(|sandbox| {
         let status = word(sandbox.status().as_str_name(), "SANDBOX_STATUS_");
         let isolation = word(sandbox.isolation().as_str_name(), "ISOLATION_");
@@ -140,7 +169,10 @@ fn show(found: &GetSessionResponse) {
         ("status", status(session)),
         ("error", session.error.as_ref().map(|error| error.message.clone()).unwrap_or_default()),
         ("agent", session.agent.clone()),
-        ("model", model),
+        ("model", options.model),
+        ("mode", options.permission_mode),
+        ("budget", budget),
+        ("silence", silence),
         ("sandbox", sandbox.unwrap_or_default()),
         ("turn", turn.unwrap_or_default()),
         ("events", session.sequence.to_string()),

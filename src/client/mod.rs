@@ -14,14 +14,19 @@ use tonic::{
 };
 
 use crate::proto::{
-    CreateProfileRequest, CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest,
-    DeleteFileResponse, DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse,
-    GetRuntimeInfoRequest, GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, ListFilesRequest,
-    ListFilesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
-    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
-    SessionEvent, StopSessionRequest, StopSessionResponse, WatchSessionRequest, WriteFileRequest, WriteFileResponse,
-    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
-    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
+    AnswerQuestionRequest, AnswerQuestionResponse, CancelTurnRequest, CancelTurnResponse, CreateProfileRequest,
+    CreateProfileResponse, CreateSessionRequest, CreateSessionResponse, DeleteFileRequest, DeleteFileResponse,
+    DeletePermissionRuleRequest, DeletePermissionRuleResponse, DeleteProfileRequest, DeleteProfileResponse,
+    DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest,
+    GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, GetTurnRequest, GetTurnResponse,
+    InterruptTurnRequest, InterruptTurnResponse, ListFilesRequest, ListFilesResponse, ListPermissionRulesRequest,
+    ListPermissionRulesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
+    ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
+    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
+    workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
@@ -172,12 +177,24 @@ calls! {
     sessions.get_session(GetSessionRequest) -> GetSessionResponse;
     /// One page of sessions, newest first.
     sessions.list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+    /// Changes name, labels, metadata or options of a session; new options count from the next turn on.
+    [once] sessions.update_session(UpdateSessionRequest) -> UpdateSessionResponse;
+    /// Saves workspace and agent state now.
+    [once] sessions.sync_session(SyncSessionRequest) -> SyncSessionResponse;
     /// Ends the session's turns and its sandbox; the next message starts it again.
     [once] sessions.stop_session(StopSessionRequest) -> StopSessionResponse;
     /// Stops the session and deletes all that is stored of it.
     [once] sessions.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
     /// Gives the agent a message, and returns when it is accepted.
     [once] sessions.send_message(SendMessageRequest) -> SendMessageResponse;
+    /// One turn, also long after it ended.
+    sessions.get_turn(GetTurnRequest) -> GetTurnResponse;
+    /// One page of a session's turns.
+    sessions.list_turns(ListTurnsRequest) -> ListTurnsResponse;
+    /// Ends a turn, or whichever is active; its end follows.
+    [once] sessions.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
+    /// Takes a turn out of the queue.
+    [once] sessions.cancel_turn(CancelTurnRequest) -> CancelTurnResponse;
     /// One page of a workspace's files, by path.
     workspace.list_files(ListFilesRequest) -> ListFilesResponse;
     /// Writes a small file.
@@ -186,8 +203,18 @@ calls! {
     [once] workspace.delete_file(DeleteFileRequest) -> DeleteFileResponse;
     /// Answers a permission request; the first answer wins.
     [once] sessions.resolve_permission(ResolvePermissionRequest) -> ResolvePermissionResponse;
+    /// Answers a question; the first answer wins.
+    [once] sessions.answer_question(AnswerQuestionRequest) -> AnswerQuestionResponse;
+    /// The standing answers of a session.
+    sessions.list_permission_rules(ListPermissionRulesRequest) -> ListPermissionRulesResponse;
+    /// Takes one of them back.
+    [once] sessions.delete_permission_rule(DeletePermissionRuleRequest) -> DeletePermissionRuleResponse;
     /// Stores a profile.
     [once] profiles.create_profile(CreateProfileRequest) -> CreateProfileResponse;
+    /// Replaces fields of a profile.
+    [once] profiles.update_profile(UpdateProfileRequest) -> UpdateProfileResponse;
+    /// Makes a profile unusable for new sessions.
+    [once] profiles.delete_profile(DeleteProfileRequest) -> DeleteProfileResponse;
     /// One revision of a profile.
     profiles.get_profile(GetProfileRequest) -> GetProfileResponse;
     /// One page of profiles, by name.

@@ -8,8 +8,10 @@ use ulid::Ulid;
 
 use super::{Error, backoff::Backoff};
 use crate::proto::{
-    CreateProfileRequest, CreateSessionRequest, DeleteFileRequest, DeleteSessionRequest, ResolvePermissionRequest,
-    RunTurnRequest, SendMessageRequest, StopSessionRequest, UploadFileHeader, WriteFileRequest,
+    AnswerQuestionRequest, CancelTurnRequest, CreateProfileRequest, CreateSessionRequest, DeleteFileRequest,
+    DeletePermissionRuleRequest, DeleteProfileRequest, DeleteSessionRequest, InterruptTurnRequest,
+    ResolvePermissionRequest, RunTurnRequest, SendMessageRequest, StopSessionRequest, SyncSessionRequest,
+    UpdateProfileRequest, UpdateSessionRequest, UploadFileHeader, WriteFileRequest,
 };
 
 /// How often a call is made before its caller is told that it failed: about half a second of pauses.
@@ -42,15 +44,23 @@ macro_rules! changes {
 
 changes! {
     CreateSessionRequest,
+    UpdateSessionRequest,
+    SyncSessionRequest,
     StopSessionRequest,
     DeleteSessionRequest,
     SendMessageRequest,
+    InterruptTurnRequest,
+    CancelTurnRequest,
     ResolvePermissionRequest,
+    AnswerQuestionRequest,
+    DeletePermissionRuleRequest,
     RunTurnRequest,
     WriteFileRequest,
     UploadFileHeader,
     DeleteFileRequest,
     CreateProfileRequest,
+    UpdateProfileRequest,
+    DeleteProfileRequest,
 }
 
 /// Makes a call, and makes it again while what went wrong may pass.

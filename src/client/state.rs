@@ -148,7 +148,10 @@ impl State {
         let turns = &self.0.turns;
         with(&mut self.0.session, |session| {
             session.active_turn = turns.iter().find(|turn| is_active(turn)).cloned().map(Box::new);
-            session.queued_turns = turns.iter().filter(|turn| turn.status() == TurnStatus::Queued).cloned().collect();
+            let queued = turns.iter().filter(|turn| turn.status() == TurnStatus::Queued).cloned();
+            let (mut first, rest): (Vec<_>, Vec<_>) = queued.partition(|turn| turn.goes_first);
+            first.reverse();
+            session.queued_turns = [first, rest].concat();
         });
     }
 }

@@ -25,8 +25,9 @@
 //! | `tool` | one tool call and its result | `input` (`{}`), `output`: a text or any JSON (`""`), `is_error`, `duration_ms` it runs, `exit_code` |
 //! | `run` | one tool call that is really done: a shell runs this in the workspace, and its output is the result | |
 //! | `ask` | one tool call, as `{"tool": "Bash", "input": {…}}`, that asks for permission and waits for the answer, which is a line of input, `{"type":"answer","id":"…","allow":true,"input":…}` or `{"type":"answer","id":"…","allow":false,"message":"…"}`. Its output is the input it was let run with, or the message | `then`, `else`: steps to play when it was allowed, or not; `withdrawn`: it does not wait; `again`: steps that another process plays, if this one does not live to hear the answer, instead of the same request |
+//! | `question` | the questions of one call of `AskUserQuestion`, as `[{"question": "Which?", "header": "Q", "options": [{"label": "A", "description": "…"}], "multiSelect": false}]`, which waits as `ask` does. Its output is its input with the answers in it | `then`, `else`: steps to play when it was answered, or declined; `again`: as of `ask` |
 //! | `pause_ms` | waits | |
-//! | `usage` | reports tokens and money: `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `thinking_tokens`, `cost_micro_usd` | `model` |
+//! | `usage` | reports tokens and money: `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `thinking_tokens`, `cost_micro_usd` | `model`; else the one it was told, by `--model` or by a line of input, `{"type":"options","model":"…"}`. Each counts as one call of a model |
 //! | `error` | the turn fails with this message | `retryable` |
 //! | `exit` | the process ends here, with this code | `half_line`: text printed before, without an end of line |
 //! | `raw`, `raw_base64` | prints this as it stands, with no end of line | |
@@ -49,14 +50,22 @@ mod step;
 use inbox::Inbox;
 use play::{End, Turn};
 
+/// Flags of `scripted-agent`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Model that usage is reported of where the script names none.
+    #[arg(long, default_value = "")]
+    model: String,
+}
+
 /// Output that is gathered while nothing has to wait.
 const WRITE: usize = 64 * 1024;
 
 /// Plays what comes in on stdin, until it ends. The whole of `agent-runtime scripted-agent`.
 #[must_use]
-pub fn run() -> ExitCode {
+pub fn run(args: Args) -> ExitCode {
     let stdout = io::stdout();
-    match serve(BufReader::new(io::stdin()), &mut stdout.lock(), &mut io::stderr()) {
+    match serve_as(args, BufReader::new(io::stdin()), &mut stdout.lock(), &mut io::stderr()) {
         Ok(code) => ExitCode::from(code),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,15 +81,26 @@ pub fn run() -> ExitCode {
 /// # Errors
 /// What reading and writing the streams gives.
 pub fn serve(input: impl BufRead + Send + 'static, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    serve_as(Args::default(), input, out, err)
+}
+
+fn serve_as(
+    args: Args,
+    input: impl BufRead + Send + 'static,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let Args { mut model } = args;
     let mut out = BufWriter::with_capacity(WRITE, out);
     let mut inbox = Inbox::of(input);
     while let Some(line) = inbox.next()? {
         match serde_json::from_slice::<Message>(&line) {
-            Ok(Message::User { id, text }) => match Turn::new(&id, &mut inbox, &mut out, err).play(&text) {
+            Ok(Message::User { id, text }) => match Turn::new(&id, &model, &mut inbox, &mut out, err).play(&text) {
                 Ok(()) => {}
                 Err(End::Exit(code)) => return Ok(code),
                 Err(End::Io(error)) => return Err(error),
             },
+            Ok(Message::Options { model: other }) => model = other,
             Err(_) if line.trim_ascii().is_empty() => {}
             Err(error) => writeln!(err, "scripted-agent: a line of input is no message: {error}")?,
         }
@@ -92,4 +112,5 @@ pub fn serve(input: impl BufRead + Send + 'static, out: &mut dyn Write, err: &mu
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Message {
     User { id: String, text: String },
+    Options { model: String },
 }

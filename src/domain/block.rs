@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, ConversationId, Principal, Timestamp, TurnId};
+use super::{BlobData, BlockId, ConversationId, Principal, Timestamp, TurnId};
 
 /// One step of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +149,9 @@ pub struct Blob {
     pub media_type: String,
     /// File name to show; may be empty.
     pub name: String,
+    /// The bytes themselves, where they are in memory.
+    #[serde(skip)]
+    pub data: BlobData,
 }
 
 /// The agent calls a tool.

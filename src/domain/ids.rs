@@ -106,6 +106,14 @@ impl ConversationId {
     }
 }
 
+impl ProfileId {
+    /// The profile that always exists: of sessions that name none.
+    #[must_use]
+    pub fn default_profile() -> Self {
+        Self::new("default")
+    }
+}
+
 impl TenantId {
     /// The one tenant of a single-tenant server.
     #[must_use]

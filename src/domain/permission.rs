@@ -1,6 +1,6 @@
 //! What an agent asks: permissions, questions, and the standing answers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,13 @@ pub enum PermissionAnswer {
         /// Why; may be empty.
         message: String,
     },
+    /// It was a question, and is answered.
+    Answered {
+        /// The question's input with the answers in it, as the agent takes it: a JSON object.
+        updated_input_json: String,
+        /// The same for an agent that is told by words.
+        told: String,
+    },
 }
 
 /// One possible answer.
@@ -87,17 +94,39 @@ pub struct PermissionOption {
     pub name: String,
     /// What choosing it does.
     pub kind: PermissionOptionKind,
+    /// What an "always" option leaves; without an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<PermissionRule>>,
 }
 
 impl PermissionOption {
     /// What every request for permission can be answered.
     #[must_use]
     pub fn once() -> Vec<Self> {
-        let option = |option_id: &str, name: &str, kind| Self { option_id: option_id.into(), name: name.into(), kind };
+        let option = |option_id: &str, name: &str, kind| {
+            let (option_id, name) = (option_id.into(), name.into());
+            Self { option_id, name, kind, rule: None }
+        };
         vec![
             option("allow_once", "Allow", PermissionOptionKind::AllowOnce),
             option("reject_once", "Reject", PermissionOptionKind::RejectOnce),
         ]
+    }
+
+    /// The same, and what holds for calls like it from then on.
+    #[must_use]
+    pub fn once_or_always(tool_name: &str, pattern: &str) -> Vec<Self> {
+        let option = |option_id: &str, verb: &str, kind, effect| {
+            let rule = PermissionRule::of(tool_name, pattern, effect);
+            Self { option_id: option_id.into(), name: format!("{verb} {rule}"), kind, rule: Some(Box::new(rule)) }
+        };
+        let allow = option("allow_always", "Always allow", PermissionOptionKind::AllowAlways, PermissionEffect::Allow);
+        let reject =
+            option("reject_always", "Always reject", PermissionOptionKind::RejectAlways, PermissionEffect::Reject);
+        let mut options = Self::once();
+        options.insert(1, allow);
+        options.push(reject);
+        options
     }
 }
 
@@ -143,6 +172,12 @@ pub struct InputResolution {
     pub resolved_by: Option<Principal>,
     /// When.
     pub resolve_time: Option<Timestamp>,
+    /// The rule that decided, or that the answer left; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rule_id: String,
+    /// What became of the call; `None` for questions, and where nobody waits any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<PermissionEffect>,
 }
 
 /// The ways a request for input can end.
@@ -190,24 +225,31 @@ impl InputResolution {
             answers: Vec::new(),
             resolved_by: Some(Principal::system()),
             resolve_time: Some(time),
+            rule_id: String::new(),
+            effect: None,
         }
     }
 
-    /// What the agent is told of it; `None`: nothing, because it does not ask any more.
+    /// What the agent that asked for permission is told of it; `None`: nothing, because it does not ask any more.
     #[must_use]
     pub fn answer(&self) -> Option<PermissionAnswer> {
+        let reject = |message: &str| Some(PermissionAnswer::Reject { message: message.to_owned() });
         match self.outcome {
             InputOutcome::Allowed => {
                 Some(PermissionAnswer::Allow { updated_input_json: self.updated_input_json.clone() })
             }
-            InputOutcome::Rejected => Some(PermissionAnswer::Reject { message: self.message.clone() }),
-            InputOutcome::Expired => {
-                Some(PermissionAnswer::Reject { message: "nobody answered in time, and silence means no".to_owned() })
+            InputOutcome::Rejected => reject(&self.message),
+            InputOutcome::Expired if self.effect == Some(PermissionEffect::Allow) => {
+                Some(PermissionAnswer::Allow { updated_input_json: String::new() })
             }
+            InputOutcome::Expired => reject(SILENCE),
             InputOutcome::Answered | InputOutcome::Withdrawn | InputOutcome::Interrupted => None,
         }
     }
 }
+
+/// What an agent is told when nobody answered and that means no.
+pub const SILENCE: &str = "nobody answered in time, and silence means no";
 
 /// The agent asks the user something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +270,15 @@ pub struct Question {
     pub expire_time: Option<Timestamp>,
     /// Unset while open.
     pub resolution: Option<InputResolution>,
+    /// The tool that the agent asks by. Not in the contract's record, as what follows: what it takes to answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tool_name: String,
+    /// Its input, whole.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub input_json: String,
+    /// How it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 /// One question with its choices.
@@ -278,6 +329,32 @@ pub struct PermissionRule {
     pub create_time: Option<Timestamp>,
 }
 
+impl PermissionRule {
+    /// So many a session holds at most, and so many a profile.
+    pub const MOST: usize = 256;
+
+    /// One that nobody made yet.
+    #[must_use]
+    pub fn of(tool_name: &str, pattern: &str, effect: PermissionEffect) -> Self {
+        let (tool_name, pattern) = (tool_name.to_owned(), pattern.to_owned());
+        Self { rule_id: String::new(), tool_name, pattern, effect, created_by: None, create_time: None }
+    }
+
+    /// About the same calls as the other one.
+    #[must_use]
+    pub fn is_about_the_same(&self, other: &Self) -> bool {
+        (&self.tool_name, &self.pattern) == (&other.tool_name, &other.pattern)
+    }
+}
+
+/// As people and Claude Code write them: "Bash(npm run test:*)".
+impl fmt::Display for PermissionRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tool_name)?;
+        if self.pattern.is_empty() { Ok(()) } else { write!(f, "({})", self.pattern) }
+    }
+}
+
 /// What happens to a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -302,4 +379,21 @@ pub struct PermissionPolicy {
     pub ask_timeout: Option<Duration>,
     /// The answer when nobody gave one; `None`: reject. Never [`PermissionEffect::Ask`].
     pub timeout_effect: Option<PermissionEffect>,
+}
+
+impl PermissionPolicy {
+    /// It says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What becomes of a call that nobody answered for.
+    #[must_use]
+    pub fn silence(&self) -> PermissionEffect {
+        match self.timeout_effect {
+            Some(PermissionEffect::Allow) => PermissionEffect::Allow,
+            Some(PermissionEffect::Reject | PermissionEffect::Ask) | None => PermissionEffect::Reject,
+        }
+    }
 }

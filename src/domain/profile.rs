@@ -84,6 +84,17 @@ pub enum Secret {
     Ref(String),
 }
 
+impl Secret {
+    /// The value; nothing where it is still to be looked up.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Value(value) => value,
+            Self::Ref(_) => "",
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

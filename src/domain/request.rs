@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PermissionRequest, Profile, RequestId, Session, Timestamp, Turn, WorkspaceFile};
+use super::{PermissionRequest, PermissionRule, Profile, Question, RequestId, Session, Timestamp, Turn, WorkspaceFile};
 
 /// How long a request id is remembered.
 pub const REQUEST_RETENTION: Duration = Duration::from_hours(24);
@@ -48,6 +48,15 @@ pub enum FirstAnswer {
         #[serde(default = "from_the_first")]
         oldest_sequence: i64,
     },
+    /// A session was changed or saved.
+    Session {
+        /// As it was then.
+        session: Box<Session>,
+        /// First sequence that its log had.
+        oldest_sequence: i64,
+        /// Its turns that were not over: the one that held it, then those that waited.
+        turns: Vec<Turn>,
+    },
     /// A session, or a file, was deleted.
     Deleted,
     /// A file was written.
@@ -60,10 +69,28 @@ pub enum FirstAnswer {
         /// Files written.
         files: i32,
     },
+    /// A turn was ended, or there was none.
+    Interrupted {
+        /// As it was then.
+        turn: Option<Box<Turn>>,
+    },
+    /// A turn was taken out of the queue.
+    Cancelled {
+        /// As it was then.
+        turn: Box<Turn>,
+    },
     /// A permission request was answered.
     Resolved {
         /// With its resolution.
         permission: Box<PermissionRequest>,
+        /// The rule that the answer left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Box<PermissionRule>>,
+    },
+    /// A question was answered.
+    Answered {
+        /// With its resolution.
+        question: Box<Question>,
     },
     /// A profile was stored.
     Profile {

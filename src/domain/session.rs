@@ -200,6 +200,20 @@ pub struct SessionOptions {
     pub idle_timeout: Option<Duration>,
 }
 
+impl SessionOptions {
+    /// With what `defaults` say where these say nothing. A budget is set or not as a whole.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        let text = |own: String, default: &String| if own.is_empty() { default.clone() } else { own };
+        Self {
+            model: text(self.model, &defaults.model),
+            permission_mode: text(self.permission_mode, &defaults.permission_mode),
+            budget: self.budget.or_else(|| defaults.budget.clone()),
+            idle_timeout: self.idle_timeout.or(defaults.idle_timeout),
+        }
+    }
+}
+
 /// Limits that end a turn. 0 or unset: no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {

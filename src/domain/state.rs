@@ -47,6 +47,12 @@ impl SessionState {
         self.turns.iter().find(|turn| turn.status.is_active())
     }
 
+    /// The turns that wait, next first.
+    #[must_use]
+    pub fn queued_turns(&self) -> Vec<&Turn> {
+        Turn::queue(&self.turns)
+    }
+
     /// The block of that id.
     #[must_use]
     pub fn block(&self, id: &super::BlockId) -> Option<&Block> {

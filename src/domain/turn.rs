@@ -1,8 +1,8 @@
-//! Turns, and the one table that says what a command does to them.
+//! Turns and the life they have. What a command does to one stands in [`Command`](super::Command).
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, CarriedAnswer, Principal, Reason, SessionError, Timestamp, TurnId, Usage, UserMessage};
+use super::{BlockId, CarriedAnswer, Meter, Principal, SessionError, Timestamp, TurnId, Usage, UserMessage};
 
 /// One piece of work of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +29,31 @@ pub struct Turn {
     pub usage: Usage,
     /// Why it did not end well.
     pub error: Option<SessionError>,
+    /// While it is queued: it goes before those that wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_first: bool,
+    /// Since when its agent is asked to end it. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt_time: Option<Timestamp>,
     /// Answers that wait for the agent to ask again, after it was parked. Not in the contract's record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<CarriedAnswer>,
+    /// What it may use and has used. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Meter::is_new")]
+    pub meter: Meter,
+}
+
+impl Turn {
+    /// Those of these turns that are queued, next first: what goes before the others, the newest of it first, then in order
+    /// of acceptance.
+    #[must_use]
+    pub fn queue<'a>(turns: impl IntoIterator<Item = &'a Self>) -> Vec<&'a Self> {
+        let queued = turns.into_iter().filter(|turn| turn.status == TurnStatus::Queued);
+        let (mut first, rest): (Vec<_>, Vec<_>) = queued.partition(|turn| turn.goes_first);
+        first.reverse();
+        first.extend(rest);
+        first
+    }
 }
 
 /// The life of a turn.
@@ -74,6 +96,23 @@ impl TurnStatus {
         Self::BudgetExhausted,
         Self::Lost,
     ];
+
+    /// As the store names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::AwaitingInput => "awaiting_input",
+            Self::Parked => "parked",
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::Lost => "lost",
+        }
+    }
 
     /// It holds the session: running, awaiting input or parked.
     #[must_use]
@@ -130,71 +169,9 @@ pub enum TurnOrigin {
     Continuation,
 }
 
-/// What a caller can ask of a session that has, or has not, a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// `SendMessage` or `RunTurn` with the policy to reject.
-    Send,
-    /// `StopSession` or `DeleteSession`.
-    Stop,
-    /// `ResolvePermission`, or the deadline of a request, with nothing else open then.
-    Resolve,
-}
-
-/// What a command does to a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It goes ahead and leaves the turn alone.
-    Proceed,
-    /// It is refused.
-    Refuse(Reason),
-    /// The turn ends this way first.
-    End(TurnStatus),
-    /// The turn goes on, and is running.
-    GoOn,
-}
-
-impl Command {
-    /// The table of the contract's `Turn`: state x command. Policies and commands that are not built are not in it.
-    #[must_use]
-    pub fn effect(self, turn: TurnStatus) -> Effect {
-        match (self, turn) {
-            (Self::Send, TurnStatus::Queued | TurnStatus::Running | TurnStatus::AwaitingInput | TurnStatus::Parked) => {
-                Effect::Refuse(Reason::SessionBusy)
-            }
-            (Self::Resolve, TurnStatus::AwaitingInput | TurnStatus::Parked) => Effect::GoOn,
-            (
-                Self::Resolve,
-                TurnStatus::Queued
-                | TurnStatus::Running
-                | TurnStatus::Completed
-                | TurnStatus::Interrupted
-                | TurnStatus::Cancelled
-                | TurnStatus::Failed
-                | TurnStatus::BudgetExhausted
-                | TurnStatus::Lost,
-            ) => Effect::Refuse(Reason::AlreadyResolved),
-            (Self::Stop, TurnStatus::Queued) => Effect::End(TurnStatus::Cancelled),
-            (Self::Stop, TurnStatus::Running | TurnStatus::AwaitingInput | TurnStatus::Parked) => {
-                Effect::End(TurnStatus::Interrupted)
-            }
-            (
-                Self::Send | Self::Stop,
-                TurnStatus::Completed
-                | TurnStatus::Interrupted
-                | TurnStatus::Cancelled
-                | TurnStatus::Failed
-                | TurnStatus::BudgetExhausted
-                | TurnStatus::Lost,
-            ) => Effect::Proceed,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Command, Effect, TurnStatus};
-    use crate::domain::Reason;
+    use super::TurnStatus;
 
     /// The allowed changes, as the contract's `Turn` lists them.
     const ALLOWED: &[(TurnStatus, &[TurnStatus])] = &[
@@ -243,28 +220,6 @@ mod tests {
                 assert_eq!(from.may_become(to), allowed.contains(&to), "{from:?} to {to:?}");
             }
             assert_eq!(from.is_final(), allowed.is_empty(), "{from:?} is an end exactly if nothing follows it");
-        }
-    }
-
-    #[test]
-    fn every_command_has_its_effect_in_every_state_and_each_effect_is_allowed() {
-        for status in TurnStatus::ALL {
-            let over = status.is_final();
-            let sent = if over { Effect::Proceed } else { Effect::Refuse(Reason::SessionBusy) };
-            assert_eq!(Command::Send.effect(status), sent, "{status:?}");
-            let stopped = match status {
-                TurnStatus::Queued => Effect::End(TurnStatus::Cancelled),
-                _ if over => Effect::Proceed,
-                _ => Effect::End(TurnStatus::Interrupted),
-            };
-            assert_eq!(Command::Stop.effect(status), stopped, "{status:?}");
-            if let Effect::End(end) = Command::Stop.effect(status) {
-                assert!(status.may_become(end), "{status:?} cannot become {end:?}");
-            }
-            let waits = matches!(status, TurnStatus::AwaitingInput | TurnStatus::Parked);
-            let resolved = if waits { Effect::GoOn } else { Effect::Refuse(Reason::AlreadyResolved) };
-            assert_eq!(Command::Resolve.effect(status), resolved, "{status:?}");
-            assert!(!waits || status.may_become(TurnStatus::Running), "{status:?}");
         }
     }
 }

@@ -25,10 +25,12 @@ impl Usage {
     /// Input, output and both cache counters.
     #[must_use]
     pub fn total_tokens(&self) -> i64 {
-        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+        let more = [self.output_tokens, self.cache_read_tokens, self.cache_write_tokens];
+        more.into_iter().fold(self.input_tokens, i64::saturating_add)
     }
 }
 
+/// Agents print what they like, also numbers that no sum holds.
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         let Self {
@@ -39,11 +41,11 @@ impl AddAssign for Usage {
             thinking_tokens,
             cost_micro_usd,
         } = other;
-        self.input_tokens += input_tokens;
-        self.output_tokens += output_tokens;
-        self.cache_read_tokens += cache_read_tokens;
-        self.cache_write_tokens += cache_write_tokens;
-        self.thinking_tokens += thinking_tokens;
-        self.cost_micro_usd += cost_micro_usd;
+        self.input_tokens = self.input_tokens.saturating_add(input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(output_tokens);
+        self.cache_read_tokens = self.cache_read_tokens.saturating_add(cache_read_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(cache_write_tokens);
+        self.thinking_tokens = self.thinking_tokens.saturating_add(thinking_tokens);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(cost_micro_usd);
     }
 }

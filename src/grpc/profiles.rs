@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{caller, status::not_implemented, validate};
+use super::{caller, validate};
 use crate::{
     proto::{self, profile_service_server::ProfileService},
     session::Manager,
@@ -47,11 +47,21 @@ impl ProfileService for Profiles {
         Ok(Response::new(list.respond(profiles)))
     }
 
-    async fn update_profile(&self, _: Request<proto::UpdateProfileRequest>) -> Answer<proto::UpdateProfileResponse> {
-        Err(not_implemented("ProfileService/UpdateProfile"))
+    async fn update_profile(
+        &self,
+        request: Request<proto::UpdateProfileRequest>,
+    ) -> Answer<proto::UpdateProfileResponse> {
+        let caller = caller(request.extensions())?;
+        let profile = self.manager.update_profile(&caller, validate::update_profile(request.into_inner())?).await?;
+        Ok(Response::new(proto::UpdateProfileResponse { profile: Some(profile.into()) }))
     }
 
-    async fn delete_profile(&self, _: Request<proto::DeleteProfileRequest>) -> Answer<proto::DeleteProfileResponse> {
-        Err(not_implemented("ProfileService/DeleteProfile"))
+    async fn delete_profile(
+        &self,
+        request: Request<proto::DeleteProfileRequest>,
+    ) -> Answer<proto::DeleteProfileResponse> {
+        let caller = caller(request.extensions())?;
+        self.manager.delete_profile(&caller, validate::delete_profile(request.into_inner())?).await?;
+        Ok(Response::new(proto::DeleteProfileResponse {}))
     }
 }

@@ -6,7 +6,7 @@ use super::{MAX_REQUEST_BYTES, caller, convert, page, status::not_implemented, v
 use crate::{
     domain::{Agent, REQUEST_RETENTION, Timestamp},
     proto::{self, runtime_service_server::RuntimeService},
-    session::{MAX_INLINE_BLOCK_BYTES, Manager},
+    session::{MAX_INLINE_BLOCK_BYTES, MAX_QUEUED_TURNS, Manager},
 };
 
 /// Tells what the server is.
@@ -86,7 +86,7 @@ fn limits() -> proto::Limits {
         max_inline_block_bytes: bytes(MAX_INLINE_BLOCK_BYTES),
         max_event_bytes: bytes(2 * MAX_INLINE_BLOCK_BYTES),
         max_page_size: i32::try_from(page::MAX_SIZE).expect("a page is small"),
-        max_queued_turns: 0,
+        max_queued_turns: i32::try_from(MAX_QUEUED_TURNS).expect("limits are small"),
         max_watches: 0,
         request_id_retention: Some(convert::duration(REQUEST_RETENTION)),
     }

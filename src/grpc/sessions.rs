@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     caller, content,
+    convert::list,
     frame::Frame,
     lists,
     status::not_implemented,
@@ -100,7 +101,8 @@ impl SessionService for Sessions {
     async fn send_message(&self, request: Request<proto::SendMessageRequest>) -> Answer<proto::SendMessageResponse> {
         let caller = caller(request.extensions())?;
         let message = validate::send_message(request.into_inner())?;
-        let accepted = self.manager.send(&caller, &message.session_id, message.parts, message.request).await?;
+        let validate::SendMessage { session_id, parts, busy, request } = message;
+        let accepted = self.manager.send(&caller, &session_id, parts, busy, request).await?;
         let (turn, sequence) = (Some(accepted.turn.into()), accepted.sequence);
         Ok(Response::new(proto::SendMessageResponse { turn, sequence }))
     }
@@ -110,7 +112,10 @@ impl SessionService for Sessions {
         let validate::RunTurn { message, after, omit_deltas } = validate::run_turn(request.into_inner())?;
         let (cursor, call) = after.map(|resume| (resume.sequence, resume.request)).unzip();
         let accepted = match call {
-            None => self.manager.send(&caller, &message.session_id, message.parts, message.request).await?,
+            None => {
+                let validate::SendMessage { session_id, parts, busy, request } = message.clone();
+                self.manager.send(&caller, &session_id, parts, busy, request).await?
+            }
             Some(call) => self.manager.sent(&caller, call).await?,
         };
         let session_id = message.session_id.to_string();
@@ -159,28 +164,52 @@ impl SessionService for Sessions {
         Ok(Response::new(list.respond(page)))
     }
 
-    async fn update_session(&self, _: Request<proto::UpdateSessionRequest>) -> Answer<proto::UpdateSessionResponse> {
-        Err(not_implemented("SessionService/UpdateSession"))
+    async fn update_session(
+        &self,
+        request: Request<proto::UpdateSessionRequest>,
+    ) -> Answer<proto::UpdateSessionResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::UpdateSession { session_id, update, request } = validate::update_session(request.into_inner())?;
+        let session = self.manager.update(&caller, &session_id, update, request).await?;
+        Ok(Response::new(proto::UpdateSessionResponse { session: Some(session.into()) }))
     }
 
-    async fn sync_session(&self, _: Request<proto::SyncSessionRequest>) -> Answer<proto::SyncSessionResponse> {
-        Err(not_implemented("SessionService/SyncSession"))
+    async fn sync_session(&self, request: Request<proto::SyncSessionRequest>) -> Answer<proto::SyncSessionResponse> {
+        let caller = caller(request.extensions())?;
+        let sync = validate::sync_session(request.into_inner())?;
+        let session = self.manager.sync(&caller, &sync.session_id, sync.request).await?;
+        Ok(Response::new(proto::SyncSessionResponse { session: Some(session.into()) }))
     }
 
-    async fn get_turn(&self, _: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {
-        Err(not_implemented("SessionService/GetTurn"))
+    async fn get_turn(&self, request: Request<proto::GetTurnRequest>) -> Answer<proto::GetTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::GetTurn { session_id, turn_id } = validate::get_turn(request.into_inner())?;
+        let turn = self.manager.turn(&key(caller.tenant, session_id), &turn_id).await?;
+        Ok(Response::new(proto::GetTurnResponse { turn: Some(turn.into()) }))
     }
 
-    async fn list_turns(&self, _: Request<proto::ListTurnsRequest>) -> Answer<proto::ListTurnsResponse> {
-        Err(not_implemented("SessionService/ListTurns"))
+    async fn list_turns(&self, request: Request<proto::ListTurnsRequest>) -> Answer<proto::ListTurnsResponse> {
+        let caller = caller(request.extensions())?;
+        let list = validate::list_turns(request.into_inner())?;
+        let page = self.manager.turns(&key(caller.tenant, list.session_id.clone()), &list.query).await?;
+        Ok(Response::new(list.respond(page)))
     }
 
-    async fn interrupt_turn(&self, _: Request<proto::InterruptTurnRequest>) -> Answer<proto::InterruptTurnResponse> {
-        Err(not_implemented("SessionService/InterruptTurn"))
+    async fn interrupt_turn(
+        &self,
+        request: Request<proto::InterruptTurnRequest>,
+    ) -> Answer<proto::InterruptTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::interrupt_turn(request.into_inner())?;
+        let turn = self.manager.interrupt(&caller, &wanted.session_id, wanted.turn_id, wanted.request).await?;
+        Ok(Response::new(proto::InterruptTurnResponse { turn: turn.map(Into::into) }))
     }
 
-    async fn cancel_turn(&self, _: Request<proto::CancelTurnRequest>) -> Answer<proto::CancelTurnResponse> {
-        Err(not_implemented("SessionService/CancelTurn"))
+    async fn cancel_turn(&self, request: Request<proto::CancelTurnRequest>) -> Answer<proto::CancelTurnResponse> {
+        let caller = caller(request.extensions())?;
+        let wanted = validate::cancel_turn(request.into_inner())?;
+        let turn = self.manager.cancel(&caller, &wanted.session_id, wanted.turn_id, wanted.request).await?;
+        Ok(Response::new(proto::CancelTurnResponse { turn: Some(turn.into()) }))
     }
 
     async fn resolve_permission(
@@ -191,25 +220,39 @@ impl SessionService for Sessions {
         let validate::ResolvePermission { session_id, permission_id, decision, request } =
             validate::resolve_permission(request.into_inner())?;
         let resolved = self.manager.resolve_permission(&caller, &session_id, permission_id, decision, request).await?;
-        Ok(Response::new(proto::ResolvePermissionResponse { permission: Some(resolved.into()), rule: None }))
+        Ok(Response::new(resolved.into()))
     }
 
-    async fn answer_question(&self, _: Request<proto::AnswerQuestionRequest>) -> Answer<proto::AnswerQuestionResponse> {
-        Err(not_implemented("SessionService/AnswerQuestion"))
+    async fn answer_question(
+        &self,
+        request: Request<proto::AnswerQuestionRequest>,
+    ) -> Answer<proto::AnswerQuestionResponse> {
+        let caller = caller(request.extensions())?;
+        let validate::AnswerQuestion { session_id, question_id, reaction, request } =
+            validate::answer_question(request.into_inner())?;
+        let question = self.manager.answer_question(&caller, &session_id, question_id, reaction, request).await?;
+        Ok(Response::new(proto::AnswerQuestionResponse { question: Some(question.into()) }))
     }
 
     async fn list_permission_rules(
         &self,
-        _: Request<proto::ListPermissionRulesRequest>,
+        request: Request<proto::ListPermissionRulesRequest>,
     ) -> Answer<proto::ListPermissionRulesResponse> {
-        Err(not_implemented("SessionService/ListPermissionRules"))
+        let caller = caller(request.extensions())?;
+        let id = validate::list_permission_rules(request.into_inner())?;
+        let rules = self.manager.permission_rules(&key(caller.tenant, id)).await?;
+        Ok(Response::new(proto::ListPermissionRulesResponse { rules: list(rules) }))
     }
 
     async fn delete_permission_rule(
         &self,
-        _: Request<proto::DeletePermissionRuleRequest>,
+        request: Request<proto::DeletePermissionRuleRequest>,
     ) -> Answer<proto::DeletePermissionRuleResponse> {
-        Err(not_implemented("SessionService/DeletePermissionRule"))
+        let caller = caller(request.extensions())?;
+        let validate::DeletePermissionRule { session_id, rule_id, request } =
+            validate::delete_permission_rule(request.into_inner())?;
+        self.manager.delete_permission_rule(&caller, &session_id, rule_id, request).await?;
+        Ok(Response::new(proto::DeletePermissionRuleResponse {}))
     }
 
     async fn read_block_content(

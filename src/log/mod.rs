@@ -198,6 +198,10 @@ pub fn failure(error: store::Error, key: &SessionKey) -> Failure {
             Failure::new(Reason::ExternalIdInUse, format!("session {session} has this external_id; use that session"))
                 .with("session_id", session)
         }
+        store::Error::ProfileDeleted(profile) => {
+            let message = format!("there is no profile {profile} any more");
+            Failure::new(Reason::ProfileNotFound, message).with("profile_id", profile).with("revision", 0)
+        }
         store::Error::Conflict { .. }
         | store::Error::RequestIdInUse(_)
         | store::Error::Owned(_)

@@ -33,6 +33,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// How well its sandboxes are walled off.
     fn isolation(&self) -> Isolation;
 
+    /// The `PATH` of a program that is started with these as [`ExecSpec::readable`] and names no other.
+    fn search_path(&self, readable: &[std::path::PathBuf]) -> String;
+
     /// Makes a sandbox under an id that the caller minted and recorded before; making it again returns the same one,
     /// with the files it holds.
     ///
@@ -154,8 +157,8 @@ pub struct Paths {
     pub home: String,
 }
 
-/// A program to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A program to run. Of its environment `Debug` shows only the names.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExecSpec {
     /// Minted and recorded by the caller before the start.
     pub exec_id: ExecId,
@@ -165,6 +168,15 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directories of the host that it must be able to read, for example where its program lies.
     pub readable: Vec<std::path::PathBuf>,
+}
+
+impl fmt::Debug for ExecSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exec_id, argv, env, readable } = self;
+        let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
+        let mut spec = f.debug_struct("ExecSpec");
+        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names).field("readable", readable).finish()
+    }
 }
 
 /// A stream that a program writes.

@@ -34,10 +34,14 @@ pub struct Config {
     pub sandbox: String,
     /// Folders of this machine below which workspaces may start from a copy.
     pub workspace_roots: Vec<PathBuf>,
+    /// Folder whose files are the secrets that profiles may name.
+    pub secrets: Option<PathBuf>,
     /// After text that was sent at once, what follows within this time is sent as one.
     pub delta_window: Duration,
     /// How long a request for permission stays open; then it is rejected.
     pub ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted; then its program is ended.
+    pub interrupt_grace: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.

@@ -29,12 +29,13 @@ pub use crate::session::{Ending, LeftRunning};
 use crate::{
     domain::{Agent, Caller, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Scope, TenantId, Timestamp},
     log::EventLog,
+    packages::Packages,
     proto,
     sandbox::{
         Provider as _,
         local::{self, Local, LocalConfig},
     },
-    session::{self, Manager, Programs},
+    session::{self, Hidden, Manager, Programs, Secrets},
     store::{self, SqliteStore, Store as _},
     workspace::Copying,
 };
@@ -53,6 +54,9 @@ const TASKS_GRACE: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Deltas of a session that nobody watches are gathered for this long.
 const UNWATCHED_DELTA_WINDOW: Duration = Duration::from_millis(250);
+
+/// What stands for the server's key where an agent printed it: the variable by which clients are given it.
+const KEY_NAME: &str = "AGENT_RUNTIME_KEY";
 
 /// A server that serves.
 #[derive(Debug)]
@@ -105,7 +109,7 @@ impl Server {
 
         let tasks = TaskTracker::new();
         let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);
-        let manager = Manager::new(log, sessions(&config, Arc::clone(&provider))?, &tasks);
+        let manager = Manager::new(log, sessions(&config, Arc::clone(&provider), &key)?, &tasks);
         default_profile(&store).await?;
         manager.recover().await.map_err(StartError::Recover)?;
 
@@ -215,7 +219,7 @@ pub fn replay(agent: &str, output: &[u8]) -> Result<Vec<proto::SessionEvent>, St
     Ok(events.into_iter().map(proto::SessionEvent::from).collect())
 }
 
-fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, StartError> {
+fn sessions(config: &Config, provider: Arc<Local>, key: &str) -> Result<session::Config, StartError> {
     let scripted = std::env::current_exe().map_err(|error| StartError::io(Path::new("/proc/self/exe"), error))?;
     Ok(session::Config {
         provider,
@@ -235,10 +239,16 @@ fn sessions(config: &Config, provider: Arc<Local>) -> Result<session::Config, St
         },
         spool: config.data.clone(),
         ask_timeout: config.ask_timeout,
+        interrupt_grace: config.interrupt_grace,
         // Agents get text only; a variable that is none must not keep the server from starting.
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        environment: Hidden(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        ),
+        own_secrets: Hidden(vec![(KEY_NAME.to_owned(), key.to_owned())]),
+        secrets: Secrets::new(config.secrets.clone()),
+        packages: Packages::new(agent_cache(&config.data).join("packages")),
     })
 }
 
@@ -254,7 +264,7 @@ fn caller() -> Caller {
 
 /// "default" always exists.
 async fn default_profile(store: &SqliteStore) -> Result<(), StartError> {
-    let (tenant, profile_id) = (TenantId::default_tenant(), ProfileId::new("default"));
+    let (tenant, profile_id) = (TenantId::default_tenant(), ProfileId::default_profile());
     if store.profile(&tenant, &profile_id, 0).await?.is_some() {
         return Ok(());
     }

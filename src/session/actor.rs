@@ -3,10 +3,13 @@
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
 mod asking;
+mod budget;
 mod files;
 mod leave;
 mod submit;
 mod takeover;
+mod turns;
+mod update;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +17,10 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
-use self::files::{CREATED, FilesSide, Step};
+use self::{
+    files::{CREATED, FilesSide, Step},
+    turns::{Closing, Pressing},
+};
 use super::{
     Command,
     after::{After, Halt, InFlight},
@@ -23,16 +29,18 @@ use super::{
     once,
     pending::Pending,
     provide::{self, Filled, NotProvided},
+    redact::Values,
     running::{Happened, Running, maybe},
     shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
+    update::etag_mismatch,
 };
 use crate::{
-    agent::Action,
+    agent::{Action, Draft},
     domain::{
-        Failure, FirstAnswer, Kind, Reason, Remembered, Request, SandboxId, SandboxStatus, SessionKey, SessionStatus,
-        Timestamp, TurnId,
+        Failure, FirstAnswer, Kind, PermissionPolicy, Remembered, Request, SandboxId, SandboxStatus, SessionKey,
+        SessionStatus, Timestamp, TurnId,
     },
     sandbox::{Epoch, Sandbox},
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
@@ -40,6 +48,9 @@ use crate::{
 
 /// Bytes of unsubmitted text above which the agent's output is left unread.
 const BACKLOG: usize = 1 << 20;
+
+/// Words about what takes its time that wait to be told.
+const PROGRESS: usize = 16;
 
 /// The end of what ran, for all who wait for it.
 type Halting = SharedFuture<BoxFuture<'static, ()>>;
@@ -50,6 +61,8 @@ pub(super) struct Actor {
     key: SessionKey,
     epoch: Epoch,
     oldest_sequence: i64,
+    /// Of the profile.
+    policy: PermissionPolicy,
     pending: Pending,
     commands: mpsc::Receiver<Command>,
     side: Side,
@@ -72,10 +85,15 @@ pub(super) struct Actor {
     files: FilesSide,
     /// What the program's sandbox was told of the last open request.
     waits_until: Option<Timestamp>,
+    /// When the program is ended, if it does not end its turn before.
+    cut_at: Option<Instant>,
     checkpoint: Option<NewCheckpoint>,
     over: bool,
     not_stored: Option<store::Error>,
     leaving: Option<Leaving>,
+    /// An agent was asked to end its turn.
+    pressing: Option<Pressing>,
+    closing: Option<Closing>,
 }
 
 /// Why an actor begins.
@@ -130,13 +148,16 @@ impl Actor {
         key: SessionKey,
         commands: mpsc::Receiver<Command>,
         acquired: Acquired,
+        (values, policy): (Arc<Values>, PermissionPolicy),
     ) -> (Self, Vec<StdinRow>) {
+        let held = acquired.exec.as_ref().map_or(&[][..], |exec| &exec.held);
         let actor = Self {
             shared,
             key,
             epoch: Epoch(acquired.epoch),
             oldest_sequence: acquired.oldest_sequence,
-            pending: Pending::new(acquired.open),
+            policy,
+            pending: Pending::new(acquired.open).hiding(values, held),
             commands,
             side: Side::Off,
             stored: acquired.exec.clone(),
@@ -155,10 +176,13 @@ impl Actor {
             again: None,
             files: FilesSide::default(),
             waits_until: None,
+            cut_at: None,
             checkpoint: None,
             over: false,
             not_stored: None,
             leaving: None,
+            pressing: None,
+            closing: None,
         };
         (actor, acquired.stdin)
     }
@@ -172,12 +196,15 @@ impl Actor {
             Begin::InDoubt => self.take_over(stdin, true),
             Begin::GiveUp(error) => self.give_up(&error),
         }
+        self.follow_up();
         while !self.is_done() {
             self.begin_job();
             self.limit_the_wait();
+            self.hold_to_budget();
             self.submit_if_due();
             let span = self.turn_span();
             self.step().instrument(span).await;
+            self.follow_up();
         }
         let sandbox = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.clone());
         Ended { commands: self.commands, not_stored: self.not_stored, sandbox }
@@ -215,10 +242,14 @@ impl Actor {
         let stop_at = self.stop_at();
         // Nothing follows a deletion: who comes now is told by the next one that there is no session.
         let open = self.halting.is_none() && !self.over && !self.deletes && self.leaving.is_none();
+        // Nobody gets in between a stop and the end that it waits for.
+        let open = open && self.closing.is_none();
+        let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
         let look_at = self.files.look_at();
         let expires_at = self.expires_at();
+        let (works_until, cut_at) = (self.works_until(), self.cut_at);
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
@@ -235,8 +266,12 @@ impl Actor {
             turn = self.side.next(read), if !holding => self.side_turned(turn),
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
-            () = until(idle_at) => self.stop_idle(),
+            // What changed since the last turn is saved first.
+            () = until(idle_at) => self.hold(Step::Idle),
+            () = until(press_at), if !holding => self.press_harder(),
             () = until(expires_at), if answering => self.expire(),
+            () = until(works_until), if answering => self.time_is_up(),
+            () = until(cut_at), if answering => self.cut_off(),
         }
     }
 
@@ -253,33 +288,42 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            // What the agent changed until now is told before its turn is ended.
-            Command::Stop { .. } if matches!(self.side, Side::On(_)) => self.hold(Step::Command(command)),
-            Command::Send { .. }
-            | Command::Resolve { .. }
-            | Command::Stop { .. }
-            | Command::Delete { .. }
-            | Command::Edit { .. } => {
-                self.decide(command);
+            Command::Delete { etag: Some(etag), reply, .. } if etag != self.pending.state().session.etag => {
+                drop(reply.send(Err(etag_mismatch(&self.pending.state().session.etag))));
             }
+            Command::Stop { .. } | Command::Delete { .. } => self.close(command),
+            Command::Sync { .. } if self.has_files() => self.hold(Step::Command(command)),
+            Command::Send { .. }
+            | Command::Interrupt { .. }
+            | Command::Cancel { .. }
+            | Command::Resolve { .. }
+            | Command::Answer { .. }
+            | Command::DeleteRule { .. }
+            | Command::Update { .. }
+            | Command::Sync { .. }
+            | Command::Edit { .. } => self.decide(command),
         }
     }
 
     fn decide(&mut self, command: Command) {
         match command {
             Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
-            Command::Send { parts, by, request, reply } => match self.pending.accept(parts, &by) {
-                Err(failure) => drop(reply.send(Err(failure))),
-                Ok((accepted, prompt)) => {
-                    self.give(prompt);
-                    self.remember(request, || accepted.clone().into());
-                    let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| accepted)));
-                    self.after.push(After::Reply(Box::new(answer)));
-                }
-            },
+            Command::Update { update, defaults, by, request, reply } => {
+                self.update(*update, &defaults, &by, request, reply);
+            }
+            Command::Sync { request, reply } => self.sync(request, reply),
+            Command::Send { parts, busy, by, request, reply } => self.send(parts, busy, &by, request, reply),
+            Command::Interrupt { turn_id, by, request, reply } => {
+                self.interrupt_turn(turn_id.as_ref(), &by, request, reply);
+            }
+            Command::Cancel { turn_id, by, request, reply } => self.cancel_turn(&turn_id, &by, request, reply),
             Command::Resolve { permission_id, decision, by, request, reply } => {
                 self.resolve(&permission_id, &decision, &by, request, reply);
             }
+            Command::Answer { question_id, reaction, by, request, reply } => {
+                self.answer_question(&question_id, &reaction, &by, request, reply);
+            }
+            Command::DeleteRule { rule_id, by, request, reply } => self.delete_rule(&rule_id, &by, request, reply),
             Command::Stop { by, request, reply } => {
                 let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
                 let session = self.pending.state().session.clone();
@@ -290,13 +334,7 @@ impl Actor {
                 let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| view))));
                 self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
             }
-            Command::Delete { etag, by, request, reply } => {
-                let held = &self.pending.state().session.etag;
-                if etag.is_some_and(|etag| etag != *held) {
-                    let message = "the session changed since you read it; read it again";
-                    let failure = Failure::new(Reason::EtagMismatch, message).with("etag", held);
-                    return drop(reply.send(Err(failure)));
-                }
+            Command::Delete { etag: _, by, request, reply } => {
                 let sandbox = self.pending.state().session.sandbox.as_ref();
                 let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
                 let sandbox = self.halt("deleted by a call", SessionStatus::Deleted, &by);
@@ -316,6 +354,9 @@ impl Actor {
 
     /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
     fn give(&mut self, prompt: Prompt) {
+        if self.adapt() {
+            return self.restart(prompt);
+        }
         if let Side::On(running) = &mut self.side {
             running.parser.prompted(&prompt.block_id);
             let row = running.input(prompt.bytes);
@@ -373,14 +414,22 @@ impl Actor {
         let (before, shared, key, epoch) =
             (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
         let agent = prompt.is_some();
+        let (progress, told) = mpsc::channel(PROGRESS);
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(shared, key, epoch, session, memory, agent).await
+            launch::prepare(shared, key, epoch, session, memory, agent, progress).await
         };
-        self.side = Side::Preparing(Box::pin(preparing), prompt);
+        self.side = Side::Preparing(Box::pin(preparing), prompt, told);
+    }
+
+    /// What makes the sandbox take its time.
+    fn still_preparing(&mut self, what: &str) {
+        let Some(status) = self.sandbox_status() else { return };
+        let sandbox = self.sandbox(status, what);
+        self.pending.record_session(None, Kind::SandboxChanged { sandbox });
     }
 
     fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
@@ -400,12 +449,13 @@ impl Actor {
         let (Some(mut program), Some(prompt)) = (program, prompt) else { return self.housed(sandbox) };
         program.parser.prompted(&prompt.block_id);
         let mark = program.mark(sandbox.id(), generation);
-        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data: prompt.bytes.clone() };
+        let data = [program.greeting(), &prompt.bytes].concat();
+        let row = StdinRow { exec_id: mark.exec_id.clone(), offset: 0, data };
         self.given = Some(prompt);
         self.stdin.push(row.clone());
         self.mark = Some(mark);
         self.side = Side::Starting(None, Arc::clone(&sandbox), vec![row]);
-        self.after.push(After::Start(sandbox, program));
+        self.after.push(After::Start(sandbox, Box::new(program)));
     }
 
     /// The sandbox that was there is lost: the next one is recorded, then made.
@@ -425,6 +475,7 @@ impl Actor {
     fn side_turned(&mut self, turn: SideTurn) {
         match turn {
             SideTurn::Found(found) => self.found(found),
+            SideTurn::Progress(what) => self.still_preparing(&what),
             SideTurn::Prepared(Ok(prepared), prompt) => self.prepared(prepared, prompt),
             SideTurn::Prepared(Err(NotProvided::Lost { why, restores }), prompt) => self.lost(&why, restores, prompt),
             SideTurn::Started(Ok(running), _, rows) => {
@@ -469,6 +520,7 @@ impl Actor {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        self.press_on();
         if let Some(prompt) = self.files.waiting() {
             self.give(prompt);
         }
@@ -489,15 +541,20 @@ impl Actor {
     fn do_now(&mut self, action: Action) {
         // Only programs print, and what is known of a program begins with its mark.
         let Some(exec_id) = self.mark.as_ref().map(|mark| mark.exec_id.clone()) else { return };
-        match &action {
+        let Some(action) = self.pending.redact(action) else { return };
+        match action.action() {
             Action::TurnStarted { .. } => self.given = None,
-            Action::TurnEnded(_) => self.idle_since = Instant::now(),
+            Action::TurnEnded(_) | Action::Emit(Draft::Conversation { .. }) => self.idle_since = Instant::now(),
             Action::Forgotten => self.again = self.given.take(),
-            Action::Ask(ask) if self.answer_again(ask) => return,
+            Action::Ask(ask) if self.answer_again(ask) || self.answer_by_rule(ask, &exec_id) => return,
             Action::Emit(_) | Action::Write(_) | Action::Ask(_) | Action::AskWithdrawn { .. } => {}
         }
-        if let Some(data) = self.pending.act(action, &exec_id, self.shared.config.ask_timeout) {
+        let starts = matches!(action.action(), Action::TurnStarted { .. });
+        if let Some(data) = self.pending.act(action, &exec_id, self.patience()) {
             self.tell(data);
+        }
+        if starts {
+            self.taken_up();
         }
     }
 
@@ -505,7 +562,9 @@ impl Actor {
     fn begin_anew(&mut self) {
         let Some(prompt) = self.again.take() else { return };
         self.shut("the agent could not go on from what it had stored, and begins anew");
-        self.give(prompt);
+        if !self.end_interrupted() {
+            self.give(prompt);
+        }
     }
 
     /// When text that waits must go out, where that is in the future.
@@ -523,8 +582,9 @@ impl Actor {
 
     fn idle_at(&self) -> Option<Instant> {
         let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let idle = open && self.files.is_quiet() && self.pending.state().active_turn().is_none();
-        idle.then(|| self.idle_since + self.shared.config.idle_timeout)
+        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
+        let idle = open && self.files.is_quiet() && !works;
+        idle.then(|| self.idle_since + self.idle_timeout())
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum After {
     Reply(Answer),
     /// Makes the sandbox ready; with a message, for an agent that is given it.
     Prepare(Option<Prompt>),
-    Start(Arc<dyn sandbox::Sandbox>, Program),
+    Start(Arc<dyn sandbox::Sandbox>, Box<Program>),
     Write(StdinRow),
     Halt(Halt),
     Leave,

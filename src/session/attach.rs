@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    images,
     running::{Offsets, Running},
     shared::Shared,
     turn::{self, Prompt},
@@ -254,8 +255,11 @@ async fn message(shared: &Shared, left: &Left, waiting: Waiting<'_>) -> Result<P
             }
             Err(error) => return Err(format!("the message cannot be read: {error}")),
         };
-        if let Some(prompt) = page.blocks.iter().find_map(|block| waiting.read(left.agent, block)) {
-            return Ok(prompt);
+        if let Some(mut block) = page.blocks.into_iter().find(|block| waiting.read(left.agent, block).is_some()) {
+            if let Content::UserMessage(said) = &mut block.content {
+                images::load(shared.log.store(), &left.key, &mut said.parts).await?;
+            }
+            return waiting.read(left.agent, &block).ok_or_else(|| "the message is another one now".to_owned());
         }
         query.after = Some(page.next.ok_or("there is no message of this turn")?);
     }

@@ -7,6 +7,8 @@ use crate::domain::{BlockId, Content, ContentPart, ToolOutput};
 
 /// Growing text kept in one block, in bytes of UTF-8.
 pub const MAX_INLINE_BLOCK_BYTES: usize = 256 * 1024;
+/// Output of an agent that cannot be read, in one event.
+pub(super) const MAX_RAW_BYTES: usize = 64 * 1024;
 /// Any other text an agent gives.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// An id an agent gives; a longer one is replaced by its hash.

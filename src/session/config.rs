@@ -1,17 +1,18 @@
 //! What a manager is made of, and what a session is made from.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     domain::{
         Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SeedFile, SessionOptions, WorkspaceSource,
     },
+    packages::Packages,
     sandbox::Provider,
     store::BlobBytes,
     workspace::Copying,
 };
 
-use super::Programs;
+use super::{Programs, Secrets};
 
 /// How sessions are run.
 #[derive(Clone, Debug)]
@@ -34,8 +35,34 @@ pub struct Config {
     pub spool: PathBuf,
     /// How long a request for permission stays open; then it is rejected.
     pub ask_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted; then its program is ended.
+    pub interrupt_grace: Duration,
     /// Variables of the server's environment, of which agents get those they name.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Hidden<BTreeMap<String, String>>,
+    /// Secrets of the server itself, by name: replaced in what agents print, as all that the server knows are.
+    pub own_secrets: Hidden<Vec<(String, String)>>,
+    /// Secrets that profiles name.
+    pub secrets: Secrets,
+    /// Where packages of profiles are installed.
+    pub packages: Packages,
+}
+
+/// What nobody is shown, not by `Debug` either.
+#[derive(Clone, Default)]
+pub struct Hidden<T>(pub T);
+
+impl<T> Deref for Hidden<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(..)")
+    }
 }
 
 /// What becomes of the agents when their server ends.

@@ -8,12 +8,14 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
+    images, policy,
+    redact::Values,
     shared::Shared,
 };
 use crate::{
-    domain::{SandboxId, SessionKey},
+    domain::{PermissionPolicy, SandboxId, SessionKey},
     log::failure,
-    store,
+    store::{self, Acquired},
 };
 
 pub(super) use super::actor::Begin;
@@ -42,10 +44,10 @@ pub(super) async fn host(
     let _slot = Slot { shared: Arc::clone(&shared), key: key.clone() };
     let mut left = None;
     loop {
-        match shared.log.acquire(&key).await {
-            Ok(Some(acquired)) => {
+        match acquire(&shared, &key).await {
+            Ok(Some((acquired, known))) => {
                 let gave_up = matches!(begin, Begin::GiveUp(_));
-                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired);
+                let (actor, stdin) = Actor::new(Arc::clone(&shared), key.clone(), commands, acquired, known);
                 let run = actor.run(mem::replace(&mut begin, Begin::Asked), stdin);
                 let end = run.instrument(tracing::info_span!("session", session = %key.session)).await;
                 Ended { commands, sandbox: left, .. } = end;
@@ -88,6 +90,18 @@ pub(super) async fn host(
     }
 }
 
+/// What its profile says of a session: what must not be recorded of it, and what is asked.
+type Known = (Arc<Values>, PermissionPolicy);
+
+/// Becomes the session's owner.
+async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Known)>, store::Error> {
+    let Some(mut acquired) = shared.log.acquire(key).await? else { return Ok(None) };
+    images::load_waiting(shared.log.store(), key, &mut acquired.open).await;
+    let values = shared.values_of(key, &acquired.open.session).await?;
+    let policy = policy::of(shared, key, &acquired.open.session).await?;
+    Ok(Some((acquired, (values, policy))))
+}
+
 /// A deletion was stored after all, though its actor could not know that.
 async fn destroy(shared: &Shared, sandbox: Option<SandboxId>) {
     if let Some(id) = sandbox
@@ -114,10 +128,14 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
         // Whoever hung up does not want to know.
         match command {
             Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Interrupt { reply, .. } | Command::Cancel { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {
+                drop(reply.send(Err(refusal.clone())));
+            }
             Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Command::DeleteRule { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
         }
     }
 }

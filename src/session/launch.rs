@@ -1,6 +1,7 @@
 //! Starting an agent: its program is found, its sandbox made, its plan laid; then, once the log has it, it is started.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,10 +15,11 @@ use super::{
     look::{Eyes, Look, Seen},
     provide::{self, Filled, NotProvided, Provided},
     running::Running,
+    setup::{self, Progress, Ready},
     shared::Shared,
 };
 use crate::{
-    agent::{self, Checkpoint, Parser, Setup, Stderr},
+    agent::{self, Checkpoint, HomeFile, Parser, Setup, Stderr},
     domain::{
         ExecId, Failure, FileChangeOrigin, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey,
     },
@@ -41,6 +43,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) parser: Parser,
+    greeting: Vec<u8>,
     spec: ExecSpec,
 }
 
@@ -52,6 +55,7 @@ pub(super) async fn prepare(
     session: Session,
     memory: Option<String>,
     agent: bool,
+    progress: Progress,
 ) -> Result<Prepared, NotProvided> {
     let located = if agent { Some(shared.config.programs.locate(session.agent)?) } else { None };
     let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session).await?;
@@ -72,17 +76,39 @@ pub(super) async fn prepare(
         }
         None => None,
     };
-    let program = located.map(|program| plan(&shared.config, &session, program, memory)).transpose()?;
+    let program = match located {
+        Some(program) => {
+            let shown = readable(&program);
+            let ready = setup::ready(&shared, &key, epoch, &session, &sandbox, shown, &progress).await?;
+            let home = sandbox.paths().home.clone();
+            let (program, files) = plan(&shared.config, &session, program, memory, home, ready)?;
+            setup::put(&shared, &sandbox, files).await?;
+            Some(program)
+        }
+        None => None,
+    };
     Ok(Prepared { sandbox, filled, program })
 }
 
-fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<String>) -> Result<Program, Failure> {
+/// The program as it will be started, and the files that must be in the home by then.
+fn plan(
+    config: &Config,
+    session: &Session,
+    program: PathBuf,
+    memory: Option<String>,
+    home: String,
+    ready: Ready,
+) -> Result<(Program, Vec<HomeFile>), Failure> {
+    let Ready { profile, bundles, env, readable } = ready;
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
         permission_mode: session.options.permission_mode.clone(),
         fresh_session: Uuid::new_v4().to_string(),
         memory,
+        profile,
+        home,
+        bundles,
     };
     let plan = agent::plan(session.agent, &setup)
         .map_err(|unknown| Failure::new(Reason::AgentFailed, unknown.to_string()).with("agent", session.agent))?;
@@ -93,10 +119,15 @@ fn plan(config: &Config, session: &Session, program: PathBuf, memory: Option<Str
     let spec = ExecSpec {
         exec_id: ExecId::mint(),
         argv: plan.argv,
-        env: plan.env.into_iter().chain(passed).collect(),
-        readable: readable(&program),
+        env: last_wins(plan.env.into_iter().chain(passed).chain(env)),
+        readable,
     };
-    Ok(Program { parser: plan.parser, spec })
+    Ok((Program { parser: plan.parser, greeting: plan.greeting, spec }, plan.files))
+}
+
+/// Each variable once, as it was said last.
+fn last_wins(env: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    env.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 /// Where the program lies, by its own name and by the one behind links.
@@ -119,8 +150,14 @@ impl Program {
             stderr_offset: 0,
             parser_version: version,
             parser_state: Some(state),
+            held: Vec::new(),
             ended: false,
         }
+    }
+
+    /// What the program is given before its first message.
+    pub(super) fn greeting(&self) -> &[u8] {
+        &self.greeting
     }
 
     /// Starts the program.
@@ -130,7 +167,7 @@ impl Program {
         config: Config,
         epoch: Epoch,
     ) -> Result<Running, Failure> {
-        let Self { parser, spec } = self;
+        let Self { parser, greeting: _, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
             let stdout = sandbox.read(&spec.exec_id, Output::Stdout, 0).await?;

@@ -17,16 +17,18 @@ use super::{
     Command, Config, Ending, NewSession, Reply,
     edit::{Change, Changed},
     host::{Begin, host},
-    launch,
+    images, launch,
     once::{self, Recall},
     pending::{Drained, Pending},
     permissions,
+    redact::Known,
+    setup,
     shared::Shared,
     turn::Accepted,
 };
 use crate::{
     domain::{
-        Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
+        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
         Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
         Usage, WorkspaceSource,
     },
@@ -71,6 +73,7 @@ impl Manager {
         Self {
             shared: Arc::new(Shared {
                 log,
+                known: Known::new(&config.own_secrets, &config.environment),
                 config,
                 drain,
                 ending: OnceLock::new(),
@@ -128,24 +131,27 @@ impl Manager {
     async fn create_now(&self, caller: &Caller, mut new: NewSession) -> Result<Created, Failure> {
         self.open()?;
         let config = &self.shared.config;
+        let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
+        setup::merge(&mut new, &profile.setup);
         launch::suitable(config, &new.sandbox.provider, new.sandbox.min_isolation)?;
         if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
             workspace::allowed(Path::new(path), &config.copying)
                 .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
         }
-        let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         let key = SessionKey { tenant: caller.tenant.clone(), session: SessionId::mint() };
         let (message, request, seeds) = (new.message.clone(), new.request.clone(), std::mem::take(&mut new.seeds));
         let opened = new.start_sandbox || message.is_some();
         let session = self.record(&key, caller, &profile, new);
-        permissions::mode_is_known(&session)?;
+        permissions::mode_is_known(&session, "options.permission_mode")?;
+        setup::refuse(config, session.agent, &profile.setup)?;
+        images::takeable(session.agent, message.as_deref().unwrap_or_default())?;
         let by = &caller.principal;
         let mut pending = Pending::new(SessionState::new(Session { sequence: 0, ..session.clone() }));
         pending.record_session(Some(by), Kind::SessionCreated { session: Box::new(session.clone()) });
         let begun = Kind::ConversationUpdated { conversation: Conversation::main(), session_usage: Usage::default() };
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
-        let accepted = message.map(|parts| pending.accept(parts, by)).transpose()?;
+        let accepted = message.map(|parts| pending.accept(parts, by));
         if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });
@@ -228,19 +234,20 @@ impl Manager {
         }
     }
 
-    /// Gives the agent a message.
+    /// Gives the agent a message, at once or when it is its turn.
     ///
     /// # Errors
-    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::RequestIdReused`],
+    /// [`Reason::SessionNotFound`], [`Reason::SessionBusy`], [`Reason::QueueFull`], [`Reason::RequestIdReused`],
     /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn send(
         &self,
         caller: &Caller,
         id: &SessionId,
         parts: Vec<ContentPart>,
+        busy: Busy,
         request: Option<Request>,
     ) -> Result<Accepted, Failure> {
-        let command = move |by, request, reply| Command::Send { parts: parts.clone(), by, request, reply };
+        let command = move |by, request, reply| Command::Send { parts: parts.clone(), busy, by, request, reply };
         self.call_once(caller, id, request, command).await
     }
 
@@ -374,7 +381,7 @@ impl Manager {
     }
 
     /// Hands a command to the session's actor, unless that was done before.
-    async fn call_once<T: Recall>(
+    pub(super) async fn call_once<T: Recall>(
         &self,
         caller: &Caller,
         id: &SessionId,

@@ -10,6 +10,7 @@ mod asking;
 mod attach;
 mod beside;
 mod bounds;
+mod budget;
 mod config;
 mod content;
 mod contents;
@@ -17,6 +18,7 @@ mod edit;
 mod files;
 mod follow;
 mod host;
+mod images;
 mod launch;
 mod left;
 mod look;
@@ -24,50 +26,88 @@ mod manager;
 mod once;
 mod pending;
 mod permissions;
+mod policy;
 mod profiles;
 mod programs;
 mod provide;
+mod questions;
+mod queue;
+mod redact;
 mod replay;
+mod rules;
 mod running;
+mod setup;
 mod shared;
 mod side;
+mod subagents;
 mod turn;
+mod turns;
+mod update;
+mod waiting;
 
-pub use asking::Decision;
+pub use asking::{Decision, Resolved};
 pub use bounds::MAX_INLINE_BLOCK_BYTES;
-pub use config::{Config, Ending, NewSession};
+pub use config::{Config, Ending, Hidden, NewSession};
 pub use content::{Content, ContentBytes, Incoming};
 pub use files::{DeleteFile, Expected, Unpack, Unpacked, WriteFile};
 pub use left::LeftRunning;
 pub use manager::{Created, Manager};
-pub use profiles::NewProfile;
+pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
+pub use questions::Reaction;
+pub use queue::{MAX_QUEUED_BYTES, MAX_QUEUED_TURNS};
 pub use replay::replay;
+pub use setup::Secrets;
 pub use turn::Accepted;
+pub use update::{OptionsUpdate, Update};
 
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{ContentPart, Failure, PermissionRequest, Principal, Request},
+    domain::{Busy, ContentPart, Failure, Principal, Question, Request, SessionOptions, Turn, TurnId},
     store::SessionView,
 };
 
 /// What an actor is asked to do. Private: callers use the methods of [`Manager`].
 enum Command {
     /// Give the agent a message.
-    Send { parts: Vec<ContentPart>, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    Send { parts: Vec<ContentPart>, busy: Busy, by: Principal, request: Option<Request>, reply: Reply<Accepted> },
+    /// End a turn; without an id whichever is active. A turn that is named and not open is answered with `None`.
+    Interrupt { turn_id: Option<TurnId>, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
+    /// Take a turn out of the queue. `None` is answered when it is not open.
+    Cancel { turn_id: TurnId, by: Principal, request: Option<Request>, reply: Reply<Option<Turn>> },
     /// Answer a permission request. `None` is answered when it is not open any more.
     Resolve {
         permission_id: String,
         decision: Decision,
         by: Principal,
         request: Option<Request>,
-        reply: Reply<Option<PermissionRequest>>,
+        reply: Reply<Option<Resolved>>,
     },
+    /// Answer a question. `None` is answered when it is not open any more.
+    Answer {
+        question_id: String,
+        reaction: Reaction,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<Option<Question>>,
+    },
+    /// Remove a standing answer.
+    DeleteRule { rule_id: String, by: Principal, request: Option<Request>, reply: Reply<()> },
     /// End what runs and stop the sandbox.
     Stop { by: Principal, request: Option<Request>, reply: Reply<SessionView> },
     /// Change files of the workspace.
     Edit { change: edit::Change, by: Principal, request: Option<Request>, reply: Reply<edit::Changed> },
+    /// Change the record; what is cleared becomes the default.
+    Update {
+        update: Box<Update>,
+        defaults: SessionOptions,
+        by: Principal,
+        request: Option<Request>,
+        reply: Reply<SessionView>,
+    },
+    /// Save files and agent state.
+    Sync { request: Option<Request>, reply: Reply<SessionView> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }

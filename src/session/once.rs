@@ -14,11 +14,11 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
-use super::{Accepted, Created, Manager, Unpacked, edit::Changed};
+use super::{Accepted, Created, Manager, Resolved, Unpacked, edit::Changed};
 use crate::{
     domain::{
-        Failure, FirstAnswer, PermissionRequest, Profile, Reason, Request, RequestId, Session, TenantId, Timestamp,
-        Turn, WorkspaceFile,
+        Failure, FirstAnswer, Profile, Question, Reason, Request, RequestId, Session, TenantId, Timestamp, Turn,
+        WorkspaceFile,
     },
     log::unavailable,
     store::{self, SessionView},
@@ -160,7 +160,35 @@ impl Recall for Changed {
             FirstAnswer::Created { .. }
             | FirstAnswer::Accepted { .. }
             | FirstAnswer::Stopped { .. }
+            | FirstAnswer::Session { .. }
+            | FirstAnswer::Interrupted { .. }
+            | FirstAnswer::Cancelled { .. }
             | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Answered { .. }
+            | FirstAnswer::Profile { .. } => None,
+        }
+    }
+}
+
+impl Recall for SessionView {
+    fn recall(answer: FirstAnswer) -> Option<Self> {
+        match answer {
+            FirstAnswer::Stopped { session, oldest_sequence } => Some(stopped(*session, oldest_sequence)),
+            FirstAnswer::Session { session, oldest_sequence, turns } => {
+                let (active, queued_turns): (Vec<_>, Vec<_>) =
+                    turns.into_iter().partition(|turn| turn.status.is_active());
+                let view = view(*session, oldest_sequence, active.into_iter().next());
+                Some(Self { queued_turns, ..view })
+            }
+            FirstAnswer::Created { .. }
+            | FirstAnswer::Accepted { .. }
+            | FirstAnswer::Deleted
+            | FirstAnswer::File { .. }
+            | FirstAnswer::Unpacked { .. }
+            | FirstAnswer::Interrupted { .. }
+            | FirstAnswer::Cancelled { .. }
+            | FirstAnswer::Resolved { .. }
+            | FirstAnswer::Answered { .. }
             | FirstAnswer::Profile { .. } => None,
         }
     }
@@ -182,8 +210,12 @@ recall! {
         Created { view: created(*session, turn.clone()), turn, sequence }
     };
     Accepted: FirstAnswer::Accepted { turn, sequence } => Accepted { turn: *turn, sequence };
-    SessionView: FirstAnswer::Stopped { session, oldest_sequence } => stopped(*session, oldest_sequence);
-    PermissionRequest: FirstAnswer::Resolved { permission } => *permission;
+    Option<Turn>: FirstAnswer::Interrupted { turn } => turn.map(|turn| *turn);
+    Turn: FirstAnswer::Cancelled { turn } => *turn;
+    Resolved: FirstAnswer::Resolved { permission, rule } => {
+        Resolved { permission: *permission, rule: rule.map(|rule| *rule) }
+    };
+    Question: FirstAnswer::Answered { question } => *question;
     Profile: FirstAnswer::Profile { profile } => *profile;
     (): FirstAnswer::Deleted => ();
     WorkspaceFile: FirstAnswer::File { file } => *file;

@@ -3,18 +3,23 @@
 //! It decides what is legal and gives out sequences; it answers nobody. Whatever a caller or a watcher is shown comes from
 //! the store, so that nothing is seen that a crash could take back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    agent::{Action, Draft},
+    agent::{Action, Draft, Progress},
     domain::{
         Block, BlockId, BlockPatch, BlockState, Change, Content, Conversation, ConversationId, Event, ExecId,
         ExecutionStatus, Kind, LogLevel, Principal, SessionState, Timestamp, Usage,
     },
-    store::Beside,
+    store::{Beside, Held},
 };
 
-use super::{beside::Waiting, bounds};
+use super::{
+    beside::Waiting,
+    bounds,
+    redact::{Redacted, Redaction, Values},
+    subagents::Told,
+};
 
 /// Bytes of one delta, after which the next one begins.
 const DELTA_BYTES: usize = 4096;
@@ -28,8 +33,11 @@ pub(super) struct Pending {
     events: Vec<Event>,
     changes: Vec<Change>,
     beside: Waiting,
+    redaction: Redaction,
     urgent: bool,
     bytes: usize,
+    /// Of the active turn, in the process that runs.
+    pub(super) progress: Progress,
 }
 
 /// Events to submit, and the state's parts that they changed.
@@ -44,7 +52,45 @@ pub(super) struct Drained {
 impl Pending {
     /// From what is stored. Only what is open is needed.
     pub(super) fn new(state: SessionState) -> Self {
-        Self { state, events: Vec::new(), changes: Vec::new(), beside: Waiting::default(), urgent: false, bytes: 0 }
+        Self {
+            state,
+            events: Vec::new(),
+            changes: Vec::new(),
+            beside: Waiting::default(),
+            redaction: Redaction::default(),
+            urgent: false,
+            bytes: 0,
+            progress: Progress::default(),
+        }
+    }
+
+    /// The same of a session that knows these secrets, and whose last owner held this back.
+    pub(super) fn hiding(mut self, values: Arc<Values>, held: &[Held]) -> Self {
+        let (redaction, unknown) = Redaction::new(values, held);
+        self.redaction = redaction;
+        for (block_id, placeholder) in unknown {
+            if self.open_block(&block_id).is_some() {
+                self.delta(&block_id, placeholder);
+            }
+        }
+        self
+    }
+
+    /// What is held back now.
+    pub(super) fn held(&self) -> Vec<Held> {
+        self.redaction.held()
+    }
+
+    /// What a parser remembers, which may quote what it read, without the values of secrets.
+    pub(super) fn hide(&self, state: &mut String) {
+        self.redaction.hide(state);
+    }
+
+    /// What an agent's output asks for, without the values of secrets. `None`: nothing of it can be recorded yet.
+    pub(super) fn redact(&mut self, action: Action) -> Option<Redacted> {
+        let Self { state, redaction, .. } = self;
+        let is_open = |id: &BlockId| state.block(id).is_some_and(|block| block.state == BlockState::Streaming);
+        redaction.action(action, bounds::block_id, is_open)
     }
 
     /// The state with everything decided in it.
@@ -93,9 +139,12 @@ impl Pending {
     }
 
     /// Records that something happened.
-    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, kind: Kind) {
+    pub(super) fn record(&mut self, conversation_id: ConversationId, actor: Option<&Principal>, mut kind: Kind) {
         let sequence = self.head() + 1;
         let time = self.time();
+        if let Kind::TurnUpdated { turn } = &mut kind {
+            self.measure(turn, time);
+        }
         let event = Event { sequence, first_sequence: sequence, conversation_id, time, actor: actor.cloned(), kind };
         match self.state.apply(&event) {
             Change::None | Change::BlockText(_) => {}
@@ -118,8 +167,8 @@ impl Pending {
 
     /// Records what an agent's output asks for; returns the bytes that the program is to be given, if it asks for that.
     /// What the program `exec_id` asks stays open as long as the patience lasts.
-    pub(super) fn act(&mut self, action: Action, exec_id: &ExecId, patience: Duration) -> Option<Vec<u8>> {
-        match action {
+    pub(super) fn act(&mut self, action: Redacted, exec_id: &ExecId, patience: Duration) -> Option<Vec<u8>> {
+        match action.into_action() {
             Action::Emit(draft) => self.draft(draft),
             Action::Write(data) => return Some(data),
             Action::TurnStarted { block_id } => self.turn_started(block_id.as_ref()),
@@ -133,13 +182,16 @@ impl Pending {
     }
 
     /// Records what an agent said. What makes no sense becomes a log line: the agent must not end the stream.
-    pub(super) fn draft(&mut self, draft: Draft) {
+    fn draft(&mut self, draft: Draft) {
         match draft {
             Draft::Start { conversation_id, block_id, content } => self.start(conversation_id, block_id, content),
             Draft::Delta { block_id, text } => self.delta(&bounds::block_id(block_id), text),
             Draft::Update { block_id, patch } => self.update(bounds::block_id(block_id), patch),
             Draft::Complete { conversation_id, block_id, content } => self.complete(conversation_id, block_id, content),
             Draft::CompleteTool { block_id, status } => self.complete_tool(&bounds::block_id(block_id), status),
+            Draft::Conversation { conversation_id, parent_id, name, tool_use_id, status } => {
+                self.conversation(Told { conversation_id, parent_id, name, tool_use_id, status });
+            }
             Draft::Used { conversation_id, usage, model } => self.used(conversation_id, usage, model),
             Draft::Blob { sha256, data } => self.beside.blob(sha256, data),
             Draft::Error(error) => self.record_session(None, Kind::ErrorOccurred { error }),
@@ -148,6 +200,11 @@ impl Pending {
                 self.record_session(None, Kind::UnparsedOutput { raw, truncated_bytes });
             }
         }
+    }
+
+    /// Bytes that an event of this batch names.
+    pub(super) fn put_blob(&mut self, sha256: String, data: Vec<u8>) {
+        self.beside.blob(sha256, data);
     }
 
     /// Contents that were put ahead, and that an event of this batch names.
@@ -160,11 +217,13 @@ impl Pending {
         self.record_session(None, Kind::Log { level, message: bounds::clip_text(message) });
     }
 
-    /// Closes the blocks that a turn leaves open.
+    /// Closes the blocks that a turn leaves open, but for those of subagents that go on.
     pub(super) fn interrupt_blocks(&mut self) {
-        let open: Vec<_> =
-            self.state.blocks.iter().filter(|block| block.state == BlockState::Streaming).cloned().collect();
-        for mut block in open {
+        let left = |block: &&Block| block.state == BlockState::Streaming && !self.outlives_turn(block);
+        let open: Vec<_> = self.state.blocks.iter().filter(left).map(|block| block.block_id.clone()).collect();
+        for id in open {
+            self.give_out(&id);
+            let Some(mut block) = self.open_block(&id).cloned() else { continue };
             block.state = BlockState::Interrupted;
             block.complete_time = Some(self.time());
             block.truncated_bytes = self.lost(&block);
@@ -179,6 +238,15 @@ impl Pending {
                 | Content::Error { .. } => {}
             }
             self.record(block.conversation_id.clone(), None, Kind::BlockComplete { block });
+        }
+    }
+
+    /// What was held back of a block that ends is a part of its text after all.
+    fn give_out(&mut self, id: &BlockId) {
+        if let Some(rest) = self.redaction.rest(id)
+            && self.open_block(id).is_some()
+        {
+            self.delta(id, rest);
         }
     }
 
@@ -284,6 +352,7 @@ impl Pending {
 
     fn complete(&mut self, conversation_id: ConversationId, block_id: BlockId, content: Option<Content>) {
         let block_id = bounds::block_id(block_id);
+        self.give_out(&block_id);
         let now = self.time();
         let Some(open) = self.open_block(&block_id).cloned() else {
             let Some(content) = content else { return self.nonsense("completes a block that is not open", &block_id) };
@@ -313,6 +382,7 @@ impl Pending {
     }
 
     fn complete_tool(&mut self, block_id: &BlockId, status: ExecutionStatus) {
+        self.give_out(block_id);
         let now = self.time();
         let Some(mut block) = self.open_block(block_id).cloned() else {
             return self.nonsense("ends a tool call that is not open", block_id);

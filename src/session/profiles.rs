@@ -1,15 +1,22 @@
 //! Profiles: what sessions are created from.
 
+use std::path::Path;
+
 use ulid::Ulid;
 
 use super::Manager;
 use crate::{
     domain::{
-        Agent, Caller, Failure, FirstAnswer, Profile, ProfileId, ProfileSetup, Reason, Remembered, Request, TenantId,
-        Timestamp,
+        Agent, Caller, Failure, FirstAnswer, McpTransport, Profile, ProfileChange, ProfileId, ProfileSetup, Reason,
+        Remembered, Request, TenantId, Timestamp,
     },
     log::unavailable,
+    store::Error,
+    workspace,
 };
+
+/// How often a change is made again to what somebody else made meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// A profile to create, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +27,32 @@ pub struct NewProfile {
     pub description: String,
     /// `None`: the server's default.
     pub agent: Option<Agent>,
+    /// What it sets up.
+    pub setup: ProfileSetup,
+    /// The call that asks for it, where that may be repeated.
+    pub request: Option<Request>,
+}
+
+/// A profile to change, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateProfile {
+    /// Which.
+    pub profile_id: ProfileId,
+    /// Must match, when there is one.
+    pub etag: Option<String>,
+    /// What is replaced.
+    pub change: ProfileChange,
+    /// The call that asks for it, where that may be repeated.
+    pub request: Option<Request>,
+}
+
+/// A profile to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteProfile {
+    /// Which.
+    pub profile_id: ProfileId,
+    /// Must match, when there is one.
+    pub etag: Option<String>,
     /// The call that asks for it, where that may be repeated.
     pub request: Option<Request>,
 }
@@ -28,7 +61,8 @@ impl Manager {
     /// Stores a profile as revision 1.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
+    /// [`Reason::InvalidField`], [`Reason::MessageTooLarge`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
     pub async fn create_profile(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
         let (manager, by, request) = (self.clone(), caller.clone(), new.request.clone());
         let create = async move { manager.create_profile_now(&by, new).await };
@@ -37,7 +71,9 @@ impl Manager {
 
     async fn create_profile_now(&self, caller: &Caller, new: NewProfile) -> Result<Profile, Failure> {
         self.open()?;
-        let NewProfile { name, description, agent, request } = new;
+        let NewProfile { name, description, agent, setup, request } = new;
+        setup.check()?;
+        self.bundles_are_allowed(&setup)?;
         let now = Timestamp::now();
         let profile = Profile {
             profile_id: ProfileId::mint(),
@@ -45,17 +81,87 @@ impl Manager {
             name,
             description,
             agent,
-            setup: ProfileSetup::default(),
+            setup,
             created_by: Some(caller.principal.clone()),
             create_time: now,
             update_time: now,
             etag: Ulid::new().to_string(),
         };
-        let answer = || FirstAnswer::Profile { profile: Box::new(profile.clone()) };
-        let call = request.map(|request| Remembered::now(request, answer()));
-        let stored = self.log().noted(self.log().store().put_profile(&caller.tenant, &profile, call.as_ref()).await);
+        let stored = self.put_profile(&caller.tenant, &profile, request).await;
         stored.map_err(|error| unavailable(&error))?;
         Ok(profile)
+    }
+
+    /// Stores the revision that a change makes; a change that changes nothing makes none.
+    ///
+    /// # Errors
+    /// [`Reason::ProfileNotFound`], [`Reason::EtagMismatch`], [`Reason::InvalidField`], [`Reason::MessageTooLarge`],
+    /// [`Reason::RequestIdReused`], [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
+    pub async fn update_profile(&self, caller: &Caller, update: UpdateProfile) -> Result<Profile, Failure> {
+        let (manager, by, request) = (self.clone(), caller.clone(), update.request.clone());
+        let update = async move { manager.update_profile_now(&by, update).await };
+        self.once(&caller.tenant, request, update).await
+    }
+
+    async fn update_profile_now(&self, caller: &Caller, update: UpdateProfile) -> Result<Profile, Failure> {
+        self.open()?;
+        let UpdateProfile { profile_id, etag, change, request } = update;
+        for _ in 0..ATTEMPTS {
+            let newest = self.profile_as_read(&caller.tenant, &profile_id, etag.as_deref()).await?;
+            let changed = change.clone().apply(&newest)?;
+            if changed == newest {
+                if let Some(request) = request {
+                    let call = Remembered::now(request, answer(&newest));
+                    let stored = self.log().noted(self.log().store().remember(&caller.tenant, &call).await);
+                    stored.map_err(|error| unavailable(&error))?;
+                }
+                return Ok(newest);
+            }
+            if changed.setup.mcp_servers != newest.setup.mcp_servers {
+                self.bundles_are_allowed(&changed.setup)?;
+            }
+            let next = Profile {
+                revision: newest.revision + 1,
+                created_by: Some(caller.principal.clone()),
+                update_time: Timestamp::now(),
+                etag: Ulid::new().to_string(),
+                ..changed
+            };
+            match self.put_profile(&caller.tenant, &next, request.clone()).await {
+                Ok(()) => return Ok(next),
+                // Somebody else was first. What they made is looked at, and the change made to that.
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        Err(busy(&profile_id))
+    }
+
+    /// Makes a profile unusable for new sessions.
+    ///
+    /// # Errors
+    /// [`Reason::ProfileNotFound`], [`Reason::EtagMismatch`], [`Reason::RequestIdReused`],
+    /// [`Reason::StorageUnavailable`], [`Reason::StorageFull`], [`Reason::ShuttingDown`].
+    pub async fn delete_profile(&self, caller: &Caller, delete: DeleteProfile) -> Result<(), Failure> {
+        let (manager, tenant, request) = (self.clone(), caller.tenant.clone(), delete.request.clone());
+        let delete = async move { manager.delete_profile_now(&tenant, delete).await };
+        self.once(&caller.tenant, request, delete).await
+    }
+
+    async fn delete_profile_now(&self, tenant: &TenantId, delete: DeleteProfile) -> Result<(), Failure> {
+        self.open()?;
+        let DeleteProfile { profile_id, etag, request } = delete;
+        for _ in 0..ATTEMPTS {
+            let newest = self.profile_as_read(tenant, &profile_id, etag.as_deref()).await?;
+            let call = request.clone().map(|request| Remembered::now(request, FirstAnswer::Deleted));
+            let store = self.log().store();
+            match self.log().noted(store.delete_profile(tenant, &profile_id, newest.revision, call.as_ref()).await) {
+                Ok(()) => return Ok(()),
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        Err(busy(&profile_id))
     }
 
     /// A revision of a profile; 0: the newest; no id: "default".
@@ -63,7 +169,7 @@ impl Manager {
     /// # Errors
     /// [`Reason::ProfileNotFound`], [`Reason::StorageUnavailable`].
     pub async fn profile(&self, tenant: &TenantId, id: Option<&ProfileId>, revision: i64) -> Result<Profile, Failure> {
-        let default = ProfileId::new("default");
+        let default = ProfileId::default_profile();
         let id = id.unwrap_or(&default);
         let found = self.log().store().profile(tenant, id, revision).await.map_err(|error| unavailable(&error))?;
         found.ok_or_else(|| {
@@ -73,6 +179,38 @@ impl Manager {
             };
             Failure::new(Reason::ProfileNotFound, message).with("profile_id", id).with("revision", revision)
         })
+    }
+
+    /// The newest revision, if it is the one that the caller has read.
+    async fn profile_as_read(&self, tenant: &TenantId, id: &ProfileId, etag: Option<&str>) -> Result<Profile, Failure> {
+        let newest = self.profile(tenant, Some(id), 0).await?;
+        if etag.is_some_and(|etag| etag != newest.etag) {
+            let message = format!("profile {id} changed since it was read; read it again");
+            return Err(Failure::new(Reason::EtagMismatch, message).with("etag", newest.etag));
+        }
+        Ok(newest)
+    }
+
+    async fn put_profile(&self, tenant: &TenantId, profile: &Profile, request: Option<Request>) -> Result<(), Error> {
+        let call = request.map(|request| Remembered::now(request, answer(profile)));
+        self.log().noted(self.log().store().put_profile(tenant, profile, call.as_ref()).await)
+    }
+
+    /// Folders of this machine that go into sandboxes lie where its owner allows it. They are looked at again when they
+    /// are copied.
+    fn bundles_are_allowed(&self, setup: &ProfileSetup) -> Result<(), Failure> {
+        for (at, server) in setup.mcp_servers.iter().enumerate() {
+            match &server.transport {
+                McpTransport::Bundle { project_path, .. } => {
+                    workspace::allowed(Path::new(project_path), &self.config().copying).map_err(|error| {
+                        let field = format!("profile.mcp_servers[{at}].bundle.project_path");
+                        Failure::invalid(field, error.to_string())
+                    })?;
+                }
+                McpTransport::Stdio { .. } | McpTransport::Http { .. } => {}
+            }
+        }
+        Ok(())
     }
 
     /// The newest revisions of a tenant's profiles, by name, after the one given.
@@ -95,4 +233,13 @@ impl Manager {
     pub async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Failure> {
         self.log().store().active_sessions(tenant).await.map_err(|error| unavailable(&error))
     }
+}
+
+/// What is remembered of a call: all that its answer shows. Values of secrets stand in one row, that of their revision.
+fn answer(profile: &Profile) -> FirstAnswer {
+    FirstAnswer::Profile { profile: Box::new(profile.clone().without_values()) }
+}
+
+fn busy(id: &ProfileId) -> Failure {
+    Failure::new(Reason::StorageUnavailable, format!("profile {id} is being changed by others all the time; try again"))
 }

@@ -35,6 +35,7 @@ pub fn replay(agent: Agent, output: &[u8]) -> Result<Vec<Event>, agent::UnknownC
 /// Nobody is there to be told anything, so what the parser would write goes nowhere.
 fn act(pending: &mut Pending, actions: &mut Vec<Action>) {
     for action in actions.drain(..) {
+        let Some(action) = pending.redact(action) else { continue };
         pending.act(action, &ExecId::new("replay"), Duration::ZERO);
     }
 }

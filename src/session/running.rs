@@ -62,7 +62,7 @@ enum Call {
     Write(StdinRow),
     Release(Output, u64),
     Limit(Option<Duration>),
-    Kill,
+    Signal(Signal),
 }
 
 /// What happens to a program.
@@ -147,6 +147,16 @@ impl Running {
         self.calls.push_back(Call::Limit(limit));
     }
 
+    /// Signals the program and all that it started.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        self.calls.push_back(Call::Signal(signal));
+    }
+
+    /// An id that nothing else which this program is given has.
+    pub(super) fn unique(&self, name: &str) -> String {
+        format!("{name}@{}", self.given)
+    }
+
     /// Notes where reading stands; to be stored with what was read.
     pub(super) fn note(&self, mark: &mut ExecMark) {
         let checkpoint = self.parser.checkpoint();
@@ -211,7 +221,7 @@ impl Running {
                     match &self.exited {
                         // Whoever knew the program is gone, and with it what may hold the output open.
                         Some(Err(error)) => return Happened::Failed(error.clone()),
-                        Some(Ok(_)) | None => self.calls.push_back(Call::Kill),
+                        Some(Ok(_)) | None => self.signal(Signal::Kill),
                     }
                 }
                 result = maybe(&mut self.calling) => {
@@ -241,7 +251,7 @@ impl Running {
                 }
                 Call::Release(fd, offset) => sandbox.release(epoch, &exec, fd, offset).await,
                 Call::Limit(limit) => sandbox.limit(epoch, limit).await.map(drop),
-                Call::Kill => sandbox.signal(epoch, &exec, Signal::Kill).await,
+                Call::Signal(signal) => sandbox.signal(epoch, &exec, signal).await,
             };
             // Space that stays taken, or a process that is gone already, is no reason to end a turn.
             if let Err(error) = tidied {

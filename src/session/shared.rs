@@ -8,13 +8,22 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Command, Config, Ending, once::Flights};
-use crate::{domain::SessionKey, log::EventLog};
+use super::{
+    Command, Config, Ending,
+    once::Flights,
+    redact::{self, Known, Values},
+};
+use crate::{
+    domain::{Session, SessionKey},
+    log::EventLog,
+    store,
+};
 
 /// See the module.
 pub(super) struct Shared {
     pub(super) log: EventLog,
     pub(super) config: Config,
+    pub(super) known: Known,
     pub(super) drain: CancellationToken,
     /// Set before `drain` is.
     pub(super) ending: OnceLock<Ending>,
@@ -27,6 +36,16 @@ impl Shared {
     /// What becomes of agents that run now.
     pub(super) fn ending(&self) -> Ending {
         self.ending.get().copied().unwrap_or(Ending::Stop)
+    }
+
+    /// The secrets that are replaced in what the session's agent prints: the server's, and those of the profile's revision.
+    pub(super) async fn values_of(&self, key: &SessionKey, session: &Session) -> Result<Arc<Values>, store::Error> {
+        let store = self.log.store();
+        let profile = store.profile(&key.tenant, &session.profile_id, session.profile_revision).await?;
+        // One that the server does not have, no agent was given.
+        let named = |name: &str| self.config.secrets.get(name).ok();
+        let secrets = profile.map(|profile| redact::of_profile(&profile.setup, named));
+        Ok(self.known.with(secrets.unwrap_or_default()))
     }
 
     /// Which sessions have an actor, and where its commands go.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 
 use super::{
     attach::Found,
@@ -20,8 +21,8 @@ pub(super) enum Side {
     Off,
     /// What an earlier owner left is looked for.
     Finding(BoxFuture<'static, Found>),
-    /// The sandbox is being made ready; with a message, for an agent that is given it.
-    Preparing(BoxFuture<'static, Result<Prepared, NotProvided>>, Option<Prompt>),
+    /// The sandbox is being made ready; with a message, for an agent that is given it. What takes its time is told.
+    Preparing(BoxFuture<'static, Result<Prepared, NotProvided>>, Option<Prompt>, mpsc::Receiver<String>),
     /// The program is being recorded, then started; input waits for it.
     Starting(Option<BoxFuture<'static, Result<Running, Failure>>>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
     /// The program runs.
@@ -31,6 +32,7 @@ pub(super) enum Side {
 /// What the agent's side comes up with.
 pub(super) enum SideTurn {
     Found(Found),
+    Progress(String),
     Prepared(Result<Prepared, NotProvided>, Option<Prompt>),
     Started(Result<Running, Failure>, Arc<dyn sandbox::Sandbox>, Vec<StdinRow>),
     Happened(Happened),
@@ -46,8 +48,12 @@ impl Side {
                 *self = Self::Off;
                 SideTurn::Found(found)
             }
-            Self::Preparing(preparing, prompt) => {
-                let prepared = preparing.await;
+            Self::Preparing(preparing, prompt, progress) => {
+                let prepared = tokio::select! {
+                    biased;
+                    Some(what) = progress.recv() => return SideTurn::Progress(what),
+                    prepared = preparing => prepared,
+                };
                 let prompt = prompt.clone();
                 *self = Self::Off;
                 SideTurn::Prepared(prepared, prompt)

@@ -8,8 +8,8 @@ use crate::{
     agent::{self, Outcome, TurnEnd},
     domain::{
         Agent, Block, BlockId, BlockState, Command, Content, ContentPart, ConversationId, Effect, Failure,
-        InputOutcome, Kind, Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin, TurnStatus,
-        Usage, UserMessage,
+        InputOutcome, Kind, Meter, Principal, Reason, SessionError, SessionStatus, Turn, TurnId, TurnOrigin,
+        TurnStatus, Usage, UserMessage,
     },
 };
 
@@ -32,34 +32,42 @@ pub(super) struct Prompt {
 }
 
 impl Pending {
-    /// Accepts a message: its turn runs from now on.
-    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> Result<(Accepted, Prompt), Failure> {
-        if let Some(turn) = self.state().active_turn()
-            && let Effect::Refuse(reason) = Command::Send.effect(turn.status)
-        {
-            let message = "a turn is active; wait for its end, or stop it";
-            let status = format!("TURN_STATUS_{}", status_name(turn.status));
-            return Err(Failure::new(reason, message).with("turn_id", &turn.turn_id).with("turn_status", status));
-        }
+    /// Accepts a message whose turn runs from now on.
+    pub(super) fn accept(&mut self, parts: Vec<ContentPart>, by: &Principal) -> (Accepted, Prompt) {
         let sequence = self.head();
-        let now = self.time();
-        let agent = self.state().session.agent;
-        let block_id = user_block_id(agent);
-        let prompt = prompt(agent, &block_id, &parts);
-        let turn = Turn {
+        let turn = self.new_turn(by);
+        let prompt = self.begin(turn.clone(), UserMessage { parts, created_by: Some(by.clone()) }, Some(by));
+        (Accepted { turn, sequence }, prompt)
+    }
+
+    /// A caller's turn as it begins to run.
+    pub(super) fn new_turn(&self, by: &Principal) -> Turn {
+        Turn {
             turn_id: TurnId::mint(),
             status: TurnStatus::Running,
             origin: TurnOrigin::User,
-            block_id: Some(block_id.clone()),
+            block_id: Some(user_block_id(self.state().session.agent)),
             message: None,
             created_by: by.clone(),
-            create_time: now,
+            create_time: self.time(),
             start_time: None,
             end_time: None,
             usage: Usage::default(),
             error: None,
+            goes_first: false,
+            interrupt_time: None,
             carried: Vec::new(),
-        };
+            meter: Meter::default(),
+        }
+    }
+
+    /// A turn runs from now on, and its message is a block.
+    pub(super) fn begin(&mut self, turn: Turn, message: UserMessage, by: Option<&Principal>) -> Prompt {
+        let now = self.time();
+        let block_id = turn.block_id.clone().unwrap_or_else(|| user_block_id(self.state().session.agent));
+        let prompt = prompt(self.state().session.agent, &block_id, &message.parts);
+        let UserMessage { parts, created_by } = message;
+        let message = UserMessage { parts: self.keep_bytes(parts), created_by };
         let block = Block {
             block_id,
             conversation_id: ConversationId::main(),
@@ -68,19 +76,20 @@ impl Pending {
             create_time: now,
             complete_time: Some(now),
             truncated_bytes: 0,
-            content: Content::UserMessage(UserMessage { parts, created_by: Some(by.clone()) }),
+            content: Content::UserMessage(message),
         };
-        self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn: turn.clone() });
-        self.record_status(SessionStatus::Running, "", None, Some(by));
-        self.record(ConversationId::main(), Some(by), Kind::BlockStart { block });
-        tracing::info!(turn = %turn.turn_id, "turn accepted");
-        Ok((Accepted { turn, sequence }, prompt))
+        tracing::info!(turn = %turn.turn_id, "turn begun");
+        self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
+        self.record_status(SessionStatus::Running, "", None, by);
+        self.record(ConversationId::main(), by, Kind::BlockStart { block });
+        prompt
     }
 
-    /// The agent took a message up, or went on unasked.
+    /// The agent took a message up, or went on unasked. What it does unasked before it takes up a message that was given
+    /// to it is part of that message's turn: only one runs at a time.
     pub(super) fn turn_started(&mut self, block_id: Option<&BlockId>) {
         match self.state().active_turn() {
-            Some(turn) if turn.start_time.is_none() && (block_id.is_none() || turn.block_id.as_ref() == block_id) => {
+            Some(turn) if turn.start_time.is_none() && turn.block_id.as_ref() == block_id => {
                 let turn = Turn { start_time: Some(self.time()), ..turn.clone() };
                 self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
             }
@@ -91,26 +100,17 @@ impl Pending {
 
     pub(super) fn begin_unasked(&mut self) {
         let now = self.time();
-        let turn = Turn {
-            turn_id: TurnId::mint(),
-            status: TurnStatus::Running,
-            origin: TurnOrigin::Agent,
-            block_id: None,
-            message: None,
-            created_by: Principal::agent(),
-            create_time: now,
-            start_time: Some(now),
-            end_time: None,
-            usage: Usage::default(),
-            error: None,
-            carried: Vec::new(),
-        };
+        let by = Principal::agent();
+        let turn = Turn { origin: TurnOrigin::Agent, block_id: None, start_time: Some(now), ..self.new_turn(&by) };
         self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
         self.record_status(SessionStatus::Running, "the agent went on by itself", None, None);
     }
 
     /// The agent says that it is done.
     pub(super) fn turn_ended(&mut self, end: TurnEnd) {
+        if let Some(turn) = self.state().active_turn().filter(|turn| turn.start_time.is_none()).cloned() {
+            return self.unasked_ended(turn, end.usage);
+        }
         let (status, error) = match end.outcome {
             Outcome::Completed => match self.answer_not_taken() {
                 Some(error) => (TurnStatus::Lost, Some(error)),
@@ -121,6 +121,16 @@ impl Pending {
         };
         self.end_turn(status, error, end.usage, None);
         self.record_status_after_turn();
+    }
+
+    /// What the agent did unasked is over, and it has not taken up the message of the turn.
+    fn unasked_ended(&mut self, turn: Turn, usage: Usage) {
+        self.withdraw_all(InputOutcome::Withdrawn);
+        self.interrupt_blocks();
+        let mut turn = Turn { status: TurnStatus::Running, ..turn };
+        turn.usage += usage;
+        self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
+        self.record_status(SessionStatus::Running, "", None, None);
     }
 
     /// Ends the active turn, if there is one, and its open blocks with it. What the session is then, the caller records.
@@ -134,12 +144,15 @@ impl Pending {
         let Some(turn) = self.state().active_turn().filter(|turn| turn.status.may_become(status)).cloned() else {
             return;
         };
+        let (status, error) = Self::as_cut(&turn, status, error, by);
         // A call that ends the session's work takes back what was asked; the agent's own protocol interrupts it.
         let interrupted = status == TurnStatus::Interrupted && by.is_none();
         self.withdraw_all(if interrupted { InputOutcome::Interrupted } else { InputOutcome::Withdrawn });
         self.interrupt_blocks();
         tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
-        let turn = Turn { status, error, usage, end_time: Some(self.time()), carried: Vec::new(), ..turn };
+        let mut turn = Turn { status, error, end_time: Some(self.time()), carried: Vec::new(), ..turn };
+        turn.interrupt_time = None;
+        turn.usage += usage;
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }
 
@@ -150,7 +163,9 @@ impl Pending {
         }
         match self.state().session.status {
             SessionStatus::Running | SessionStatus::AwaitingInput => {
-                self.record_status(SessionStatus::Idle, "", None, None);
+                let waits = !self.state().queued_turns().is_empty();
+                let status = if waits { SessionStatus::Running } else { SessionStatus::Idle };
+                self.record_status(status, "", None, None);
             }
             SessionStatus::Idle | SessionStatus::Stopped | SessionStatus::Failed | SessionStatus::Deleted => {}
         }
@@ -203,33 +218,12 @@ impl Pending {
 
 /// A message as the agent's program is given it; the same bytes each time.
 pub(super) fn prompt(agent: Agent, block_id: &BlockId, parts: &[ContentPart]) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, &text(parts)), block_id: block_id.clone() }
+    Prompt { bytes: agent::prompt(agent, block_id, parts), block_id: block_id.clone() }
 }
 
 /// What tells a new process to go on with a turn that was parked; the same bytes each time.
 pub(super) fn continuation(agent: Agent, block_id: &BlockId, text: &str) -> Prompt {
-    Prompt { bytes: agent::prompt(agent, block_id, text), block_id: block_id.clone() }
-}
-
-/// The text of a message, as the agent is given it.
-fn text(parts: &[ContentPart]) -> String {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            ContentPart::Text(part) => {
-                if !text.is_empty() {
-                    text.push_str("\n\n");
-                }
-                text.push_str(part);
-            }
-            // Refused where messages come in, until agents are given them.
-            ContentPart::Image(_)
-            | ContentPart::Attachment(_)
-            | ContentPart::ImageUri(_)
-            | ContentPart::FilePath(_) => {}
-        }
-    }
-    text
+    prompt(agent, block_id, &[ContentPart::Text(text.to_owned())])
 }
 
 /// Claude Code takes only UUIDs, and stores the message under the one it is given.
@@ -241,7 +235,7 @@ pub(super) fn user_block_id(agent: Agent) -> BlockId {
 }
 
 /// As the contract spells a status, without its prefix.
-fn status_name(status: TurnStatus) -> &'static str {
+pub(super) fn status_name(status: TurnStatus) -> &'static str {
     match status {
         TurnStatus::Queued => "QUEUED",
         TurnStatus::Running => "RUNNING",

@@ -1,5 +1,7 @@
 //! What goes into a store: batches, and bytes that go ahead of them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{
     Block, BlockId, Checkpoint, Conversation, Event, ExecId, PermissionRequest, PermissionRule, Question, Remembered,
     SandboxId, Session, SessionKey, Turn, WorkspaceFile,
@@ -95,8 +97,23 @@ pub struct ExecMark {
     pub parser_version: i32,
     /// The parser's checkpoint at `stdout_offset`; `None`: as stored before.
     pub parser_state: Option<String>,
+    /// What was read before it and is not in events yet.
+    pub held: Vec<Held>,
     /// It ended.
     pub ended: bool,
+}
+
+/// The end of a block's text that is held back because it may be the beginning of a secret's value. Never the text itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Whose.
+    pub block_id: BlockId,
+    /// The name of the secret.
+    pub secret: String,
+    /// How many bytes of the value.
+    pub bytes: u64,
+    /// Tells the value from another one that has the name later.
+    pub check: u32,
 }
 
 /// Bytes that a program is given.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Error;
+use super::{Error, Held};
 use crate::domain::{
     Block, Checkpoint, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile,
     Question, Session, Turn, WorkspaceFile,
@@ -50,6 +50,7 @@ stored! {
     Profile = "profile",
     FirstAnswer = "answer",
     Checkpoint = "checkpoint",
+    Vec<Held> = "held",
 }
 
 /// The bytes of a row's body.

@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 use crate::domain::{
-    Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, Profile, ProfileId, Question,
-    Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
-    Turn, TurnId, WorkspaceFile,
+    Block, BlockId, Checkpoint, ConversationId, Event, LogUid, PermissionRequest, PermissionRule, Profile, ProfileId,
+    Question, Remembered, RequestId, SandboxId, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
+    Timestamp, Turn, TurnId, TurnStatus, WorkspaceFile,
 };
 
 mod batch;
@@ -20,7 +20,7 @@ mod listing;
 mod parts;
 mod sqlite;
 
-pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, NewCheckpoint, Part, StdinRow, TextPiece};
+pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, Held, NewCheckpoint, Part, StdinRow, TextPiece};
 pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};
@@ -217,13 +217,33 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Conflict`] when that revision is there already, [`Error::RequestIdInUse`], [`Error::Unavailable`].
     async fn put_profile(&self, tenant: &TenantId, profile: &Profile, call: Option<&Remembered>) -> Result<(), Error>;
 
-    /// A revision of a profile; 0: the newest.
+    /// Takes a profile from its list, and the call that asked for it; `revision` must be the newest. What no session
+    /// needs is gone then, the rest stays to be read by number.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when another revision is the newest, or none, [`Error::RequestIdInUse`],
+    /// [`Error::Unavailable`].
+    async fn delete_profile(
+        &self,
+        tenant: &TenantId,
+        id: &ProfileId,
+        revision: i64,
+        call: Option<&Remembered>,
+    ) -> Result<(), Error>;
+
+    /// Remembers a call that had nothing to change.
+    ///
+    /// # Errors
+    /// [`Error::RequestIdInUse`], [`Error::Unavailable`].
+    async fn remember(&self, tenant: &TenantId, call: &Remembered) -> Result<(), Error>;
+
+    /// A revision of a profile; 0: the newest, which a deleted one has not.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error>;
 
-    /// Newest revisions of a tenant's profiles, by name and id, after the one given.
+    /// Newest revisions of a tenant's profiles, by name and id, after the one given, without what they set up.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -253,11 +273,35 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn turn_end(&self, key: &SessionKey, turn_id: &TurnId, after: i64) -> Result<Option<i64>, Error>;
 
+    /// A turn, also one that is over. `None`: no such turn, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn turn(&self, key: &SessionKey, turn_id: &TurnId) -> Result<Option<Turn>, Error>;
+
+    /// A page of a session's turns. `None`: no such session, or deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn turns(&self, key: &SessionKey, query: &TurnQuery) -> Result<Option<TurnPage>, Error>;
+
     /// A permission request, also one that is over. `None`: no such request, or no such session.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error>;
+
+    /// A question, also one that is over. `None`: no such question, or no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn question(&self, key: &SessionKey, question_id: &str) -> Result<Option<Question>, Error>;
+
+    /// The rules of a session, oldest first. `None`: no such session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn permission_rules(&self, key: &SessionKey) -> Result<Option<Vec<PermissionRule>>, Error>;
 
     /// Tries whether the database takes a transaction and the disk keeps it, by a small one that needs space. After an
     /// error of the disk it is also what makes the store usable again: nothing is trusted then that was open before.
@@ -397,6 +441,30 @@ pub struct BlockPage {
     pub sequence: i64,
 }
 
+/// Which turns, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnQuery {
+    /// With this status.
+    pub status: Option<TurnStatus>,
+    /// The other way round.
+    pub newest_first: bool,
+    /// [`TurnPage::next`] of the page before.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+    /// The page ends before it gets larger than this, but has at least one turn.
+    pub max_bytes: usize,
+}
+
+/// A page of turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnPage {
+    /// In the order asked for.
+    pub turns: Vec<Turn>,
+    /// Place to go on from; `None` on the last page.
+    pub next: Option<i64>,
+}
+
 /// Which files, and from where on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileQuery {
@@ -431,6 +499,9 @@ pub enum Error {
     /// Another session of the tenant has the external id.
     #[error("session {0} has this external id")]
     ExternalIdInUse(SessionId),
+    /// The profile of a new session was deleted.
+    #[error("profile {0} was deleted")]
+    ProfileDeleted(ProfileId),
     /// The request id stands for another call.
     #[error("request id {0} stands for another call")]
     RequestIdInUse(RequestId),
@@ -459,6 +530,7 @@ impl Error {
             Self::Unavailable(_) | Self::Full(_) => true,
             Self::Conflict { .. }
             | Self::ExternalIdInUse(_)
+            | Self::ProfileDeleted(_)
             | Self::RequestIdInUse(_)
             | Self::NotFound
             | Self::Owned(_)

@@ -23,6 +23,8 @@ pub(crate) struct Transcript {
     turn: bool,
     pub(crate) turns: Vec<(Option<String>, Option<Outcome>, Usage)>,
     pub(crate) used: BTreeMap<String, Usage>,
+    /// Of subagents: the conversation each was called for in, its definition, and how far it is.
+    pub(crate) subagents: BTreeMap<String, (String, String, ExecutionStatus)>,
     pub(crate) logs: Vec<String>,
     pub(crate) unparsed: usize,
 }
@@ -61,8 +63,17 @@ impl Transcript {
             }
             Action::TurnEnded(end) => {
                 assert!(std::mem::replace(&mut self.turn, false), "a turn ends outside a turn");
+                let subagents = &self.subagents;
+                let runs = |id: &str| {
+                    let status = subagents.get(id).map(|(.., status)| *status);
+                    matches!(status, Some(ExecutionStatus::Pending | ExecutionStatus::Running))
+                };
                 for shown in &mut self.shown {
-                    if shown.state == "open" {
+                    let goes_on = match &shown.content {
+                        Content::Subagent(call) => runs(call.subagent_id.as_str()),
+                        _ => runs(&shown.conversation),
+                    };
+                    if shown.state == "open" && !goes_on {
                         shown.state = "interrupted";
                     }
                 }
@@ -96,6 +107,11 @@ impl Transcript {
                     tool.input_json = patch.input_json.clone().unwrap_or(tool.input_json.clone());
                     tool.description = patch.description.clone().unwrap_or(tool.description.clone());
                 }
+                Content::Subagent(call) => {
+                    call.status = patch.status.unwrap_or(call.status);
+                    call.output = patch.output.clone().unwrap_or(std::mem::take(&mut call.output));
+                    call.duration = patch.duration.or(call.duration);
+                }
                 other => panic!("an update of {other:?}"),
             },
             Draft::Complete { conversation_id, block_id, content } => {
@@ -118,6 +134,19 @@ impl Transcript {
                 shown.state = "complete";
                 let Content::ToolUse(tool) = &mut shown.content else { panic!("{block_id} is no tool call") };
                 tool.status = *status;
+            }
+            Draft::Conversation { conversation_id, parent_id, name, tool_use_id, status } => {
+                assert_eq!(
+                    conversation_id.as_str(),
+                    tool_use_id,
+                    "a conversation is named by the call that spawned it"
+                );
+                let held = self.subagents.entry(conversation_id.to_string());
+                let held = held.or_insert((parent_id.to_string(), name.clone(), *status));
+                assert_eq!(held.0, parent_id.as_str(), "{conversation_id} has another parent now");
+                held.2 = *status;
+                let name = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+                self.text(format!("conversation {conversation_id} of {parent_id}{name} {}", told(*status)));
             }
             Draft::Used { conversation_id, usage: used, model } => {
                 *self.used.entry(conversation_id.to_string()).or_default() += *used;
@@ -177,12 +206,7 @@ fn describe(content: &Content) -> (&'static str, String) {
         Content::AssistantText { text, model } => ("text", format!("{model} {}", short(text))),
         Content::Thinking { text, summary } => ("thinking", format!("{summary}{}", short(text))),
         Content::ToolUse(tool) => {
-            let status = match tool.status {
-                ExecutionStatus::Pending => "pending",
-                ExecutionStatus::Running => "running",
-                ExecutionStatus::Succeeded => "succeeded",
-                ExecutionStatus::Failed => "failed",
-            };
+            let status = told(tool.status);
             ("tool_use", format!("{status} {} {:?} {}", tool.tool_name, tool.description, tool.input_json))
         }
         Content::ToolResult(result) => {
@@ -209,8 +233,21 @@ fn describe(content: &Content) -> (&'static str, String) {
             ("tool_result", format!("{about} {output}"))
         }
         Content::System { kind, message, .. } => ("system", format!("{kind:?} {message:?}")),
-        Content::Subagent(call) => ("subagent", format!("{call:?}")),
+        Content::Subagent(call) => {
+            let duration = call.duration.map(|duration| format!(" {}ms", duration.as_millis())).unwrap_or_default();
+            let (status, input, output) = (told(call.status), short(&call.input), short(&call.output));
+            ("subagent", format!("{} {:?} {status}{duration} {input} -> {output}", call.subagent_id, call.name))
+        }
         Content::Error { code, message } => ("error", format!("{code} {}", short(message))),
+    }
+}
+
+fn told(status: ExecutionStatus) -> &'static str {
+    match status {
+        ExecutionStatus::Pending => "pending",
+        ExecutionStatus::Running => "running",
+        ExecutionStatus::Succeeded => "succeeded",
+        ExecutionStatus::Failed => "failed",
     }
 }
 

@@ -16,7 +16,7 @@ const SCRIPT: &str =
 
 /// What it prints when it is given this after its message.
 fn printed(script: &str, more: &[Vec<u8>]) -> (Vec<u8>, u8) {
-    let mut input = agent::prompt(Agent::Scripted, &BlockId::new("a"), script);
+    let mut input = crate::prompt(&BlockId::new("a"), script);
     input.extend(more.concat());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = scripted_agent::serve(Cursor::new(input), &mut out, &mut err).expect("it plays");
@@ -103,6 +103,8 @@ fn a_step_that_asks_is_read_strictly() {
         r#"[{"ask":{"tool":"Bash"},"than":[]}]"#,
         r#"[{"ask":{"tool":"Bash"},"then":[{"sya":"x"}]}]"#,
         r#"[{"ask":{"tool":"Bash"},"again":[{"sya":"x"}]}]"#,
+        r#"[{"question":[{"question":"?"}],"than":[]}]"#,
+        r#"[{"question":[{"question":"?"}],"else":[{"sya":"x"}]}]"#,
     ] {
         let (out, _) = printed(bad, &[]);
         assert!(matches!(outcome(&read(&out)), Some(Outcome::Failed(_))), "{bad}");

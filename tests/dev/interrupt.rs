@@ -21,7 +21,7 @@ fn an_interrupt_ends_the_turn_that_is_played_and_no_other() {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         // Between turns there is nothing to interrupt.
         stdin.write_all(&agent::interrupt(Agent::Scripted, "0")).expect("read");
-        stdin.write_all(&agent::prompt(Agent::Scripted, &BlockId::new("a"), script)).expect("read");
+        stdin.write_all(&crate::prompt(&BlockId::new("a"), script)).expect("read");
         let mut out = String::new();
         let mut interrupted = false;
         for line in &mut lines {
@@ -29,7 +29,7 @@ fn an_interrupt_ends_the_turn_that_is_played_and_no_other() {
             out.extend([&line, "\n"]);
             if !interrupted && text_of(&read(out.as_bytes()), "a/1") == "So far." {
                 stdin.write_all(&agent::interrupt(Agent::Scripted, "1")).expect("read");
-                stdin.write_all(&agent::prompt(Agent::Scripted, &BlockId::new("b"), "hello")).expect("read");
+                stdin.write_all(&crate::prompt(&BlockId::new("b"), "hello")).expect("read");
                 interrupted = true;
             }
             if line.contains("\"result\"") {

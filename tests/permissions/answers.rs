@@ -24,8 +24,13 @@ async fn a_tool_that_is_allowed_runs() {
     assert_eq!(open.turn_id, asked.turn.turn_id);
     assert_eq!(open.input_json, r#"{"command":"ls","timeout":5}"#);
     let kinds: Vec<_> = open.options.iter().map(|option| (option.option_id.as_str(), option.kind())).collect();
-    let (once, never) = (proto::PermissionOptionKind::AllowOnce, proto::PermissionOptionKind::RejectOnce);
-    assert_eq!(kinds, [("allow_once", once), ("reject_once", never)]);
+    let expected = [
+        ("allow_once", proto::PermissionOptionKind::AllowOnce),
+        ("allow_always", proto::PermissionOptionKind::AllowAlways),
+        ("reject_once", proto::PermissionOptionKind::RejectOnce),
+        ("reject_always", proto::PermissionOptionKind::RejectAlways),
+    ];
+    assert_eq!(kinds, expected);
     let day = open.expire_time.as_ref().expect("a deadline").seconds - open.create_time.as_ref().expect("set").seconds;
     assert!((86_399..=86_401).contains(&day), "{day}");
 
@@ -170,7 +175,7 @@ async fn what_is_no_answer_is_refused_and_the_request_stays_open() {
     let with_message = proto::ResolvePermissionRequest { message: "why".into(), ..asked.allow() };
     let with_input = proto::ResolvePermissionRequest { updated_input_json: "{}".into(), ..asked.reject("") };
     for (request, field) in
-        [(asked.answer("allow_always"), "option_id"), (with_message, "message"), (with_input, "updated_input_json")]
+        [(asked.answer("allow_sometimes"), "option_id"), (with_message, "message"), (with_input, "updated_input_json")]
     {
         let refused = resolve(&mut sessions, request).await.expect_err(field);
         assert_eq!((reason(&refused), fields(&refused)), ("INVALID_FIELD".into(), vec![field.to_owned()]));

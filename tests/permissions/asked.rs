@@ -38,12 +38,37 @@ impl Asked {
 
     /// The agent of a session is given this message, and asks.
     pub(crate) async fn of(sessions: &mut Sessions, id: String, text: &str) -> Self {
+        let mut asked = Self::given(sessions, id, text).await;
+        asked.again().await;
+        asked
+    }
+
+    /// The agent of a new session plays this script.
+    pub(crate) async fn playing(sessions: &mut Sessions, script: &Value) -> Self {
+        let id = scripted(sessions).await.session_id;
+        Self::given(sessions, id, &script.to_string()).await
+    }
+
+    /// The agent of a session is given this message.
+    pub(crate) async fn given(sessions: &mut Sessions, id: String, text: &str) -> Self {
         let stream = watch(sessions, &id, Some(0)).await.expect("a watch");
         let (turn, _) = send(sessions, &id, text).await.expect("accepted");
         let permission = PermissionRequest::default();
-        let mut asked = Self { id, turn, permission, stream, events: Vec::new(), at: 0 };
-        asked.again().await;
-        asked
+        Self { id, turn, permission, stream, events: Vec::new(), at: 0 }
+    }
+
+    /// Gives the agent another message, and reads on to the end of its turn.
+    pub(crate) async fn next(&mut self, sessions: &mut Sessions, text: &str) -> proto::Turn {
+        self.turn = send(sessions, &self.id, text).await.expect("accepted").0;
+        self.end().await
+    }
+
+    /// Reads on until the agent asks a question, and its turn waits.
+    pub(crate) async fn question(&mut self) -> proto::Question {
+        self.until(|event| questioned(event).is_some()).await;
+        let question = questioned(&self.events[self.at - 1]).expect("found");
+        self.until(|event| status(event) == Some(SessionStatus::AwaitingInput)).await;
+        question
     }
 
     /// Reads on until the agent asks, for the first time or once more, and its turn waits.
@@ -164,6 +189,13 @@ pub(crate) fn text_of(result: &proto::ToolResult) -> String {
 pub(crate) fn requested(event: &SessionEvent) -> Option<PermissionRequest> {
     match &event.kind {
         Some(Kind::PermissionRequested(requested)) => requested.permission.clone(),
+        _ => None,
+    }
+}
+
+pub(crate) fn questioned(event: &SessionEvent) -> Option<proto::Question> {
+    match &event.kind {
+        Some(Kind::QuestionRequested(requested)) => requested.question.clone(),
         _ => None,
     }
 }

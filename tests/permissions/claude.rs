@@ -16,28 +16,51 @@ use crate::{
     support::{Server, Sessions, fold, get, pid_of, processes_of},
 };
 
+/// A model that plays these steps, and how a server's Claude Code finds both. `None`: there is no CLI here.
+pub(crate) struct Claude {
+    program: PathBuf,
+    pub(crate) model: Handle,
+}
+
+impl Claude {
+    pub(crate) async fn playing(steps: Value) -> Option<Self> {
+        let program = cli::installed().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
+        Some(Self { program, model: model::serve(listener, script).expect("loopback") })
+    }
+
+    /// Starts a server, which finds it.
+    pub(crate) fn server(&self, start: impl FnOnce(&[&str], &[(&str, &str)]) -> Server) -> Server {
+        let [(name, url), (key_name, key)] = self.model.env();
+        let env = [(name, url.as_str()), (key_name, key.as_str()), ("CLAUDE_CODE_MAX_RETRIES", "1")];
+        start(&["--claude-code", self.program.to_str().expect("a path")], &env)
+    }
+}
+
 /// A server whose Claude Code talks to a model that plays these steps. `None`: there is no CLI here.
-async fn start(steps: Value) -> Option<(Server, Handle)> {
-    let program = cli::installed().await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
-    let model = model::serve(listener, script).expect("loopback");
-    let [(name, url), (key_name, key)] = model.env();
-    let env = [(name, url.as_str()), (key_name, key.as_str()), ("CLAUDE_CODE_MAX_RETRIES", "1")];
-    let server = Server::start_with(&["--claude-code", program.to_str().expect("a path")], &env);
-    Some((server, model))
+pub(crate) async fn start(steps: Value) -> Option<(Server, Handle)> {
+    let claude = Claude::playing(steps).await?;
+    let server = claude.server(Server::start_with);
+    Some((server, claude.model))
 }
 
 /// The CLI of a new session asks before it uses a tool.
 async fn asked(sessions: &mut Sessions) -> Asked {
+    let id = session(sessions).await;
+    Asked::of(sessions, id, "Make it.").await
+}
+
+/// A new session whose CLI asks.
+pub(crate) async fn session(sessions: &mut Sessions) -> String {
     let options = proto::SessionOptions { permission_mode: "default".into(), ..Default::default() };
     let request =
         proto::CreateSessionRequest { agent: "claude-code".into(), options: Some(options), ..Default::default() };
     let created = sessions.create_session(request).await.expect("created").into_inner();
-    Asked::of(sessions, created.session.expect("a session").session_id, "Make it.").await
+    created.session.expect("a session").session_id
 }
 
-async fn workspace(server: &Server, sessions: &mut Sessions, id: &str) -> PathBuf {
+pub(crate) async fn workspace(server: &Server, sessions: &mut Sessions, id: &str) -> PathBuf {
     let sandbox = get(sessions, id).await.sandbox.expect("a sandbox").sandbox_id;
     server.data().join("sandboxes").join(sandbox).join("workspace")
 }

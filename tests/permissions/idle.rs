@@ -1,13 +1,13 @@
 //! Silence: while a request is open the session counts as active, however long that takes. The service's own parts are put
 //! together here, because a server's patience with silence is minutes.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use agent_runtime::{
     domain::{Agent, Caller, ContentPart, Principal, SandboxStatus, SessionKey, TenantId},
     log::EventLog,
     sandbox::local::{self, Local, LocalConfig, Wanted},
-    session::{Config, Decision, Ending, Manager, NewSession, Programs},
+    session::{Config, Decision, Ending, Hidden, Manager, NewSession, Programs},
     store::{SessionView, SqliteStore, Store},
 };
 use serde_json::json;
@@ -41,9 +41,13 @@ async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, L
         unwatched_delta_window: Duration::from_millis(25),
         idle_timeout: SILENCE,
         ask_timeout: Duration::from_hours(1),
+        interrupt_grace: Duration::from_secs(10),
         copying: agent_runtime::workspace::Copying::default(),
         spool: data.to_owned(),
-        environment: BTreeMap::new(),
+        environment: Hidden::default(),
+        own_secrets: Hidden::default(),
+        secrets: agent_runtime::session::Secrets::default(),
+        packages: agent_runtime::packages::Packages::new(data.join("packages")),
     };
     let profile = agent_runtime::domain::Profile {
         profile_id: agent_runtime::domain::ProfileId::new("default"),

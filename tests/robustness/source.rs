@@ -64,9 +64,9 @@ const TABLE: &[Mutant] = &[
         edits: &[
             SLOW,
             (
-                "src/session/actor.rs",
-                "stored.map(|()| accepted)));\n                    self.after.push(After::Reply(Box::new(answer)));",
-                "stored.map(|()| accepted)));\n                    answer(Ok(()));",
+                "src/session/actor/turns.rs",
+                "stored.map(|()| accepted)));\n        self.after.push(After::Reply(Box::new(answer)));",
+                "stored.map(|()| accepted)));\n        answer(Ok(()));",
             ),
         ],
         run: (KILLS, "KILLS", "60"),
@@ -78,8 +78,8 @@ const TABLE: &[Mutant] = &[
             SLOW,
             (
                 "src/session/actor/asking.rs",
-                "        self.after.push(After::Reply(Box::new(answer)));\n",
-                "        answer(Ok(()));\n",
+                "stored.map(|()| resolved)));\n        self.after.push(After::Reply(Box::new(answer)));",
+                "stored.map(|()| resolved)));\n        answer(Ok(()));",
             ),
         ],
         run: (LIVES, "KILLS", "60"),
@@ -159,8 +159,8 @@ const TABLE: &[Mutant] = &[
         name: "a turn ends and leaves its blocks open",
         edits: &[(
             "src/session/pending.rs",
-            "filter(|block| block.state == BlockState::Streaming).cloned().collect();",
-            "filter(|_| false).cloned().collect();",
+            "filter(left).map(|block| block.block_id.clone()).collect();",
+            "filter(left).filter(|_| false).map(|block| block.block_id.clone()).collect();",
         )],
         run: (KILLS, "KILLS", "60"),
         by: &["atomic"],

@@ -39,8 +39,10 @@ fn tried(reason: Reason) -> Tried {
         Reason::AlreadyResolved => {
             By("tests/permissions/answers.rs::of_several_who_answer_at_once_the_first_wins_and_the_others_are_told_who")
         }
-        Reason::PermissionRuleNotFound => NotYet("DeletePermissionRule"),
-        Reason::QuestionNotFound => NotYet("AnswerQuestion"),
+        Reason::PermissionRuleNotFound => By("tests/permissions/rules.rs::a_rule_that_is_deleted_answers_nothing"),
+        Reason::QuestionNotFound => {
+            By("tests/permissions/questions.rs::what_is_no_answer_is_refused_and_the_question_stays_open")
+        }
         Reason::BlockNotFound => By("tests/service/kept.rs::text_past_what_a_block_shows_can_be_read_whole"),
         Reason::BlobNotFound => By("tests/service/kept.rs::a_picture_that_a_tool_gives_can_be_read_by_its_hash"),
         Reason::FileNotFound => By("tests/service/files.rs::what_is_no_file_of_the_workspace_is_refused"),

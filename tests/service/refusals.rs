@@ -87,13 +87,11 @@ async fn a_message_that_is_refused_changes_nothing() {
         text: text.into(),
         ..Default::default()
     };
-    let queue = proto::BusyPolicy::Queue.into();
     for (request, field) in [
         (send(""), "text"),
         (send("a\0b"), "text"),
         (proto::SendMessageRequest { session_id: String::new(), ..send("a") }, "session_id"),
         (proto::SendMessageRequest { parts: vec![proto::ContentPart::default()], ..send("") }, "parts[0]"),
-        (proto::SendMessageRequest { busy_policy: queue, ..send("a") }, "busy_policy"),
         (proto::SendMessageRequest { busy_policy: 99, ..send("a") }, "busy_policy"),
         (proto::SendMessageRequest { request_id: "a b".into(), ..send("a") }, "request_id"),
     ] {

@@ -11,7 +11,7 @@ use std::{
 
 use agent_runtime::{
     domain::{BlockState, Kind, TenantId, Timestamp, TurnStatus},
-    store::{Error, SqliteStore, Store as _, owner_address},
+    store::{Error, SqliteStore, Store as _, TurnPage, TurnQuery, owner_address},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 
@@ -121,6 +121,41 @@ async fn the_schema_is_made_once() {
 }
 
 #[tokio::test]
+async fn turns_that_an_older_build_kept_are_listed_by_their_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("store.db");
+    let store = SqliteStore::open(&db).await.unwrap();
+    let mut owner = Owner::create(&store, key("t"), |_| {}).await;
+    let statuses = [TurnStatus::Completed, TurnStatus::Queued, TurnStatus::BudgetExhausted];
+    let turns = statuses.map(|status| turn(status.as_str(), status));
+    let updated = turns.clone().map(|turn| Kind::TurnUpdated { turn });
+    owner.append(&store, updated).await;
+    store.close().await;
+
+    // The same turns in a database as it was before they had a status.
+    let old = dir.path().join("old.db");
+    let mut before = sqlx::migrate!("migrations/sqlite");
+    before.migrations.to_mut().retain(|migration| migration.version < 9);
+    let mut direct = SqliteConnectOptions::new().filename(&old).create_if_missing(true).connect().await.unwrap();
+    before.run(&mut direct).await.unwrap();
+    let sql = format!(
+        "ATTACH '{}' AS new; INSERT INTO session SELECT * FROM new.session;
+        INSERT INTO turn SELECT tenant_id, session_id, turn_id, ordinal, open, body FROM new.turn",
+        db.display()
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut direct).await.unwrap();
+    direct.close().await.unwrap();
+
+    let store = SqliteStore::open(&old).await.unwrap();
+    for turn in turns {
+        let query = TurnQuery { status: Some(turn.status), limit: 10, max_bytes: usize::MAX, ..TurnQuery::default() };
+        let page = store.turns(&owner.key, &query).await.unwrap().unwrap();
+        assert_eq!(page, TurnPage { turns: vec![turn], next: None });
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn bytes_that_an_older_build_kept_are_there() {
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("store.db");
@@ -135,7 +170,8 @@ async fn bytes_that_an_older_build_kept_are_there() {
     let mut direct = SqliteConnectOptions::new().filename(&old).create_if_missing(true).connect().await.unwrap();
     before.run(&mut direct).await.unwrap();
     let sql = format!(
-        "ATTACH '{}' AS new; INSERT INTO session SELECT * FROM new.session; INSERT INTO event SELECT * FROM new.event;
+        "ATTACH '{}' AS new; ALTER TABLE new.session DROP COLUMN held;
+        INSERT INTO session SELECT * FROM new.session; INSERT INTO event SELECT * FROM new.event;
         INSERT INTO blob SELECT tenant_id, 'hash', 7, 1 FROM session;
         INSERT INTO blob_piece SELECT tenant_id, 'hash', 0, CAST('abc' || tenant_id AS BLOB) FROM session;
         INSERT INTO blob_piece SELECT tenant_id, 'hash', 4, CAST('def' AS BLOB) FROM session;

@@ -1,8 +1,8 @@
 //! What every store must do: streaming text of many sessions in one append, which a store may write in a way of its own.
 
 use agent_runtime::{
-    domain::{BlockState, ExecId, Kind, SandboxId},
-    store::{Batch, Error, ExecMark, Store},
+    domain::{BlockId, BlockState, ExecId, Kind, SandboxId},
+    store::{Batch, Error, ExecMark, Held, Store},
 };
 
 use crate::make::{Owner, delta, key, text_block};
@@ -18,7 +18,9 @@ fn streaming(owner: &mut Owner, offset: u64) -> Batch {
     Batch { exec: Some(mark(offset)), ..batch }
 }
 
+/// Something is held back at every other offset.
 fn mark(offset: u64) -> ExecMark {
+    let hold = Held { block_id: BlockId::new("b"), secret: "KEY".into(), bytes: offset, check: 7 };
     ExecMark {
         exec_id: ExecId::new("exec_1"),
         sandbox_id: SandboxId::new("sbx_1"),
@@ -27,6 +29,7 @@ fn mark(offset: u64) -> ExecMark {
         stderr_offset: 0,
         parser_version: 1,
         parser_state: None,
+        held: if offset.is_multiple_of(2) { Vec::new() } else { vec![hold] },
         ended: false,
     }
 }

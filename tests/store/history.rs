@@ -342,6 +342,8 @@ fn resolution() -> InputResolution {
         answers: Vec::new(),
         resolved_by: None,
         resolve_time: Some(Timestamp(3)),
+        rule_id: String::new(),
+        effect: None,
     }
 }
 

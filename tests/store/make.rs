@@ -7,10 +7,10 @@ use std::{
 
 use agent_runtime::{
     domain::{
-        Agent, Block, BlockId, BlockState, Content, ConversationId, Event, Isolation, Kind, LogUid, PermissionRequest,
-        Principal, Profile, ProfileId, Question, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionId,
-        SessionKey, SessionOptions, SessionState, SessionStatus, TenantId, Timestamp, Turn, TurnId, TurnOrigin,
-        TurnStatus, Usage,
+        Agent, Block, BlockId, BlockState, Content, ConversationId, Event, Isolation, Kind, LogUid, Meter,
+        PermissionRequest, Principal, Profile, ProfileId, Question, Sandbox, SandboxId, SandboxSpec, SandboxStatus,
+        Session, SessionId, SessionKey, SessionOptions, SessionState, SessionStatus, TenantId, Timestamp, Turn, TurnId,
+        TurnOrigin, TurnStatus, Usage,
     },
     store::{Acquired, Batch, BlockQuery, Error, SessionQuery, Store, parts_of},
 };
@@ -82,7 +82,10 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         end_time: None,
         usage: Usage::default(),
         error: None,
+        goes_first: false,
+        interrupt_time: None,
         carried: Vec::new(),
+        meter: Meter::default(),
     }
 }
 
@@ -126,6 +129,9 @@ pub(crate) fn question(id: &str) -> Question {
         create_time: Timestamp(1),
         expire_time: None,
         resolution: None,
+        tool_name: String::new(),
+        input_json: String::new(),
+        asked: None,
     }
 }
 

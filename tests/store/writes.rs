@@ -7,7 +7,7 @@ use agent_runtime::{
         BlockId, BlockState, Conversation, ExecId, InputOutcome, InputResolution, Kind, PermissionEffect,
         PermissionRule, SandboxId, SandboxStatus, Session, Timestamp, TurnStatus, Usage,
     },
-    store::{Batch, Beside, BlobBytes, Error, ExecMark, Part, SessionQuery, StdinRow, Store, TextPiece},
+    store::{Batch, Beside, BlobBytes, Error, ExecMark, Held, Part, SessionQuery, StdinRow, Store, TextPiece},
 };
 
 use crate::make::{
@@ -130,6 +130,8 @@ pub(crate) async fn a_new_owner_gets_what_is_open(store: &dyn Store) {
         answers: Vec::new(),
         resolved_by: None,
         resolve_time: None,
+        rule_id: String::new(),
+        effect: None,
     };
     let usage = Usage { output_tokens: 7, ..Usage::default() };
     let over = [
@@ -191,6 +193,7 @@ pub(crate) async fn a_new_owner_gets_where_the_program_stands(store: &dyn Store)
         stderr_offset: offset / 2,
         parser_version: version,
         parser_state: state.map(str::to_owned),
+        held: Vec::new(),
         ended: false,
     };
     let row = |id: &str, offset, data: &[u8]| StdinRow { exec_id: ExecId::new(id), offset, data: data.to_vec() };
@@ -220,6 +223,11 @@ pub(crate) async fn a_new_owner_gets_where_the_program_stands(store: &dyn Store)
         assert_eq!(acquired.stdin.len(), left, "{taken} bytes taken");
         assert_eq!(acquired.stdin.last().unwrap(), &row("exec_a", 8, b"\0\xff"));
     }
+    // What is held back stands and goes with the offset.
+    let holds = vec![Held { block_id: BlockId::new("b"), secret: "KEY".into(), bytes: 3, check: 7 }];
+    let holding = ExecMark { held: holds.clone(), ..mark("exec_a", 35, 2, None) };
+    assert_eq!(put(holding, vec![], None).await.exec.unwrap().held, holds);
+    assert_eq!(put(mark("exec_a", 36, 2, None), vec![], None).await.exec.unwrap().held, []);
     let ended = ExecMark { ended: true, ..mark("exec_a", 40, 2, Some("new")) };
     let acquired = put(ended.clone(), vec![], None).await;
     assert_eq!((acquired.exec, acquired.stdin), (Some(ended), vec![]));
@@ -375,6 +383,7 @@ fn exec(sandbox: &str) -> ExecMark {
         stderr_offset: 0,
         parser_version: 1,
         parser_state: None,
+        held: Vec::new(),
         ended: false,
     }
 }

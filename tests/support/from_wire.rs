@@ -7,11 +7,12 @@ use agent_runtime::{
     domain::{
         Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation,
         ConversationId, Event, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, InputOutcome,
-        InputResolution, Isolation, Kind, LogLevel, LogUid, Metadata, NoticeKind, PermissionEffect, PermissionOption,
-        PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question,
-        QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
-        SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
-        ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+        InputResolution, Isolation, Kind, LogLevel, LogUid, Metadata, Meter, NoticeKind, PermissionEffect,
+        PermissionOption, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId,
+        Question, QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus,
+        Session, SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall,
+        Timestamp, ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage,
+        WorkspaceFile,
     },
     proto::{self, block, content_part, session_event, tool_result},
 };
@@ -192,8 +193,13 @@ fn message(wire: proto::UserMessage) -> UserMessage {
 fn part(wire: proto::ContentPart) -> ContentPart {
     use content_part::Part;
 
-    let blob =
-        |b: proto::Blob| Blob { sha256: b.sha256, size_bytes: b.size_bytes, media_type: b.media_type, name: b.name };
+    let blob = |b: proto::Blob| Blob {
+        sha256: b.sha256,
+        size_bytes: b.size_bytes,
+        media_type: b.media_type,
+        name: b.name,
+        data: agent_runtime::domain::BlobData::default(),
+    };
     match wire.part.unwrap() {
         Part::Text(text) => ContentPart::Text(text),
         Part::Image(image) => ContentPart::Image(blob(image)),
@@ -243,7 +249,10 @@ fn turn(wire: proto::Turn) -> Turn {
         end_time: wire.end_time.map(time),
         usage: usage(wire.usage.unwrap()),
         error: wire.error.map(error),
+        goes_first: wire.goes_first,
+        interrupt_time: None,
         carried: Vec::new(),
+        meter: Meter::default(),
     }
 }
 
@@ -357,6 +366,7 @@ fn permission(wire: proto::PermissionRequest) -> PermissionRequest {
             },
             option_id: option.option_id,
             name: option.name,
+            rule: option.rule.map(|wire| Box::new(rule(wire))),
         }),
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
@@ -380,11 +390,15 @@ fn question(wire: proto::Question) -> Question {
         create_time: time(wire.create_time.unwrap()),
         expire_time: wire.expire_time.map(time),
         resolution: wire.resolution.map(resolution),
+        tool_name: String::new(),
+        input_json: String::new(),
+        asked: None,
     }
 }
 
 fn resolution(wire: proto::InputResolution) -> InputResolution {
     InputResolution {
+        effect: effect(wire.effect()),
         outcome: match wire.outcome() {
             proto::InputOutcome::Allowed => InputOutcome::Allowed,
             proto::InputOutcome::Rejected => InputOutcome::Rejected,
@@ -400,17 +414,22 @@ fn resolution(wire: proto::InputResolution) -> InputResolution {
         answers: list(wire.answers, |answer| QuestionAnswer { choices: answer.choices, text: answer.text }),
         resolved_by: wire.resolved_by.map(principal),
         resolve_time: wire.resolve_time.map(time),
+        rule_id: wire.rule_id,
+    }
+}
+
+fn effect(wire: proto::PermissionEffect) -> Option<PermissionEffect> {
+    match wire {
+        proto::PermissionEffect::Allow => Some(PermissionEffect::Allow),
+        proto::PermissionEffect::Ask => Some(PermissionEffect::Ask),
+        proto::PermissionEffect::Reject => Some(PermissionEffect::Reject),
+        proto::PermissionEffect::Unspecified => None,
     }
 }
 
 fn rule(wire: proto::PermissionRule) -> PermissionRule {
     PermissionRule {
-        effect: match wire.effect() {
-            proto::PermissionEffect::Allow => PermissionEffect::Allow,
-            proto::PermissionEffect::Ask => PermissionEffect::Ask,
-            proto::PermissionEffect::Reject => PermissionEffect::Reject,
-            proto::PermissionEffect::Unspecified => panic!("unset"),
-        },
+        effect: effect(wire.effect()).expect("set"),
         rule_id: wire.rule_id,
         tool_name: wire.tool_name,
         pattern: wire.pattern,

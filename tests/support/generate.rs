@@ -5,11 +5,11 @@ use std::time::Duration;
 use agent_runtime::domain::{
     Agent, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Content, ContentPart, Conversation, ConversationId,
     Event, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, InputOutcome, InputResolution,
-    Isolation, Kind, LogLevel, LogUid, Metadata, NoticeKind, PermissionEffect, PermissionOption, PermissionOptionKind,
-    PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question, QuestionAnswer, QuestionChoice,
-    QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session, SessionError, SessionId,
-    SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult,
-    ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
+    Isolation, Kind, LogLevel, LogUid, Metadata, Meter, NoticeKind, PermissionEffect, PermissionOption,
+    PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, ProfileId, Question,
+    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Session,
+    SessionError, SessionId, SessionOptions, SessionState, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
+    ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -219,7 +219,13 @@ impl Generator {
     }
 
     fn part(&mut self) -> ContentPart {
-        let blob = Blob { sha256: self.text(), size_bytes: self.number(), media_type: self.text(), name: self.text() };
+        let blob = Blob {
+            sha256: self.text(),
+            size_bytes: self.number(),
+            media_type: self.text(),
+            name: self.text(),
+            data: agent_runtime::domain::BlobData::default(),
+        };
         match self.below(5) {
             0 => ContentPart::Text(self.text()),
             1 => ContentPart::Image(blob),
@@ -256,7 +262,10 @@ impl Generator {
             end_time: self.maybe(Self::time),
             usage: self.usage(),
             error: self.maybe(Self::session_error),
+            goes_first: self.random.random(),
+            interrupt_time: None,
             carried: Vec::new(),
+            meter: Meter::default(),
         }
     }
 
@@ -362,6 +371,7 @@ impl Generator {
                     PermissionOptionKind::RejectOnce,
                     PermissionOptionKind::RejectAlways,
                 ]),
+                rule: of.maybe(|of| Box::new(of.rule())),
             }),
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
@@ -385,6 +395,9 @@ impl Generator {
             create_time: self.time(),
             expire_time: self.maybe(Self::time),
             resolution: self.maybe(Self::resolution),
+            tool_name: String::new(),
+            input_json: String::new(),
+            asked: None,
         }
     }
 
@@ -404,6 +417,8 @@ impl Generator {
             answers: self.some(|of| QuestionAnswer { choices: of.some(Self::text), text: of.text() }),
             resolved_by: self.maybe(Self::principal),
             resolve_time: self.maybe(Self::time),
+            rule_id: self.text(),
+            effect: self.maybe(|of| of.pick(&[PermissionEffect::Allow, PermissionEffect::Reject])),
         }
     }
 

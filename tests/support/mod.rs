@@ -104,11 +104,21 @@ impl Server {
     pub fn start_telling(log: &Path, filter: &str) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let path = data.path().to_owned();
-        let mut command = command(&path);
+        Self::tell(Data::Own(data), &path, log, command(&path), filter)
+    }
+
+    /// The same on a folder that others use before or after, with more arguments and environment.
+    pub fn start_on_telling(data: &Path, log: &Path, filter: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = command(data);
+        command.args(args).envs(env.iter().copied());
+        Self::tell(Data::Shared(data.to_owned()), data, log, command, filter)
+    }
+
+    fn tell(data: Data, path: &Path, log: &Path, mut command: Command, filter: &str) -> Self {
         // A test leaves nothing behind, unless that is what it is about.
         command.env("AGENT_RUNTIME_ON_SHUTDOWN", "stop");
         command.env("RUST_LOG", filter).stderr(std::fs::File::create(log).expect("a log file"));
-        Self::run(Data::Own(data), &path, command)
+        Self::run(data, path, command)
     }
 
     fn spawn(data: Data, path: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {

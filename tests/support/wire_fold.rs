@@ -86,7 +86,11 @@ pub fn apply(state: &mut SessionState, event: &SessionEvent) {
     let turns = state.turns.clone();
     if let Some(session) = &mut state.session {
         session.active_turn = turns.iter().find(|t| active.contains(&t.status())).cloned().map(Box::new);
-        session.queued_turns = turns.into_iter().filter(|t| t.status() == TurnStatus::Queued).collect();
+        let queued = |first: bool| {
+            let turns = turns.iter().filter(move |t| t.status() == TurnStatus::Queued && t.goes_first == first);
+            turns.cloned().collect::<Vec<_>>()
+        };
+        session.queued_turns = queued(true).into_iter().rev().chain(queued(false)).collect();
     }
     stamp(state, event, !matches!(kind, Kind::Bookmark(_)));
 }

@@ -4,17 +4,21 @@ use std::time::{Duration, Instant};
 
 use agent_runtime::{
     dev::model::{self, Kind as Asked, Script},
-    proto::{self, TurnStatus},
+    proto::{self, TurnStatus, content_part::Part},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::{
     cli,
     house::{House, Seen, eventually, numbers},
-    support::{Server, Sessions, get, nothing_is_left_of, play, processes_of, send, stop},
+    support::{
+        Server, Sessions, get, last_turn, nothing_is_left_of, play, processes_of, send, stop, until_end_of, watch,
+    },
 };
 
 const COUNTED: u64 = 1200;
@@ -171,5 +175,33 @@ async fn a_message_to_a_cli_that_has_lost_its_memory_is_answered_after_a_kill() 
     assert_eq!((seen.said().as_str(), seen.starts_of(&turn.turn_id)), ("One.One.", 1));
     assert_eq!(house.execs().len(), 3, "the one that found nothing, and a fresh one");
     house.close(server);
+    model.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_image_is_given_to_the_agent_by_the_next_server() {
+    let Some(Stage { house, model }) = stage_of(json!([{ "answer": [{ "text": "A point." }] }])).await else { return };
+    let server = house.open();
+    let mut sessions = server.sessions().await;
+    let id = session(&mut sessions).await;
+    // One white point.
+    let point = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+    let data = STANDARD.decode(point).expect("base64");
+    let blob = proto::Blob { media_type: "image/png".into(), data: data.clone().into(), ..Default::default() };
+    let parts = [Part::Text("What is this?".into()), Part::Image(blob)];
+    let parts = parts.map(|part| proto::ContentPart { part: Some(part) }).into();
+    let request = proto::SendMessageRequest { session_id: id.clone(), parts, ..Default::default() };
+    let turn = sessions.send_message(request).await.expect("accepted").into_inner().turn.expect("a turn");
+    // It has been accepted, and its agent is only about to be started.
+    drop(server.kill());
+    let server = house.open();
+    let mut sessions = server.sessions().await;
+    let mut stream = watch(&mut sessions, &id, Some(0)).await.expect("a watch");
+    let ended = last_turn(&until_end_of(&mut stream, &turn.turn_id).await);
+    assert_eq!((ended.status(), &ended.error), (TurnStatus::Completed, &None));
+    let asked = model.requests();
+    let shown = &asked.iter().find(|seen| seen.kind == Asked::Call).expect("a call").shown;
+    assert_eq!(shown[..], [format!("image/png {:x}", Sha256::digest(&data))]);
+    assert_eq!(stop(&mut sessions, &id).await.status(), proto::SessionStatus::Stopped);
     model.shutdown().await;
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A server whose Claude Code talks to this script. `None`: there is no CLI here.
-async fn start(script: Script) -> Option<(Server, Handle)> {
+pub(crate) async fn start(script: Script) -> Option<(Server, Handle)> {
     let program = cli::installed().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let model = model::serve(listener, script).expect("loopback");
@@ -25,22 +25,22 @@ async fn start(script: Script) -> Option<(Server, Handle)> {
     Some((server, model))
 }
 
-fn script(steps: Value) -> Script {
+pub(crate) fn script(steps: Value) -> Script {
     Script::parse(&json!({ "steps": steps }).to_string()).expect("a script")
 }
 
-async fn session(sessions: &mut Sessions) -> String {
+pub(crate) async fn session(sessions: &mut Sessions) -> String {
     let request = proto::CreateSessionRequest { agent: "claude-code".into(), ..Default::default() };
     sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
 }
 
 /// The folder of the session's sandbox.
-async fn sandbox(server: &Server, sessions: &mut Sessions, id: &str) -> PathBuf {
+pub(crate) async fn sandbox(server: &Server, sessions: &mut Sessions, id: &str) -> PathBuf {
     server.data().join("sandboxes").join(get(sessions, id).await.sandbox.expect("a sandbox").sandbox_id)
 }
 
 /// The files of the CLI's own transcripts.
-fn transcripts(home: &Path) -> Vec<PathBuf> {
+pub(crate) fn transcripts(home: &Path) -> Vec<PathBuf> {
     fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in folder.read_dir().into_iter().flatten() {
             let path = entry.expect("an entry").path();
@@ -64,14 +64,14 @@ fn transcript(home: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn texts(played: &Played) -> Vec<&str> {
+pub(crate) fn texts(played: &Played) -> Vec<&str> {
     let contents = played.contents().into_iter();
     contents
         .filter_map(|content| if let Content::AssistantText(text) = content { Some(&*text.text) } else { None })
         .collect()
 }
 
-fn kinds(played: &Played) -> Vec<&'static str> {
+pub(crate) fn kinds(played: &Played) -> Vec<&'static str> {
     let kind = |content: &Content| match content {
         Content::UserMessage(_) => Some("user_message"),
         Content::AssistantText(_) => Some("text"),
@@ -87,7 +87,7 @@ fn kinds(played: &Played) -> Vec<&'static str> {
 }
 
 /// Processes of the CLI itself, not of what walls it off.
-fn programs(server: &Server) -> Vec<u32> {
+pub(crate) fn programs(server: &Server) -> Vec<u32> {
     let of = |argv: &[String]| argv.first().is_some_and(|program| program.ends_with("/claude"));
     processes_of(server.data()).into_iter().filter(|process| of(&process.argv)).map(|process| process.pid).collect()
 }
@@ -299,7 +299,7 @@ async fn kill_and_go_on(server: &Server, model: &Handle, killed: Killed) {
     assert_eq!(stop(&mut sessions, &id).await.status(), SessionStatus::Stopped);
 }
 
-fn kill_programs(server: &Server) {
+pub(crate) fn kill_programs(server: &Server) {
     let killed = programs(server);
     assert!(!killed.is_empty());
     for pid in &killed {

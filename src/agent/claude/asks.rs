@@ -1,12 +1,13 @@
-//! Permissions: the CLI asks by a `control_request`, and waits for the `control_response` that names it.
+//! Permissions and questions: the CLI asks by a `control_request`, and waits for the `control_response` that names it.
 
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     kinds::ControlKind,
     parser::{Reading, Unreadable},
-    wire::{ControlLine, ControlRequest, NoticeLine},
+    questions, rules,
+    wire::{ControlLine, ControlRequest},
 };
 use crate::agent::{Action, Ask};
 use crate::domain::{ConversationId, PermissionAnswer};
@@ -40,14 +41,23 @@ impl Reading<'_> {
             Some(_) | None => name.to_owned(),
         };
         let input_json = request.input.map_or("{}", RawValue::get).to_owned();
-        self.actions.push(Action::Ask(Box::new(Ask {
+        let questions = questions::items(&tool_name, &input_json);
+        let cwd = self.state.process.cwd.clone();
+        let mut ask = Ask {
             agent_request_id,
             conversation_id,
             tool_use_id,
             tool_name,
             input_json,
             title,
-        })));
+            questions,
+            always: None,
+            cwd,
+        };
+        let suggestions = request.permission_suggestions.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let suggestions: Value = suggestions.unwrap_or_default();
+        ask.always = rules::pattern(&ask, rules::suggested(&suggestions, &ask.tool_name));
+        self.actions.push(Action::Ask(Box::new(ask)));
     }
 
     /// The CLI does not wait any more.
@@ -55,13 +65,6 @@ impl Reading<'_> {
         let agent_request_id = line.request_id.ok_or(Unreadable)?.into();
         self.actions.push(Action::AskWithdrawn { agent_request_id });
         Ok(())
-    }
-
-    /// A subagent begins: its requests will name the task, and its lines the call that spawned it.
-    pub(super) fn task_started(&mut self, line: &NoticeLine<'_>) {
-        if let (Some(task), Some(tool)) = (&line.task_id, &line.tool_use_id) {
-            self.state.process.tasks.insert(task.to_string(), tool.to_string());
-        }
     }
 }
 
@@ -85,7 +88,7 @@ pub(in crate::agent) fn answer(request_id: &str, tool_use_id: &str, answer: &Per
         response: Response<'a>,
     }
     let response = match answer {
-        PermissionAnswer::Allow { updated_input_json } => {
+        PermissionAnswer::Allow { updated_input_json } | PermissionAnswer::Answered { updated_input_json, .. } => {
             let updated_input = serde_json::from_str(updated_input_json).ok();
             Response { behavior: "allow", updated_input, message: None, tool_use_id }
         }

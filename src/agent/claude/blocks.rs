@@ -10,10 +10,11 @@ use super::{
     kinds::{BlockKind, DeltaKind, EventKind},
     parser::{Reading, Unreadable},
     state::{Message, Open, Sort, Tool},
+    subagents::usage,
     wire::{self, Block, Event, MessageLine, Text},
 };
 use crate::agent::Draft;
-use crate::domain::{BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, ToolUse};
+use crate::domain::{BlockId, BlockPatch, Content, ConversationId, ExecutionStatus, ToolUse, Usage};
 
 impl Reading<'_> {
     /// One event of the model's stream.
@@ -22,13 +23,18 @@ impl Reading<'_> {
         match EventKind::parse(&event.kind) {
             EventKind::BlockDelta => self.delta(event, conversation),
             EventKind::MessageStart => {
-                self.output(conversation, prompt);
+                self.output(conversation, prompt, None);
+                self.call_counted();
                 let (id, model) = match &event.message {
                     Some(message) => (&*message.id, message.model.as_deref().unwrap_or_default()),
                     None => ("", ""),
                 };
-                let message = Message { id: id.to_owned(), model: model.to_owned(), ..Message::default() };
-                self.state.process.messages.insert(conversation.clone(), message);
+                let begun = Message { id: id.to_owned(), model: model.to_owned(), ..Message::default() };
+                let model = begun.model.clone();
+                self.state.process.messages.insert(conversation.clone(), begun);
+                if let Some(message) = &event.message {
+                    self.call_began(conversation, message, model);
+                }
             }
             EventKind::BlockStart => {
                 if let Some(block) = &event.content_block {
@@ -36,8 +42,10 @@ impl Reading<'_> {
                 }
             }
             EventKind::BlockStop => self.stop(event.index, conversation),
+            // State only: what the turn costs is known anew.
+            EventKind::MessageStop => self.call_ended(),
             // Deliberately nothing: tokens are told by the result, and a block ends by itself.
-            EventKind::MessageDelta | EventKind::MessageStop => {}
+            EventKind::MessageDelta => {}
             // Deliberately nothing: the stream lives.
             EventKind::Ping => {}
             // Deliberately nothing: the CLI tries again or tells the failure by an `assistant` line.
@@ -57,7 +65,7 @@ impl Reading<'_> {
             Some(content) => wire::blocks(content).map_err(|_| Unreadable)?,
             None => Vec::new(),
         };
-        self.output(conversation, prompt);
+        self.output(conversation, prompt, line.subagent_type.as_ref());
         if let Some(code) = line.error {
             let message = blocks.iter().filter_map(|block| block.text.as_deref()).collect::<Vec<_>>().join("\n");
             self.failure(String::from(code), message, line.uuid.as_deref(), conversation);
@@ -71,13 +79,31 @@ impl Reading<'_> {
             // What the CLI itself answers to a command has no model.
             let model = line.message.model.as_deref().filter(|model| *model != "<synthetic>").unwrap_or_default();
             let model = model.to_owned();
-            let message = Message { id: line.message.id.to_string(), model, ..Message::default() };
+            let message = Message { id: line.message.id.to_string(), model: model.clone(), ..Message::default() };
             messages.insert(conversation.clone(), message);
+            self.call_began(conversation, &line.message, model);
+            // Of subagents nothing streams: a call is heard of when it is over.
+            if *conversation != ConversationId::main() {
+                self.call_counted();
+                self.call_ended();
+            }
         }
         for block in blocks {
             self.told(block, conversation, line.aborted);
         }
         Ok(())
+    }
+
+    /// A call of the model begins in a conversation. What subagents use is told by nothing else.
+    fn call_began(&mut self, conversation: &ConversationId, message: &wire::Message<'_>, model: String) {
+        let Some(subagent) = self.subagent(conversation) else { return };
+        subagent.share.begin(usage(message.usage));
+        let is_news = !model.is_empty() && subagent.model != model;
+        if is_news {
+            subagent.model.clone_from(&model);
+            let (conversation_id, usage) = (conversation.clone(), Usage::default());
+            self.emit(Draft::Used { conversation_id, usage, model });
+        }
     }
 
     /// A block begins to stream.
@@ -92,10 +118,11 @@ impl Reading<'_> {
                 Sort::Thinking,
                 Some(Content::Thinking { text: text(block.thinking.as_ref()), summary: String::new() }),
             ),
+            BlockKind::RedactedThinking => (Sort::Thinking, Some(redacted())),
             BlockKind::ToolUse | BlockKind::ServerToolUse | BlockKind::McpToolUse => {
                 let id = text(block.id.as_ref());
                 let name = text(block.name.as_ref());
-                let tool = Tool { shell: is_shell(&name), input: Digest::default() };
+                let tool = tool(&name, conversation);
                 self.state.process.tools.insert(id.clone(), tool);
                 (Sort::Tool(id.clone()), Some(Content::ToolUse(tool_use(id, name, ExecutionStatus::Pending))))
             }
@@ -104,8 +131,18 @@ impl Reading<'_> {
             | BlockKind::WebSearchToolResult
             | BlockKind::WebFetchToolResult
             | BlockKind::McpToolResult
-            | BlockKind::RedactedThinking
+            | BlockKind::CodeExecutionToolResult
+            | BlockKind::BashCodeExecutionToolResult
+            | BlockKind::TextEditorCodeExecutionToolResult
+            | BlockKind::ToolSearchToolResult
+            | BlockKind::AdvisorToolResult
             | BlockKind::Image
+            | BlockKind::Document
+            | BlockKind::SearchResult
+            | BlockKind::ContainerUpload
+            | BlockKind::McpToolListing
+            | BlockKind::Compaction
+            | BlockKind::Fallback
             | BlockKind::Unknown => (Sort::Hidden, None),
         };
         message.next = message.next.max(index.saturating_add(1));
@@ -123,8 +160,9 @@ impl Reading<'_> {
             DeltaKind::Text => &delta.text,
             DeltaKind::Thinking => &delta.thinking,
             DeltaKind::InputJson => &delta.partial_json,
-            // Deliberately nothing: only the model's API can read a signature; citations repeat what is cited.
-            DeltaKind::Signature | DeltaKind::Citations => return,
+            // Deliberately nothing: only the model's API can read a signature; citations repeat what is cited; and what
+            // the context became is for the model.
+            DeltaKind::Signature | DeltaKind::Citations | DeltaKind::Compaction => return,
             DeltaKind::Unknown => return self.unknown("stream_event/content_block_delta/", &delta.kind),
         };
         let Some(piece) = piece.as_deref().filter(|piece| !piece.is_empty()) else { return };
@@ -155,20 +193,40 @@ impl Reading<'_> {
     /// A whole block. What was interrupted is left open: the end of the turn closes it as interrupted.
     fn told(&mut self, block: Block<'_>, conversation: &ConversationId, aborted: bool) {
         match BlockKind::parse(&block.kind) {
-            BlockKind::Text => self.told_text(Sort::Text, block.text, conversation, aborted),
-            BlockKind::Thinking => self.told_text(Sort::Thinking, block.thinking, conversation, aborted),
+            BlockKind::Text => {
+                let text = text(block.text.as_ref());
+                let content = |model| Content::AssistantText { text, model };
+                self.told_whole(&Sort::Text, content, conversation, aborted);
+            }
+            BlockKind::Thinking => {
+                let thought = Content::Thinking { text: text(block.thinking.as_ref()), summary: String::new() };
+                self.told_whole(&Sort::Thinking, |_| thought, conversation, aborted);
+            }
+            BlockKind::RedactedThinking => self.told_whole(&Sort::Thinking, |_| redacted(), conversation, aborted),
             BlockKind::ToolUse | BlockKind::ServerToolUse | BlockKind::McpToolUse => {
                 self.told_tool(block, conversation, aborted);
             }
             BlockKind::ToolResult
             | BlockKind::WebSearchToolResult
             | BlockKind::WebFetchToolResult
-            | BlockKind::McpToolResult => {
+            | BlockKind::McpToolResult
+            | BlockKind::CodeExecutionToolResult
+            | BlockKind::BashCodeExecutionToolResult
+            | BlockKind::TextEditorCodeExecutionToolResult
+            | BlockKind::ToolSearchToolResult
+            | BlockKind::AdvisorToolResult => {
                 self.count(&Sort::Hidden, conversation);
                 self.tool_result(block, None, conversation);
             }
-            // Deliberately nothing: only the model's API can read it, and it counts as a block.
-            BlockKind::RedactedThinking | BlockKind::Image => {
+            // State only, for each counts as a block: what the model was given, and what the provider notes for itself, which
+            // a notice tells where people need it.
+            BlockKind::Image
+            | BlockKind::Document
+            | BlockKind::SearchResult
+            | BlockKind::ContainerUpload
+            | BlockKind::McpToolListing
+            | BlockKind::Compaction
+            | BlockKind::Fallback => {
                 self.count(&Sort::Hidden, conversation);
             }
             BlockKind::Unknown => {
@@ -178,14 +236,15 @@ impl Reading<'_> {
         }
     }
 
-    fn told_text(&mut self, sort: Sort, whole: Option<Text<'_>>, conversation: &ConversationId, aborted: bool) {
-        let Some(place) = self.count(&sort, conversation) else { return };
-        let whole = whole.map(String::from).unwrap_or_default();
-        let content = match sort {
-            Sort::Thinking => Content::Thinking { text: whole, summary: String::new() },
-            Sort::Text | Sort::Tool(_) | Sort::Hidden => Content::AssistantText { text: whole, model: place.model },
-        };
-        let (conversation_id, block_id) = (conversation.clone(), place.block_id);
+    fn told_whole(
+        &mut self,
+        sort: &Sort,
+        content: impl FnOnce(String) -> Content,
+        conversation: &ConversationId,
+        aborted: bool,
+    ) {
+        let Some(place) = self.count(sort, conversation) else { return };
+        let (conversation_id, block_id, content) = (conversation.clone(), place.block_id, content(place.model));
         match (place.streamed, aborted) {
             (true, true) => {}
             (false, true) => self.emit(Draft::Start { conversation_id, block_id, content }),
@@ -199,6 +258,10 @@ impl Reading<'_> {
         let Some(place) = self.count(&sort, conversation) else { return };
         let input = block.input.map_or("{}", |input| input.get());
         let about = about(input);
+        let name = text(block.name.as_ref());
+        if let Some(subagent) = self.subagent(conversation) {
+            subagent.share.calls_tool();
+        }
         if place.streamed {
             let streamed = self.state.process.tools.get(&id).map(|tool| &tool.input);
             let input_json = (streamed != Some(&Digest::of(input))).then(|| input.to_owned());
@@ -210,19 +273,22 @@ impl Reading<'_> {
                     ..BlockPatch::default()
                 };
                 self.emit(Draft::Update { block_id: place.block_id, patch });
+                self.called(&id, &name, input, conversation);
             }
             return;
         }
-        let name = text(block.name.as_ref());
-        self.state.process.tools.insert(id.clone(), Tool { shell: is_shell(&name), input: Digest::default() });
+        self.state.process.tools.insert(id.clone(), tool(&name, conversation));
         let status = if aborted { ExecutionStatus::Pending } else { ExecutionStatus::Running };
         let call = ToolUse {
             input_json: input.to_owned(),
             description: about.unwrap_or_default(),
-            ..tool_use(id, name, status)
+            ..tool_use(id.clone(), name.clone(), status)
         };
         let content = Content::ToolUse(call);
         self.emit(Draft::Start { conversation_id: conversation.clone(), block_id: place.block_id, content });
+        if !aborted {
+            self.called(&id, &name, input, conversation);
+        }
     }
 
     /// Finds the block that a line tells of: the first announced one of that sort without a line, else a new one.
@@ -245,6 +311,11 @@ impl Reading<'_> {
     }
 }
 
+/// A thought that the provider keeps to itself: that there was one can be seen.
+fn redacted() -> Content {
+    Content::Thinking { text: String::new(), summary: "not shown by the model's provider".to_owned() }
+}
+
 /// Where a block that a line tells of belongs.
 struct Place {
     block_id: BlockId,
@@ -258,6 +329,11 @@ fn block_id(message: &str, index: u32, sort: &Sort) -> BlockId {
         Sort::Tool(id) => BlockId::new(id.as_str()),
         Sort::Text | Sort::Thinking | Sort::Hidden => BlockId::new(format!("{message}/{index}")),
     }
+}
+
+fn tool(name: &str, conversation: &ConversationId) -> Tool {
+    let conversation = (*conversation != ConversationId::main()).then(|| conversation.clone());
+    Tool { shell: is_shell(name), conversation, input: Digest::default() }
 }
 
 fn tool_use(id: String, name: String, status: ExecutionStatus) -> ToolUse {

@@ -13,6 +13,10 @@ macro_rules! kinds {
         }
 
         impl $name {
+            /// What each kind is called; `table` shows what becomes of it.
+            #[cfg(test)]
+            pub(super) const NAMES: &[&str] = &[$($text,)*];
+
             pub(super) fn parse(text: &str) -> Self {
                 match text {
                     $($text => Self::$variant,)*
@@ -41,6 +45,7 @@ kinds! {
         "tool_use_summary" = ToolUseSummary,
         "prompt_suggestion" = PromptSuggestion,
         "keep_alive" = KeepAlive,
+        "transcript_mirror" = TranscriptMirror,
     }
 }
 
@@ -67,6 +72,45 @@ kinds! {
         "commands_changed" = CommandsChanged,
         "files_persisted" = FilesPersisted,
         "elicitation_complete" = ElicitationComplete,
+        "model_fallback" = ModelFallback,
+        "model_refusal_fallback" = ModelRefusalFallback,
+        "model_refusal_no_fallback" = ModelRefusalNoFallback,
+        "model_consent_fallback" = ModelConsentFallback,
+        "permission_denied" = PermissionDenied,
+        "session_writes_lost" = SessionWritesLost,
+        "mirror_error" = MirrorError,
+        "instruction_size_warning" = InstructionSizeWarning,
+        "file_attachments_missing" = FileAttachmentsMissing,
+        "late_allow_not_run" = LateAllowNotRun,
+        "worker_shutting_down" = WorkerShuttingDown,
+        "api_error" = ApiError,
+        "agents_killed" = AgentsKilled,
+        "task_summary" = TaskSummary,
+        "task_list_statuses" = TaskListStatuses,
+        "thinking" = Thinking,
+        "turn_starting" = TurnStarting,
+        "turn_began_before_init" = TurnBeganBeforeInit,
+        "turn_duration" = TurnDuration,
+        "turn_preempted" = TurnPreempted,
+        "turn_handoff_available" = TurnHandoffAvailable,
+        "post_turn_summary" = PostTurnSummary,
+        "away_summary" = AwaySummary,
+        "stop_hook_summary" = StopHookSummary,
+        "control_request_progress" = ControlRequestProgress,
+        "permission_check_status" = PermissionCheckStatus,
+        "permission_retry" = PermissionRetry,
+        "inherited_asks_settled" = InheritedAsksSettled,
+        "memory_recall" = MemoryRecall,
+        "memory_saved" = MemorySaved,
+        "file_snapshot" = FileSnapshot,
+        "shell_cwd" = ShellCwd,
+        "session_metadata" = SessionMetadata,
+        "session_title_changed" = SessionTitleChanged,
+        "plugin_install" = PluginInstall,
+        "scheduled_task_fire" = ScheduledTaskFire,
+        "per_turn_effort_changed" = PerTurnEffortChanged,
+        "vcs_state_changed" = VcsStateChanged,
+        "code_change_published" = CodeChangePublished,
     }
 }
 
@@ -96,8 +140,19 @@ kinds! {
         "web_search_tool_result" = WebSearchToolResult,
         "web_fetch_tool_result" = WebFetchToolResult,
         "mcp_tool_result" = McpToolResult,
+        "code_execution_tool_result" = CodeExecutionToolResult,
+        "bash_code_execution_tool_result" = BashCodeExecutionToolResult,
+        "text_editor_code_execution_tool_result" = TextEditorCodeExecutionToolResult,
+        "tool_search_tool_result" = ToolSearchToolResult,
+        "advisor_tool_result" = AdvisorToolResult,
         "redacted_thinking" = RedactedThinking,
         "image" = Image,
+        "document" = Document,
+        "search_result" = SearchResult,
+        "container_upload" = ContainerUpload,
+        "mcp_tool_listing" = McpToolListing,
+        "compaction" = Compaction,
+        "fallback" = Fallback,
     }
 }
 
@@ -109,6 +164,7 @@ kinds! {
         "input_json_delta" = InputJson,
         "signature_delta" = Signature,
         "citations_delta" = Citations,
+        "compaction_delta" = Compaction,
     }
 }
 

@@ -1,28 +1,48 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
-//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `asks`, `notices` and
-//! `turns` what the kinds mean, `state` what must be remembered, `usage` and `digest` what that is compared with.
+//! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
+//! `asks`, `notices`, `options` and `turns` what the kinds mean, `questions` and `rules` what is asked by the CLI and what a rule
+//! says of it, `control` and `hand_back` what the CLI wraps things in, `state` what must be remembered, `usage`, `shares` and
+//! `digest` what that is compared with, `setup` how a profile is said in its terms, `credentials` which of the server's
+//! variables are secret.
 
 mod asks;
 mod blocks;
+mod control;
+mod credentials;
 mod digest;
+mod hand_back;
 mod kinds;
 mod notices;
+mod options;
 mod parser;
+mod prompt;
+mod questions;
+mod rules;
+pub(super) mod setup;
+mod shares;
 mod state;
+mod subagents;
+#[cfg(test)]
+mod table;
 mod tools;
 mod turns;
 mod usage;
 mod wire;
 
-use serde::Serialize;
-
 pub(super) use asks::answer;
+pub(super) use credentials::credentials;
+pub(super) use options::ask_cost;
 pub use parser::Parser;
+pub(super) use prompt::prompt;
+pub(super) use questions::{answered, items};
+pub(super) use rules::{covers, pattern};
 
-use self::state::{State, VERSION};
+use self::{
+    options::Given,
+    state::{State, VERSION},
+};
 use super::{Plan, Setup, UnknownCheckpoint};
-use crate::domain::BlockId;
 
 /// Fixed environment: no question about running unattended, no traffic but the model's.
 const ENV: [(&str, &str); 5] = [
@@ -34,10 +54,24 @@ const ENV: [(&str, &str); 5] = [
     ("DISABLE_ERROR_REPORTING", "1"),
 ];
 
-/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary.
-const MODE: &str = "bypassPermissions";
+/// Variables that a profile cannot set: the fixed ones, and where the CLI looks for its files.
+pub(super) const RESERVED: &[&str] = &[
+    "IS_SANDBOX",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+    "DISABLE_AUTOUPDATER",
+    "DISABLE_TELEMETRY",
+    "DISABLE_ERROR_REPORTING",
+    "CLAUDE_CONFIG_DIR",
+];
 
-/// What the CLI reads of credentials, of the model's address, and of the way there.
+/// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary. It asks its questions all
+/// the same, and for what a rule says must be asked about.
+const MODE: &str = "bypassPermissions";
+/// The same where a policy says what becomes of its requests.
+const MODE_OF_POLICY: &str = "default";
+
+/// What the CLI reads of credentials, of the model's address, and of the way there. Which of them are secret, `credentials`
+/// knows.
 const PASS_ENV: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -97,6 +131,13 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         state = State::fresh(&setup.fresh_session);
         ["--session-id".to_owned(), state.session.clone()]
     };
+    let policy = &setup.profile.permission_policy;
+    let default_mode = if policy.is_empty() { MODE } else { MODE_OF_POLICY };
+    state.process.given = Some(Given {
+        model: setup.model.clone(),
+        permission_mode: setup.permission_mode.clone(),
+        default_mode: default_mode.to_owned(),
+    });
     let mut argv = vec![setup.program.clone()];
     argv.extend(
         [
@@ -111,54 +152,30 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         ]
         .map(str::to_owned),
     );
-    let mode = if setup.permission_mode.is_empty() { MODE } else { &setup.permission_mode };
+    let mode = match setup.permission_mode.as_str() {
+        "" => default_mode,
+        mode => mode,
+    };
     argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
-    if mode != MODE {
-        argv.extend(["--permission-prompt-tool", "stdio"].map(str::to_owned));
+    // In every mode, so that a process that runs can be told to go on in any other one.
+    argv.extend(["--permission-prompt-tool", "stdio", "--allow-dangerously-skip-permissions"].map(str::to_owned));
+    if let Some(settings) = rules::settings(policy) {
+        argv.extend(["--settings".to_owned(), settings]);
     }
     argv.extend(session);
     if !setup.model.is_empty() {
         argv.extend(["--model".to_owned(), setup.model.clone()]);
     }
+    let setup::Added { argv: flags, env, files } = setup::added(setup);
+    argv.extend(flags);
     Ok(Plan {
         argv,
-        env: ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        env: ENV.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain(env).collect(),
         pass_env: PASS_ENV,
+        files,
+        greeting: control::greeting(),
         parser: super::Parser::Claude(Parser::new(state)),
     })
-}
-
-/// The line that gives the CLI a message. Its block id is a UUID, for the CLI stores the message under it.
-pub(super) fn prompt(block_id: &BlockId, text: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        r#type: &'a str,
-        uuid: &'a str,
-        session_id: &'a str,
-        parent_tool_use_id: Option<&'a str>,
-        message: Message<'a>,
-    }
-    #[derive(Serialize)]
-    struct Message<'a> {
-        role: &'a str,
-        content: [Part<'a>; 1],
-    }
-    #[derive(Serialize)]
-    struct Part<'a> {
-        r#type: &'a str,
-        text: &'a str,
-    }
-    let line = Line {
-        r#type: "user",
-        uuid: block_id.as_str(),
-        // Required and not looked at: a process has one session.
-        session_id: "",
-        parent_tool_use_id: None,
-        message: Message { role: "user", content: [Part { r#type: "text", text }] },
-    };
-    let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is JSON");
-    bytes.push(b'\n');
-    bytes
 }
 
 /// The line that ends the turn at work; the CLI stores what it said so far and answers with a result. `id` comes back in

@@ -18,6 +18,9 @@ impl Reading<'_> {
         {
             self.state.session = session.to_string();
         }
+        if let Some(cwd) = line.cwd.as_deref().filter(|cwd| *self.state.process.cwd != **cwd) {
+            cwd.clone_into(&mut self.state.process.cwd);
+        }
         if !std::mem::replace(&mut self.state.process.announced, true) {
             #[derive(Serialize)]
             struct Metadata<'a> {
@@ -114,6 +117,13 @@ impl Reading<'_> {
         if let Some(message) = line.content.as_deref().or(line.text.as_deref()).filter(|message| !message.is_empty()) {
             self.notice(line.uuid.as_deref(), NoticeKind::Status, message.to_owned(), String::new());
         }
+    }
+
+    /// Something is wrong and the agent goes on: in its words, or in ours where it has none.
+    pub(super) fn problem(&mut self, line: &NoticeLine<'_>, otherwise: &str) {
+        let words = [&line.content, &line.text, &line.message, &line.error].into_iter().flatten();
+        let message = words.map(|words| &**words).find(|words| !words.is_empty()).unwrap_or(otherwise);
+        self.notice(line.uuid.as_deref(), NoticeKind::Error, message.to_owned(), String::new());
     }
 
     /// The login to the model changed.

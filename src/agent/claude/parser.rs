@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{
     kinds::{LineKind, SystemKind},
     state::{State, VERSION},
-    wire::{CommandLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
+    wire::{CommandLine, ControlAnswerLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
 };
 use crate::agent::{
     Action, Checkpoint, Draft, UnknownCheckpoint,
@@ -24,7 +24,7 @@ const NAME: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Parser {
     lines: Lines,
-    state: Box<State>,
+    pub(super) state: Box<State>,
 }
 
 /// One line being read: the state it changes, and the actions it asks for.
@@ -125,12 +125,19 @@ impl Reading<'_> {
             // A request for permission, or what this build cannot answer.
             LineKind::ControlRequest => self.control_request(read(text)?)?,
             LineKind::ControlCancelRequest => self.control_cancel(read(text)?)?,
-            // Deliberately nothing: the answer to an interrupt of ours; what came of it, the result tells.
-            LineKind::ControlResponse => {}
-            // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start.
+            // What the turn costs so far; and an event where a change of the options is refused.
+            LineKind::ControlResponse => {
+                if let Some(answer) = &read::<ControlAnswerLine<'_>>(text)?.response {
+                    self.control_response(answer);
+                }
+            }
+            // Deliberately nothing: seconds a tool has run, which a watcher can count from the block's start. What a tool
+            // prints while it runs the CLI does not tell.
             LineKind::ToolProgress => {}
             // Deliberately nothing: what the blocks before it say, in short, and what the user could say next.
             LineKind::ToolUseSummary | LineKind::PromptSuggestion => {}
+            // Deliberately nothing: a copy of what the CLI stores of its own.
+            LineKind::TranscriptMirror => {}
             // Deliberately nothing: it says that the process lives.
             LineKind::KeepAlive => {}
             LineKind::Unknown => self.unknown("", &head.kind),
@@ -151,19 +158,58 @@ impl Reading<'_> {
             SystemKind::LocalCommandOutput | SystemKind::Informational | SystemKind::Notification => {
                 self.message(&read(text)?);
             }
-            // State only: the subagent's message is over, so that its blocks are not counted on.
-            SystemKind::TaskNotification => {
-                if let Some(tool) = &read::<NoticeLine<'_>>(text)?.tool_use_id {
-                    self.state.process.messages.remove(&ConversationId::new(&**tool));
-                }
+            SystemKind::ModelFallback
+            | SystemKind::ModelRefusalFallback
+            | SystemKind::ModelRefusalNoFallback
+            | SystemKind::ModelConsentFallback => self.problem(&read(text)?, "another model may answer"),
+            SystemKind::PermissionDenied => self.problem(&read(text)?, "a tool was not permitted"),
+            SystemKind::LateAllowNotRun => self.problem(&read(text)?, "a tool was allowed too late, and did not run"),
+            SystemKind::SessionWritesLost | SystemKind::MirrorError => {
+                self.problem(&read(text)?, "Claude Code could not store what it needs to go on later");
             }
-            // Deliberately nothing: the tool call that spawned the subagent and the blocks in its conversation tell it.
-            SystemKind::TaskProgress | SystemKind::TaskUpdated => {}
-            // State only: which task is whose, for what its subagent asks.
-            SystemKind::TaskStarted => self.task_started(&read(text)?),
+            SystemKind::InstructionSizeWarning => self.problem(&read(text)?, "the instructions are very long"),
+            SystemKind::FileAttachmentsMissing => self.problem(&read(text)?, "files that were named are not there"),
+            SystemKind::WorkerShuttingDown => self.problem(&read(text)?, "Claude Code is about to end"),
+            SystemKind::ApiError => self.problem(&read(text)?, "the model did not answer"),
+            // Subagents: that they run, how long, and how they ended.
+            SystemKind::TaskStarted => self.task_started(read(text)?),
+            SystemKind::TaskProgress => self.task_progress(&read(text)?),
+            SystemKind::TaskNotification => self.task_notification(read(text)?),
+            // State only: whether a subagent is waited for.
+            SystemKind::TaskUpdated => self.task_updated(&read(text)?),
+            // Deliberately nothing: the list of what the lines about tasks tell one by one.
             SystemKind::BackgroundTasksChanged => {}
             // Deliberately nothing: an estimate of what the result tells exactly.
             SystemKind::ThinkingTokens => {}
+            // Deliberately nothing: what becomes of each task its own lines tell.
+            SystemKind::AgentsKilled | SystemKind::TaskSummary | SystemKind::TaskListStatuses => {}
+            // Deliberately nothing: what the lines around it tell, as one's own screen shows it.
+            SystemKind::Thinking
+            | SystemKind::TurnStarting
+            | SystemKind::TurnBeganBeforeInit
+            | SystemKind::TurnDuration
+            | SystemKind::TurnPreempted
+            | SystemKind::TurnHandoffAvailable
+            | SystemKind::PostTurnSummary
+            | SystemKind::AwaySummary
+            | SystemKind::StopHookSummary => {}
+            // Deliberately nothing: how far a request is, which ends with its answer.
+            SystemKind::ControlRequestProgress
+            | SystemKind::PermissionCheckStatus
+            | SystemKind::PermissionRetry
+            | SystemKind::InheritedAsksSettled => {}
+            // Deliberately nothing: what the CLI notes for itself.
+            SystemKind::MemoryRecall
+            | SystemKind::MemorySaved
+            | SystemKind::FileSnapshot
+            | SystemKind::ShellCwd
+            | SystemKind::SessionMetadata
+            | SystemKind::SessionTitleChanged
+            | SystemKind::PluginInstall
+            | SystemKind::ScheduledTaskFire
+            | SystemKind::PerTurnEffortChanged => {}
+            // Deliberately nothing: files and repositories are looked at, not told of.
+            SystemKind::VcsStateChanged | SystemKind::CodeChangePublished => {}
             // Deliberately nothing: how the hook ended is told by hook_response.
             SystemKind::HookStarted | SystemKind::HookProgress => {}
             // Deliberately nothing: follows from the turn's start and end.

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{digest::Digest, usage::Totals};
+use super::{
+    digest::Digest,
+    options::{Counted, Given},
+    shares::Share,
+    usage::Totals,
+};
 use crate::agent::UnknownCheckpoint;
 use crate::domain::{Agent, ConversationId};
 
@@ -47,11 +52,21 @@ pub(super) struct Process {
     pub(super) messages: BTreeMap<ConversationId, Message>,
     /// Tool calls without a result, by their id.
     pub(super) tools: BTreeMap<String, Tool>,
-    /// Conversations of subagents that printed something since the last result.
-    pub(super) subagents: BTreeSet<ConversationId>,
+    /// Subagents, in the order in which they appeared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) agents: Vec<Subagent>,
     /// Tasks of subagents, and the calls that spawned them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tasks: BTreeMap<String, String>,
+    /// What it was told to run with; `None`: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given: Option<Given>,
+    /// Of the turn at work.
+    #[serde(default, skip_serializing_if = "Counted::is_nothing")]
+    pub(super) counted: Counted,
+    /// Where the CLI works, as it says at its start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) cwd: String,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }
@@ -107,8 +122,42 @@ pub(super) enum Sort {
 pub(super) struct Tool {
     /// It runs a shell command.
     pub(super) shell: bool,
+    /// Where it was made; none: in the main conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) conversation: Option<ConversationId>,
     /// Of its input, as it streamed.
     pub(super) input: Digest,
+}
+
+/// A subagent, and the conversation of its own that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Subagent {
+    /// Its conversation, which is named by the call that spawned it.
+    pub(super) id: ConversationId,
+    /// Where that call was made.
+    pub(super) parent: ConversationId,
+    pub(super) stage: Stage,
+    /// It goes on when its turn, and the call that spawned it, are over.
+    #[serde(default)]
+    pub(super) background: bool,
+    /// Its block is not final.
+    #[serde(default)]
+    pub(super) open: bool,
+    /// Its model; empty: not known.
+    #[serde(default)]
+    pub(super) model: String,
+    #[serde(default)]
+    pub(super) share: Share,
+}
+
+/// How far a subagent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Stage {
+    /// The model called for it.
+    Called,
+    Running,
+    Over,
 }
 
 impl State {

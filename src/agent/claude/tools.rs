@@ -7,18 +7,25 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    hand_back,
     kinds::BlockKind,
     parser::{Reading, Unreadable},
+    subagents::Answer,
     wire::{self, Block, MessageLine, ToolOutcome},
 };
 use crate::agent::Draft;
 use crate::domain::{
-    Blob, BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
+    Blob, BlobData, BlockId, Content, ContentPart, ConversationId, ExecutionStatus, NoticeKind, ToolOutput, ToolResult,
 };
 
 /// How the CLI begins what a local command printed, which it says as if the user had.
 const LOCAL_OUTPUT: [(&str, &str); 2] =
     [("<local-command-stdout>", "</local-command-stdout>"), ("<local-command-stderr>", "</local-command-stderr>")];
+
+/// How the result of a call begins whose subagent goes on in the background.
+const LAUNCHED: &str = "Async agent launched";
+/// How a part begins that older versions put behind a subagent's answer, for the model alone.
+const NOTE: &str = "agentId: ";
 
 impl Reading<'_> {
     /// A `user` line: tool results, a message that is taken up, or what the CLI says in the user's name.
@@ -37,16 +44,25 @@ impl Reading<'_> {
                 BlockKind::ToolResult
                 | BlockKind::WebSearchToolResult
                 | BlockKind::WebFetchToolResult
-                | BlockKind::McpToolResult => self.tool_result(block, line.tool_use_result, conversation),
+                | BlockKind::McpToolResult
+                | BlockKind::CodeExecutionToolResult
+                | BlockKind::BashCodeExecutionToolResult
+                | BlockKind::TextEditorCodeExecutionToolResult
+                | BlockKind::ToolSearchToolResult
+                | BlockKind::AdvisorToolResult => self.tool_result(block, line.tool_use_result, conversation),
                 // Deliberately nothing: the CLI says that the user interrupted, which the end of the turn tells, or
                 // gives a subagent the task that stands in the input of the call that spawned it.
-                BlockKind::Text | BlockKind::Image => {}
+                BlockKind::Text | BlockKind::Image | BlockKind::Document | BlockKind::SearchResult => {}
                 // Deliberately nothing: blocks of the model, never in a user line.
                 BlockKind::Thinking
                 | BlockKind::RedactedThinking
                 | BlockKind::ToolUse
                 | BlockKind::ServerToolUse
-                | BlockKind::McpToolUse => {}
+                | BlockKind::McpToolUse
+                | BlockKind::ContainerUpload
+                | BlockKind::McpToolListing
+                | BlockKind::Compaction
+                | BlockKind::Fallback => {}
                 BlockKind::Unknown => self.unknown("user/", &block.kind),
             }
         }
@@ -65,21 +81,24 @@ impl Reading<'_> {
             let status = if is_error { ExecutionStatus::Failed } else { ExecutionStatus::Succeeded };
             self.emit(Draft::CompleteTool { block_id: BlockId::new(id.as_str()), status });
         }
-        let subagent = outcome.agent_id.is_some();
-        // What a subagent answers stands in a frame for the model, and without it in the outcome.
         let mut images = Vec::new();
-        let answer = if subagent { outcome.content } else { None }.and_then(|content| output(content, &mut images));
-        let output = answer.or_else(|| block.content.and_then(|content| output(content, &mut images)));
+        let subagent = outcome.agent_id.is_some() || self.subagent(&ConversationId::new(id.as_str())).is_some();
+        let (output, answer) = if subagent {
+            answered(block.content, &outcome, &mut images)
+        } else {
+            (block.content.and_then(|content| output(content, &mut images)), Answer::Said(None))
+        };
         for (sha256, data) in images {
             self.emit(Draft::Blob { sha256, data });
         }
         let shell = tool.is_some_and(|tool| tool.shell);
+        let duration = outcome.total_duration_ms.or(outcome.duration_ms).and_then(milliseconds);
         let exit_code = if shell { exit_code(is_error, output.as_ref(), &outcome) } else { None };
         let content = Content::ToolResult(ToolResult {
             tool_use_id: id.clone(),
             is_error,
             output,
-            duration: outcome.total_duration_ms.or(outcome.duration_ms).and_then(milliseconds),
+            duration,
             markdown: subagent,
             exit_code,
         });
@@ -88,6 +107,7 @@ impl Reading<'_> {
             block_id: BlockId::new(format!("result:{id}")),
             content: Some(content),
         });
+        self.returned(&id, is_error, &outcome, answer, duration);
     }
 
     /// A message is taken up, or a command that the CLI runs itself printed something.
@@ -106,6 +126,62 @@ impl Reading<'_> {
     }
 }
 
+/// The result of a call for a subagent: what it answers, without the notes of the CLI and the frame around it.
+fn answered(result: Option<&RawValue>, outcome: &ToolOutcome<'_>, images: &mut Images) -> (Option<ToolOutput>, Answer) {
+    let output = match outcome.content {
+        Some(content) => without_notes(output(content, images), outcome),
+        None => unframed(result.and_then(|result| output(result, images))),
+    };
+    let said = output.as_ref().and_then(text_of);
+    let goes_on = match outcome.status {
+        Some(status) => status.get() != "\"completed\"",
+        None => said.as_deref().is_some_and(|said| said.starts_with(LAUNCHED)),
+    };
+    (output, if goes_on { Answer::GoesOn } else { Answer::Said(said) })
+}
+
+fn without_notes(output: Option<ToolOutput>, outcome: &ToolOutcome<'_>) -> Option<ToolOutput> {
+    let mut parts = match output {
+        Some(ToolOutput::Parts(parts)) => parts,
+        other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => return other,
+    };
+    parts.truncate(parts.len().saturating_sub(outcome.harness_tail_count));
+    parts.drain(..outcome.harness_note_count.min(parts.len()));
+    whole(parts)
+}
+
+/// Where the outcome is not told there is only what the model is told.
+fn unframed(output: Option<ToolOutput>) -> Option<ToolOutput> {
+    if let Some(report) = output.as_ref().and_then(text_of).as_deref().and_then(hand_back::report) {
+        return (!report.is_empty()).then_some(ToolOutput::Text(report));
+    }
+    match output {
+        Some(ToolOutput::Parts(mut parts)) => {
+            parts.retain(|part| !matches!(part, ContentPart::Text(text) if text.starts_with(NOTE)));
+            whole(parts)
+        }
+        other @ (Some(ToolOutput::Text(_) | ToolOutput::Json(_)) | None) => other,
+    }
+}
+
+/// The texts of an output, one after the other.
+fn text_of(output: &ToolOutput) -> Option<String> {
+    match output {
+        ToolOutput::Text(text) => Some(text.clone()),
+        ToolOutput::Json(_) => None,
+        ToolOutput::Parts(parts) => {
+            let texts = parts.iter().filter_map(|part| match part {
+                ContentPart::Text(text) => Some(text.as_str()),
+                ContentPart::Image(_)
+                | ContentPart::Attachment(_)
+                | ContentPart::ImageUri(_)
+                | ContentPart::FilePath(_) => None,
+            });
+            Some(texts.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
 /// The bytes of images, by their hash.
 type Images = Vec<(String, Vec<u8>)>;
 
@@ -120,6 +196,10 @@ fn output(content: &RawValue, images: &mut Images) -> Option<ToolOutput> {
             _ => return Some(ToolOutput::Json(content.get().to_owned())),
         }
     }
+    whole(parts)
+}
+
+fn whole(mut parts: Vec<ContentPart>) -> Option<ToolOutput> {
     match parts.as_mut_slice() {
         [] => None,
         [ContentPart::Text(text)] => Some(ToolOutput::Text(std::mem::take(text))),
@@ -140,7 +220,7 @@ fn image(block: &Block<'_>, images: &mut Images) -> ContentPart {
             let sha256 = format!("{:x}", Sha256::digest(&data));
             let (size_bytes, media_type) = (i64::try_from(data.len()).unwrap_or(i64::MAX), media_type.to_owned());
             images.push((sha256.clone(), data));
-            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new() })
+            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new(), data: BlobData::default() })
         }
         Ok(_) | Err(_) => ContentPart::Text(format!("[{media_type}, {} characters, not kept]", encoded.len())),
     }
@@ -156,6 +236,6 @@ fn exit_code(is_error: bool, output: Option<&ToolOutput>, outcome: &ToolOutcome<
     (ended && outcome.return_code_interpretation.is_none()).then_some(0)
 }
 
-fn milliseconds(ms: f64) -> Option<Duration> {
+pub(super) fn milliseconds(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1000.0).ok()
 }

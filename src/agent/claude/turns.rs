@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use super::{
     kinds::CommandState,
+    options::Counted,
     parser::Reading,
+    shares,
     state::Turn,
     usage::{Told, Totals},
-    wire::{CommandLine, ResultLine},
+    wire::{CommandLine, ResultLine, Text},
 };
 use crate::agent::{Action, Draft, Outcome, TurnEnd};
 use crate::domain::{Agent, BlockId, Content, ConversationId, LogLevel, NoticeKind, Reason, SessionError, Usage};
@@ -56,6 +58,12 @@ impl Reading<'_> {
         }
         match self.state.process.turn {
             Turn::Idle => {}
+            // Versions that do not say when they take up a message echo it when they have begun to answer.
+            Turn::Unasked if !self.state.process.lifecycle => {
+                self.state.process.turn = Turn::Prompt(uuid.to_owned());
+                self.state.process.last_prompt = Some(uuid.to_owned());
+                return;
+            }
             Turn::Unasked => self.end(Outcome::Completed, Totals::default()),
             Turn::Prompt(_) => return,
         }
@@ -67,12 +75,12 @@ impl Reading<'_> {
     }
 
     /// The model said something, in answer to `prompt` where the line names it.
-    pub(super) fn output(&mut self, conversation: &ConversationId, prompt: Option<&str>) {
+    pub(super) fn output(&mut self, conversation: &ConversationId, prompt: Option<&str>, subagent: Option<&Text<'_>>) {
         if *conversation == ConversationId::main() {
             self.state.resumable = true;
             self.active(prompt);
         } else {
-            self.state.process.subagents.insert(conversation.clone());
+            self.speaks(conversation, subagent);
         }
     }
 
@@ -156,15 +164,16 @@ impl Reading<'_> {
         Outcome::Failed(error(message, line.api_error_status, self.state.process.failure.as_deref()))
     }
 
-    /// Splits what was used among the conversations. Of subagents the CLI tells only what all of them used: where there
-    /// were several, each is given an equal part, so that conversations and turns add up to the same.
+    /// Splits what was used among the conversations, so that they and the turns add up to the same.
     fn used(&mut self, told: Told) {
-        let subagents = std::mem::take(&mut self.state.process.subagents);
         let rest = Totals { nano_usd: 0, ..told.turn.minus(told.main) };
-        let main = if subagents.is_empty() { told.main.plus(rest) } else { told.main };
-        let count = subagents.len();
-        let parts = subagents.into_iter().enumerate().map(|(index, id)| (id, rest.part(index, count)));
-        for (conversation_id, totals) in std::iter::once((ConversationId::main(), main)).chain(parts) {
+        let agents = &mut self.state.process.agents;
+        let mut shares: Vec<_> = agents.iter_mut().map(|subagent| &mut subagent.share).collect();
+        // What no conversation is known to have used, such as a title, is the main one's.
+        let (parts, nobody) = shares::split(rest, &mut shares);
+        let ids: Vec<_> = agents.iter().map(|subagent| subagent.id.clone()).collect();
+        let main = (ConversationId::main(), told.main.plus(nobody));
+        for (conversation_id, totals) in std::iter::once(main).chain(ids.into_iter().zip(parts)) {
             let usage = Usage::from(totals);
             if usage != Usage::default() {
                 self.emit(Draft::Used { conversation_id, usage, model: String::new() });
@@ -172,14 +181,21 @@ impl Reading<'_> {
         }
     }
 
-    /// The session closes what is open, so nothing more is said of it.
+    /// The session closes what is open, but for subagents in the background, so nothing more is said of it.
     fn end(&mut self, outcome: Outcome, used: Totals) {
+        self.end_subagents();
+        let mut ending: Vec<_> = self.state.process.messages.keys().cloned().collect();
+        ending.retain(|conversation| !self.outlives_turn(conversation));
+        let mut tools = std::mem::take(&mut self.state.process.tools);
+        tools.retain(|_, tool| tool.conversation.as_ref().is_some_and(|at| self.outlives_turn(at)));
         let process = &mut self.state.process;
         process.turn = Turn::Idle;
+        process.counted = Counted::default();
         process.failure = None;
-        process.tools.clear();
-        for open in process.messages.values_mut().flat_map(|message| message.blocks.values_mut()) {
-            open.closed = true;
+        process.tools = tools;
+        for id in ending {
+            let blocks = process.messages.get_mut(&id).into_iter().flat_map(|message| message.blocks.values_mut());
+            blocks.for_each(|open| open.closed = true);
         }
         self.actions.push(Action::TurnEnded(TurnEnd { outcome, usage: used.into() }));
     }

@@ -81,10 +81,26 @@ impl Totals {
         self.zip(other, |a, b| a.saturating_sub(b).max(0))
     }
 
-    /// The part number `index` of `count`; the first one gets what cannot be divided.
-    pub(super) fn part(self, index: usize, count: usize) -> Self {
-        let count = i64::try_from(count.max(1)).unwrap_or(i64::MAX);
-        self.zip(Self::default(), |all, _| all / count + if index == 0 { all % count } else { 0 })
+    /// What is in both.
+    pub(super) fn least(self, other: Self) -> Self {
+        self.zip(other, |a, b| a.min(b).max(0))
+    }
+
+    /// All of it in parts, by weights for what was read and for what was written. Without a weight nothing is given.
+    pub(super) fn spread(self, read: &[i64], written: &[i64]) -> Vec<Self> {
+        let parts = read.iter().zip(written).enumerate().map(|(index, (r, w))| {
+            let of_read = |all| part(all, index, *r, read);
+            let of_written = |all| part(all, index, *w, written);
+            Self {
+                input: of_read(self.input),
+                output: of_written(self.output),
+                cache_read: of_read(self.cache_read),
+                cache_write: of_read(self.cache_write),
+                thinking: of_written(self.thinking),
+                nano_usd: 0,
+            }
+        });
+        parts.collect()
     }
 
     fn zip(self, other: Self, f: impl Fn(i64, i64) -> i64) -> Self {
@@ -120,16 +136,32 @@ impl From<Totals> for Usage {
             cache_read_tokens: totals.cache_read,
             cache_write_tokens: totals.cache_write,
             thinking_tokens: totals.thinking,
-            // Half up.
-            cost_micro_usd: totals.nano_usd.saturating_add(500) / 1000,
+            cost_micro_usd: micro(totals.nano_usd),
         }
     }
 }
 
+/// The part of the one at `index` with this weight; the first one that has any gets what cannot be divided.
+fn part(all: i64, index: usize, weight: i64, weights: &[i64]) -> i64 {
+    let sum: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
+    if sum <= 0 || weight <= 0 {
+        return 0;
+    }
+    let share = |weight: i64| i128::from(all) * i128::from(weight) / sum;
+    let is_first = weights.iter().position(|weight| *weight > 0) == Some(index);
+    let rest = if is_first { i128::from(all) - weights.iter().map(|weight| share(*weight)).sum::<i128>() } else { 0 };
+    i64::try_from(share(weight) + rest).unwrap_or(i64::MAX)
+}
+
 /// Dollars as billionths, without the noise of a floating-point sum.
 #[expect(clippy::cast_possible_truncation, reason = "rounded before, and a cast saturates")]
-fn nano(usd: f64) -> i64 {
+pub(super) fn nano(usd: f64) -> i64 {
     ((usd * 1e9).round() as i64).max(0)
+}
+
+/// Billionths as millionths, rounded half up.
+pub(super) fn micro(nano: i64) -> i64 {
+    nano.saturating_add(500) / 1000
 }
 
 #[cfg(test)]
@@ -164,13 +196,5 @@ mod tests {
         let before = Totals { input: 100, output: 100, nano_usd: 5, ..Totals::default() };
         let usage = turn(r#"{"usage":{"input_tokens":3,"output_tokens":4,"cache_read_input_tokens":null}}"#, before);
         assert_eq!(usage, Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() });
-    }
-
-    #[test]
-    fn parts_add_up() {
-        let all = Totals { input: 11, output: 2, ..Totals::default() };
-        let sum = (0..3).fold(Totals::default(), |sum, index| sum.plus(all.part(index, 3)));
-        assert_eq!(sum, all);
-        assert_eq!(all.part(0, 3).input, 5);
     }
 }

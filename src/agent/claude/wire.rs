@@ -120,6 +120,9 @@ pub(super) struct Message<'a> {
     pub(super) model: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) content: Option<&'a RawValue>,
+    /// Of a call of the model as it began: what it read is known then, what it wrote is not.
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
 }
 
 /// An `assistant` or a `user` line.
@@ -134,6 +137,9 @@ pub(super) struct MessageLine<'a> {
     pub(super) error: Option<Text<'a>>,
     #[serde(default)]
     pub(super) aborted: bool,
+    /// Definition of the subagent that says this.
+    #[serde(borrow)]
+    pub(super) subagent_type: Option<Text<'a>>,
     #[serde(default, rename = "isReplay")]
     pub(super) is_replay: bool,
     #[serde(borrow)]
@@ -158,9 +164,20 @@ pub(super) struct ToolOutcome<'a> {
     /// Of a subagent.
     #[serde(borrow)]
     pub(super) agent_id: Option<&'a RawValue>,
-    /// Of a subagent: its answer.
+    /// Of a subagent: its answer, between what the CLI notes of it.
     #[serde(borrow)]
     pub(super) content: Option<&'a RawValue>,
+    /// How many parts of the answer before it, and after it, are notes.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) harness_note_count: usize,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) harness_tail_count: usize,
+    /// Of a subagent: "completed", or that it goes on in the background.
+    #[serde(borrow)]
+    pub(super) status: Option<&'a RawValue>,
+    /// Of a subagent: of its last call of the model alone.
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
     pub(super) total_duration_ms: Option<f64>,
     pub(super) duration_ms: Option<f64>,
 }
@@ -201,6 +218,29 @@ pub(super) struct ControlRequest<'a> {
     /// The task of the subagent that asks.
     #[serde(borrow)]
     pub(super) agent_id: Option<Text<'a>>,
+    /// What the CLI itself would note after an "always".
+    #[serde(borrow)]
+    pub(super) permission_suggestions: Option<&'a RawValue>,
+}
+
+/// A `control_response` line: the CLI answers a request of ours.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswerLine<'a> {
+    #[serde(borrow)]
+    pub(super) response: Option<ControlAnswer<'a>>,
+}
+
+/// What a `control_response` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct ControlAnswer<'a> {
+    #[serde(borrow, default)]
+    pub(super) subtype: Text<'a>,
+    #[serde(borrow)]
+    pub(super) request_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) error: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) response: Option<&'a RawValue>,
 }
 
 /// What is read of the `system` lines, `auth_status` and `rate_limit_event`.
@@ -212,6 +252,8 @@ pub(super) struct NoticeLine<'a> {
     pub(super) session_id: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) model: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) cwd: Option<Text<'a>>,
     #[serde(borrow, rename = "permissionMode")]
     pub(super) permission_mode: Option<Text<'a>>,
     #[serde(borrow)]
@@ -237,14 +279,56 @@ pub(super) struct NoticeLine<'a> {
     #[serde(borrow)]
     pub(super) text: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) tool_use_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) task_id: Option<Text<'a>>,
+    pub(super) message: Option<Text<'a>>,
     /// Of `auth_status`: lines for people.
     #[serde(borrow)]
     pub(super) output: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) rate_limit_info: Option<&'a RawValue>,
+}
+
+/// A `task_started`, `task_progress`, `task_updated` or `task_notification` line.
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskLine<'a> {
+    #[serde(borrow)]
+    pub(super) task_id: Option<Text<'a>>,
+    /// The task that began this one; none: the main conversation did.
+    #[serde(borrow)]
+    pub(super) parent_task_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) task_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) subagent_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) prompt: Option<Text<'a>>,
+    pub(super) is_backgrounded: Option<bool>,
+    /// 1: the main conversation began it.
+    pub(super) spawn_depth: Option<u32>,
+    #[serde(borrow)]
+    pub(super) status: Option<Text<'a>>,
+    /// What the subagent answers, or what it was called for, or that it is done: versions differ.
+    #[serde(borrow)]
+    pub(super) summary: Option<Text<'a>>,
+    pub(super) usage: Option<TaskUsage>,
+    pub(super) patch: Option<TaskPatch>,
+}
+
+/// What a task used so far.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskUsage {
+    /// What the newest call of the model read and wrote.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) total_tokens: i64,
+    pub(super) duration_ms: Option<f64>,
+}
+
+/// What of a task changed.
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskPatch {
+    pub(super) is_backgrounded: Option<bool>,
 }
 
 /// A `result` line: the agent is done with what it was doing.

@@ -6,8 +6,8 @@ use super::{Renderer, style};
 use crate::{
     cli::output::{one_line, word},
     proto::{
-        FileChange, FileChangeKind, FileChangeOrigin, LogLevel, PermissionRequest, SandboxStatus, SessionStatus,
-        session_event::Kind,
+        FileChange, FileChangeKind, FileChangeOrigin, InputOutcome, LogLevel, PermissionRequest, SandboxStatus,
+        SessionStatus, session_event::Kind,
     },
 };
 
@@ -22,12 +22,21 @@ impl<W: Write> Renderer<W> {
             Kind::QuestionRequested(requested) => {
                 let Some(question) = &requested.question else { return Ok(()) };
                 for item in &question.items {
-                    self.aside(style::WARN, &format!("? {}", one_line(&item.text, 200)))?;
+                    let line = format!("? {} ({})", one_line(&item.text, 160), question.question_id);
+                    self.aside(style::WARN, &line)?;
                 }
                 Ok(())
             }
+            Kind::QuestionResolved(resolved) => {
+                let Some(resolution) = &resolved.resolution else { return Ok(()) };
+                self.aside(style::DIM, &format!("  {}", word(resolution.outcome().as_str_name(), "INPUT_OUTCOME_")))
+            }
             Kind::PermissionResolved(resolved) => {
                 let Some(resolution) = &resolved.resolution else { return Ok(()) };
+                // What was allowed without anybody is told by the call itself.
+                if resolution.outcome() == InputOutcome::Allowed && resolution.option_id.is_empty() {
+                    return Ok(());
+                }
                 self.aside(style::DIM, &format!("  {}", word(resolution.outcome().as_str_name(), "INPUT_OUTCOME_")))
             }
             Kind::FilesChanged(changed) => self.files(&changed.changes),
@@ -65,6 +74,10 @@ impl<W: Write> Renderer<W> {
     }
 
     fn asks(&mut self, permission: &PermissionRequest) -> io::Result<()> {
+        // What a rule allows is told by the call itself.
+        if permission.resolution.is_some() {
+            return Ok(());
+        }
         let title = if permission.title.is_empty() { &permission.tool_name } else { &permission.title };
         let line = format!("? {} ({})", one_line(title, 160), permission.permission_id);
         self.aside(style::WARN, &line)

@@ -5,7 +5,9 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 use super::{
@@ -131,6 +133,7 @@ impl Request {
                     {
                         ask.result = texts(&result["content"]).collect();
                     }
+                    ask.shown.extend(content.as_array().into_iter().flatten().filter_map(shown));
                     for text in texts(content) {
                         if HIDDEN.iter().any(|hidden| text.trim_start().starts_with(hidden)) {
                             directory = directory.or_else(|| working_directory(text));
@@ -170,6 +173,16 @@ fn texts(content: &Value) -> impl Iterator<Item = &str> {
         .as_str()
         .into_iter()
         .chain(blocks.filter(|block| block["type"] == "text").filter_map(|block| block["text"].as_str()))
+}
+
+/// What an image or a document is, by its media type and the hash of its bytes.
+fn shown(block: &Value) -> Option<String> {
+    let source = &block["source"];
+    if !matches!(block["type"].as_str(), Some("image" | "document")) || source["type"] != "base64" {
+        return None;
+    }
+    let data = STANDARD.decode(source["data"].as_str()?).ok()?;
+    Some(format!("{} {:x}", source["media_type"].as_str()?, Sha256::digest(&data)))
 }
 
 /// The agent tells its model where it works, in a line of its own.

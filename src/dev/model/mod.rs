@@ -48,14 +48,15 @@ use tokio_util::sync::CancellationToken;
 
 mod answer;
 mod anthropic;
+mod journal;
 mod script;
 mod server;
 
 pub use script::{Error as ScriptError, Script};
 pub use server::{Kind, Seen};
 
-/// A key that the endpoint accepts; it accepts any.
-pub const API_KEY: &str = "loopback";
+/// A key that the endpoint accepts; it accepts any. No word that an agent might say: keys are taken out of what it does.
+pub const API_KEY: &str = "sk-loopback-endpoint";
 
 /// The script that is played when none is given: the agent says what it will do, thinks, writes a program, runs it and
 /// reports.
@@ -113,6 +114,12 @@ impl Handle {
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.requests()
+    }
+
+    /// What agents asked in their newest calls, whole, oldest first: the bodies of those of [`Kind::Call`].
+    #[must_use]
+    pub fn calls(&self) -> Vec<serde_json::Value> {
+        self.shared.calls()
     }
 
     /// Cuts running answers off and waits until every connection is closed.

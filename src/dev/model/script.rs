@@ -87,6 +87,8 @@ pub(super) struct Ask {
     pub(super) cwd: Option<String>,
     /// What the newest tool returned.
     pub(super) result: String,
+    /// Images and documents that it was shown: media type and SHA-256 of each.
+    pub(super) shown: Vec<String>,
 }
 
 /// What stands next in the script.

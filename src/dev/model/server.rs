@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     anthropic,
+    journal::Journal,
     script::{Ask, Reply, Script},
 };
 
@@ -47,6 +48,8 @@ pub struct Seen {
     pub answers: usize,
     /// Working directory that the request tells.
     pub cwd: Option<String>,
+    /// Images and documents that the request shows: media type and SHA-256 of each.
+    pub shown: Vec<String>,
     /// Status of the answer.
     pub status: u16,
 }
@@ -69,16 +72,21 @@ pub(super) struct Shared {
     script: Script,
     pub(super) stop: CancellationToken,
     seen: Mutex<VecDeque<Seen>>,
+    journal: Mutex<Journal>,
     refused: Mutex<HashMap<u64, u64>>,
 }
 
 impl Shared {
     pub(super) fn new(script: Script, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { script, stop, seen: Mutex::default(), refused: Mutex::default() })
+        Arc::new(Self { script, stop, seen: Mutex::default(), journal: Mutex::default(), refused: Mutex::default() })
     }
 
     pub(super) fn requests(&self) -> Vec<Seen> {
         lock(&self.seen).iter().cloned().collect()
+    }
+
+    pub(super) fn calls(&self) -> Vec<serde_json::Value> {
+        lock(&self.journal).read()
     }
 
     /// What the script says to this call; a refusal is counted.
@@ -125,7 +133,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn messages(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    note(&shared, &Method::POST, &uri, anthropic::messages(&shared, &headers, &body))
+    let outcome = anthropic::messages(&shared, &headers, &body);
+    if outcome.kind == Kind::Call {
+        lock(&shared.journal).keep(body);
+    }
+    note(&shared, &Method::POST, &uri, outcome)
 }
 
 async fn count_tokens(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
@@ -149,6 +161,7 @@ fn note(shared: &Shared, method: &Method, uri: &Uri, outcome: Outcome) -> Respon
         prompt: ask.prompts.pop().unwrap_or_default(),
         answers: ask.answers,
         cwd: ask.cwd,
+        shown: ask.shown,
         status: response.status().as_u16(),
     });
     response

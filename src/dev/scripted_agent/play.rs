@@ -96,6 +96,8 @@ enum Line<'a> {
 pub(super) struct Turn<'a, 'o> {
     /// The user's block.
     id: &'a str,
+    /// Where a step names none.
+    model: &'a str,
     inbox: &'a mut Inbox,
     out: &'a mut BufWriter<&'o mut dyn Write>,
     err: &'a mut dyn Write,
@@ -109,11 +111,12 @@ pub(super) struct Turn<'a, 'o> {
 impl<'a, 'o> Turn<'a, 'o> {
     pub(super) fn new(
         id: &'a str,
+        model: &'a str,
         inbox: &'a mut Inbox,
         out: &'a mut BufWriter<&'o mut dyn Write>,
         err: &'a mut dyn Write,
     ) -> Self {
-        Self { id, inbox, out, err, blocks: 0, number: 0, usage: Usage::default() }
+        Self { id, model, inbox, out, err, blocks: 0, number: 0, usage: Usage::default() }
     }
 
     pub(super) fn play(mut self, text: &str) -> Result<(), End> {
@@ -167,7 +170,8 @@ impl<'a, 'o> Turn<'a, 'o> {
             Step::Pause(time) => self.wait_until(Instant::now() + *time)?,
             Step::Used(used) => {
                 self.usage.add(used.usage);
-                self.line(&Line::Usage { model: &used.model, usage: used.usage })?;
+                let model = if used.model.is_empty() { self.model } else { &used.model };
+                self.line(&Line::Usage { model, usage: used.usage })?;
             }
             Step::Fail(fail) => {
                 return Ok(Next::Failed { message: fail.message.clone(), retryable: fail.retryable });

@@ -188,12 +188,23 @@ impl Step {
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
+        struct Questions {
+            #[serde(rename = "question")]
+            items: Value,
+            #[serde(default)]
+            then: Vec<Value>,
+            #[serde(default, rename = "else")]
+            otherwise: Vec<Value>,
+            again: Option<Vec<Value>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct Call {
             tool: String,
             #[serde(default = "empty_object")]
             input: Value,
         }
-        const NAMES: [&str; 15] = [
+        const NAMES: [&str; 16] = [
             "say",
             "think",
             "count",
@@ -209,6 +220,7 @@ impl Step {
             "stderr",
             "repeat",
             "ask",
+            "question",
         ];
 
         let Some(name) = NAMES.into_iter().find(|name| value.get(name).is_some()) else {
@@ -235,17 +247,29 @@ impl Step {
                 let Repeat { repeat, steps } = read(value)?;
                 Self::Repeat(repeat, list(steps)?)
             }
+            "question" => {
+                let Questions { items, then, otherwise, again } = read(value)?;
+                let (tool, input) = ("AskUserQuestion".to_owned(), serde_json::json!({ "questions": items }));
+                Self::Ask(Ask { tool, input, withdrawn: false, ..Ask::then(then, otherwise, again)? })
+            }
             _ => {
                 let Asked { ask, then, otherwise, withdrawn, again } = read(value)?;
                 let Call { tool, input } = ask;
-                // A step that is none must be found now, not by the process that plays it.
-                if let Some(again) = &again {
-                    list(again.clone())?;
-                }
-                let (then, otherwise, again) = (list(then)?, list(otherwise)?, again.map(Value::Array));
-                Self::Ask(Ask { tool, input, withdrawn, then, otherwise, again })
+                Self::Ask(Ask { tool, input, withdrawn, ..Ask::then(then, otherwise, again)? })
             }
         })
+    }
+}
+
+impl Ask {
+    /// What comes after the answer.
+    fn then(then: Vec<Value>, otherwise: Vec<Value>, again: Option<Vec<Value>>) -> Result<Self, Error> {
+        // A step that is none must be found now, not by the process that plays it.
+        if let Some(again) = &again {
+            list(again.clone())?;
+        }
+        let (then, otherwise, again) = (list(then)?, list(otherwise)?, again.map(Value::Array));
+        Ok(Self { tool: String::new(), input: Value::Null, withdrawn: false, then, otherwise, again })
     }
 }
 

@@ -79,7 +79,7 @@ impl From<ContentPart> for proto::ContentPart {
 
 impl From<Blob> for proto::Blob {
     fn from(blob: Blob) -> Self {
-        let Blob { sha256, size_bytes, media_type, name } = blob;
+        let Blob { sha256, size_bytes, media_type, name, data: _ } = blob;
         // The bytes themselves only ever come in.
         Self { sha256, size_bytes, media_type, name, data: bytes::Bytes::new() }
     }

@@ -1,13 +1,21 @@
 //! What an agent asks, and how it was answered.
 
-use super::{list, number, timestamp};
+use super::{duration, list, number, timestamp};
 use crate::{
     domain::{
-        InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionRequest,
-        PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
+        InputOutcome, InputResolution, PermissionEffect, PermissionOption, PermissionOptionKind, PermissionPolicy,
+        PermissionRequest, PermissionRule, Question, QuestionAnswer, QuestionChoice, QuestionItem,
     },
     proto,
+    session::Resolved,
 };
+
+impl From<Resolved> for proto::ResolvePermissionResponse {
+    fn from(resolved: Resolved) -> Self {
+        let Resolved { permission, rule } = resolved;
+        Self { permission: Some(permission.into()), rule: rule.map(Into::into) }
+    }
+}
 
 impl From<PermissionRequest> for proto::PermissionRequest {
     fn from(request: PermissionRequest) -> Self {
@@ -44,8 +52,9 @@ impl From<PermissionRequest> for proto::PermissionRequest {
 
 impl From<PermissionOption> for proto::PermissionOption {
     fn from(option: PermissionOption) -> Self {
-        let PermissionOption { option_id, name, kind } = option;
-        Self { option_id, name, kind: number::<_, proto::PermissionOptionKind>(kind) }
+        let PermissionOption { option_id, name, kind, rule } = option;
+        let kind = number::<_, proto::PermissionOptionKind>(kind);
+        Self { option_id, name, kind, rule: rule.map(|rule| (*rule).into()) }
     }
 }
 
@@ -62,8 +71,17 @@ impl From<PermissionOptionKind> for proto::PermissionOptionKind {
 
 impl From<InputResolution> for proto::InputResolution {
     fn from(resolution: InputResolution) -> Self {
-        let InputResolution { outcome, option_id, message, updated_input_json, answers, resolved_by, resolve_time } =
-            resolution;
+        let InputResolution {
+            outcome,
+            option_id,
+            message,
+            updated_input_json,
+            answers,
+            resolved_by,
+            resolve_time,
+            rule_id,
+            effect,
+        } = resolution;
         Self {
             outcome: number::<_, proto::InputOutcome>(outcome),
             option_id,
@@ -72,6 +90,8 @@ impl From<InputResolution> for proto::InputResolution {
             answers: list(answers),
             resolved_by: resolved_by.map(Into::into),
             resolve_time: resolve_time.map(timestamp),
+            rule_id,
+            effect: effect.map(number::<_, proto::PermissionEffect>).unwrap_or_default(),
         }
     }
 }
@@ -100,6 +120,10 @@ impl From<Question> for proto::Question {
             create_time,
             expire_time,
             resolution,
+            // How its agent is answered is the server's affair.
+            tool_name: _,
+            input_json: _,
+            asked: _,
         } = question;
         Self {
             question_id,
@@ -155,6 +179,19 @@ impl From<PermissionEffect> for proto::PermissionEffect {
             PermissionEffect::Allow => Self::Allow,
             PermissionEffect::Ask => Self::Ask,
             PermissionEffect::Reject => Self::Reject,
+        }
+    }
+}
+
+impl From<PermissionPolicy> for proto::PermissionPolicy {
+    fn from(policy: PermissionPolicy) -> Self {
+        let PermissionPolicy { default_effect, rules, ask_timeout, timeout_effect } = policy;
+        let effect = |effect: Option<PermissionEffect>| effect.map(number::<_, proto::PermissionEffect>);
+        Self {
+            default_effect: effect(default_effect).unwrap_or_default(),
+            rules: list(rules),
+            ask_timeout: ask_timeout.map(duration),
+            timeout_effect: effect(timeout_effect).unwrap_or_default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{duration, list, metadata, number, text, timestamp};
 use crate::{
-    domain::{Budget, Conversation, Session, SessionOptions, SessionState, SessionStatus, Turn, TurnStatus},
+    domain::{Budget, Conversation, Session, SessionOptions, SessionState, SessionStatus, Turn},
     proto,
     session::Created,
     store::{ListChange, ListedChange, SessionView},
@@ -172,7 +172,7 @@ impl From<SessionState> for proto::SessionState {
             files,
             blocks,
         } = state;
-        let queued = turns.iter().filter(|turn| turn.status == TurnStatus::Queued).cloned().collect();
+        let queued = Turn::queue(&turns).into_iter().cloned().collect();
         Self {
             session: Some(proto::Session {
                 active_turn: active_turn.map(|turn| Box::new(turn.into())),

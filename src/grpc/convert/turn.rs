@@ -20,8 +20,11 @@ impl From<Turn> for proto::Turn {
             end_time,
             usage,
             error,
-            // How the agent goes on is the server's affair.
+            goes_first,
+            // How the agent goes on, or is made to end, and until when, is the server's affair.
+            interrupt_time: _,
             carried: _,
+            meter: _,
         } = turn;
         Self {
             turn_id: turn_id.to_string(),
@@ -35,6 +38,7 @@ impl From<Turn> for proto::Turn {
             end_time: end_time.map(timestamp),
             usage: Some(usage.into()),
             error: error.map(Into::into),
+            goes_first,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use super::{MAX_ID, MAX_LABELS, MAX_NAME};
+use super::{MAX_ID, MAX_LABELS, MAX_MODEL, MAX_NAME};
 use crate::{
     domain::{Agent, Failure, PathRule, Reason, Violation},
     grpc::page,
@@ -89,6 +89,12 @@ impl Check {
         }
     }
 
+    /// What the check of a message found that stands in this field.
+    pub(super) fn within(&mut self, field: &str, inner: Self) {
+        let named = |Violation { field: name, rule }| Violation { field: format!("{field}.{name}"), rule };
+        self.violations.extend(inner.violations.into_iter().map(named));
+    }
+
     /// What another check of the same request found.
     pub(super) fn take<T: Default>(&mut self, result: Result<T, Failure>) -> T {
         result.unwrap_or_else(|failure| {
@@ -131,6 +137,34 @@ impl Check {
             self.refuse(field, format!("must be one of {}", Agent::ALL.map(Agent::as_str).join(", ")));
         }
         agent
+    }
+
+    /// A model in the agent's words, or empty. It becomes an argument of the agent program, and must not pass for an option
+    /// of it.
+    pub(super) fn model(&mut self, field: &str, model: String) -> String {
+        if model.starts_with('-') || model.chars().any(char::is_control) {
+            self.refuse(field, "must not begin with - or contain control characters");
+        }
+        self.text(field, model, MAX_MODEL)
+    }
+
+    /// A long text, whose limit counts bytes.
+    pub(super) fn long_text(&mut self, field: &str, text: String, limit: usize) -> String {
+        if text.len() > limit {
+            self.refuse(field, format!("at most {limit} bytes"));
+        }
+        if text.contains('\0') {
+            self.refuse(field, "must not contain U+0000");
+        }
+        text
+    }
+
+    /// The same, which must be there.
+    pub(super) fn required_text(&mut self, field: &str, text: String, limit: usize) -> String {
+        if text.is_empty() {
+            self.refuse(field, "required");
+        }
+        self.long_text(field, text, limit)
     }
 
     /// The caller's own key of a session, or empty.

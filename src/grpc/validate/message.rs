@@ -1,10 +1,18 @@
 //! Messages to the agent.
 
-use super::{MAX_MESSAGE_TEXT, MAX_PARTS, check::Check, request};
+use sha2::{Digest as _, Sha256};
+
+use super::{MAX_MESSAGE_TEXT, MAX_NAME, MAX_PARTS, check::Check, request};
 use crate::{
-    domain::{ContentPart, Failure, Request, SessionId},
+    domain::{Blob, BlobData, Busy, ContentPart, Failure, Request, SessionId},
+    grpc::MAX_REQUEST_BYTES,
     proto::{self, BusyPolicy, content_part::Part},
 };
+
+/// Images that models can look at.
+const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+/// Documents that models can read.
+const DOCUMENTS: [&str; 1] = ["application/pdf"];
 
 /// A message for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +21,8 @@ pub struct SendMessage {
     pub session_id: SessionId,
     /// What is said: 1 to 64 parts.
     pub parts: Vec<ContentPart>,
+    /// What it does while a turn is active.
+    pub busy: Busy,
     /// The call, where it may be repeated.
     pub request: Option<Request>,
 }
@@ -89,12 +99,11 @@ fn message(
     request: Option<Request>,
 ) -> SendMessage {
     let session_id = SessionId::new(check.id("session_id", session_id));
-    match check.known("busy_policy", policy, "BusyPolicy") {
-        None | Some(BusyPolicy::Unspecified | BusyPolicy::Reject) => {}
-        Some(other @ (BusyPolicy::Queue | BusyPolicy::Interrupt)) => {
-            check.refuse("busy_policy", format!("{} is not applied by this version", other.as_str_name()));
-        }
-    }
+    let busy = match check.known("busy_policy", policy, "BusyPolicy") {
+        None | Some(BusyPolicy::Unspecified | BusyPolicy::Reject) => Busy::Reject,
+        Some(BusyPolicy::Queue) => Busy::Queue,
+        Some(BusyPolicy::Interrupt) => Busy::Interrupt,
+    };
     let parts = if parts.is_empty() {
         if text.is_empty() {
             check.refuse("text", "required, unless there are parts");
@@ -107,7 +116,7 @@ fn message(
         }
         content_parts(check, "parts", parts)
     };
-    SendMessage { session_id, parts, request }
+    SendMessage { session_id, parts, busy, request }
 }
 
 /// The first message of a session. Only its parts are the caller's to say.
@@ -124,7 +133,7 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
     if parts.len() > MAX_PARTS {
         check.refuse(field, format!("1 to {MAX_PARTS} parts"));
     }
-    let mut size = 0;
+    let (mut size, mut bytes) = (0, 0);
     let parts = parts.into_iter().take(MAX_PARTS).enumerate();
     let texts = parts
         .filter_map(|(at, proto::ContentPart { part })| {
@@ -140,8 +149,16 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
                     check.refuse(format_args!("{field}[{at}]"), "exactly one kind of part must be set");
                     return None;
                 }
-                Some(Part::Image(_)) => "image",
-                Some(Part::Attachment(_)) => "attachment",
+                Some(Part::Image(blob)) => {
+                    bytes += blob.data.len();
+                    let blob = content_blob(check, &format!("{field}[{at}].image"), blob, &IMAGES);
+                    return Some(ContentPart::Image(blob));
+                }
+                Some(Part::Attachment(blob)) => {
+                    bytes += blob.data.len();
+                    let blob = content_blob(check, &format!("{field}[{at}].attachment"), blob, &DOCUMENTS);
+                    return Some(ContentPart::Attachment(blob));
+                }
                 Some(Part::ImageUri(_)) => "image_uri",
                 Some(Part::FilePath(_)) => "file_path",
             };
@@ -150,7 +167,30 @@ fn content_parts(check: &mut Check, field: &str, parts: Vec<proto::ContentPart>)
         })
         .collect();
     text_size(check, field, size);
+    if bytes > MAX_REQUEST_BYTES / 2 {
+        check.too_large(field, bytes, MAX_REQUEST_BYTES / 2);
+    }
     texts
+}
+
+/// Bytes that come with a message.
+fn content_blob(check: &mut Check, field: &str, blob: proto::Blob, media_types: &[&str]) -> Blob {
+    let proto::Blob { sha256, size_bytes, media_type, name, data } = blob;
+    check.not_applied(format_args!("{field}.sha256"), !sha256.is_empty());
+    check.output_only(format_args!("{field}.size_bytes"), size_bytes != 0);
+    if data.is_empty() {
+        check.refuse(format_args!("{field}.data"), "required");
+    }
+    if !media_types.contains(&media_type.as_str()) {
+        check.refuse(format_args!("{field}.media_type"), format!("one of {}", media_types.join(", ")));
+    }
+    Blob {
+        sha256: format!("{:x}", Sha256::digest(&data)),
+        size_bytes: i64::try_from(data.len()).unwrap_or(i64::MAX),
+        media_type,
+        name: check.text(format_args!("{field}.name"), name, MAX_NAME),
+        data: BlobData::new(&*data),
+    }
 }
 
 fn text_size(check: &mut Check, field: &str, size: usize) {

@@ -2,10 +2,15 @@
 
 use super::{MAX_ANSWER, MAX_EDITED_INPUT, check::Check, request};
 use crate::{
-    domain::{Failure, Request, SessionId},
+    domain::{Failure, QuestionAnswer, Request, SessionId},
     proto,
-    session::Decision,
+    session::{Decision, Reaction},
 };
+
+/// Answers of one call; a question has fewer.
+const MAX_ANSWERS: usize = 16;
+/// Choices of one answer.
+const MAX_CHOICES: usize = 100;
 
 /// A permission request to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,92 @@ pub fn resolve_permission(mut request: proto::ResolvePermissionRequest) -> Resul
         request: call,
     };
     check.finish(resolve)
+}
+
+/// A question to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerQuestion {
+    /// Of which session.
+    pub session_id: SessionId,
+    /// Which question.
+    pub question_id: String,
+    /// The answer.
+    pub reaction: Reaction,
+    /// The call, where it may be repeated.
+    pub request: Option<Request>,
+}
+
+/// Checks an `AnswerQuestion` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`] with all fields at fault.
+pub fn answer_question(mut request: proto::AnswerQuestionRequest) -> Result<AnswerQuestion, Failure> {
+    let mut check = Check::default();
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/AnswerQuestion", id, &request);
+    let proto::AnswerQuestionRequest { session_id, question_id, answers, message, request_id: _ } = request;
+    if answers.len() > MAX_ANSWERS {
+        check.refuse("answers", format!("at most {MAX_ANSWERS}"));
+    }
+    let answers = answers.into_iter().enumerate().map(|(at, answer)| given(&mut check, at, answer)).collect();
+    let answer = AnswerQuestion {
+        session_id: SessionId::new(check.id("session_id", session_id)),
+        question_id: check.id("question_id", question_id),
+        reaction: Reaction { answers, message: check.text("message", message, MAX_ANSWER) },
+        request: call,
+    };
+    check.finish(answer)
+}
+
+fn given(check: &mut Check, at: usize, answer: proto::QuestionAnswer) -> QuestionAnswer {
+    let proto::QuestionAnswer { choices, text } = answer;
+    let field = format!("answers[{at}].choices");
+    if choices.len() > MAX_CHOICES {
+        check.refuse(&field, format!("at most {MAX_CHOICES}"));
+    }
+    let choices = choices.into_iter().map(|label| check.text(&field, label, MAX_ANSWER)).collect();
+    QuestionAnswer { choices, text: check.text(format!("answers[{at}].text"), text, MAX_ANSWER) }
+}
+
+/// Checks a `ListPermissionRules` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn list_permission_rules(request: proto::ListPermissionRulesRequest) -> Result<SessionId, Failure> {
+    let proto::ListPermissionRulesRequest { session_id } = request;
+    let mut check = Check::default();
+    let id = SessionId::new(check.id("session_id", session_id));
+    check.finish(id)
+}
+
+/// A rule to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletePermissionRule {
+    /// Of which session.
+    pub session_id: SessionId,
+    /// Which rule.
+    pub rule_id: String,
+    /// The call, where it may be repeated.
+    pub request: Option<Request>,
+}
+
+/// Checks a `DeletePermissionRule` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`] with all fields at fault.
+pub fn delete_permission_rule(
+    mut request: proto::DeletePermissionRuleRequest,
+) -> Result<DeletePermissionRule, Failure> {
+    let mut check = Check::default();
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "SessionService/DeletePermissionRule", id, &request);
+    let proto::DeletePermissionRuleRequest { session_id, rule_id, request_id: _ } = request;
+    let delete = DeletePermissionRule {
+        session_id: SessionId::new(check.id("session_id", session_id)),
+        rule_id: check.id("rule_id", rule_id),
+        request: call,
+    };
+    check.finish(delete)
 }
 
 fn edited_input(check: &mut Check, json: String) -> String {

@@ -1,11 +1,22 @@
 //! Profiles.
 
-use super::{MAX_DESCRIPTION, check::Check, request};
+mod content;
+mod mask;
+mod mcp;
+mod names;
+mod packages;
+mod record;
+mod secrets;
+mod skills;
+
+use record::Record;
+
+use super::{MAX_ID, check::Check, request};
 use crate::{
-    domain::{Failure, Profile, ProfileId},
+    domain::{Failure, Profile, ProfileChange, ProfileField, ProfileId},
     grpc::page,
     proto,
-    session::NewProfile,
+    session::{DeleteProfile, NewProfile, UpdateProfile},
 };
 
 /// A revision of a profile to return.
@@ -58,7 +69,8 @@ fn summary(profile: proto::AgentProfile) -> proto::AgentProfile {
 /// Checks a `CreateProfile` request.
 ///
 /// # Errors
-/// [`crate::domain::Reason::InvalidField`] with all fields at fault.
+/// [`crate::domain::Reason::InvalidField`] with all fields at fault, [`crate::domain::Reason::MessageTooLarge`],
+/// [`crate::domain::Reason::WorkspacePath`].
 pub fn create_profile(mut request: proto::CreateProfileRequest) -> Result<NewProfile, Failure> {
     let mut check = Check::default();
     let id = std::mem::take(&mut request.request_id);
@@ -68,63 +80,58 @@ pub fn create_profile(mut request: proto::CreateProfileRequest) -> Result<NewPro
         check.refuse("profile", "required");
         return check.finish(NewProfile::default());
     };
-    let proto::AgentProfile {
-        profile_id,
-        revision,
-        name,
-        description,
-        agent,
-        acp_command,
-        system_prompt,
-        memory_file,
-        tools,
-        skills,
-        subagents,
-        commands,
-        mcp_servers,
-        default_options,
-        permission_policy,
-        sandbox,
-        environment,
-        npm_dependencies,
-        pip_dependencies,
-        default_workspace_files,
-        created_by,
-        create_time,
-        update_time,
-        etag,
-    } = profile;
-    check.output_only("profile.profile_id", !profile_id.is_empty());
-    check.output_only("profile.revision", revision != 0);
-    check.output_only("profile.created_by", created_by.is_some());
-    check.output_only("profile.create_time", create_time.is_some());
-    check.output_only("profile.update_time", update_time.is_some());
-    check.output_only("profile.etag", !etag.is_empty());
-    check.not_applied("profile.acp_command", !acp_command.is_empty());
-    check.not_applied("profile.system_prompt", !system_prompt.is_empty());
-    check.not_applied("profile.memory_file", !memory_file.is_empty());
-    check.not_applied("profile.tools", !tools.is_empty());
-    check.not_applied("profile.skills", !skills.is_empty());
-    check.not_applied("profile.subagents", !subagents.is_empty());
-    check.not_applied("profile.commands", !commands.is_empty());
-    check.not_applied("profile.mcp_servers", !mcp_servers.is_empty());
-    check.not_applied("profile.default_options", default_options.is_some());
-    check.not_applied("profile.permission_policy", permission_policy.is_some());
-    check.not_applied("profile.sandbox", sandbox.is_some());
-    check.not_applied("profile.environment", !environment.is_empty());
-    check.not_applied("profile.npm_dependencies", !npm_dependencies.is_empty());
-    check.not_applied("profile.pip_dependencies", !pip_dependencies.is_empty());
-    check.not_applied("profile.default_workspace_files", !default_workspace_files.is_empty());
-    if name.is_empty() {
-        check.refuse("profile.name", "required");
+    record::named(&mut check, &profile.name);
+    let Record { name, description, agent, setup, keep } = record::record(&mut check, profile);
+    for kept in keep {
+        check.refuse(kept.field, "value or ref is required: nothing is stored yet");
     }
-    let profile = NewProfile {
-        name: check.name("profile.name", name),
-        description: check.text("profile.description", description, MAX_DESCRIPTION),
-        agent: check.agent("profile.agent", &agent),
-        request: call,
-    };
-    check.finish(profile)
+    check.finish(NewProfile { name, description, agent, setup, request: call })
+}
+
+/// Checks an `UpdateProfile` request.
+///
+/// # Errors
+/// As [`create_profile`].
+pub fn update_profile(mut request: proto::UpdateProfileRequest) -> Result<UpdateProfile, Failure> {
+    let mut check = Check::default();
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "ProfileService/UpdateProfile", id, &request);
+    let proto::UpdateProfileRequest { profile, update_mask, request_id: _ } = request;
+    if profile.is_none() {
+        check.refuse("profile", "required");
+    }
+    let mut profile = profile.unwrap_or_default();
+    let profile_id = ProfileId::new(check.id("profile.profile_id", std::mem::take(&mut profile.profile_id)));
+    let etag = etag(&mut check, "profile.etag", std::mem::take(&mut profile.etag));
+    let fields = mask::fields(&mut check, update_mask);
+    if fields.contains(&ProfileField::Name) {
+        record::named(&mut check, &profile.name);
+    }
+    let Record { name, description, agent, setup, keep } = record::record(&mut check, mask::only(&fields, profile));
+    let change = ProfileChange { fields, name, description, agent, setup, keep };
+    check.finish(UpdateProfile { profile_id, etag, change, request: call })
+}
+
+/// Checks a `DeleteProfile` request.
+///
+/// # Errors
+/// [`crate::domain::Reason::InvalidField`].
+pub fn delete_profile(mut request: proto::DeleteProfileRequest) -> Result<DeleteProfile, Failure> {
+    let mut check = Check::default();
+    let id = std::mem::take(&mut request.request_id);
+    let call = request::call(&mut check, "ProfileService/DeleteProfile", id, &request);
+    let proto::DeleteProfileRequest { profile_id, etag: held, request_id: _ } = request;
+    let profile_id = ProfileId::new(check.id("profile_id", profile_id));
+    if profile_id == ProfileId::default_profile() {
+        check.refuse("profile_id", "the default profile always exists; change it instead");
+    }
+    let etag = etag(&mut check, "etag", held);
+    check.finish(DeleteProfile { profile_id, etag, request: call })
+}
+
+/// Empty: any.
+fn etag(check: &mut Check, field: &str, etag: String) -> Option<String> {
+    Some(check.text(field, etag, MAX_ID)).filter(|etag| !etag.is_empty())
 }
 
 /// Checks a `GetProfile` request.

@@ -3,13 +3,13 @@
 use super::{
     MAX_ID,
     check::Check,
-    message, metadata, request,
+    message, metadata,
+    options::session_options,
+    request,
     source::{self, Seeds},
 };
 use crate::{
-    domain::{
-        Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionOptions, SessionStatus, Timestamp,
-    },
+    domain::{Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionStatus, Timestamp},
     grpc::page,
     proto,
     session::NewSession,
@@ -92,10 +92,10 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         agent: check.agent("agent", &agent),
         external_id: check.external_id(external_id),
         name: check.name("name", name),
-        options: options.map(|options| session_options(&mut check, options)).unwrap_or_default(),
+        options: options.map(|options| session_options(&mut check, "options", options)).unwrap_or_default(),
         labels: check.labels(labels),
         metadata: metadata::metadata(&mut check, own),
-        sandbox: sandbox.map(|spec| sandbox_spec(&mut check, spec)).unwrap_or_default(),
+        sandbox: sandbox.map(|spec| sandbox_spec(&mut check, "sandbox", spec)).unwrap_or_default(),
         workspace,
         seed_files,
         seeds: seeds.blobs,
@@ -106,33 +106,18 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
     check.finish(session)
 }
 
-fn session_options(check: &mut Check, options: proto::SessionOptions) -> SessionOptions {
-    let proto::SessionOptions { model, permission_mode, budget, idle_timeout } = options;
-    check.not_applied("options.budget", budget.is_some());
-    check.not_applied("options.idle_timeout", idle_timeout.is_some());
-    // It becomes an argument of the agent program, and must not pass for an option of it.
-    if model.starts_with('-') || model.chars().any(char::is_control) {
-        check.refuse("options.model", "must not begin with - or contain control characters");
-    }
-    SessionOptions {
-        model: check.text("options.model", model, 128),
-        // Which there are depends on the agent, and that on the profile.
-        permission_mode: check.text("options.permission_mode", permission_mode, MAX_ID),
-        ..SessionOptions::default()
-    }
-}
-
-fn sandbox_spec(check: &mut Check, spec: proto::SandboxSpec) -> SandboxSpec {
+/// Which sandbox to use; `field` is where it stands in the request.
+pub(super) fn sandbox_spec(check: &mut Check, field: &str, spec: proto::SandboxSpec) -> SandboxSpec {
     let proto::SandboxSpec { provider, min_isolation, strict, modal } = spec;
-    check.not_applied("sandbox.strict", strict);
-    check.not_applied("sandbox.modal", modal.is_some());
-    let min_isolation = match check.known("sandbox.min_isolation", min_isolation, "Isolation") {
+    check.not_applied(format_args!("{field}.strict"), strict);
+    check.not_applied(format_args!("{field}.modal"), modal.is_some());
+    let min_isolation = match check.known(&format!("{field}.min_isolation"), min_isolation, "Isolation") {
         None | Some(proto::Isolation::Unspecified) => None,
         Some(proto::Isolation::Process) => Some(Isolation::Process),
         Some(proto::Isolation::Namespace) => Some(Isolation::Namespace),
         Some(proto::Isolation::Remote) => Some(Isolation::Remote),
     };
-    SandboxSpec { provider: check.text("sandbox.provider", provider, MAX_ID), min_isolation }
+    SandboxSpec { provider: check.text(format_args!("{field}.provider"), provider, MAX_ID), min_isolation }
 }
 
 /// Checks a `GetSession` request.

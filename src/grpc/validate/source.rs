@@ -1,14 +1,17 @@
 //! What a session's workspace starts with.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     path::{Component, Path},
 };
 
 use bytes::Bytes;
 
 use super::{
-    MAX_SOURCE_ARCHIVE, MAX_WORKSPACE_FILES, MAX_WORKSPACE_FILES_BYTES, MAX_WRITE_FILE, check::Check, git::git_url,
+    MAX_SOURCE_ARCHIVE, MAX_WORKSPACE_FILES, MAX_WORKSPACE_FILES_BYTES,
+    check::Check,
+    files::{self, Limits},
+    git::git_url,
 };
 use crate::{
     domain::{ArchiveFormat, SeedFile, WorkspacePath, WorkspaceSource},
@@ -57,7 +60,7 @@ pub(super) fn source(check: &mut Check, seeds: &mut Seeds, source: proto::Worksp
             Some(WorkspaceSource::Git { url, reference, depth })
         }
         Some(Source::Directory(path)) => {
-            directory(check, &path);
+            directory(check, "workspace_source.directory", &path);
             Some(WorkspaceSource::Directory { path })
         }
         Some(Source::Archive(proto::ArchiveSource { format, data })) => {
@@ -98,47 +101,28 @@ fn git_reference(check: &mut Check, reference: &str) {
     }
 }
 
-fn directory(check: &mut Check, path: &str) {
+/// A folder of the server, as far as that can be said without a look at it.
+pub(super) fn directory(check: &mut Check, field: &str, path: &str) {
     let absolute = Path::new(path).is_absolute();
     if !absolute || Path::new(path).components().any(|part| part == Component::ParentDir) {
-        check.refuse("workspace_source.directory", "an absolute path without a .. part");
+        check.refuse(field, "an absolute path without a .. part");
     }
     if path.len() > MAX_DIRECTORY {
-        check.refuse("workspace_source.directory", format!("at most {MAX_DIRECTORY} bytes"));
+        check.refuse(field, format!("at most {MAX_DIRECTORY} bytes"));
     }
     if path.chars().any(char::is_control) {
-        check.refuse("workspace_source.directory", "must not contain control characters");
+        check.refuse(field, "must not contain control characters");
     }
 }
 
 /// Files that are written over the source.
-pub(super) fn files(check: &mut Check, seeds: &mut Seeds, files: Vec<proto::FileContent>) -> Vec<SeedFile> {
-    if files.len() > MAX_WORKSPACE_FILES {
-        check.refuse("workspace_files", format!("at most {MAX_WORKSPACE_FILES} files; put more into an archive"));
-        return Vec::new();
-    }
-    let mut paths = BTreeSet::new();
-    let mut folders = BTreeSet::new();
-    let mut total = 0;
-    let mut taken = Vec::with_capacity(files.len());
-    for (at, proto::FileContent { path, content, mode }) in files.into_iter().enumerate() {
-        let field = format!("workspace_files[{at}]");
-        let path = check.new_path(&format!("{field}.path"), path);
-        let mode = check.mode(&format!("{field}.mode"), mode);
-        check.size(&format!("{field}.content"), content.len(), MAX_WRITE_FILE);
-        total += content.len();
-        let Some(path) = path else { continue };
-        folders.extend(path.folders().map(str::to_owned));
-        if !paths.insert(path.to_string()) {
-            check.refuse(format_args!("{field}.path"), "is named twice");
-        }
+pub(super) fn files(check: &mut Check, seeds: &mut Seeds, wire: Vec<proto::FileContent>) -> Vec<SeedFile> {
+    let instead = "; put more into an archive";
+    let limits = Limits { count: MAX_WORKSPACE_FILES, bytes: MAX_WORKSPACE_FILES_BYTES, instead };
+    let taken = files::files(check, "workspace_files", wire, limits).into_iter();
+    let seed = |(path, content, mode): (WorkspacePath, Bytes, u32)| {
         let size = i64::try_from(content.len()).unwrap_or(i64::MAX);
-        taken.push((path, SeedFile { path: String::new(), sha256: seeds.keep(content), size, mode }));
-    }
-    if let Some(both) = paths.intersection(&folders).next() {
-        check.refuse("workspace_files", format!("{both:?} is a file and a folder"));
-    }
-    check.size("workspace_files", total, MAX_WORKSPACE_FILES_BYTES);
-    let named = |(path, file): (WorkspacePath, SeedFile)| SeedFile { path: path.to_string(), ..file };
-    taken.into_iter().map(named).collect()
+        SeedFile { path: path.to_string(), sha256: seeds.keep(content), size, mode }
+    };
+    taken.map(seed).collect()
 }

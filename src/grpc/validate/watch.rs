@@ -94,7 +94,7 @@ pub fn watch_session(request: proto::WatchSessionRequest) -> Result<Watch, Failu
 }
 
 /// `None`: negative, or not normal. By hand, because the conversion of prost-types overflows at the lowest seconds.
-fn duration(wire: prost_types::Duration) -> Option<Duration> {
+pub(super) fn duration(wire: prost_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))
 }

@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -58,6 +58,16 @@ impl Wall {
         }
     }
 
+    /// Where programs look for others, unless they are told otherwise.
+    pub(super) fn search_path(&self, readable: &[PathBuf]) -> String {
+        let search = env::var("PATH").unwrap_or_default();
+        let search = match self {
+            Self::Plain => search,
+            Self::Bubble(_) => bubble::visible_path(&search, readable),
+        };
+        if search.is_empty() { SEARCH.to_owned() } else { search }
+    }
+
     /// What to start for `spec`.
     pub(super) fn plan(&self, folder: &Folder, spec: &ExecSpec) -> Result<Start, String> {
         let [program, arguments @ ..] = &*spec.argv else {
@@ -96,14 +106,12 @@ impl Wall {
     /// The whole environment of a program; what the caller sets wins.
     fn environment(&self, folder: &Folder, spec: &ExecSpec) -> Vec<(String, String)> {
         let paths = self.paths(folder);
-        let search = env::var("PATH").unwrap_or_default();
-        let (search, tmp) = match self {
-            Self::Plain => (search, folder.tmp().to_string_lossy().into_owned()),
-            Self::Bubble(_) => (bubble::visible_path(&search, &spec.readable), bubble::TMP.to_owned()),
+        let tmp = match self {
+            Self::Plain => folder.tmp().to_string_lossy().into_owned(),
+            Self::Bubble(_) => bubble::TMP.to_owned(),
         };
-        let search = if search.is_empty() { SEARCH.to_owned() } else { search };
         let mut environment: Vec<(String, String)> = [
-            ("PATH", search),
+            ("PATH", self.search_path(&spec.readable)),
             ("HOME", paths.home),
             ("TMPDIR", tmp),
             ("LANG", "C.UTF-8".to_owned()),

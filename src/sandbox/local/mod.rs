@@ -272,6 +272,10 @@ impl Provider for Local {
         self.0.wall.isolation()
     }
 
+    fn search_path(&self, readable: &[PathBuf]) -> String {
+        self.0.wall.search_path(readable)
+    }
+
     async fn create(&self, id: &SandboxId, _: &SessionKey, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
         let folder = self.folder(id)?;
         let slot = self.slot(id)?;

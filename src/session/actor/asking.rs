@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::Actor;
 use crate::{
     agent::Ask,
-    domain::{Failure, FirstAnswer, InputOutcome, InputResolution, PermissionRequest, Principal, Request, Timestamp},
-    session::{Decision, Reply, after::After, side::Side},
+    domain::{ExecId, Failure, FirstAnswer, InputOutcome, InputResolution, Principal, Question, Request, Timestamp},
+    session::{Decision, Reaction, Reply, Resolved, after::After, side::Side},
 };
 
 /// Programs never get less time without a server because something is asked.
@@ -23,50 +23,107 @@ impl Actor {
         decision: &Decision,
         by: &Principal,
         request: Option<Request>,
-        reply: Reply<Option<PermissionRequest>>,
+        reply: Reply<Option<Resolved>>,
     ) {
         let open = self.pending.open_permission(permission_id);
-        let decided = open.map(|open| self.pending.decided(open, decision, by)).transpose();
-        let resolution = match decided {
-            Ok(resolution) => resolution,
+        let decided = match open.map(|open| self.pending.decided(open, decision, by)).transpose() {
+            Ok(decided) => decided,
             // Whoever hung up does not want to know.
             Err(failure) => return drop(reply.send(Err(failure))),
         };
-        let resolved = resolution.and_then(|resolution| self.resolve_as(permission_id, resolution, Some(by)));
-        if let Some(resolved) = &resolved {
-            self.remember(request, || FirstAnswer::Resolved { permission: Box::new(resolved.clone()) });
+        let resolved = decided.and_then(|(resolution, rule)| {
+            self.resolve_as(permission_id, resolution, Some(by));
+            if let Some(rule) = &rule {
+                self.pending.keep_rule(rule, by);
+            }
+            let permission = self.pending.held_permission(permission_id)?.clone();
+            Some(Resolved { permission, rule })
+        });
+        if let Some(Resolved { permission, rule }) = &resolved {
+            self.remember(request, || FirstAnswer::Resolved {
+                permission: Box::new(permission.clone()),
+                rule: rule.clone().map(Box::new),
+            });
         }
         let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| resolved)));
         self.after.push(After::Reply(Box::new(answer)));
     }
 
+    /// A caller answers a question.
+    pub(super) fn answer_question(
+        &mut self,
+        question_id: &str,
+        reaction: &Reaction,
+        by: &Principal,
+        request: Option<Request>,
+        reply: Reply<Option<Question>>,
+    ) {
+        let open = self.pending.open_question(question_id);
+        let resolution = match open.map(|open| self.pending.reacted(open, reaction, by)).transpose() {
+            Ok(resolution) => resolution,
+            Err(failure) => return drop(reply.send(Err(failure))),
+        };
+        let answered = resolution.and_then(|resolution| {
+            self.resolve_as(question_id, resolution, Some(by));
+            self.pending.held_question(question_id).cloned()
+        });
+        if let Some(question) = &answered {
+            self.remember(request, || FirstAnswer::Answered { question: Box::new(question.clone()) });
+        }
+        let answer = move |stored: Result<(), Failure>| drop(reply.send(stored.map(|()| answered)));
+        self.after.push(After::Reply(Box::new(answer)));
+    }
+
+    /// A caller takes back a standing answer.
+    pub(super) fn delete_rule(&mut self, rule_id: &str, by: &Principal, request: Option<Request>, reply: Reply<()>) {
+        if let Err(failure) = self.pending.delete_rule(rule_id, by) {
+            return drop(reply.send(Err(failure)));
+        }
+        self.remember(request, || FirstAnswer::Deleted);
+        self.after.push(After::Reply(Box::new(move |stored| drop(reply.send(stored)))));
+    }
+
+    /// How long somebody is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.policy.ask_timeout.unwrap_or(self.shared.config.ask_timeout)
+    }
+
     /// Nobody answered in time.
     pub(super) fn expire(&mut self) {
-        for permission_id in self.pending.expired(Timestamp::now()) {
-            let resolution = InputResolution::by_itself(InputOutcome::Expired, self.pending.time());
-            self.resolve_as(&permission_id, resolution, None);
+        for id in self.pending.expired(Timestamp::now()) {
+            let effect = self.pending.open_permission(&id).map(|_| self.policy.silence());
+            let itself = InputResolution::by_itself(InputOutcome::Expired, self.pending.time());
+            self.resolve_as(&id, InputResolution { effect, ..itself }, None);
         }
     }
 
-    fn resolve_as(
-        &mut self,
-        permission_id: &str,
-        resolution: InputResolution,
-        by: Option<&Principal>,
-    ) -> Option<PermissionRequest> {
-        let answer = resolution.answer();
-        let resolved = self.pending.resolve(permission_id, resolution, by)?;
-        if let (Side::On(running), Some(answer), Some(asked)) = (&mut self.side, answer, &resolved.asked)
+    fn resolve_as(&mut self, id: &str, resolution: InputResolution, by: Option<&Principal>) {
+        let Some(over) = self.pending.resolve(id, resolution, by) else { return };
+        if let (Side::On(running), Some(answer), Some(asked)) = (&mut self.side, over.answer, &over.asked)
             && running.exec_id == asked.exec_id
         {
-            let data = running.parser.answer(&asked.agent_request_id, &resolved.tool_use_id, &answer);
+            let data = running.parser.answer(&asked.agent_request_id, &over.tool_use_id, &answer);
             self.tell(data);
         }
         let memory = self.mark.as_ref().and_then(|mark| mark.parser_state.as_deref());
         if let Some(prompt) = self.pending.answered(memory, by) {
             self.give(prompt);
         }
-        Some(resolved)
+    }
+
+    /// Answers a request for which a rule or the profile's policy stands. False: somebody is to be asked.
+    pub(super) fn answer_by_rule(&mut self, ask: &Ask, exec_id: &ExecId) -> bool {
+        // Nobody but the user knows what the user thinks.
+        if !ask.questions.is_empty() {
+            return false;
+        }
+        let Some(resolution) = self.pending.ruled(&self.policy, ask) else { return false };
+        let Side::On(running) = &mut self.side else { return false };
+        let Some(answer) = resolution.answer() else { return false };
+        let data = running.parser.answer(&ask.agent_request_id, &ask.tool_use_id, &answer);
+        self.pending.ask_answered(ask.clone(), exec_id.clone(), resolution);
+        self.tell(data);
+        true
     }
 
     /// Answers a request that was answered before, when it came from a process that is gone. False: it was not.

@@ -53,6 +53,8 @@ pub(super) struct FilesSide {
     house: Option<Arc<dyn Sandbox>>,
     /// A message that waits until the sandbox is ready.
     waiting: Option<Prompt>,
+    /// Why the last look that steps waited for saw nothing.
+    not_looked: Option<Failure>,
 }
 
 /// What is held until the files were looked at.
@@ -60,6 +62,7 @@ pub(super) enum Step {
     Act(Action),
     Exit(Exit),
     Command(Command),
+    Idle,
 }
 
 /// What a job came to.
@@ -152,6 +155,11 @@ impl FilesSide {
         self.waiting = Some(prompt);
     }
 
+    /// Why the last look that steps waited for saw nothing, where it did not.
+    pub(super) fn not_looked(&mut self) -> Option<Failure> {
+        self.not_looked.take()
+    }
+
     /// The message that waits.
     pub(super) fn waiting(&mut self) -> Option<Prompt> {
         self.waiting.take()
@@ -203,6 +211,11 @@ impl Actor {
         }
     }
 
+    /// There are files to be looked at now.
+    pub(super) fn has_files(&self) -> bool {
+        self.open_sandbox().is_some()
+    }
+
     /// A sandbox whose files can be looked at now.
     fn open_sandbox(&self) -> Option<Arc<dyn Sandbox>> {
         match &self.side {
@@ -226,7 +239,7 @@ impl Actor {
     }
 
     fn begin_look(&mut self, held: Held) {
-        self.files.look_at = None;
+        (self.files.look_at, self.files.not_looked) = (None, None);
         let Some(sandbox) = self.open_sandbox() else { return self.release() };
         let (eyes, known) = (self.eyes(&sandbox), self.files.known.clone());
         let look = Look { origin: FileChangeOrigin::Agent, checkpoint: held == Held::Steps };
@@ -271,7 +284,12 @@ impl Actor {
     /// What a job found is of a sandbox that is not the session's any more.
     fn outlived(&mut self, done: Done) {
         match done {
-            Done::Looked(_, Held::Steps) => self.release(),
+            Done::Looked(_, Held::Steps) => {
+                let message = "the sandbox was lost while its files were looked at; try again";
+                self.files.not_looked =
+                    Some(Failure::new(Reason::SandboxFailed, message).with("cause", "sandbox_lost"));
+                self.release();
+            }
             Done::Looked(_, Held::Nothing) => {}
             Done::Edited(edited) => {
                 let message = "the sandbox was lost while its files were changed; try again";
@@ -285,8 +303,10 @@ impl Actor {
         match done {
             Done::Looked(seen, held) => {
                 let turn = self.pending.state().active_turn().map(|turn| turn.turn_id.clone());
+                let not_looked = seen.as_ref().as_ref().err().cloned();
                 let made = self.saw(*seen, None);
                 if held == Held::Steps {
+                    self.files.not_looked = not_looked;
                     self.release();
                     self.keep(made, turn);
                 }
@@ -326,13 +346,16 @@ impl Actor {
             Side::On(running) => Some(running.parser.checkpoint()),
             Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => None,
         };
-        let parser = match (running, &self.mark) {
+        let mut parser = match (running, &self.mark) {
             (Some(at), _) => Some(ParserState { version: at.version, state: at.state }),
             (None, Some(mark)) => {
                 mark.parser_state.clone().map(|state| ParserState { version: mark.parser_version, state })
             }
             (None, None) => None,
         };
+        if let Some(parser) = &mut parser {
+            self.pending.hide(&mut parser.state);
+        }
         self.keep_as(made, turn_id, sequence, parser);
     }
 
@@ -372,6 +395,7 @@ impl Actor {
                 Step::Act(action) => self.do_now(action),
                 Step::Exit(exit) => self.exited(exit),
                 Step::Command(command) => self.decide(command),
+                Step::Idle => self.stop_idle(),
             }
         }
         self.begin_anew();

@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 
 use super::{Actor, Leaving, files::Step};
 use crate::{
-    agent,
     domain::{Failure, Kind, LogLevel, Principal, Reason, Sandbox, SandboxStatus, SessionStatus, TurnStatus, Usage},
     sandbox::{self, Exit, GRACE},
     session::{
@@ -41,7 +40,8 @@ impl Actor {
             Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
             Exit::Signal(signal) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
         };
-        let active = !self.pending.park() && self.pending.state().active_turn().is_some();
+        let waits = self.end_interrupted() || self.pending.park();
+        let active = !waits && self.pending.state().active_turn().is_some();
         if self.leaving.is_some_and(Leaving::ends_agents) {
             self.lose_to_the_stop();
         } else if active {
@@ -122,14 +122,21 @@ impl Actor {
         sandbox
     }
 
+    /// The silence after which the sandbox is stopped.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.pending.state().session.options.idle_timeout.unwrap_or(self.shared.config.idle_timeout)
+    }
+
     pub(super) fn stop_idle(&mut self) {
-        let silence = self.shared.config.idle_timeout;
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs()));
+        let silence = self.idle_timeout();
+        self.shut(&format!("stopped after {} s of silence", silence.as_secs_f64()));
     }
 
     /// The server ends, or nobody is left who could ask for anything.
     pub(super) fn leave(&mut self) {
         self.files.dismiss();
+        // Its caller is told by that to ask the next server.
+        self.closing = None;
         match self.shared.ending() {
             Ending::Detach => {
                 // What is being made is made again by the next server, from what is stored.
@@ -147,15 +154,9 @@ impl Actor {
 
     /// Asks the agent to end its turn. Where there is nobody to ask, or nothing to end, all ends now.
     fn interrupt(&mut self) {
-        let session = &self.pending.state().session;
         // One that waits for an answer goes on when that comes, and need not end.
-        let turn = self.pending.state().active_turn().filter(|_| !self.pending.waits());
-        if let (Side::On(running), Some(turn)) = (&mut self.side, turn) {
-            let row = running.input(agent::interrupt(session.agent, turn.turn_id.as_str()));
-            self.write_once_stored(row);
-        } else {
-            self.stop_now();
-        }
+        let works = self.pending.state().active_turn().is_some() && !self.pending.waits();
+        if works && matches!(self.side, Side::On(_)) { self.ask_to_end() } else { self.stop_now() }
     }
 
     /// When all ends, where the server's end ends agents: at once if there is no turn to wait for.
@@ -221,8 +222,9 @@ impl Actor {
         }
     }
 
-    /// Records that the program's output is over. What its parser knows stays for the next one.
+    /// Records that the program's output is over, and its subagents with it. What its parser knows stays for the next one.
     pub(super) fn end_exec(&mut self) {
+        self.pending.end_subagents();
         if let Some(mark) = &mut self.mark {
             mark.ended = true;
         }

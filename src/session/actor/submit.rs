@@ -39,6 +39,10 @@ impl Actor {
             running.note(mark);
             read = Offsets::of(mark);
         }
+        if let Some(mark) = &mut self.mark {
+            mark.held = self.pending.held();
+            mark.parser_state.iter_mut().for_each(|state| self.pending.hide(state));
+        }
         let drained = self.pending.drain();
         let (record, parts) = parts_of(self.pending.state(), &drained.changes);
         self.pending.prune();

@@ -66,8 +66,10 @@ impl Actor {
                 self.on(running);
             }
             Found::Message(prompt) => {
-                tracing::info!(key = %self.key, "a message that no agent was given is given to one");
-                self.give(prompt);
+                if !self.end_interrupted() {
+                    tracing::info!(key = %self.key, "a message that no agent was given is given to one");
+                    self.give(prompt);
+                }
             }
             Found::Nothing(lost) => self.lose(lost),
         }
@@ -90,6 +92,7 @@ impl Actor {
         }
         self.stdin.clear();
         self.calls.clear();
+        self.closing = None;
         // Calls that wait go to the next one, by whom files are looked at anew.
         self.files = FilesSide::default();
         self.checkpoint = None;

@@ -12,18 +12,21 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
+use self::asked::{asked, asked_question, carried, permission, question, resolution, ruled};
 use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
-    Agent, ArchiveFormat, Asked, Blob, Block, BlockId, BlockPatch, BlockState, Budget, CarriedAnswer, Checkpoint,
-    Content, ContentPart, Conversation, ConversationId, ExecId, ExecutionStatus, FileChange, FileChangeKind,
-    FileChangeOrigin, FileType, FirstAnswer, InputOutcome, InputResolution, Isolation, Kind, LogLevel, LogUid,
-    NoticeKind, ParserState, PermissionAnswer, PermissionEffect, PermissionOption, PermissionOptionKind,
-    PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile, ProfileId, ProfileSetup, Question,
-    QuestionAnswer, QuestionChoice, QuestionItem, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile,
-    Session, SessionError, SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp,
-    ToolOutput, ToolResult, ToolUse, Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile,
-    WorkspaceSource,
+    Agent, ArchiveFormat, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Checkpoint, Content, ContentPart,
+    Conversation, ConversationId, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer,
+    InputOutcome, Isolation, Kind, Limit, LogLevel, LogUid, Meter, NoticeKind, ParserState, PermissionAnswer,
+    PermissionEffect, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile,
+    ProfileId, ProfileSetup, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile, Session, SessionError,
+    SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse,
+    Turn, TurnId, TurnOrigin, TurnStatus, Usage, UserMessage, WorkspaceFile, WorkspaceSource,
 };
+use crate::store::Held;
+
+mod asked;
+mod profile;
 
 #[test]
 fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
@@ -41,15 +44,22 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
         check(&mut seen, variant, &seeded(source));
     }
     check(&mut seen, "", &turn());
+    let told = Turn { goes_first: true, interrupt_time: Some(Timestamp(4)), ..turn() };
+    check(&mut seen, "interrupted", &told);
     check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
+    check(&mut seen, "metered", &Turn { meter: meter(), ..turn() });
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
     check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
+    check(&mut seen, "ruled", &ruled());
     check(&mut seen, "", &question());
+    check(&mut seen, "asked", &asked_question());
     check(&mut seen, "", &vec![rule()]);
     check(&mut seen, "", &file());
     check(&mut seen, "", &profile());
+    check(&mut seen, "full", &Profile { setup: self::profile::setup(), ..profile() });
     check(&mut seen, "", &checkpoint());
+    check(&mut seen, "", &vec![held()]);
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
         check(&mut seen, &variant, &answer);
@@ -89,6 +99,7 @@ fn the_names_that_values_are_written_with_stay() {
         ("InputOutcome", names::<InputOutcome>()),
         ("Isolation", names::<Isolation>()),
         ("Kind", variants::<Kind>("event")),
+        ("Limit", names::<Limit>()),
         ("LogLevel", names::<LogLevel>()),
         ("NoticeKind", names::<NoticeKind>()),
         ("PermissionAnswer", names::<PermissionAnswer>()),
@@ -189,10 +200,14 @@ fn answers() -> Vec<FirstAnswer> {
         FirstAnswer::Created { session: Box::new(session()), turn: Some(Box::new(turn())), sequence: 2 },
         FirstAnswer::Accepted { turn: Box::new(turn()), sequence: 17 },
         FirstAnswer::Stopped { session: Box::new(session()), oldest_sequence: 7 },
+        FirstAnswer::Session { session: Box::new(session()), oldest_sequence: 7, turns: vec![turn()] },
         FirstAnswer::Deleted,
         FirstAnswer::File { file: Box::new(file()) },
         FirstAnswer::Unpacked { files: 3 },
-        FirstAnswer::Resolved { permission: Box::new(permission()) },
+        FirstAnswer::Interrupted { turn: Some(Box::new(turn())) },
+        FirstAnswer::Cancelled { turn: Box::new(turn()) },
+        FirstAnswer::Resolved { permission: Box::new(permission()), rule: None },
+        FirstAnswer::Answered { question: Box::new(question()) },
         FirstAnswer::Profile { profile: Box::new(profile()) },
     ]
 }
@@ -300,8 +315,13 @@ fn patch() -> BlockPatch {
 }
 
 fn parts() -> Vec<ContentPart> {
-    let blob =
-        Blob { sha256: "00ff".repeat(16), size_bytes: 12, media_type: "image/png".into(), name: "shot.png".into() };
+    let blob = Blob {
+        sha256: "00ff".repeat(16),
+        size_bytes: 12,
+        media_type: "image/png".into(),
+        name: "shot.png".into(),
+        data: crate::domain::BlobData::default(),
+    };
     vec![
         ContentPart::Text("look".into()),
         ContentPart::Image(blob.clone()),
@@ -324,7 +344,21 @@ fn turn() -> Turn {
         end_time: Some(Timestamp(3)),
         usage: usage(),
         error: Some(error()),
+        goes_first: false,
+        interrupt_time: None,
         carried: Vec::new(),
+        meter: Meter::default(),
+    }
+}
+
+fn meter() -> Meter {
+    Meter {
+        budget: session().options.budget.unwrap(),
+        worked: Duration::from_micros(1_500_001),
+        since: Some(Timestamp(4)),
+        steps: 2,
+        cost_micro_usd: 17,
+        reached: Some(Limit::TurnSteps),
     }
 }
 
@@ -337,75 +371,6 @@ fn conversation() -> Conversation {
         tool_use_id: "toolu_2".into(),
         model: "a-model".into(),
         usage: usage(),
-    }
-}
-
-fn permission() -> PermissionRequest {
-    PermissionRequest {
-        permission_id: "perm_1".into(),
-        conversation_id: ConversationId::main(),
-        turn_id: TurnId::new("turn_1"),
-        tool_use_id: "toolu_1".into(),
-        tool_name: "Bash".into(),
-        input_json: "{}".into(),
-        title: "Run ls".into(),
-        options: vec![PermissionOption {
-            option_id: "allow".into(),
-            name: "Allow".into(),
-            kind: PermissionOptionKind::AllowAlways,
-        }],
-        create_time: Timestamp(4),
-        expire_time: Some(Timestamp(5)),
-        resolution: Some(resolution()),
-        asked: None,
-    }
-}
-
-fn asked() -> Asked {
-    Asked { exec_id: ExecId::new("exec_1"), agent_request_id: "req_1".into(), input_sha256: "e3b0".into() }
-}
-
-fn carried() -> Vec<CarriedAnswer> {
-    let carried = |answer| CarriedAnswer {
-        permission_id: "perm_1".into(),
-        asked: asked(),
-        tool_name: "Bash".into(),
-        input_json: "{}".into(),
-        answer,
-    };
-    vec![
-        carried(PermissionAnswer::Allow { updated_input_json: "{}".into() }),
-        carried(PermissionAnswer::Reject { message: "no".into() }),
-    ]
-}
-
-fn question() -> Question {
-    Question {
-        question_id: "ques_1".into(),
-        conversation_id: ConversationId::main(),
-        turn_id: TurnId::new("turn_1"),
-        tool_use_id: "toolu_3".into(),
-        items: vec![QuestionItem {
-            header: "Colour".into(),
-            text: "Which one?".into(),
-            choices: vec![QuestionChoice { label: "red".into(), description: "warm".into() }],
-            multiple: true,
-        }],
-        create_time: Timestamp(6),
-        expire_time: Some(Timestamp(7)),
-        resolution: Some(resolution()),
-    }
-}
-
-fn resolution() -> InputResolution {
-    InputResolution {
-        outcome: InputOutcome::Answered,
-        option_id: "allow".into(),
-        message: "go on".into(),
-        updated_input_json: "{}".into(),
-        answers: vec![QuestionAnswer { choices: vec!["red".into()], text: "dark".into() }],
-        resolved_by: Some(principal()),
-        resolve_time: Some(Timestamp(8)),
     }
 }
 
@@ -430,6 +395,10 @@ fn file() -> WorkspaceFile {
         modify_time: Some(Timestamp(10)),
         symlink_target: "lib.rs".into(),
     }
+}
+
+fn held() -> Held {
+    Held { block_id: BlockId::new("msg_1/0"), secret: "API_KEY".into(), bytes: 3, check: 7 }
 }
 
 fn profile() -> Profile {

@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{open::Connections, rows, texts};
 use crate::{
     domain::{ExecId, SandboxId, SessionKey, SessionState},
-    store::{Acquired, Error, ExecMark, StdinRow},
+    store::{Acquired, Error, ExecMark, StdinRow, codec},
 };
 
 /// Raises the epoch and returns what the new owner has to know.
@@ -43,7 +43,8 @@ pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Resu
 async fn newest_exec(conn: &mut SqliteConnection, key: &SessionKey) -> Result<Option<ExecMark>, Error> {
     let sql =
         "SELECT e.exec_id, e.sandbox_id, e.generation, COALESCE(s.stdout_offset, e.stdout_offset) AS stdout_offset,
-        COALESCE(s.stderr_offset, e.stderr_offset) AS stderr_offset, e.parser_version, e.parser_state, e.ended
+        COALESCE(s.stderr_offset, e.stderr_offset) AS stderr_offset, e.parser_version, e.parser_state,
+        CASE WHEN s.stdout_offset IS NULL THEN e.held ELSE s.held END AS held, e.ended
         FROM exec e JOIN session s USING (tenant_id, session_id)
         WHERE tenant_id = ? AND session_id = ? ORDER BY e.ordinal DESC LIMIT 1";
     let row = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).fetch_optional(conn).await?;
@@ -57,6 +58,8 @@ fn exec(row: &SqliteRow, key: &SessionKey) -> Result<ExecMark, Error> {
         .map(String::from_utf8)
         .transpose()
         .map_err(|_| Error::Corrupt(format!("parser state of {exec_id} of {key}: not UTF-8")))?;
+    let held: Option<Vec<u8>> = row.try_get("held")?;
+    let held = held.map(|held| codec::decode(&held, format_args!("{exec_id} of {key}"))).transpose()?;
     Ok(ExecMark {
         exec_id: ExecId::new(exec_id),
         sandbox_id: SandboxId::new(row.try_get::<&str, _>("sandbox_id")?),
@@ -65,6 +68,7 @@ fn exec(row: &SqliteRow, key: &SessionKey) -> Result<ExecMark, Error> {
         stderr_offset: unsigned(row.try_get("stderr_offset")?, key)?,
         parser_version: row.try_get("parser_version")?,
         parser_state,
+        held: held.unwrap_or_default(),
         ended: row.try_get("ended")?,
     })
 }

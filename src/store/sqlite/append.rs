@@ -5,7 +5,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{blobs, light, open::Connections, put, requests, revision};
+use super::{blobs, light, open::Connections, profiles, put, requests, revision};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
@@ -23,6 +23,11 @@ pub(super) async fn create(connections: &Connections, session: &Session, batch: 
         return Err(error);
     }
     match insert(&mut tx, batch.record.as_ref().unwrap_or(session), batch).await {
+        // Looked at last: of a session that is there already this says nothing.
+        Ok(()) if profiles::is_deleted(&mut tx, &batch.key.tenant, &session.profile_id).await? => {
+            tx.undo().await?;
+            Err(Error::ProfileDeleted(session.profile_id.clone()))
+        }
         Ok(()) => {
             requests::put(&mut tx, &batch.key.tenant, &batch.calls).await?;
             put::events(&mut tx, &[batch]).await?;

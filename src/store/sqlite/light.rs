@@ -20,7 +20,7 @@ use crate::{
 /// Batches that go together in one round trip: a few sizes, so that the statements are prepared once.
 const SIZES: [usize; 4] = [8, 4, 2, 1];
 
-const CLAIM: &str = "UPDATE session SET head = ?, last_activity = ?, stdout_offset = ?, stderr_offset = ?
+const CLAIM: &str = "UPDATE session SET head = ?, last_activity = ?, stdout_offset = ?, stderr_offset = ?, held = ?
     WHERE tenant_id = ? AND session_id = ? AND epoch = ? AND head = ? AND deleted_at IS NULL;";
 /// `changes` counts the rows of the claim.
 const EVENT: &str = "INSERT INTO event (tenant_id, session_id, sequence, first_sequence, conversation_id, time, kind,
@@ -122,6 +122,7 @@ fn bind<'q>(query: Bound<'q>, light: &Light<'q>) -> Result<Bound<'q>, Error> {
         .bind(event.time.0)
         .bind(put::signed(mark.stdout_offset)?)
         .bind(put::signed(mark.stderr_offset)?)
+        .bind(put::held(mark))
         .bind(tenant)
         .bind(session)
         .bind(batch.epoch)

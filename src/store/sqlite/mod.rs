@@ -13,11 +13,11 @@ use async_trait::async_trait;
 
 use super::{
     Acquired, Batch, BlobPiece, BlockPage, BlockQuery, ChangesPage, ChangesQuery, Error, EventPage, FilePage,
-    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store,
+    FileQuery, Piece, PlacedBlock, SessionQuery, SessionView, SnapshotHead, Store, TurnPage, TurnQuery,
 };
 use crate::domain::{
-    BlockId, Checkpoint, PermissionRequest, Profile, ProfileId, Remembered, RequestId, SandboxId, Session, SessionKey,
-    SessionState, TenantId, Timestamp, TurnId, WorkspaceFile,
+    BlockId, Checkpoint, PermissionRequest, PermissionRule, Profile, ProfileId, Question, Remembered, RequestId,
+    SandboxId, Session, SessionKey, SessionState, TenantId, Timestamp, Turn, TurnId, WorkspaceFile,
 };
 
 mod acquire;
@@ -225,6 +225,20 @@ impl Store for SqliteStore {
         profiles::put(&self.connections, tenant, profile, call).await
     }
 
+    async fn delete_profile(
+        &self,
+        tenant: &TenantId,
+        id: &ProfileId,
+        revision: i64,
+        call: Option<&Remembered>,
+    ) -> Result<(), Error> {
+        profiles::delete(&self.connections, tenant, id, revision, call).await
+    }
+
+    async fn remember(&self, tenant: &TenantId, call: &Remembered) -> Result<(), Error> {
+        requests::remember(&self.connections, tenant, call).await
+    }
+
     async fn profile(&self, tenant: &TenantId, id: &ProfileId, revision: i64) -> Result<Option<Profile>, Error> {
         profiles::one(&self.connections, tenant, id, revision).await
     }
@@ -250,8 +264,24 @@ impl Store for SqliteStore {
         turns::end(&self.connections, key, turn_id, after).await
     }
 
+    async fn turn(&self, key: &SessionKey, turn_id: &TurnId) -> Result<Option<Turn>, Error> {
+        turns::one(&self.connections, key, turn_id).await
+    }
+
+    async fn turns(&self, key: &SessionKey, query: &TurnQuery) -> Result<Option<TurnPage>, Error> {
+        turns::page(&self.connections, key, query).await
+    }
+
     async fn permission(&self, key: &SessionKey, permission_id: &str) -> Result<Option<PermissionRequest>, Error> {
         permissions::one(&self.connections, key, permission_id).await
+    }
+
+    async fn question(&self, key: &SessionKey, question_id: &str) -> Result<Option<Question>, Error> {
+        permissions::question(&self.connections, key, question_id).await
+    }
+
+    async fn permission_rules(&self, key: &SessionKey) -> Result<Option<Vec<PermissionRule>>, Error> {
+        permissions::rules(&self.connections, key).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

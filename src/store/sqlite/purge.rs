@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{open::Connections, revision};
+use super::{open::Connections, profiles, revision};
 use crate::{
     domain::{SandboxId, SessionId, SessionKey, TenantId, Timestamp},
     store::Error,
@@ -62,6 +62,7 @@ async fn purge_one(connections: &Connections, before: Timestamp) -> Result<Optio
     for sql in TABLES {
         sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).execute(&mut *tx).await?;
     }
+    profiles::forget_unneeded(&mut tx, &key).await?;
     tx.commit().await?;
     Ok(Some(had))
 }

@@ -108,10 +108,20 @@ async fn put_part<'a>(
     let key = &batch.key;
     match part {
         Part::Turn(turn) => {
-            let sql = "INSERT INTO turn (tenant_id, session_id, turn_id, ordinal, open, body) VALUES (?, ?, ?, ?, ?, ?)
-                ON CONFLICT (tenant_id, session_id, turn_id) DO UPDATE SET open = excluded.open, body = excluded.body";
-            let open = !turn.status.is_final();
-            put_row(conn, sql, key, turn.turn_id.as_str(), place, open, codec::encode(turn)).await
+            let sql = "INSERT INTO turn (tenant_id, session_id, turn_id, ordinal, open, status, body)
+                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, session_id, turn_id)
+                DO UPDATE SET open = excluded.open, status = excluded.status, body = excluded.body";
+            sqlx::query(sql)
+                .bind(key.tenant.as_str())
+                .bind(key.session.as_str())
+                .bind(turn.turn_id.as_str())
+                .bind(place)
+                .bind(!turn.status.is_final())
+                .bind(turn.status.as_str())
+                .bind(codec::encode(turn))
+                .execute(conn)
+                .await?;
+            Ok(())
         }
         Part::Permission(permission) => {
             let sql = "INSERT INTO permission (tenant_id, session_id, permission_id, ordinal, open, body)
@@ -264,12 +274,12 @@ async fn trim_stdin(conn: &mut SqliteConnection, key: &SessionKey, exec_id: &Exe
 async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark) -> Result<(), Error> {
     // The version goes with the state: a mark without a state leaves both as they are.
     let sql = "INSERT INTO exec (tenant_id, session_id, exec_id, sandbox_id, generation, stdout_offset, stderr_offset,
-        parser_version, parser_state, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        parser_version, parser_state, held, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (tenant_id, session_id, exec_id) DO UPDATE SET sandbox_id = excluded.sandbox_id,
         generation = excluded.generation, stdout_offset = excluded.stdout_offset,
         stderr_offset = excluded.stderr_offset,
         parser_version = CASE WHEN excluded.parser_state IS NULL THEN parser_version ELSE excluded.parser_version END,
-        parser_state = COALESCE(excluded.parser_state, parser_state), ended = excluded.ended";
+        parser_state = COALESCE(excluded.parser_state, parser_state), held = excluded.held, ended = excluded.ended";
     sqlx::query(sql)
         .bind(key.tenant.as_str())
         .bind(key.session.as_str())
@@ -280,11 +290,12 @@ async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark
         .bind(signed(mark.stderr_offset)?)
         .bind(mark.parser_version)
         .bind(mark.parser_state.as_deref().map(str::as_bytes))
+        .bind(held(mark))
         .bind(mark.ended)
         .execute(&mut *conn)
         .await?;
     // The row says it all now.
-    let sql = "UPDATE session SET stdout_offset = NULL, stderr_offset = NULL
+    let sql = "UPDATE session SET stdout_offset = NULL, stderr_offset = NULL, held = NULL
         WHERE tenant_id = ? AND session_id = ? AND stdout_offset IS NOT NULL";
     sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).execute(&mut *conn).await?;
     if mark.ended {
@@ -297,6 +308,11 @@ async fn put_exec(conn: &mut SqliteConnection, key: &SessionKey, mark: &ExecMark
             .await?;
     }
     Ok(())
+}
+
+/// What is held back, where anything is.
+pub(super) fn held(mark: &ExecMark) -> Option<Vec<u8>> {
+    (!mark.held.is_empty()).then(|| codec::encode(&mark.held))
 }
 
 /// An offset as the database has it.

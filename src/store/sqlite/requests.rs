@@ -1,4 +1,5 @@
-//! Calls that had their effect. A row is written in the transaction of the effect, never alone.
+//! Calls that had their effect. A row is written in the transaction of the effect; alone only where there was
+//! nothing to change.
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
@@ -56,6 +57,18 @@ pub(super) async fn put(conn: &mut SqliteConnection, tenant: &TenantId, calls: &
             .await?;
     }
     Ok(())
+}
+
+/// Writes a call that had nothing to change, which is all that there is to write.
+pub(super) async fn remember(connections: &Connections, tenant: &TenantId, call: &Remembered) -> Result<(), Error> {
+    let mut tx = connections.write().await?;
+    let calls = std::slice::from_ref(call);
+    if let Err(error) = check(&mut tx, tenant, calls).await? {
+        tx.undo().await?;
+        return Err(error);
+    }
+    put(&mut tx, tenant, calls).await?;
+    tx.commit().await
 }
 
 /// Removes what is over.

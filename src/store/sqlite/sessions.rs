@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{open::Connections, rows};
 use crate::{
-    domain::{SessionId, SessionKey, TenantId, Turn, TurnStatus},
+    domain::{SessionId, SessionKey, TenantId, Turn},
     store::{Error, SessionQuery, SessionView, codec},
 };
 
@@ -129,7 +129,7 @@ pub(super) async fn open_turns(
 /// The one that holds the session, and those that wait.
 pub(super) fn split(turns: Vec<Turn>) -> (Option<Turn>, Vec<Turn>) {
     let (active, queued): (Vec<_>, Vec<_>) = turns.into_iter().partition(|turn| turn.status.is_active());
-    let queued = queued.into_iter().filter(|turn| turn.status == TurnStatus::Queued).collect();
+    let queued = Turn::queue(&queued).into_iter().cloned().collect();
     (active.into_iter().next(), queued)
 }
 

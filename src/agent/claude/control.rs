@@ -1,0 +1,35 @@
+//! The greeting: the CLI is told who drives it before it is given a message, and answers by `control_response`.
+
+use serde_json::json;
+
+use super::{parser::Reading, wire::ControlAnswer};
+use crate::agent::Draft;
+use crate::domain::LogLevel;
+
+/// Names the greeting among the requests of a process.
+pub(super) const GREETING: &str = "initialize";
+
+/// The line that comes before the first message. Without it the CLI keeps what subagents say and think to itself; a version
+/// that does not know the field takes no notice, where it would refuse a flag.
+pub(super) fn greeting() -> Vec<u8> {
+    let request = json!({
+        "type": "control_request",
+        "request_id": GREETING,
+        "request": { "subtype": "initialize", "forwardSubagentText": true },
+    });
+    let mut bytes = request.to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes
+}
+
+impl Reading<'_> {
+    /// The CLI answered. What it lists of itself (commands, models, account) is not asked for: models and commands are in the
+    /// caller's words, and the account is the server's.
+    pub(super) fn greeted(&mut self, answer: &ControlAnswer<'_>) {
+        if &*answer.subtype == "error" {
+            let why = answer.error.as_deref().unwrap_or("no reason given");
+            let message = format!("Claude Code does not tell what its subagents say: {why}");
+            self.emit(Draft::Log(LogLevel::Warn, message));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A profile takes effect: what its sessions begin with, and all that must lie ready before their agent is started.
+//!
+//! A session is pinned to one revision, which is read again at every start: what it says is put into a home that is new or
+//! was brought back, and into one that is still there it is put over what the agent made of it.
+
+mod bundles;
+mod defaults;
+mod environment;
+mod packages;
+mod refuse;
+mod secrets;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub(super) use self::{defaults::merge, refuse::refuse};
+pub use secrets::Secrets;
+
+use super::{launch, shared::Shared};
+use crate::{
+    agent::HomeFile,
+    domain::{Failure, ProfileSetup, Reason, Session, SessionKey},
+    log::unavailable,
+    sandbox::{Content, Epoch, Root, Sandbox},
+};
+
+/// Tells whoever watches the session what takes its time.
+pub(super) type Progress = mpsc::Sender<String>;
+
+/// What a profile brings, ready for an agent to be started with.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// What it says; every secret is a value.
+    pub(super) profile: ProfileSetup,
+    /// Where the projects of bundled tool servers lie, as programs in the sandbox see it.
+    pub(super) bundles: BTreeMap<String, String>,
+    /// For the agent and all that it starts; wins over everything else.
+    pub(super) env: Vec<(String, String)>,
+    /// Folders of this machine that the agent must be able to read.
+    pub(super) readable: Vec<PathBuf>,
+}
+
+/// Makes ready what the session's profile says. `readable` is what the agent's program needs anyhow.
+pub(super) async fn ready(
+    shared: &Arc<Shared>,
+    key: &SessionKey,
+    epoch: Epoch,
+    session: &Session,
+    sandbox: &Arc<dyn Sandbox>,
+    mut readable: Vec<PathBuf>,
+    progress: &Progress,
+) -> Result<Ready, Failure> {
+    let profile = pinned(shared, key, session).await?;
+    let profile = shared.config.secrets.resolve(profile)?;
+    let installed = packages::install(&shared.config, &profile, &readable, progress).await?;
+    readable.extend(installed.iter().map(|installed| installed.folder.clone()));
+    let env = environment::of(&shared.config, &profile, &installed, &readable);
+    let bundles = bundles::Bundles {
+        config: &shared.config,
+        sandbox,
+        epoch,
+        env: &env,
+        secrets: &profile.environment,
+        readable: &readable,
+        progress,
+        tasks: &shared.tasks,
+    };
+    let bundles = bundles.install(&profile).await?;
+    Ok(Ready { profile, bundles, env, readable })
+}
+
+async fn pinned(shared: &Shared, key: &SessionKey, session: &Session) -> Result<ProfileSetup, Failure> {
+    let (id, revision) = (&session.profile_id, session.profile_revision);
+    let found = shared.log.store().profile(&key.tenant, id, revision).await.map_err(|error| unavailable(&error))?;
+    let gone = || {
+        let message = format!("revision {revision} of the profile {id}, which the session was created with, is gone");
+        Failure::new(Reason::ProfileNotFound, message).with("profile_id", id).with("revision", revision)
+    };
+    Ok(found.ok_or_else(gone)?.setup)
+}
+
+/// Puts files into the home.
+pub(super) async fn put(shared: &Shared, sandbox: &Arc<dyn Sandbox>, files: Vec<HomeFile>) -> Result<(), Failure> {
+    let home = sandbox.files();
+    for HomeFile { path, mode, content } in files {
+        let limit = content.len() as u64;
+        let written = home.write(Root::Home, &path, mode, Content::Bytes(Bytes::from(content)), limit).await;
+        written.map_err(|error| launch::failure(&shared.config, sandbox.id(), &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The packages that a profile and its skills want, installed.
+
+use std::path::PathBuf;
+
+use super::Progress;
+use crate::{
+    domain::{Failure, ProfileSetup, Reason},
+    packages::{Installed, Manager, Wanted},
+    session::Config,
+};
+
+/// Makes sure that they are there.
+pub(super) async fn install(
+    config: &Config,
+    profile: &ProfileSetup,
+    readable: &[PathBuf],
+    progress: &Progress,
+) -> Result<Vec<Installed>, Failure> {
+    let search = config.provider.search_path(readable);
+    let mut installed = Vec::new();
+    for wanted in wanted(profile) {
+        if !config.packages.has(&wanted, &search) {
+            // Nobody may listen, or not quickly enough: it is only said.
+            let _ = progress.try_send(format!("installing {} packages", wanted.manager));
+        }
+        let done = config.packages.install(&wanted, &search).await;
+        installed.push(done.map_err(|error| {
+            Failure::new(Reason::SandboxFailed, format!("the profile's packages are not there: {error}"))
+                .with("provider", config.provider.name())
+                .with("cause", "packages")
+        })?);
+    }
+    Ok(installed)
+}
+
+fn wanted(profile: &ProfileSetup) -> Vec<Wanted> {
+    let npm = profile.skills.iter().flat_map(|skill| &skill.npm_dependencies).chain(&profile.npm_dependencies);
+    let pip = profile.skills.iter().flat_map(|skill| &skill.pip_dependencies).chain(&profile.pip_dependencies);
+    let sets = [Wanted::new(Manager::Npm, npm.cloned()), Wanted::new(Manager::Pip, pip.cloned())];
+    sets.into_iter().flatten().collect()
+}

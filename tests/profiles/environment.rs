@@ -1,0 +1,82 @@
+//! What a profile gives its agent beside words: variables, secrets, files, a sandbox.
+
+use agent_runtime::{
+    domain::{ProfileSetup, SandboxSpec, Secret},
+    proto,
+};
+use serde_json::json;
+
+use crate::{
+    rig::{claude_with, file, of, results, runs},
+    support::{Server, play, processes_of, reason},
+};
+
+fn secret(value: &str) -> Secret {
+    Secret::Value(value.into())
+}
+
+#[tokio::test]
+async fn variables_and_named_secrets_are_in_the_agents_environment_and_in_no_argument() {
+    let secrets = tempfile::tempdir().expect("a folder");
+    std::fs::write(secrets.path().join("deploy_token"), "by name\n").expect("written");
+    let setup = ProfileSetup {
+        environment: [
+            ("PLAIN_VALUE".to_owned(), secret("it's \"plain\" ${HOME}")),
+            ("DEPLOY_TOKEN".to_owned(), Secret::Ref("deploy_token".into())),
+            ("CLAUDE_CODE_MAX_RETRIES".to_owned(), secret("2")),
+        ]
+        .into(),
+        ..ProfileSetup::default()
+    };
+    let folder = secrets.path().to_str().expect("a path");
+    let command = "printenv PLAIN_VALUE DEPLOY_TOKEN CLAUDE_CODE_MAX_RETRIES OF_THE_SERVER | tr '\\n' '|' > seen.txt";
+    let env = [("OF_THE_SERVER", "not for agents")];
+    let Some(mut house) = claude_with(setup, runs(command), &["--secrets", folder], &env).await else { return };
+    let id = house.session().await;
+    house.play_in(&id, "Look.").await;
+    let seen = std::fs::read_to_string(house.sandbox(&id).await.join("workspace/seen.txt")).expect("written");
+    assert_eq!(seen, "it's \"plain\" ${HOME}|by name|2|", "the profile's win over the server's");
+    let argv: Vec<_> = processes_of(house.data.path()).into_iter().flat_map(|process| process.argv).collect();
+    assert!(argv.iter().any(|argument| argument.ends_with("/claude")), "{argv:?}");
+    assert!(argv.iter().all(|argument| !argument.contains("by name") && !argument.contains("plain")), "{argv:?}");
+}
+
+#[tokio::test]
+async fn default_files_are_there_under_the_sessions_own() {
+    let setup = ProfileSetup {
+        default_files: vec![file("notes/a.txt", "profile's a"), file("notes/b.txt", "profile's b")],
+        ..ProfileSetup::default()
+    };
+    let command = "cat notes/a.txt notes/b.txt";
+    let Some(mut house) = claude_with(setup, runs(command), &[], &[]).await else { return };
+    let own = proto::FileContent { path: "notes/b.txt".into(), content: "own b".into(), mode: 0 };
+    let request = proto::CreateSessionRequest { workspace_files: vec![own], ..of("claude-code") };
+    let session = house.create(request).await.expect("created");
+    let played = house.play_in(&session.session_id, "Look.").await;
+    assert!(results(&played)[0].contains("profile's aown b"), "{:?}", results(&played));
+}
+
+#[tokio::test]
+async fn the_scripted_agent_has_files_and_sandbox_too() {
+    let data = tempfile::tempdir().expect("a folder");
+    let spec = SandboxSpec { provider: "elsewhere".into(), min_isolation: None };
+    let setup = ProfileSetup {
+        default_files: vec![file("a.txt", "from the profile")],
+        sandbox: Some(spec),
+        ..ProfileSetup::default()
+    };
+    crate::rig::store(data.path(), setup, 1).await;
+    let server = Server::start_on(data.path(), &[]);
+    let mut sessions = server.sessions().await;
+    let refused = sessions.create_session(of("scripted")).await.expect_err("the profile's sandbox is not offered");
+    assert_eq!(reason(&refused), "INVALID_FIELD");
+    assert!(refused.message().contains("sandbox.provider"), "{refused:?}");
+    let here = proto::SandboxSpec { provider: "local".into(), ..Default::default() };
+    let request = proto::CreateSessionRequest { sandbox: Some(here), ..of("scripted") };
+    let id = sessions.create_session(request).await.expect("created").into_inner().session.expect("one").session_id;
+    let script = json!({ "say": "hello" }).to_string();
+    let played = play(&mut sessions, &id, &script).await;
+    let sandbox = played.state.session.expect("a session").sandbox.expect("a sandbox").sandbox_id;
+    let file = data.path().join("sandboxes").join(sandbox).join("workspace/a.txt");
+    assert_eq!(std::fs::read_to_string(file).expect("there"), "from the profile");
+}
