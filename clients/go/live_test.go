@@ -19,12 +19,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
 )
 
 // patience is how long anything in a test may take before it counts as a hang.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func create(t *testing.T, client *Client) string {
 	t.Helper()
@@ -212,17 +213,121 @@ func TestAPermissionIsAskedForAndGiven(t *testing.T) {
 func TestAnInterruptEndsTheTurn(t *testing.T) {
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
-	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: long}) {
-		if err == nil && event.GetBlockDelta() != nil && event.GetBlockDelta().GetOffset() == 0 {
-			_, err = client.InterruptTurn(ctx, &v1.InterruptTurnRequest{SessionId: id})
-			if err != nil && failure(t, err).Reason == "NOT_IMPLEMENTED" {
-				t.Skip("this server does not interrupt turns")
+	var end v1.TurnStatus
+	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: endless}) {
+		must(t, err)
+		if event.GetBlockDelta() != nil && event.GetBlockDelta().GetOffset() == 0 {
+			stopped, err := client.InterruptTurn(ctx, &v1.InterruptTurnRequest{SessionId: id})
+			must(t, err)
+			if stopped.GetTurn() == nil {
+				t.Error("there was nothing to stop")
 			}
 		}
-		must(t, err)
-		if status := event.GetTurnUpdated().GetTurn().GetStatus(); isFinal(status) && status != v1.TurnStatus_TURN_STATUS_INTERRUPTED {
-			t.Errorf("it ended as %v", status)
+		if event.GetTurnUpdated() != nil {
+			end = event.GetTurnUpdated().GetTurn().GetStatus()
 		}
+	}
+	if end != v1.TurnStatus_TURN_STATUS_INTERRUPTED {
+		t.Errorf("it ended as %v", end)
+	}
+}
+
+func TestMessagesWaitTheirTurn(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	send := func(text string, policy v1.BusyPolicy) string {
+		sent, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: text, BusyPolicy: policy})
+		must(t, err)
+		return sent.GetTurn().GetTurnId()
+	}
+	active := send(endless, v1.BusyPolicy_BUSY_POLICY_REJECT)
+	waits := send(script(step{"say": "later"}), v1.BusyPolicy_BUSY_POLICY_QUEUE)
+	gone := send(script(step{"say": "never"}), v1.BusyPolicy_BUSY_POLICY_QUEUE)
+	cancelled, err := client.CancelTurn(ctx, &v1.CancelTurnRequest{SessionId: id, TurnId: gone})
+	must(t, err)
+	if status := cancelled.GetTurn().GetStatus(); status != v1.TurnStatus_TURN_STATUS_CANCELLED {
+		t.Errorf("it is %v", status)
+	}
+	first := send(script(step{"say": "now"}), v1.BusyPolicy_BUSY_POLICY_INTERRUPT)
+	var ended []string
+	for event, err := range client.Watch(ctx, after(id, 0)) {
+		must(t, err)
+		if turn := event.GetTurnUpdated().GetTurn(); isFinal(turn.GetStatus()) {
+			if ended = append(ended, turn.GetTurnId()); turn.GetTurnId() == waits {
+				break
+			}
+		}
+	}
+	if !slices.Equal(ended, []string{gone, active, first, waits}) {
+		t.Errorf("%v, %v, %v and %v ended as %v", gone, active, first, waits, ended)
+	}
+	turns := all(t, client.Turns(ctx, &v1.ListTurnsRequest{SessionId: id, PageSize: 3}))
+	if len(turns) != 4 || turns[3].GetTurnId() != first {
+		t.Errorf("turns: %v", turns)
+	}
+}
+
+func TestAQuestionIsAnswered(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	choices := []step{{"label": "red", "description": "As fire."}, {"label": "blue", "description": "As the sea."}}
+	asks := step{"question": []step{{"question": "Which?", "header": "Colour", "options": choices, "multiSelect": false}}, "then": []step{{"say": "So be it."}}}
+	var answer *v1.AnswerQuestionRequest
+	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: script(asks)}) {
+		must(t, err)
+		if event.GetQuestionRequested() == nil {
+			continue
+		}
+		question := event.GetQuestionRequested().GetQuestion().GetQuestionId()
+		answer = &v1.AnswerQuestionRequest{SessionId: id, QuestionId: question, Answers: []*v1.QuestionAnswer{{Choices: []string{"blue"}}}}
+		_, err = client.AnswerQuestion(ctx, answer)
+		must(t, err)
+	}
+	state, _ := snapshot(t, client, id)
+	if said := state.Blocks[len(state.Blocks)-1].GetAssistantText().GetText(); said != "So be it." {
+		t.Errorf("it says %q", said)
+	}
+	if got := state.Questions[0].GetResolution().GetAnswers(); len(got) != 1 || !slices.Equal(got[0].GetChoices(), []string{"blue"}) {
+		t.Errorf("answers: %v", got)
+	}
+	if _, err := client.AnswerQuestion(ctx, answer); failure(t, err).Reason != "ALREADY_RESOLVED" {
+		t.Error(err)
+	}
+}
+
+func TestASessionIsUpdated(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	request := &v1.UpdateSessionRequest{Session: &v1.Session{SessionId: id, Name: "after"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"name"}}}
+	updated, err := client.UpdateSession(ctx, request)
+	must(t, err)
+	if updated.GetSession().GetName() != "after" {
+		t.Error(updated)
+	}
+	request.Session.Etag = "stale"
+	if _, err = client.UpdateSession(ctx, request); failure(t, err).Reason != "ETAG_MISMATCH" {
+		t.Error(err)
+	}
+	state, head := snapshot(t, client, id)
+	var replayed State
+	apply(t, client, &replayed, id, 0, head)
+	same(t, replayed.Proto(), state)
+}
+
+func TestAProfileTakesEffect(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	greeting := map[string]*v1.Secret{"GREETING": {Source: &v1.Secret_Value{Value: "hi"}}}
+	made, err := client.CreateProfile(ctx, &v1.CreateProfileRequest{Profile: &v1.AgentProfile{Name: "greets", Agent: "scripted", Environment: greeting}})
+	must(t, err)
+	created, err := client.CreateSession(ctx, &v1.CreateSessionRequest{ProfileId: made.GetProfile().GetProfileId()})
+	must(t, err)
+	output := ""
+	for block, err := range client.Run(ctx, created.GetSession().GetSessionId(), script(step{"run": "echo $GREETING"})) {
+		must(t, err)
+		output = block.GetToolResult().GetText()
+	}
+	if output != "hi\n" {
+		t.Errorf("it says %q", output)
 	}
 }
 
@@ -335,7 +440,7 @@ func TestHangingUpEndsTheStream(t *testing.T) {
 			id := create(t, direct)
 			ctx, cancel := context.WithCancel(within(t, patience))
 			var ended error
-			for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: long}) {
+			for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: endless}) {
 				if ended = err; err != nil {
 					break
 				}
@@ -354,15 +459,19 @@ func TestHangingUpEndsTheStream(t *testing.T) {
 				must(t, err)
 				return got.GetSession().GetSequence()
 			}
-			time.Sleep(200 * time.Millisecond)
-			sent, before := proxy.answered.Load(), sequence()
-			time.Sleep(500 * time.Millisecond)
-			if sequence() == before {
-				t.Error("the turn does not go on")
+			// While the turn goes on, nothing more is sent to who hung up.
+			quiet := false
+			for tries := 0; tries < 60 && !quiet; tries++ {
+				sent, before := proxy.answered.Load(), sequence()
+				// Without watchers four commits a second are made.
+				time.Sleep(time.Second)
+				quiet = sequence() >= before+2 && proxy.answered.Load()-sent < 200
 			}
-			if more := proxy.answered.Load() - sent; more > 200 {
-				t.Errorf("%d bytes were sent to who hung up", more)
+			if !quiet {
+				t.Error("the turn does not go on, or its events still come")
 			}
+			_, err := direct.InterruptTurn(within(t, patience), &v1.InterruptTurnRequest{SessionId: id})
+			must(t, err)
 			cancel()
 		})
 	}
@@ -424,7 +533,8 @@ func TestARepeatedRequestIDGetsTheFirstAnswer(t *testing.T) {
 
 func TestASilentStreamIsOpenedAgain(t *testing.T) {
 	client := shared.client(t)
-	ctx := within(t, 10*time.Second)
+	// Three bookmarks of one stream take 30 s.
+	ctx := within(t, 25*time.Second)
 	watch := client.watching(after(create(t, client), 1))
 	if watch.silence != 45*time.Second {
 		t.Error(watch.silence)
@@ -487,7 +597,7 @@ func TestADeadlineIsKept(t *testing.T) {
 	defer server.signal(syscall.SIGCONT)
 	began := time.Now()
 	_, err := client.GetSession(within(t, 500*time.Millisecond), &v1.GetSessionRequest{SessionId: id})
-	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < 400*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < 400*time.Millisecond {
 		t.Errorf("after %v: %v", took, err)
 	}
 	if err := first(client.Watch(within(t, 500*time.Millisecond), after(id, 0))); !errors.Is(err, context.DeadlineExceeded) {

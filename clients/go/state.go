@@ -117,15 +117,23 @@ func (s *State) putTurn(turn *v1.Turn) {
 	if session == nil {
 		return
 	}
-	session.ActiveTurn, session.QueuedTurns = nil, nil
+	session.ActiveTurn = nil
+	var first, rest []*v1.Turn
 	for _, turn := range s.value.Turns {
 		switch turn.GetStatus() {
 		case v1.TurnStatus_TURN_STATUS_RUNNING, v1.TurnStatus_TURN_STATUS_AWAITING_INPUT, v1.TurnStatus_TURN_STATUS_PARKED:
 			session.ActiveTurn = turn
 		case v1.TurnStatus_TURN_STATUS_QUEUED:
-			session.QueuedTurns = append(session.QueuedTurns, turn)
+			if turn.GetGoesFirst() {
+				first = append(first, turn)
+			} else {
+				rest = append(rest, turn)
+			}
 		}
 	}
+	// The newest of those that go first goes before the others.
+	slices.Reverse(first)
+	session.QueuedTurns = append(first, rest...)
 }
 
 // last is where the item of that id is, or -1. What changes is nearly always among the newest.

@@ -205,6 +205,9 @@ func script(steps ...step) string {
 // long is 400 deltas in two seconds, each a number of 19 digits and a space.
 var long = script(step{"count": 400, "size": 20, "pace_ms": 5})
 
+// endless is a turn that no test waits for: it goes on until it is stopped.
+var endless = script(step{"count": 200_000, "size": 20, "pace_ms": 5})
+
 func numbers(last int) string {
 	var text strings.Builder
 	for n := 1; n <= last; n++ {

@@ -639,7 +639,7 @@ type ContentPart_Image struct {
 }
 
 type ContentPart_Attachment struct {
-	// Any other file given along with the message.
+	// Any other file given along with the message. In this version a PDF document ("application/pdf").
 	Attachment *Blob `protobuf:"bytes,3,opt,name=attachment,proto3,oneof"`
 }
 
@@ -666,7 +666,7 @@ func (*ContentPart_FilePath) isContentPart_Part() {}
 // Bytes kept beside the log and named by their hash. Events and blocks carry the name; ReadBlob gives the bytes.
 type Blob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has.
+	// SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has (not in this version).
 	Sha256 string `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Output only.
 	SizeBytes int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`

@@ -110,7 +110,8 @@ const (
 	// the turn ended, or with another policy.
 	// `{"reason":"SESSION_BUSY","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_RUNNING"}}`
 	ErrorReason_ERROR_REASON_SESSION_BUSY ErrorReason = 61
-	// The session's queue holds Limits.max_queued_turns. RESOURCE_EXHAUSTED. Retry: when a turn ended.
+	// The session's queue holds Limits.max_queued_turns, or with this message more than 512 KiB of text (then limit_bytes).
+	// RESOURCE_EXHAUSTED. Retry: when a turn ended.
 	// `{"reason":"QUEUE_FULL","domain":"agentruntime.v1","metadata":{"limit":"32"}}`
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 62
 	// CancelTurn named a turn that already reached the agent; use InterruptTurn. FAILED_PRECONDITION. Retry: no.
@@ -119,14 +120,18 @@ const (
 	// CancelTurn named a turn that ended otherwise than CANCELLED. FAILED_PRECONDITION. Retry: no.
 	// `{"reason":"TURN_FINISHED","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_COMPLETED"}}`
 	ErrorReason_ERROR_REASON_TURN_FINISHED ErrorReason = 64
-	// Somebody or something answered first. The metadata names the winner. FAILED_PRECONDITION. Retry: no.
+	// Somebody or something answered first. The metadata names the winner; of a question it has question_id instead of
+	// permission_id. FAILED_PRECONDITION. Retry: no.
 	// `{"reason":"ALREADY_RESOLVED","domain":"agentruntime.v1","metadata":{"permission_id":"perm_01J9Z3","outcome":"INPUT_OUTCOME_ALLOWED","option_id":"allow_once","resolved_by":"user_7"}}`
 	ErrorReason_ERROR_REASON_ALREADY_RESOLVED ErrorReason = 65
-	// A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. RESOURCE_EXHAUSTED.
+	// A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. The metadata names the
+	// limit, as Budget does, and its value (of a duration in seconds, like "90s"). RESOURCE_EXHAUSTED.
 	// Retry: after the budget was raised.
 	// `{"reason":"BUDGET_EXHAUSTED","domain":"agentruntime.v1","metadata":{"limit":"session_cost_micro_usd","value":"5000000"}}`
 	ErrorReason_ERROR_REASON_BUDGET_EXHAUSTED ErrorReason = 66
-	// In Turn.error only: it was taken out of the queue. Retry: send the message again.
+	// In Turn.error only: it was taken out of the queue, by the call that cause names: cancel_turn, interrupt_turn,
+	// stop_session or delete_session; or because the session may spend no more: session_budget. Retry: send the message
+	// again, in the last case after Budget.session_cost_micro_usd was raised.
 	// `{"reason":"TURN_CANCELLED","domain":"agentruntime.v1","metadata":{"cause":"stop_session"}}`
 	ErrorReason_ERROR_REASON_TURN_CANCELLED ErrorReason = 67
 	// In Turn.error only: nobody can know how it went. Retry: look at the workspace, then send again. The cause is one of

@@ -1240,7 +1240,8 @@ func (x *SandboxChanged) GetSandbox() *Sandbox {
 	return nil
 }
 
-// The agent asks for permission.
+// The agent asks for permission. Where the resolution is set already, a rule answered, and permission_resolved follows
+// at once: nobody is to be asked.
 // Fold: `permissions[permission.permission_id] = permission`.
 type PermissionRequested struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`

@@ -211,7 +211,8 @@ func (PermissionEffect) EnumDescriptor() ([]byte, []int) {
 }
 
 // The agent asks before it uses a tool. Open until resolution is set; answered with ResolvePermission, at once or
-// hours later, from any client, also after a server restart.
+// hours later, from any client, also after a server restart. One that a rule or the policy's default_effect answers is
+// recorded all the same, with its resolution set from the start, and does not make its turn wait.
 type PermissionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Minted by the server, like "perm_01J9Z3".
@@ -228,11 +229,11 @@ type PermissionRequest struct {
 	InputJson string `protobuf:"bytes,6,opt,name=input_json,json=inputJson,proto3" json:"input_json,omitempty"`
 	// One line for people, for example "Run npm test".
 	Title string `protobuf:"bytes,7,opt,name=title,proto3" json:"title,omitempty"`
-	// The possible answers, at least one. In this version "allow_once" and "reject_once".
+	// The possible answers, at least one: "allow_once" and "reject_once", and, while the session has room for another rule,
+	// "allow_always" and "reject_always".
 	Options    []*PermissionOption    `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When PermissionPolicy.timeout_effect answers instead. In this version a time set for the whole server (24 h), after
-	// which the request is rejected.
+	// When PermissionPolicy.timeout_effect answers instead.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Unset while open.
 	Resolution    *InputResolution `protobuf:"bytes,11,opt,name=resolution,proto3" json:"resolution,omitempty"`
@@ -352,9 +353,12 @@ type PermissionOption struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Goes into ResolvePermissionRequest.option_id.
 	OptionId string `protobuf:"bytes,1,opt,name=option_id,json=optionId,proto3" json:"option_id,omitempty"`
-	// Label of the button.
-	Name          string               `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Kind          PermissionOptionKind `protobuf:"varint,3,opt,name=kind,proto3,enum=agentruntime.v1.PermissionOptionKind" json:"kind,omitempty"`
+	// Label of the button; for "always" it names the rule, for example "Always allow Bash(npm run test:*)".
+	Name string               `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind PermissionOptionKind `protobuf:"varint,3,opt,name=kind,proto3,enum=agentruntime.v1.PermissionOptionKind" json:"kind,omitempty"`
+	// The rule that an "always" option leaves, without its id; else unset. Where the agent suggests one it is that, if it
+	// covers this very call; for shell commands else this command alone; else all calls of the tool.
+	Rule          *PermissionRule `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +414,13 @@ func (x *PermissionOption) GetKind() PermissionOptionKind {
 	return PermissionOptionKind_PERMISSION_OPTION_KIND_UNSPECIFIED
 }
 
+func (x *PermissionOption) GetRule() *PermissionRule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
 // How a permission request or a question ended. The first committed answer wins; it never changes.
 type InputResolution struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -423,8 +434,12 @@ type InputResolution struct {
 	// For questions with outcome ANSWERED: one per item, in order.
 	Answers []*QuestionAnswer `protobuf:"bytes,5,rep,name=answers,proto3" json:"answers,omitempty"`
 	// Kind SYSTEM when a deadline, rule or interruption decided.
-	ResolvedBy    *Principal             `protobuf:"bytes,6,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
-	ResolveTime   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
+	ResolvedBy  *Principal             `protobuf:"bytes,6,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
+	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
+	// The rule that decided, of the session or of its profile, or the one that an "always" option left; else empty.
+	RuleId string `protobuf:"bytes,8,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	// What became of the call: ALLOW or REJECT. Unset for questions, and when the agent does not wait for an answer any more.
+	Effect        PermissionEffect `protobuf:"varint,9,opt,name=effect,proto3,enum=agentruntime.v1.PermissionEffect" json:"effect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,7 +523,22 @@ func (x *InputResolution) GetResolveTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// The agent asks the user something. Open until resolution is set; answered with AnswerQuestion.
+func (x *InputResolution) GetRuleId() string {
+	if x != nil {
+		return x.RuleId
+	}
+	return ""
+}
+
+func (x *InputResolution) GetEffect() PermissionEffect {
+	if x != nil {
+		return x.Effect
+	}
+	return PermissionEffect_PERMISSION_EFFECT_UNSPECIFIED
+}
+
+// The agent asks the user something. Open until resolution is set; answered with AnswerQuestion. Rules and default_effect
+// do not answer questions.
 type Question struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Minted by the server, like "ques_01J9Z3".
@@ -798,22 +828,26 @@ func (x *QuestionAnswer) GetText() string {
 	return ""
 }
 
-// A standing answer: calls that match it are answered without asking. Rules made by an "always" answer belong to
+// A standing answer: calls that match it are answered without asking anybody. Rules made by an "always" answer belong to
 // the session and survive its sandboxes; rules of a profile hold for all its sessions. A session's rules come
-// first; among rules of one place the most recent that matches decides.
+// first; among rules of one place the most recent that matches decides. The server matches them itself, narrowly where
+// they allow and widely where they do not: a pattern that begins a command allows no command that may be several, and a
+// call that nobody can judge is asked about. Rules are no wall; that is the sandbox.
 type PermissionRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Minted by the server, like "rule_01J9Z3".
+	// Minted by the server, like "rule_01J9Z3". In a profile empty for a new rule; one that was read is written back with its
+	// id.
 	RuleId string `protobuf:"bytes,1,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
-	// Required.
+	// Required, at most 200 characters, without the parentheses of a pattern.
 	ToolName string `protobuf:"bytes,2,opt,name=tool_name,json=toolName,proto3" json:"tool_name,omitempty"`
 	// Which inputs, in the agent's own rule language, for example "npm run test:*" for Claude Code's Bash; empty: all.
+	// At most 4096 characters.
 	Pattern string `protobuf:"bytes,3,opt,name=pattern,proto3" json:"pattern,omitempty"`
 	// Required.
 	Effect PermissionEffect `protobuf:"varint,4,opt,name=effect,proto3,enum=agentruntime.v1.PermissionEffect" json:"effect,omitempty"`
-	// Output only.
+	// Output only; unset for rules of a profile.
 	CreatedBy *Principal `protobuf:"bytes,5,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
-	// Output only.
+	// Output only; unset for rules of a profile.
 	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -894,9 +928,11 @@ func (x *PermissionRule) GetCreateTime() *timestamppb.Timestamp {
 // What to ask, how long to wait, and what silence means.
 type PermissionPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// For calls no rule matches. Default ASK.
+	// For calls no rule matches and the agent asks about. Default ASK. An agent asks by its permission mode, which with a
+	// policy is "default" for claude-code unless the session says otherwise; about calls that a rule rejects or has asked
+	// about it asks in every mode.
 	DefaultEffect PermissionEffect `protobuf:"varint,1,opt,name=default_effect,json=defaultEffect,proto3,enum=agentruntime.v1.PermissionEffect" json:"default_effect,omitempty"`
-	// At most 256.
+	// At most 256, the most recent last.
 	Rules []*PermissionRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
 	// How long a request or question stays open: 1 s to 30 days, default 24 h.
 	AskTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=ask_timeout,json=askTimeout,proto3" json:"ask_timeout,omitempty"`
@@ -986,11 +1022,12 @@ const file_agentruntime_v1_permission_proto_rawDesc = "" +
 	"expireTime\x12@\n" +
 	"\n" +
 	"resolution\x18\v \x01(\v2 .agentruntime.v1.InputResolutionR\n" +
-	"resolution\"~\n" +
+	"resolution\"\xb3\x01\n" +
 	"\x10PermissionOption\x12\x1b\n" +
 	"\toption_id\x18\x01 \x01(\tR\boptionId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
-	"\x04kind\x18\x03 \x01(\x0e2%.agentruntime.v1.PermissionOptionKindR\x04kind\"\xe6\x02\n" +
+	"\x04kind\x18\x03 \x01(\x0e2%.agentruntime.v1.PermissionOptionKindR\x04kind\x123\n" +
+	"\x04rule\x18\x04 \x01(\v2\x1f.agentruntime.v1.PermissionRuleR\x04rule\"\xba\x03\n" +
 	"\x0fInputResolution\x127\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1d.agentruntime.v1.InputOutcomeR\aoutcome\x12\x1b\n" +
 	"\toption_id\x18\x02 \x01(\tR\boptionId\x12\x18\n" +
@@ -999,7 +1036,9 @@ const file_agentruntime_v1_permission_proto_rawDesc = "" +
 	"\aanswers\x18\x05 \x03(\v2\x1f.agentruntime.v1.QuestionAnswerR\aanswers\x12;\n" +
 	"\vresolved_by\x18\x06 \x01(\v2\x1a.agentruntime.v1.PrincipalR\n" +
 	"resolvedBy\x12=\n" +
-	"\fresolve_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\"\xfe\x02\n" +
+	"\fresolve_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\x12\x17\n" +
+	"\arule_id\x18\b \x01(\tR\x06ruleId\x129\n" +
+	"\x06effect\x18\t \x01(\x0e2!.agentruntime.v1.PermissionEffectR\x06effect\"\xfe\x02\n" +
 	"\bQuestion\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12'\n" +
@@ -1098,27 +1137,29 @@ var file_agentruntime_v1_permission_proto_depIdxs = []int32{
 	12, // 2: agentruntime.v1.PermissionRequest.expire_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: agentruntime.v1.PermissionRequest.resolution:type_name -> agentruntime.v1.InputResolution
 	0,  // 4: agentruntime.v1.PermissionOption.kind:type_name -> agentruntime.v1.PermissionOptionKind
-	1,  // 5: agentruntime.v1.InputResolution.outcome:type_name -> agentruntime.v1.InputOutcome
-	9,  // 6: agentruntime.v1.InputResolution.answers:type_name -> agentruntime.v1.QuestionAnswer
-	13, // 7: agentruntime.v1.InputResolution.resolved_by:type_name -> agentruntime.v1.Principal
-	12, // 8: agentruntime.v1.InputResolution.resolve_time:type_name -> google.protobuf.Timestamp
-	7,  // 9: agentruntime.v1.Question.items:type_name -> agentruntime.v1.QuestionItem
-	12, // 10: agentruntime.v1.Question.create_time:type_name -> google.protobuf.Timestamp
-	12, // 11: agentruntime.v1.Question.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 12: agentruntime.v1.Question.resolution:type_name -> agentruntime.v1.InputResolution
-	8,  // 13: agentruntime.v1.QuestionItem.choices:type_name -> agentruntime.v1.QuestionChoice
-	2,  // 14: agentruntime.v1.PermissionRule.effect:type_name -> agentruntime.v1.PermissionEffect
-	13, // 15: agentruntime.v1.PermissionRule.created_by:type_name -> agentruntime.v1.Principal
-	12, // 16: agentruntime.v1.PermissionRule.create_time:type_name -> google.protobuf.Timestamp
-	2,  // 17: agentruntime.v1.PermissionPolicy.default_effect:type_name -> agentruntime.v1.PermissionEffect
-	10, // 18: agentruntime.v1.PermissionPolicy.rules:type_name -> agentruntime.v1.PermissionRule
-	14, // 19: agentruntime.v1.PermissionPolicy.ask_timeout:type_name -> google.protobuf.Duration
-	2,  // 20: agentruntime.v1.PermissionPolicy.timeout_effect:type_name -> agentruntime.v1.PermissionEffect
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	10, // 5: agentruntime.v1.PermissionOption.rule:type_name -> agentruntime.v1.PermissionRule
+	1,  // 6: agentruntime.v1.InputResolution.outcome:type_name -> agentruntime.v1.InputOutcome
+	9,  // 7: agentruntime.v1.InputResolution.answers:type_name -> agentruntime.v1.QuestionAnswer
+	13, // 8: agentruntime.v1.InputResolution.resolved_by:type_name -> agentruntime.v1.Principal
+	12, // 9: agentruntime.v1.InputResolution.resolve_time:type_name -> google.protobuf.Timestamp
+	2,  // 10: agentruntime.v1.InputResolution.effect:type_name -> agentruntime.v1.PermissionEffect
+	7,  // 11: agentruntime.v1.Question.items:type_name -> agentruntime.v1.QuestionItem
+	12, // 12: agentruntime.v1.Question.create_time:type_name -> google.protobuf.Timestamp
+	12, // 13: agentruntime.v1.Question.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 14: agentruntime.v1.Question.resolution:type_name -> agentruntime.v1.InputResolution
+	8,  // 15: agentruntime.v1.QuestionItem.choices:type_name -> agentruntime.v1.QuestionChoice
+	2,  // 16: agentruntime.v1.PermissionRule.effect:type_name -> agentruntime.v1.PermissionEffect
+	13, // 17: agentruntime.v1.PermissionRule.created_by:type_name -> agentruntime.v1.Principal
+	12, // 18: agentruntime.v1.PermissionRule.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 19: agentruntime.v1.PermissionPolicy.default_effect:type_name -> agentruntime.v1.PermissionEffect
+	10, // 20: agentruntime.v1.PermissionPolicy.rules:type_name -> agentruntime.v1.PermissionRule
+	14, // 21: agentruntime.v1.PermissionPolicy.ask_timeout:type_name -> google.protobuf.Duration
+	2,  // 22: agentruntime.v1.PermissionPolicy.timeout_effect:type_name -> agentruntime.v1.PermissionEffect
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_agentruntime_v1_permission_proto_init() }

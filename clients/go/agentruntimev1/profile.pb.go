@@ -23,7 +23,18 @@ const (
 )
 
 // How to set up an agent: prompt, tools, packages, rules. Every update makes a new immutable revision; a session
-// stays with the one it was created with.
+// stays with the one it was created with. All its texts and files together have at most 3.5 MiB, so that it can be read
+// in one message by every client. What a session's agent cannot honour is refused at CreateSession.
+//
+// With claude-code: system_prompt follows the CLI's own; memory_file is the CLAUDE.md of its home, beside the workspace's;
+// tools are the CLI's built-in ones, and "mcp__NAME" for all tools of the server NAME. Where tools are named, "Skill",
+// "Agent" and the servers must be among them if the profile has skills, subagents and servers. Skills, subagents and
+// commands win over those of the same name in the workspace, which has the effect otherwise that it has for the CLI; but
+// where the profile names tools or servers, servers that the workspace names are not used. Values of headers must not say
+// "${".
+//
+// With scripted, which has no model: environment, packages, default files, default options, permission policy and sandbox
+// take effect, everything else is refused.
 type AgentProfile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Minted by the server, like "prof_01J9Z3". "default" always exists.
@@ -36,29 +47,42 @@ type AgentProfile struct {
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	// Used when CreateSession names none; empty: the server's default.
 	Agent string `protobuf:"bytes,5,opt,name=agent,proto3" json:"agent,omitempty"`
-	// Command line of the program to run; only, and required, when the agent is "acp".
+	// Command line of the program to run; only, and required, when the agent is "acp". In this version there is no such
+	// agent, and it is refused.
 	AcpCommand []string `protobuf:"bytes,6,rep,name=acp_command,json=acpCommand,proto3" json:"acp_command,omitempty"`
-	// Added to the agent's own system prompt.
+	// Added to the agent's own system prompt. At most 256 KiB.
 	SystemPrompt string `protobuf:"bytes,7,opt,name=system_prompt,json=systemPrompt,proto3" json:"system_prompt,omitempty"`
-	// Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md.
+	// Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md. At most 256 KiB.
 	MemoryFile string `protobuf:"bytes,8,opt,name=memory_file,json=memoryFile,proto3" json:"memory_file,omitempty"`
-	// Names of the tools the agent may use; empty: all.
-	Tools      []string              `protobuf:"bytes,9,rep,name=tools,proto3" json:"tools,omitempty"`
-	Skills     []*Skill              `protobuf:"bytes,10,rep,name=skills,proto3" json:"skills,omitempty"`
-	Subagents  []*SubagentDefinition `protobuf:"bytes,11,rep,name=subagents,proto3" json:"subagents,omitempty"`
-	Commands   []*Command            `protobuf:"bytes,12,rep,name=commands,proto3" json:"commands,omitempty"`
-	McpServers []*McpServer          `protobuf:"bytes,13,rep,name=mcp_servers,json=mcpServers,proto3" json:"mcp_servers,omitempty"`
+	// Names of the tools the agent may use, as it knows them, for example "Bash"; empty: all. At most 256 of 1 to 128
+	// characters of `[A-Za-z0-9_-]`. What a tool may be used for, such as "git *", stands in permission_policy.
+	Tools []string `protobuf:"bytes,9,rep,name=tools,proto3" json:"tools,omitempty"`
+	// At most 64.
+	Skills []*Skill `protobuf:"bytes,10,rep,name=skills,proto3" json:"skills,omitempty"`
+	// At most 64.
+	Subagents []*SubagentDefinition `protobuf:"bytes,11,rep,name=subagents,proto3" json:"subagents,omitempty"`
+	// At most 64, none with the name of a skill: agents call both in the same way.
+	Commands []*Command `protobuf:"bytes,12,rep,name=commands,proto3" json:"commands,omitempty"`
+	// At most 32.
+	McpServers []*McpServer `protobuf:"bytes,13,rep,name=mcp_servers,json=mcpServers,proto3" json:"mcp_servers,omitempty"`
 	// What sessions run with unless they say otherwise.
 	DefaultOptions   *SessionOptions   `protobuf:"bytes,14,opt,name=default_options,json=defaultOptions,proto3" json:"default_options,omitempty"`
 	PermissionPolicy *PermissionPolicy `protobuf:"bytes,15,opt,name=permission_policy,json=permissionPolicy,proto3" json:"permission_policy,omitempty"`
 	Sandbox          *SandboxSpec      `protobuf:"bytes,16,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
-	// Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`. See Secret for how values are kept and removed.
+	// Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`, at most 128 characters; at most 256 of them. See
+	// Secret for how values are kept and removed. It wins over what the server's own environment says. Refused at
+	// CreateSession: HOME, PATH, PWD, TMPDIR, what the loader of programs obeys (LD_PRELOAD for example), what begins with
+	// AGENT_RUNTIME_, and variables without which the agent would not run unattended.
 	Environment map[string]*Secret `protobuf:"bytes,17,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// As npm takes them, for example "typescript@5.6".
+	// Packages of the npm registry, as npm takes them, for example "typescript@5.6" or "@scope/name@^1.2". At most 128,
+	// here and in all lists of packages. Addresses, paths and aliases are refused. Scripts of packages are not run. Installed
+	// once for all profiles that want the same; found by `require` and on the PATH, read-only. A start waits for it, and
+	// Sandbox.status_message says so.
 	NpmDependencies []string `protobuf:"bytes,18,rep,name=npm_dependencies,json=npmDependencies,proto3" json:"npm_dependencies,omitempty"`
-	// As pip takes them.
+	// Packages of the Python index, as pip takes them, for example "requests[socks]>=2.31,<3". Addresses, paths and
+	// markers are refused. Only wheels are taken. As npm_dependencies, and found by `import`.
 	PipDependencies []string `protobuf:"bytes,19,rep,name=pip_dependencies,json=pipDependencies,proto3" json:"pip_dependencies,omitempty"`
-	// Put into every new workspace; together at most 3 MiB.
+	// Put into every new workspace. At most 100, together at most 3 MiB.
 	DefaultWorkspaceFiles []*FileContent `protobuf:"bytes,20,rep,name=default_workspace_files,json=defaultWorkspaceFiles,proto3" json:"default_workspace_files,omitempty"`
 	// Who made this revision. Output only.
 	CreatedBy *Principal `protobuf:"bytes,21,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
@@ -272,7 +296,11 @@ func (x *AgentProfile) GetEtag() string {
 
 // A value that goes in and never comes out. Reads return the name (the key of its map) with value unset. Writing
 // a map back as it was read changes nothing: an entry with neither value nor ref keeps what is stored, an entry left
-// out is removed.
+// out is removed. An entry that keeps what was never stored is refused. Values are stored in the clear in the server's
+// database, which only its user can read; earlier revisions keep theirs, as long as there are sessions pinned to them.
+// Where an agent prints a value of 8 bytes or more, `[secret NAME]` stands in its place: the key of the map, for a tool
+// server's with the server's name before it, as in `[secret github.Authorization]`; of a header such as `Bearer KEY` also
+// where it prints KEY alone. Shorter values are not replaced.
 type Secret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the value comes from. Neither: keep what is stored.
@@ -346,12 +374,14 @@ type isSecret_Source interface {
 }
 
 type Secret_Value struct {
-	// The value itself, at most 32 KiB. Input only.
+	// The value itself, at most 32 KiB, without U+0000; in headers without any control character. Input only.
 	Value string `protobuf:"bytes,1,opt,name=value,proto3,oneof"`
 }
 
 type Secret_Ref struct {
-	// Name of a secret in the server's configuration. Reads return it.
+	// Name of a secret in the server's configuration, spelled as a name of environment: of a file in the folder that
+	// `--secrets` names, read whenever an agent is started. One that is not there is refused at CreateSession. Reads
+	// return it.
 	Ref string `protobuf:"bytes,2,opt,name=ref,proto3,oneof"`
 }
 
@@ -362,13 +392,13 @@ func (*Secret_Ref) isSecret_Source() {}
 // A skill: a folder with instructions the agent reads when they apply.
 type Skill struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 64 characters of `[a-z0-9-]`.
+	// 1 to 64 characters of `[a-z0-9-]`, the first not "-", unique in the profile.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// When to use it.
+	// When to use it. Required, at most 1024 characters.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// Body of SKILL.md.
+	// Body of SKILL.md. Required, at most 256 KiB.
 	Body string `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
-	// Beside SKILL.md; paths are relative to it.
+	// Beside SKILL.md; paths are relative to it. At most 100, together at most 3 MiB.
 	SupportingFiles []*FileContent `protobuf:"bytes,4,rep,name=supporting_files,json=supportingFiles,proto3" json:"supporting_files,omitempty"`
 	NpmDependencies []string       `protobuf:"bytes,5,rep,name=npm_dependencies,json=npmDependencies,proto3" json:"npm_dependencies,omitempty"`
 	PipDependencies []string       `protobuf:"bytes,6,rep,name=pip_dependencies,json=pipDependencies,proto3" json:"pip_dependencies,omitempty"`
@@ -451,13 +481,15 @@ func (x *Skill) GetPipDependencies() []string {
 // A subagent the agent may call.
 type SubagentDefinition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// When to call it.
+	// 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When to call it. Required, at most 1024 characters.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	Prompt      string `protobuf:"bytes,3,opt,name=prompt,proto3" json:"prompt,omitempty"`
-	// Empty: the session's.
+	// Its system prompt. Required, at most 256 KiB.
+	Prompt string `protobuf:"bytes,3,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// In the agent's words, at most 128 characters. Empty: the session's.
 	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
-	// Empty: all of the profile's.
+	// As AgentProfile.tools. Empty: all of the profile's.
 	Tools         []string `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -531,8 +563,9 @@ func (x *SubagentDefinition) GetTools() []string {
 // A slash command.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Without the slash.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Without the slash: 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it stands for. Required, at most 256 KiB.
 	Prompt        string `protobuf:"bytes,2,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -585,8 +618,9 @@ func (x *Command) GetPrompt() string {
 // A tool server that speaks the Model Context Protocol.
 type McpServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 64 characters of `[A-Za-z0-9_-]`, unique in the profile; kept secrets are found by it.
-	Name        string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile; kept secrets are found by it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// For people, at most 1000 characters.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// How to reach it. Required.
 	//
@@ -702,10 +736,13 @@ func (*McpServer_Bundle) isMcpServer_Transport() {}
 
 // A program in the sandbox that talks over stdin and stdout.
 type McpStdio struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
-	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
-	Environment   map[string]*Secret     `protobuf:"bytes,3,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required, at most 4 KiB.
+	Command string `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// At most 256 of at most 4 KiB each.
+	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	// As AgentProfile.environment.
+	Environment   map[string]*Secret `protobuf:"bytes,3,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -763,9 +800,11 @@ func (x *McpStdio) GetEnvironment() map[string]*Secret {
 
 // A server reached over HTTP.
 type McpHttp struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Url     string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	Headers map[string]*Secret     `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// http or https, at most 2 KiB. It carries no user and password: reads return it.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Sent with each request. Names as HTTP has them, whatever their case, at most 128 characters.
+	Headers map[string]*Secret `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The older transport over server-sent events, instead of streamable HTTP.
 	Sse           bool `protobuf:"varint,3,opt,name=sse,proto3" json:"sse,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -823,14 +862,15 @@ func (x *McpHttp) GetSse() bool {
 	return false
 }
 
-// A project copied into the sandbox, installed and started there.
+// A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
+// began with. Its .git is left out.
 type McpBundle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Folder on the server, below a root its configuration allows.
+	// Folder on the server, an absolute path below a root its configuration allows. At most 4 KiB.
 	ProjectPath string `protobuf:"bytes,1,opt,name=project_path,json=projectPath,proto3" json:"project_path,omitempty"`
-	// For example "npm ci".
+	// For example "npm ci"; may be empty. At most 4 KiB.
 	InstallCommand string `protobuf:"bytes,2,opt,name=install_command,json=installCommand,proto3" json:"install_command,omitempty"`
-	// For example "node server.js".
+	// For example "node server.js". Required, at most 4 KiB.
 	StartCommand  string `protobuf:"bytes,3,opt,name=start_command,json=startCommand,proto3" json:"start_command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -334,10 +334,12 @@ func (x *ListProfilesResponse) GetNextPageToken() string {
 // See UpdateProfile.
 type UpdateProfileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// profile_id says which; a set etag must match.
+	// profile_id says which; a set etag must match. Fields that update_mask does not name mean nothing, so that a profile
+	// can be sent back as it was read.
 	Profile *AgentProfile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON; a named field that is
-	// unset in profile is cleared. Secrets follow the rule at Secret.
+	// Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON or "system_prompt" and
+	// "tools" elsewhere; both spellings are taken. A named field that is unset in profile is cleared. Secrets follow the
+	// rule at Secret.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Makes a retry safe.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`

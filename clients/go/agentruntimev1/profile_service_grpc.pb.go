@@ -35,13 +35,16 @@ const (
 type ProfileServiceClient interface {
 	// Stores a profile as revision 1. Scope ADMIN.
 	CreateProfile(ctx context.Context, in *CreateProfileRequest, opts ...grpc.CallOption) (*CreateProfileResponse, error)
-	// Returns one revision. Scope READ.
+	// Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+	// READ.
 	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*GetProfileResponse, error)
 	// Pages through the profiles, by name. Scope READ.
 	ListProfiles(ctx context.Context, in *ListProfilesRequest, opts ...grpc.CallOption) (*ListProfilesResponse, error)
-	// Makes a new revision; existing sessions keep theirs. Scope ADMIN.
+	// Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+	// newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
 	UpdateProfile(ctx context.Context, in *UpdateProfileRequest, opts ...grpc.CallOption) (*UpdateProfileResponse, error)
-	// Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN.
+	// Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+	// last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
 	DeleteProfile(ctx context.Context, in *DeleteProfileRequest, opts ...grpc.CallOption) (*DeleteProfileResponse, error)
 }
 
@@ -112,13 +115,16 @@ func (c *profileServiceClient) DeleteProfile(ctx context.Context, in *DeleteProf
 type ProfileServiceServer interface {
 	// Stores a profile as revision 1. Scope ADMIN.
 	CreateProfile(context.Context, *CreateProfileRequest) (*CreateProfileResponse, error)
-	// Returns one revision. Scope READ.
+	// Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+	// READ.
 	GetProfile(context.Context, *GetProfileRequest) (*GetProfileResponse, error)
 	// Pages through the profiles, by name. Scope READ.
 	ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error)
-	// Makes a new revision; existing sessions keep theirs. Scope ADMIN.
+	// Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+	// newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
 	UpdateProfile(context.Context, *UpdateProfileRequest) (*UpdateProfileResponse, error)
-	// Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN.
+	// Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+	// last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
 	DeleteProfile(context.Context, *DeleteProfileRequest) (*DeleteProfileResponse, error)
 	mustEmbedUnimplementedProfileServiceServer()
 }

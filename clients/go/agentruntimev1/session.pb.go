@@ -189,7 +189,8 @@ const (
 	TurnOrigin_TURN_ORIGIN_UNSPECIFIED TurnOrigin = 0
 	// A message of a caller.
 	TurnOrigin_TURN_ORIGIN_USER TurnOrigin = 1
-	// The agent went on unasked, for example because a background subagent finished.
+	// The agent went on unasked, for example because a background subagent finished. What it does unasked between the
+	// acceptance of a message that needs not wait and its acknowledgement is part of that message's turn.
 	TurnOrigin_TURN_ORIGIN_AGENT TurnOrigin = 2
 	// The runtime told the agent to go on, for example after a restore.
 	TurnOrigin_TURN_ORIGIN_CONTINUATION TurnOrigin = 3
@@ -267,7 +268,7 @@ type Session struct {
 	OldestSequence int64 `protobuf:"varint,10,opt,name=oldest_sequence,json=oldestSequence,proto3" json:"oldest_sequence,omitempty"`
 	// The turn that is RUNNING, AWAITING_INPUT or PARKED; unset when there is none.
 	ActiveTurn *Turn `protobuf:"bytes,11,opt,name=active_turn,json=activeTurn,proto3" json:"active_turn,omitempty"`
-	// Turns with status QUEUED, next first.
+	// Turns with status QUEUED, next first: those with goes_first, the newest of them first, then in order of acceptance.
 	QueuedTurns []*Turn `protobuf:"bytes,12,rep,name=queued_turns,json=queuedTurns,proto3" json:"queued_turns,omitempty"`
 	// Unset before the first sandbox (they start with the first message).
 	Sandbox *Sandbox `protobuf:"bytes,13,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
@@ -483,7 +484,7 @@ func (x *Session) GetError() *SessionError {
 // changes.
 //
 // What a command does to a turn:
-//   - SendMessage, RunTurn: without an active turn it runs at once; else BusyPolicy decides.
+//   - SendMessage, RunTurn: without an active or queued turn it runs at once; else BusyPolicy decides.
 //   - InterruptTurn: QUEUED becomes CANCELLED, an active turn INTERRUPTED; an ended one is returned as it is.
 //   - CancelTurn: QUEUED becomes CANCELLED; active is TURN_STARTED; ended is TURN_FINISHED, or OK when CANCELLED.
 //   - ResolvePermission, AnswerQuestion: when nothing else is open, AWAITING_INPUT becomes RUNNING, and PARKED becomes RUNNING
@@ -511,7 +512,9 @@ type Turn struct {
 	// Of this turn alone, subagents included; final when it ended.
 	Usage *Usage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Set when it ended as CANCELLED, FAILED, BUDGET_EXHAUSTED or LOST.
-	Error         *SessionError `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	Error *SessionError `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	// While QUEUED: it goes before those that wait (BUSY_POLICY_INTERRUPT).
+	GoesFirst     bool `protobuf:"varint,12,opt,name=goes_first,json=goesFirst,proto3" json:"goes_first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +626,13 @@ func (x *Turn) GetError() *SessionError {
 	return nil
 }
 
+func (x *Turn) GetGoesFirst() bool {
+	if x != nil {
+		return x.GoesFirst
+	}
+	return false
+}
+
 // One strand of talk: "main", or a subagent's own.
 type Conversation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -723,18 +733,21 @@ func (x *Conversation) GetUsage() *Usage {
 	return nil
 }
 
-// How the agent is run. An unset field means: as the profile says, else the agent's default.
+// How the agent is run. An unset field means: as the profile says, else the agent's default. Options that UpdateSession
+// changes count from the next turn on, in the process that runs, which is told of them, as in the next one; only
+// idle_timeout counts at once. If the agent refuses a change, an error event says so.
 type SessionOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the agent's words, for example "claude-sonnet-4-5". At most 128 characters, none a control character, the first
 	// not "-".
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// In the agent's words, for example "default", "acceptEdits", "plan"; GetRuntimeInfo lists each agent's. Empty: the agent's
-	// default, which is "bypassPermissions" for claude-code: it asks nobody, and its sandbox is the boundary.
+	// default, which for claude-code is "default" where the profile has a permission_policy, else "bypassPermissions": it asks
+	// for no permission, and its sandbox is the boundary. Questions are asked in every mode.
 	PermissionMode string  `protobuf:"bytes,2,opt,name=permission_mode,json=permissionMode,proto3" json:"permission_mode,omitempty"`
 	Budget         *Budget `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-	// request or question counts as activity.
+	// request or question counts as activity. The next message starts it again.
 	IdleTimeout   *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -798,16 +811,26 @@ func (x *SessionOptions) GetIdleTimeout() *durationpb.Duration {
 	return nil
 }
 
-// Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit.
+// Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit. A turn is held to the limits that were set when it
+// began to run. One that reaches a limit is interrupted by the agent's protocol, and what it said is kept; if the agent does
+// not follow within 10 s, its process is ended. Turn.error then names the limit (BUDGET_EXHAUSTED). A turn that finishes
+// before the interrupt reaches it is COMPLETED.
+//
+// What is spent is known as the agent tells it: scripted tells it with each `usage` step; claude-code is asked what it spent
+// after each model call of the turn, by its own estimate, and is interrupted as soon as it answers: the call that reaches the
+// limit is paid for, and one that begins meanwhile. Nothing is known of an agent that tells no costs.
 type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of all turns of the session together.
+	// Of all turns of the session together, the one at work included. While it is reached, messages are refused too
+	// (BUDGET_EXHAUSTED), until it is raised.
 	SessionCostMicroUsd int64 `protobuf:"varint,1,opt,name=session_cost_micro_usd,json=sessionCostMicroUsd,proto3" json:"session_cost_micro_usd,omitempty"`
-	// Of one turn.
+	// Of one turn, subagents included.
 	TurnCostMicroUsd int64 `protobuf:"varint,2,opt,name=turn_cost_micro_usd,json=turnCostMicroUsd,proto3" json:"turn_cost_micro_usd,omitempty"`
-	// Model calls of one turn.
+	// Model calls of one turn, subagents included; those of claude-code's subagents count when they are over. The call after
+	// the last one is cut off as it begins.
 	TurnSteps int32 `protobuf:"varint,3,opt,name=turn_steps,json=turnSteps,proto3" json:"turn_steps,omitempty"`
-	// Wall-clock time of one turn, time spent waiting for input not counted.
+	// Wall-clock time of one turn from when it runs, the start of its sandbox and any time without a server included, time
+	// spent waiting for input not counted.
 	TurnDuration  *durationpb.Duration `protobuf:"bytes,4,opt,name=turn_duration,json=turnDuration,proto3" json:"turn_duration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1078,7 +1101,7 @@ const file_agentruntime_v1_session_proto_rawDesc = "" +
 	"\x05error\x18\x16 \x01(\v2\x1d.agentruntime.v1.SessionErrorR\x05error\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x1e\x10\x1fR\x06parent\"\xbc\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x1e\x10\x1fR\x06parent\"\xdb\x04\n" +
 	"\x04Turn\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x123\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x1b.agentruntime.v1.TurnStatusR\x06status\x123\n" +
@@ -1094,7 +1117,9 @@ const file_agentruntime_v1_session_proto_rawDesc = "" +
 	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12,\n" +
 	"\x05usage\x18\n" +
 	" \x01(\v2\x16.agentruntime.v1.UsageR\x05usage\x123\n" +
-	"\x05error\x18\v \x01(\v2\x1d.agentruntime.v1.SessionErrorR\x05errorJ\x04\b\x14\x10\x15R\vschedule_id\"\x9f\x02\n" +
+	"\x05error\x18\v \x01(\v2\x1d.agentruntime.v1.SessionErrorR\x05error\x12\x1d\n" +
+	"\n" +
+	"goes_first\x18\f \x01(\bR\tgoesFirstJ\x04\b\x14\x10\x15R\vschedule_id\"\x9f\x02\n" +
 	"\fConversation\x12'\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x124\n" +
 	"\x16parent_conversation_id\x18\x02 \x01(\tR\x14parentConversationId\x12\x12\n" +

@@ -85,7 +85,7 @@ const (
 	BusyPolicy_BUSY_POLICY_UNSPECIFIED BusyPolicy = 0
 	// It is refused (SESSION_BUSY).
 	BusyPolicy_BUSY_POLICY_REJECT BusyPolicy = 1
-	// It waits its turn; at most Limits.max_queued_turns (32) wait.
+	// It waits its turn; at most Limits.max_queued_turns (32) wait, with at most 512 KiB of text together.
 	BusyPolicy_BUSY_POLICY_QUEUE BusyPolicy = 2
 	// The active turn is interrupted and this message goes before the queue.
 	BusyPolicy_BUSY_POLICY_INTERRUPT BusyPolicy = 3
@@ -672,9 +672,11 @@ func (x *ListSessionsResponse) GetRevision() int64 {
 // See UpdateSession.
 type UpdateSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session_id says which; a set etag must match.
+	// session_id says which; a set etag must match. What else is set must be named by update_mask; the rest is refused.
 	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// Required. Any of name, labels, metadata, options; a named field that is unset in session is cleared.
+	// Required. Any of name, labels, metadata, options, or of options one of options.model, options.permission_mode,
+	// options.budget, options.idle_timeout. A named field that is unset in session is cleared: an option is then as the
+	// profile says.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Makes a retry safe.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1841,7 +1843,8 @@ type ResolvePermissionRequest struct {
 	PermissionId string                 `protobuf:"bytes,2,opt,name=permission_id,json=permissionId,proto3" json:"permission_id,omitempty"`
 	// One of PermissionRequest.options. Required.
 	OptionId string `protobuf:"bytes,3,opt,name=option_id,json=optionId,proto3" json:"option_id,omitempty"`
-	// Told to the agent with a rejection; at most 4096 characters.
+	// Told to the agent with a rejection; at most 4096 characters. The agent goes on with it: to end the turn instead, call
+	// InterruptTurn, which ends what is open (INTERRUPTED); after a rejection it ends the turn before the agent hears of it.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	// Input to use instead of the agent's, a JSON object of at most 256 KiB; only with an option that allows. Refused
 	// (NOT_IMPLEMENTED) for agents that cannot take it.
@@ -1984,7 +1987,7 @@ type AnswerQuestionRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	SessionId  string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	QuestionId string                 `protobuf:"bytes,2,opt,name=question_id,json=questionId,proto3" json:"question_id,omitempty"`
-	// One per item, in order. None at all declines to answer.
+	// One per item, in order, each with a choice or a text of at most 4096 characters. None at all declines to answer.
 	Answers []*QuestionAnswer `protobuf:"bytes,3,rep,name=answers,proto3" json:"answers,omitempty"`
 	// Told to the agent when declining; at most 4096 characters.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`

@@ -89,14 +89,21 @@ const (
 // field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 //
 // Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-// not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-// in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+// not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+//
+// Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+// never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+// output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+// before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+// ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+// values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+// for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 //
 // Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
 // `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
 // 4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 //
-// In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+// In this version RPCs that are not built answer NOT_IMPLEMENTED.
 //
 // Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
 type SessionServiceClient interface {
@@ -114,7 +121,8 @@ type SessionServiceClient interface {
 	// Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
 	// after that it is NOT_FOUND, and its id is never used again. Scope WRITE.
 	DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*DeleteSessionResponse, error)
-	// Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE.
+	// Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+	// then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
 	SyncSession(ctx context.Context, in *SyncSessionRequest, opts ...grpc.CallOption) (*SyncSessionResponse, error)
 	// Gives the agent a message and returns as soon as it is accepted; watch for the answer. Scope WRITE.
 	SendMessage(ctx context.Context, in *SendMessageRequest, opts ...grpc.CallOption) (*SendMessageResponse, error)
@@ -139,7 +147,7 @@ type SessionServiceClient interface {
 	ResolvePermission(ctx context.Context, in *ResolvePermissionRequest, opts ...grpc.CallOption) (*ResolvePermissionResponse, error)
 	// Answers a question, by the same rule. Scope APPROVE.
 	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
-	// Lists the rules that "always" answers left in the session. Scope READ.
+	// Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ.
 	ListPermissionRules(ctx context.Context, in *ListPermissionRulesRequest, opts ...grpc.CallOption) (*ListPermissionRulesResponse, error)
 	// Removes one of them; later calls of the tool are asked about again. Scope APPROVE.
 	DeletePermissionRule(ctx context.Context, in *DeletePermissionRuleRequest, opts ...grpc.CallOption) (*DeletePermissionRuleResponse, error)
@@ -497,14 +505,21 @@ type SessionService_ExportTranscriptClient = grpc.ServerStreamingClient[ExportTr
 // field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 //
 // Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-// not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-// in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+// not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+//
+// Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+// never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+// output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+// before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+// ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+// values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+// for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 //
 // Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
 // `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
 // 4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 //
-// In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+// In this version RPCs that are not built answer NOT_IMPLEMENTED.
 //
 // Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
 type SessionServiceServer interface {
@@ -522,7 +537,8 @@ type SessionServiceServer interface {
 	// Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
 	// after that it is NOT_FOUND, and its id is never used again. Scope WRITE.
 	DeleteSession(context.Context, *DeleteSessionRequest) (*DeleteSessionResponse, error)
-	// Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE.
+	// Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+	// then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
 	SyncSession(context.Context, *SyncSessionRequest) (*SyncSessionResponse, error)
 	// Gives the agent a message and returns as soon as it is accepted; watch for the answer. Scope WRITE.
 	SendMessage(context.Context, *SendMessageRequest) (*SendMessageResponse, error)
@@ -547,7 +563,7 @@ type SessionServiceServer interface {
 	ResolvePermission(context.Context, *ResolvePermissionRequest) (*ResolvePermissionResponse, error)
 	// Answers a question, by the same rule. Scope APPROVE.
 	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
-	// Lists the rules that "always" answers left in the session. Scope READ.
+	// Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ.
 	ListPermissionRules(context.Context, *ListPermissionRulesRequest) (*ListPermissionRulesResponse, error)
 	// Removes one of them; later calls of the tool are asked about again. Scope APPROVE.
 	DeletePermissionRule(context.Context, *DeletePermissionRuleRequest) (*DeletePermissionRuleResponse, error)

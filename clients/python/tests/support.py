@@ -26,6 +26,12 @@ def script(*steps: dict[str, Any]) -> str:
     return json.dumps(steps)
 
 
+# 400 deltas in two seconds, each a line of 20 bytes.
+LONG = script({"count": 400, "size": 20, "pace_ms": 5})
+# A turn that no test waits for: it goes on until it is stopped.
+ENDLESS = script({"count": 200_000, "size": 20, "pace_ms": 5})
+
+
 class Server:
     """A server on a free port, with a data folder that outlives it."""
 

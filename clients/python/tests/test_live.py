@@ -15,14 +15,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from support import Proxy, Server, script
+from support import ENDLESS, LONG, Proxy, Server, script
 
 from agentruntime import Error, State, aio, pb
 from agentruntime._aio import Frames
 from agentruntime._resume import Resume
-
-# 400 deltas in two seconds, each a line of 20 bytes.
-LONG = script({"count": 400, "size": 20, "pace_ms": 5})
 
 
 def numbers(last: int) -> str:
@@ -55,6 +52,32 @@ async def events_to(session: aio.Session, head: int, after: int | None = 0) -> l
             if event.sequence >= head:
                 break
     return events
+
+
+async def ends(session: aio.Session, last: str) -> list[tuple[str, int]]:
+    """How turns ended, up to this one."""
+    ended = []
+    async with aclosing(session.watch(after=0)) as watch:
+        async for event in watch:
+            turn = event.turn_updated.turn
+            if turn.HasField("end_time"):
+                ended.append((turn.turn_id, int(turn.status)))
+                if turn.turn_id == last:
+                    break
+    return ended
+
+
+async def hung_up(session: aio.Session, proxy: Proxy) -> None:
+    """While the turn goes on, nothing more is sent to who hung up."""
+    for _ in range(60):
+        sent, sequence = proxy.answered, (await session.get()).session.sequence
+        # Without watchers four commits a second are made.
+        await asyncio.sleep(1)
+        more = (await session.get()).session.sequence - sequence
+        if more >= 2 and proxy.answered - sent < 200:
+            await session.interrupt()
+            return
+    raise AssertionError("the turn does not go on, or its events still come")
 
 
 def fold(*parts: list[pb.SessionEvent]) -> pb.SessionState:
@@ -147,17 +170,71 @@ async def test_a_permission_is_asked_for_and_given(client: aio.Client) -> None:
 
 async def test_an_interrupt_ends_the_turn(client: aio.Client) -> None:
     session = await client.create(agent="scripted")
-    sent = await session.send(LONG)
-    try:
-        stopped = await session.interrupt(sent.turn.turn_id)
-    except Error as error:
-        assert error.reason == "NOT_IMPLEMENTED"  # noqa: PT017
-        pytest.skip("this server does not interrupt turns")
+    sent = await session.send(ENDLESS)
+    stopped = await session.interrupt(sent.turn.turn_id)
     assert stopped is not None
-    async for event in session.watch(after=sent.sequence):
-        if event.turn_updated.turn.end_time.seconds:
-            assert event.turn_updated.turn.status == pb.TURN_STATUS_INTERRUPTED
-            break
+    assert stopped.turn_id == sent.turn.turn_id
+    assert await ends(session, sent.turn.turn_id) == [(sent.turn.turn_id, pb.TURN_STATUS_INTERRUPTED)]
+    assert await session.interrupt() is None, "nothing is left to stop"
+
+
+async def test_messages_wait_their_turn(client: aio.Client) -> None:
+    session = await client.create(agent="scripted")
+    active = (await session.send(ENDLESS)).turn.turn_id
+    waits = (await session.send(script({"say": "later"}), busy_policy=pb.BUSY_POLICY_QUEUE)).turn.turn_id
+    gone = (await session.send(script({"say": "never"}), busy_policy=pb.BUSY_POLICY_QUEUE)).turn.turn_id
+    assert (await session.cancel(gone)).status == pb.TURN_STATUS_CANCELLED
+    assert [turn.turn_id for turn in (await session.get()).session.queued_turns] == [waits]
+    first = (await session.send(script({"say": "now"}), busy_policy=pb.BUSY_POLICY_INTERRUPT)).turn.turn_id
+    assert await ends(session, waits) == [
+        (gone, pb.TURN_STATUS_CANCELLED),
+        (active, pb.TURN_STATUS_INTERRUPTED),
+        (first, pb.TURN_STATUS_COMPLETED),
+        (waits, pb.TURN_STATUS_COMPLETED),
+    ]
+    assert [turn.turn_id async for turn in session.turns()] == [active, waits, gone, first]
+
+
+async def test_a_question_is_answered(client: aio.Client) -> None:
+    session = await client.create(agent="scripted")
+    choices = [{"label": "red", "description": "As fire."}, {"label": "blue", "description": "As the sea."}]
+    question = {"question": "Which?", "header": "Colour", "options": choices, "multiSelect": False}
+    asked = ""
+    async for event in session.run_turn(script({"question": [question], "then": [{"say": "So be it."}]})):
+        if event.WhichOneof("kind") == "question_requested":
+            asked = event.question_requested.question.question_id
+            answered = await session.answer_question(asked, [pb.QuestionAnswer(choices=["blue"])])
+            assert answered.resolution.outcome == pb.INPUT_OUTCOME_ANSWERED
+    state, _ = await snapshot(session)
+    assert [list(answer.choices) for answer in state.value.questions[0].resolution.answers] == [["blue"]]
+    assert state.value.blocks[-1].assistant_text.text == "So be it."
+    with pytest.raises(Error) as late:
+        await session.answer_question(asked)
+    assert late.value.reason == "ALREADY_RESOLVED"
+
+
+async def test_a_session_is_updated(client: aio.Client) -> None:
+    session = await client.create(agent="scripted", name="before", labels={"a": "1"})
+    etag = session.record.etag
+    updated = await session.update(name="after", metadata={"n": 1.0}, etag=etag)
+    assert (updated.name, updated.labels["a"], updated.metadata["n"]) == ("after", "1", 1.0)
+    assert (await session.update(name="")).name == "", "a field can be cleared"
+    with pytest.raises(Error) as stale:
+        await session.update(name="lost", etag=etag)
+    assert stale.value.reason == "ETAG_MISMATCH"
+    state, head = await snapshot(session)
+    assert fold(await events_to(session, head)) == state.value
+
+
+async def test_a_profile_takes_effect(client: aio.Client) -> None:
+    profile = pb.AgentProfile(name="greets", agent="scripted", environment={"GREETING": pb.Secret(value="hi")})
+    request = pb.CreateProfileRequest(profile=profile)
+    made = (await client.call(client.profiles.CreateProfile, request)).profile
+    assert not request.request_id, "the caller's request stays as it was"
+    assert made.revision == 1
+    session = await client.create(profile_id=made.profile_id)
+    outputs = [b.tool_result.text async for b in session.run(script({"run": "echo $GREETING"})) if b.tool_result.text]
+    assert outputs[-1] == "hi\n"
 
 
 async def test_a_turn_that_fails_is_an_error(client: aio.Client) -> None:
@@ -209,7 +286,7 @@ async def test_a_watch_in_the_background_survives_kill_and_restart(own_server: S
             await asyncio.sleep(0.4)
             own_server.kill()
             own_server.start()
-        await asyncio.wait_for(follows, 30)
+        await asyncio.wait_for(follows, 120)
         head = live.value.session.sequence
         assert fold(await events_to(session, head)) == live.value
 
@@ -244,28 +321,23 @@ async def test_hanging_up_ends_the_stream(client: aio.Client, server: Server, pr
     session = await client.create(agent="scripted")
     async with aio.connect(proxy.addr, key=server.key) as over_proxy:
         same = over_proxy.session(session.id)
-        events = same.run_turn(LONG)
+        events = same.run_turn(ENDLESS)
         async for event in events:
             if event.WhichOneof("kind") == "block_delta":
                 break
         await events.aclose()
-        await asyncio.sleep(0.3)
-        sent, sequence = proxy.answered, (await session.get()).session.sequence
-        await asyncio.sleep(0.5)
-        assert (await session.get()).session.sequence > sequence, "the turn goes on"
-        assert proxy.answered - sent < 200, "nothing more is sent to who hung up"
+        await hung_up(session, proxy)
 
 
 async def test_a_cancelled_task_hangs_up(client: aio.Client, server: Server, proxy: Proxy) -> None:
     session = await client.create(agent="scripted")
     async with aio.connect(proxy.addr, key=server.key) as over_proxy:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(over_proxy.session(session.id).ask(LONG), 0.5)
-        await asyncio.sleep(0.2)
-        sent = proxy.answered
-        await asyncio.sleep(0.5)
-        assert proxy.answered - sent < 200
-        assert (await session.get()).session.status == pb.SESSION_STATUS_RUNNING
+        asks = asyncio.create_task(over_proxy.session(session.id).ask(ENDLESS))
+        await _until_messages(session, 1)
+        asks.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asks
+        await hung_up(session, proxy)
 
 
 async def test_a_call_whose_answer_is_lost_is_made_once(client: aio.Client, server: Server, proxy: Proxy) -> None:
@@ -288,7 +360,7 @@ async def _read_all(frames: Frames[pb.WatchSessionResponse]) -> None:
 
 
 async def _until_messages(session: aio.Session, count: int) -> None:
-    for _ in range(200):
+    for _ in range(3000):
         blocks = [block async for block in session.blocks()]
         if sum(block.HasField("user_message") for block in blocks) == count:
             return
@@ -321,7 +393,7 @@ async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
         bookmarks += event.WhichOneof("kind") == "bookmark"
         if bookmarks == 3:
             break
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25, "three bookmarks of one stream take 30 s"
 
 
 async def test_what_is_refused_says_why(client: aio.Client, server: Server) -> None:
@@ -356,7 +428,7 @@ async def test_a_deadline_is_kept(own_server: Server) -> None:
             with pytest.raises(Error) as late:
                 await client.within(0.5).get(session.id)
             assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert 0.4 < time.monotonic() - began < 3
+            assert time.monotonic() - began > 0.4
         finally:
             own_server.signal(signal.SIGCONT)
 

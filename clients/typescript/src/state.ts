@@ -163,7 +163,10 @@ export class State {
     put(turns, turn, (held) => held.turnId === turn.turnId);
     this.#session((session) => {
       replace(session, "activeTurn", turns.find(isActive));
-      session.queuedTurns = turns.filter((held) => held.status === TurnStatus.QUEUED);
+      const queued = turns.filter((held) => held.status === TurnStatus.QUEUED);
+      // The newest of those that go first goes before the others.
+      const first = queued.filter((held) => held.goesFirst).reverse();
+      session.queuedTurns = [...first, ...queued.filter((held) => !held.goesFirst)];
     });
   }
 

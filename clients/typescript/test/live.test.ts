@@ -23,7 +23,7 @@ import {
 } from "../src/index.js";
 import { Resume } from "../src/resume.js";
 import { connect as connectWeb } from "../src/web.js";
-import { LONG, numbers, pause, Proxy, script, Server } from "./support.js";
+import { ENDLESS, LONG, numbers, pause, Proxy, script, Server } from "./support.js";
 
 let server: Server;
 let client: Client;
@@ -179,24 +179,82 @@ describe("the whole way", () => {
     assert.deepEqual([late.reason, late.info["option_id"]], ["ALREADY_RESOLVED", "allow_once"]);
   });
 
-  test("an interrupt ends the turn", async (t) => {
+  test("an interrupt ends the turn", async () => {
     const sessionId = await create(client);
-    await client.sessions.sendMessage({ sessionId, text: LONG });
-    try {
-      await client.sessions.interruptTurn({ sessionId });
-    } catch (error) {
-      if (error instanceof AgentRuntimeError && error.reason === "NOT_IMPLEMENTED") {
-        t.skip("this server does not interrupt turns");
-        return;
-      }
-      throw error;
-    }
+    const sent = await client.sessions.sendMessage({ sessionId, text: ENDLESS });
+    const stopped = await client.sessions.interruptTurn({ sessionId });
+    assert.equal(stopped.turn?.turnId, sent.turn?.turnId);
     for await (const event of client.watch({ sessionId, afterSequence: 0n })) {
       if (ends(event)) {
         assert.equal(event.kind.case === "turnUpdated" && event.kind.value.turn?.status, TurnStatus.INTERRUPTED);
         break;
       }
     }
+  });
+
+  test("messages wait their turn", async () => {
+    const sessionId = await create(client);
+    const send = async (text: string, busyPolicy: BusyPolicy): Promise<string> =>
+      (await client.sessions.sendMessage({ sessionId, text, busyPolicy })).turn?.turnId ?? "";
+    const active = await send(ENDLESS, BusyPolicy.REJECT);
+    const waits = await send(script({ say: "later" }), BusyPolicy.QUEUE);
+    const gone = await send(script({ say: "never" }), BusyPolicy.QUEUE);
+    const cancelled = await client.sessions.cancelTurn({ sessionId, turnId: gone });
+    assert.equal(cancelled.turn?.status, TurnStatus.CANCELLED);
+    const first = await send(script({ say: "now" }), BusyPolicy.INTERRUPT);
+    const ended: string[] = [];
+    for await (const event of client.watch({ sessionId, afterSequence: 0n })) {
+      if (ends(event) && event.kind.case === "turnUpdated") {
+        ended.push(event.kind.value.turn?.turnId ?? "");
+      }
+      if (ended.includes(waits)) {
+        break;
+      }
+    }
+    assert.deepEqual(ended, [gone, active, first, waits]);
+    const { turns } = await client.sessions.listTurns({ sessionId });
+    assert.deepEqual(turns.map((turn) => turn.turnId), [active, waits, gone, first]);
+  });
+
+  test("a question is answered", async () => {
+    const sessionId = await create(client);
+    const options = [{ label: "red", description: "As fire." }, { label: "blue", description: "As the sea." }];
+    const question = { question: "Which?", header: "Colour", options, multiSelect: false };
+    let questionId = "";
+    for await (const event of client.runTurn({ sessionId, text: script({ question: [question], then: [{ say: "So be it." }] }) })) {
+      if (event.kind.case === "questionRequested") {
+        questionId = event.kind.value.question?.questionId ?? "";
+        await client.sessions.answerQuestion({ sessionId, questionId, answers: [{ choices: ["blue"] }] });
+      }
+    }
+    const state = await snapshot(client, sessionId);
+    assert.deepEqual(state.questions[0]?.resolution?.answers.map((answer) => answer.choices), [["blue"]]);
+    const said = state.blocks.at(-1)?.content;
+    assert.equal(said?.case === "assistantText" && said.value.text, "So be it.");
+    assert.equal((await failure(client.sessions.answerQuestion({ sessionId, questionId }))).reason, "ALREADY_RESOLVED");
+  });
+
+  test("a session is updated", async () => {
+    const sessionId = await create(client);
+    const updateMask = { paths: ["name"] };
+    const updated = await client.sessions.updateSession({ session: { sessionId, name: "after" }, updateMask });
+    assert.equal(updated.session?.name, "after");
+    const stale = client.sessions.updateSession({ session: { sessionId, name: "lost", etag: "stale" }, updateMask });
+    assert.equal((await failure(stale)).reason, "ETAG_MISMATCH");
+    const [state, replayed] = [await snapshot(client, sessionId), new State()];
+    await apply(client, replayed, sessionId, 0n, state.session?.sequence ?? 0n);
+    same(replayed.value, state);
+  });
+
+  test("a profile takes effect", async () => {
+    const environment = { GREETING: { source: { case: "value", value: "hi" } } } as const;
+    const { profile } = await client.profiles.createProfile({ profile: { name: "greets", agent: "scripted", environment } });
+    const { session } = await client.sessions.createSession({ profileId: profile?.profileId ?? "" });
+    let said: unknown;
+    for await (const block of client.run(session?.sessionId ?? "", script({ run: "echo $GREETING" }))) {
+      said = block.content.case === "toolResult" && block.content.value.output.value;
+    }
+    assert.equal(said, "hi\n");
   });
 
   test("a turn that fails is an error", async () => {
@@ -313,7 +371,7 @@ describe("what goes wrong", () => {
       const sessionId = await create(client);
       const hangUp = new AbortController();
       const read = async (): Promise<void> => {
-        for await (const event of over.runTurn({ sessionId, text: LONG }, { signal: hangUp.signal })) {
+        for await (const event of over.runTurn({ sessionId, text: ENDLESS }, { signal: hangUp.signal })) {
           if (event.kind.case === "blockDelta") {
             if (how === "break") {
               return;
@@ -324,11 +382,16 @@ describe("what goes wrong", () => {
       };
       await (how === "break" ? read() : assert.rejects(read(), /enough/));
       const sequence = async (): Promise<bigint> => (await client.sessions.getSession({ sessionId })).session?.sequence ?? 0n;
-      await pause(200);
-      const [sent, was] = [proxy.answered, await sequence()];
-      await pause(500);
-      assert.ok((await sequence()) > was, "the turn goes on");
-      assert.ok(proxy.answered - sent < 200, "nothing more is sent to who hung up");
+      // While the turn goes on, nothing more is sent to who hung up.
+      let quiet = false;
+      for (let tries = 0; tries < 60 && !quiet; tries++) {
+        const [sent, was] = [proxy.answered, await sequence()];
+        // Without watchers four commits a second are made.
+        await pause(1000);
+        quiet = (await sequence()) >= was + 2n && proxy.answered - sent < 200;
+      }
+      await client.sessions.interruptTurn({ sessionId });
+      assert.ok(quiet, "the turn does not go on, or its events still come");
     });
   }
 
@@ -367,7 +430,7 @@ describe("what goes wrong", () => {
         break;
       }
     }
-    assert.ok(Date.now() - began < 10_000);
+    assert.ok(Date.now() - began < 25_000, "three bookmarks of one stream take 30 s");
   });
 
   test("what is refused says why", async (t) => {
@@ -399,7 +462,7 @@ describe("what goes wrong", () => {
       const began = Date.now();
       const late = await failure(over.sessions.getSession({ sessionId }, { timeoutMs: 500 }));
       assert.equal(late.code, Code.DeadlineExceeded);
-      assert.ok(Date.now() - began > 400 && Date.now() - began < 3000);
+      assert.ok(Date.now() - began > 400);
       await assert.rejects(over.watch({ sessionId }, { signal: AbortSignal.timeout(500) }).next(), { name: "TimeoutError" });
     } finally {
       fragile.signal("SIGCONT");

@@ -131,6 +131,9 @@ export function script(...steps: object[]): string {
 /** 400 deltas in two seconds, each a number of 19 digits and a space. */
 export const LONG = script({ count: 400, size: 20, pace_ms: 5 });
 
+/** A turn that no test waits for: it goes on until it is stopped. */
+export const ENDLESS = script({ count: 200_000, size: 20, pace_ms: 5 });
+
 export function numbers(last: number): string {
   return Array.from({ length: last }, (_, at) => `${String(at + 1).padStart(19, "0")} `).join("");
 }

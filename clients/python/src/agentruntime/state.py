@@ -103,7 +103,10 @@ class State:
         for turn in state.turns:
             if turn.status in _ACTIVE:
                 session.active_turn.CopyFrom(turn)
-        session.queued_turns.extend(turn for turn in state.turns if turn.status == TurnStatus.TURN_STATUS_QUEUED)
+        queued = [turn for turn in state.turns if turn.status == TurnStatus.TURN_STATUS_QUEUED]
+        # The newest of those that go first goes before the others.
+        session.queued_turns.extend(turn for turn in reversed(queued) if turn.goes_first)
+        session.queued_turns.extend(turn for turn in queued if not turn.goes_first)
 
     def _grow(self, delta: BlockDelta) -> None:
         block = self.block(delta.block_id)

@@ -276,7 +276,7 @@ class ContentPart(_message.Message):
 
     @_builtins.property
     def attachment(self) -> Global___Blob:
-        """Any other file given along with the message."""
+        """Any other file given along with the message. In this version a PDF document ("application/pdf")."""
 
     def __init__(
         self,
@@ -309,7 +309,7 @@ class Blob(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
-    """SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has."""
+    """SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has (not in this version)."""
     size_bytes: _builtins.int
     """Output only."""
     media_type: _builtins.str

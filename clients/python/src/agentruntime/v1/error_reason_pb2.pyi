@@ -126,7 +126,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason":"SESSION_BUSY","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_RUNNING"}}`
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 62
-    """The session's queue holds Limits.max_queued_turns. RESOURCE_EXHAUSTED. Retry: when a turn ended.
+    """The session's queue holds Limits.max_queued_turns, or with this message more than 512 KiB of text (then limit_bytes).
+    RESOURCE_EXHAUSTED. Retry: when a turn ended.
     `{"reason":"QUEUE_FULL","domain":"agentruntime.v1","metadata":{"limit":"32"}}`
     """
     ERROR_REASON_TURN_STARTED: _ErrorReason.ValueType  # 63
@@ -138,16 +139,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason":"TURN_FINISHED","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_COMPLETED"}}`
     """
     ERROR_REASON_ALREADY_RESOLVED: _ErrorReason.ValueType  # 65
-    """Somebody or something answered first. The metadata names the winner. FAILED_PRECONDITION. Retry: no.
+    """Somebody or something answered first. The metadata names the winner; of a question it has question_id instead of
+    permission_id. FAILED_PRECONDITION. Retry: no.
     `{"reason":"ALREADY_RESOLVED","domain":"agentruntime.v1","metadata":{"permission_id":"perm_01J9Z3","outcome":"INPUT_OUTCOME_ALLOWED","option_id":"allow_once","resolved_by":"user_7"}}`
     """
     ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 66
-    """A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. RESOURCE_EXHAUSTED.
+    """A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. The metadata names the
+    limit, as Budget does, and its value (of a duration in seconds, like "90s"). RESOURCE_EXHAUSTED.
     Retry: after the budget was raised.
     `{"reason":"BUDGET_EXHAUSTED","domain":"agentruntime.v1","metadata":{"limit":"session_cost_micro_usd","value":"5000000"}}`
     """
     ERROR_REASON_TURN_CANCELLED: _ErrorReason.ValueType  # 67
-    """In Turn.error only: it was taken out of the queue. Retry: send the message again.
+    """In Turn.error only: it was taken out of the queue, by the call that cause names: cancel_turn, interrupt_turn,
+    stop_session or delete_session; or because the session may spend no more: session_budget. Retry: send the message
+    again, in the last case after Budget.session_cost_micro_usd was raised.
     `{"reason":"TURN_CANCELLED","domain":"agentruntime.v1","metadata":{"cause":"stop_session"}}`
     """
     ERROR_REASON_TURN_LOST: _ErrorReason.ValueType  # 68
@@ -337,7 +342,8 @@ the turn ended, or with another policy.
 `{"reason":"SESSION_BUSY","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_RUNNING"}}`
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 62
-"""The session's queue holds Limits.max_queued_turns. RESOURCE_EXHAUSTED. Retry: when a turn ended.
+"""The session's queue holds Limits.max_queued_turns, or with this message more than 512 KiB of text (then limit_bytes).
+RESOURCE_EXHAUSTED. Retry: when a turn ended.
 `{"reason":"QUEUE_FULL","domain":"agentruntime.v1","metadata":{"limit":"32"}}`
 """
 ERROR_REASON_TURN_STARTED: ErrorReason.ValueType  # 63
@@ -349,16 +355,20 @@ ERROR_REASON_TURN_FINISHED: ErrorReason.ValueType  # 64
 `{"reason":"TURN_FINISHED","domain":"agentruntime.v1","metadata":{"turn_id":"turn_01J9Z3","turn_status":"TURN_STATUS_COMPLETED"}}`
 """
 ERROR_REASON_ALREADY_RESOLVED: ErrorReason.ValueType  # 65
-"""Somebody or something answered first. The metadata names the winner. FAILED_PRECONDITION. Retry: no.
+"""Somebody or something answered first. The metadata names the winner; of a question it has question_id instead of
+permission_id. FAILED_PRECONDITION. Retry: no.
 `{"reason":"ALREADY_RESOLVED","domain":"agentruntime.v1","metadata":{"permission_id":"perm_01J9Z3","outcome":"INPUT_OUTCOME_ALLOWED","option_id":"allow_once","resolved_by":"user_7"}}`
 """
 ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 66
-"""A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. RESOURCE_EXHAUSTED.
+"""A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. The metadata names the
+limit, as Budget does, and its value (of a duration in seconds, like "90s"). RESOURCE_EXHAUSTED.
 Retry: after the budget was raised.
 `{"reason":"BUDGET_EXHAUSTED","domain":"agentruntime.v1","metadata":{"limit":"session_cost_micro_usd","value":"5000000"}}`
 """
 ERROR_REASON_TURN_CANCELLED: ErrorReason.ValueType  # 67
-"""In Turn.error only: it was taken out of the queue. Retry: send the message again.
+"""In Turn.error only: it was taken out of the queue, by the call that cause names: cancel_turn, interrupt_turn,
+stop_session or delete_session; or because the session may spend no more: session_budget. Retry: send the message
+again, in the last case after Budget.session_cost_micro_usd was raised.
 `{"reason":"TURN_CANCELLED","domain":"agentruntime.v1","metadata":{"cause":"stop_session"}}`
 """
 ERROR_REASON_TURN_LOST: ErrorReason.ValueType  # 68

@@ -606,7 +606,8 @@ Global___SandboxChanged: _TypeAlias = SandboxChanged  # noqa: Y015
 
 @_typing.final
 class PermissionRequested(_message.Message):
-    """The agent asks for permission.
+    """The agent asks for permission. Where the resolution is set already, a rule answered, and permission_resolved follows
+    at once: nobody is to be asked.
     Fold: `permissions[permission.permission_id] = permission`.
     """
 

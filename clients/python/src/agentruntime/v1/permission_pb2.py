@@ -27,35 +27,35 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agentruntime/v1/permission.proto\x12\x0f\x61gentruntime.v1\x1a\x1f\x61gentruntime/v1/principal.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\x11PermissionRequest\x12\x15\n\rpermission_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x13\n\x0btool_use_id\x18\x04 \x01(\t\x12\x11\n\ttool_name\x18\x05 \x01(\t\x12\x12\n\ninput_json\x18\x06 \x01(\t\x12\r\n\x05title\x18\x07 \x01(\t\x12\x32\n\x07options\x18\x08 \x03(\x0b\x32!.agentruntime.v1.PermissionOption\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\nresolution\x18\x0b \x01(\x0b\x32 .agentruntime.v1.InputResolution\"h\n\x10PermissionOption\x12\x11\n\toption_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.agentruntime.v1.PermissionOptionKind\"\x96\x02\n\x0fInputResolution\x12.\n\x07outcome\x18\x01 \x01(\x0e\x32\x1d.agentruntime.v1.InputOutcome\x12\x11\n\toption_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1a\n\x12updated_input_json\x18\x04 \x01(\t\x12\x30\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x1f.agentruntime.v1.QuestionAnswer\x12/\n\x0bresolved_by\x18\x06 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12\x30\n\x0cresolve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x02\n\x08Question\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x13\n\x0btool_use_id\x18\x04 \x01(\t\x12,\n\x05items\x18\x05 \x03(\x0b\x32\x1d.agentruntime.v1.QuestionItem\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\nresolution\x18\x08 \x01(\x0b\x32 .agentruntime.v1.InputResolution\"p\n\x0cQuestionItem\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x30\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x1f.agentruntime.v1.QuestionChoice\x12\x10\n\x08multiple\x18\x04 \x01(\x08\"4\n\x0eQuestionChoice\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"/\n\x0eQuestionAnswer\x12\x0f\n\x07\x63hoices\x18\x01 \x03(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xd9\x01\n\x0ePermissionRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\x31\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect\x12.\n\ncreated_by\x18\x05 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x10PermissionPolicy\x12\x39\n\x0e\x64\x65\x66\x61ult_effect\x18\x01 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect\x12.\n\x05rules\x18\x02 \x03(\x0b\x32\x1f.agentruntime.v1.PermissionRule\x12.\n\x0b\x61sk_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0etimeout_effect\x18\x04 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect*\xe0\x01\n\x14PermissionOptionKind\x12&\n\"PERMISSION_OPTION_KIND_UNSPECIFIED\x10\x00\x12%\n!PERMISSION_OPTION_KIND_ALLOW_ONCE\x10\x01\x12\'\n#PERMISSION_OPTION_KIND_ALLOW_ALWAYS\x10\x02\x12&\n\"PERMISSION_OPTION_KIND_REJECT_ONCE\x10\x03\x12(\n$PERMISSION_OPTION_KIND_REJECT_ALWAYS\x10\x04*\xd7\x01\n\x0cInputOutcome\x12\x1d\n\x19INPUT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15INPUT_OUTCOME_ALLOWED\x10\x01\x12\x1a\n\x16INPUT_OUTCOME_REJECTED\x10\x02\x12\x1a\n\x16INPUT_OUTCOME_ANSWERED\x10\x03\x12\x19\n\x15INPUT_OUTCOME_EXPIRED\x10\x04\x12\x1b\n\x17INPUT_OUTCOME_WITHDRAWN\x10\x05\x12\x1d\n\x19INPUT_OUTCOME_INTERRUPTED\x10\x06*\x8b\x01\n\x10PermissionEffect\x12!\n\x1dPERMISSION_EFFECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_EFFECT_ALLOW\x10\x01\x12\x19\n\x15PERMISSION_EFFECT_ASK\x10\x02\x12\x1c\n\x18PERMISSION_EFFECT_REJECT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agentruntime/v1/permission.proto\x12\x0f\x61gentruntime.v1\x1a\x1f\x61gentruntime/v1/principal.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\x11PermissionRequest\x12\x15\n\rpermission_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x13\n\x0btool_use_id\x18\x04 \x01(\t\x12\x11\n\ttool_name\x18\x05 \x01(\t\x12\x12\n\ninput_json\x18\x06 \x01(\t\x12\r\n\x05title\x18\x07 \x01(\t\x12\x32\n\x07options\x18\x08 \x03(\x0b\x32!.agentruntime.v1.PermissionOption\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\nresolution\x18\x0b \x01(\x0b\x32 .agentruntime.v1.InputResolution\"\x97\x01\n\x10PermissionOption\x12\x11\n\toption_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.agentruntime.v1.PermissionOptionKind\x12-\n\x04rule\x18\x04 \x01(\x0b\x32\x1f.agentruntime.v1.PermissionRule\"\xda\x02\n\x0fInputResolution\x12.\n\x07outcome\x18\x01 \x01(\x0e\x32\x1d.agentruntime.v1.InputOutcome\x12\x11\n\toption_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1a\n\x12updated_input_json\x18\x04 \x01(\t\x12\x30\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x1f.agentruntime.v1.QuestionAnswer\x12/\n\x0bresolved_by\x18\x06 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12\x30\n\x0cresolve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07rule_id\x18\x08 \x01(\t\x12\x31\n\x06\x65\x66\x66\x65\x63t\x18\t \x01(\x0e\x32!.agentruntime.v1.PermissionEffect\"\xa4\x02\n\x08Question\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x13\n\x0btool_use_id\x18\x04 \x01(\t\x12,\n\x05items\x18\x05 \x03(\x0b\x32\x1d.agentruntime.v1.QuestionItem\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\nresolution\x18\x08 \x01(\x0b\x32 .agentruntime.v1.InputResolution\"p\n\x0cQuestionItem\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x30\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x1f.agentruntime.v1.QuestionChoice\x12\x10\n\x08multiple\x18\x04 \x01(\x08\"4\n\x0eQuestionChoice\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"/\n\x0eQuestionAnswer\x12\x0f\n\x07\x63hoices\x18\x01 \x03(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xd9\x01\n\x0ePermissionRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\x31\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect\x12.\n\ncreated_by\x18\x05 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x10PermissionPolicy\x12\x39\n\x0e\x64\x65\x66\x61ult_effect\x18\x01 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect\x12.\n\x05rules\x18\x02 \x03(\x0b\x32\x1f.agentruntime.v1.PermissionRule\x12.\n\x0b\x61sk_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0etimeout_effect\x18\x04 \x01(\x0e\x32!.agentruntime.v1.PermissionEffect*\xe0\x01\n\x14PermissionOptionKind\x12&\n\"PERMISSION_OPTION_KIND_UNSPECIFIED\x10\x00\x12%\n!PERMISSION_OPTION_KIND_ALLOW_ONCE\x10\x01\x12\'\n#PERMISSION_OPTION_KIND_ALLOW_ALWAYS\x10\x02\x12&\n\"PERMISSION_OPTION_KIND_REJECT_ONCE\x10\x03\x12(\n$PERMISSION_OPTION_KIND_REJECT_ALWAYS\x10\x04*\xd7\x01\n\x0cInputOutcome\x12\x1d\n\x19INPUT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15INPUT_OUTCOME_ALLOWED\x10\x01\x12\x1a\n\x16INPUT_OUTCOME_REJECTED\x10\x02\x12\x1a\n\x16INPUT_OUTCOME_ANSWERED\x10\x03\x12\x19\n\x15INPUT_OUTCOME_EXPIRED\x10\x04\x12\x1b\n\x17INPUT_OUTCOME_WITHDRAWN\x10\x05\x12\x1d\n\x19INPUT_OUTCOME_INTERRUPTED\x10\x06*\x8b\x01\n\x10PermissionEffect\x12!\n\x1dPERMISSION_EFFECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_EFFECT_ALLOW\x10\x01\x12\x19\n\x15PERMISSION_EFFECT_ASK\x10\x02\x12\x1c\n\x18PERMISSION_EFFECT_REJECT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentruntime.v1.permission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PERMISSIONOPTIONKIND']._serialized_start=1872
-  _globals['_PERMISSIONOPTIONKIND']._serialized_end=2096
-  _globals['_INPUTOUTCOME']._serialized_start=2099
-  _globals['_INPUTOUTCOME']._serialized_end=2314
-  _globals['_PERMISSIONEFFECT']._serialized_start=2317
-  _globals['_PERMISSIONEFFECT']._serialized_end=2456
+  _globals['_PERMISSIONOPTIONKIND']._serialized_start=1988
+  _globals['_PERMISSIONOPTIONKIND']._serialized_end=2212
+  _globals['_INPUTOUTCOME']._serialized_start=2215
+  _globals['_INPUTOUTCOME']._serialized_end=2430
+  _globals['_PERMISSIONEFFECT']._serialized_start=2433
+  _globals['_PERMISSIONEFFECT']._serialized_end=2572
   _globals['_PERMISSIONREQUEST']._serialized_start=152
   _globals['_PERMISSIONREQUEST']._serialized_end=515
-  _globals['_PERMISSIONOPTION']._serialized_start=517
-  _globals['_PERMISSIONOPTION']._serialized_end=621
-  _globals['_INPUTRESOLUTION']._serialized_start=624
-  _globals['_INPUTRESOLUTION']._serialized_end=902
-  _globals['_QUESTION']._serialized_start=905
-  _globals['_QUESTION']._serialized_end=1197
-  _globals['_QUESTIONITEM']._serialized_start=1199
-  _globals['_QUESTIONITEM']._serialized_end=1311
-  _globals['_QUESTIONCHOICE']._serialized_start=1313
-  _globals['_QUESTIONCHOICE']._serialized_end=1365
-  _globals['_QUESTIONANSWER']._serialized_start=1367
-  _globals['_QUESTIONANSWER']._serialized_end=1414
-  _globals['_PERMISSIONRULE']._serialized_start=1417
-  _globals['_PERMISSIONRULE']._serialized_end=1634
-  _globals['_PERMISSIONPOLICY']._serialized_start=1637
-  _globals['_PERMISSIONPOLICY']._serialized_end=1869
+  _globals['_PERMISSIONOPTION']._serialized_start=518
+  _globals['_PERMISSIONOPTION']._serialized_end=669
+  _globals['_INPUTRESOLUTION']._serialized_start=672
+  _globals['_INPUTRESOLUTION']._serialized_end=1018
+  _globals['_QUESTION']._serialized_start=1021
+  _globals['_QUESTION']._serialized_end=1313
+  _globals['_QUESTIONITEM']._serialized_start=1315
+  _globals['_QUESTIONITEM']._serialized_end=1427
+  _globals['_QUESTIONCHOICE']._serialized_start=1429
+  _globals['_QUESTIONCHOICE']._serialized_end=1481
+  _globals['_QUESTIONANSWER']._serialized_start=1483
+  _globals['_QUESTIONANSWER']._serialized_end=1530
+  _globals['_PERMISSIONRULE']._serialized_start=1533
+  _globals['_PERMISSIONRULE']._serialized_end=1750
+  _globals['_PERMISSIONPOLICY']._serialized_start=1753
+  _globals['_PERMISSIONPOLICY']._serialized_end=1985
 # @@protoc_insertion_point(module_scope)

@@ -125,7 +125,8 @@ Global___PermissionEffect: _TypeAlias = PermissionEffect  # noqa: Y015
 @_typing.final
 class PermissionRequest(_message.Message):
     """The agent asks before it uses a tool. Open until resolution is set; answered with ResolvePermission, at once or
-    hours later, from any client, also after a server restart.
+    hours later, from any client, also after a server restart. One that a rule or the policy's default_effect answers is
+    recorded all the same, with its resolution set from the start, and does not make its turn wait.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -158,15 +159,15 @@ class PermissionRequest(_message.Message):
     """One line for people, for example "Run npm test"."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___PermissionOption]:
-        """The possible answers, at least one. In this version "allow_once" and "reject_once"."""
+        """The possible answers, at least one: "allow_once" and "reject_once", and, while the session has room for another rule,
+        "allow_always" and "reject_always".
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When PermissionPolicy.timeout_effect answers instead. In this version a time set for the whole server (24 h), after
-        which the request is rejected.
-        """
+        """When PermissionPolicy.timeout_effect answers instead."""
 
     @_builtins.property
     def resolution(self) -> Global___InputResolution:
@@ -204,21 +205,29 @@ class PermissionOption(_message.Message):
     OPTION_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
     option_id: _builtins.str
     """Goes into ResolvePermissionRequest.option_id."""
     name: _builtins.str
-    """Label of the button."""
+    """Label of the button; for "always" it names the rule, for example "Always allow Bash(npm run test:*)"."""
     kind: Global___PermissionOptionKind.ValueType
+    @_builtins.property
+    def rule(self) -> Global___PermissionRule:
+        """The rule that an "always" option leaves, without its id; else unset. Where the agent suggests one it is that, if it
+        covers this very call; for shell commands else this command alone; else all calls of the tool.
+        """
+
     def __init__(
         self,
         *,
         option_id: _builtins.str = ...,
         name: _builtins.str = ...,
         kind: Global___PermissionOptionKind.ValueType = ...,
+        rule: Global___PermissionRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "option_id", b"option_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "option_id", b"option_id", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,6 +246,8 @@ class InputResolution(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     RESOLVED_BY_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
     outcome: Global___InputOutcome.ValueType
     option_id: _builtins.str
     """The chosen PermissionOption; empty for questions and when nobody chose."""
@@ -244,6 +255,10 @@ class InputResolution(_message.Message):
     """Told to the agent with a rejection; may be empty."""
     updated_input_json: _builtins.str
     """The input that was used instead of the agent's; empty: the agent's own."""
+    rule_id: _builtins.str
+    """The rule that decided, of the session or of its profile, or the one that an "always" option left; else empty."""
+    effect: Global___PermissionEffect.ValueType
+    """What became of the call: ALLOW or REJECT. Unset for questions, and when the agent does not wait for an answer any more."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuestionAnswer]:
         """For questions with outcome ANSWERED: one per item, in order."""
@@ -264,10 +279,12 @@ class InputResolution(_message.Message):
         answers: _abc.Iterable[Global___QuestionAnswer] | None = ...,
         resolved_by: _principal_pb2.Principal | None = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        rule_id: _builtins.str = ...,
+        effect: Global___PermissionEffect.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resolve_time", b"resolve_time", "resolved_by", b"resolved_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "message", b"message", "option_id", b"option_id", "outcome", b"outcome", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "updated_input_json", b"updated_input_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "effect", b"effect", "message", b"message", "option_id", b"option_id", "outcome", b"outcome", "resolve_time", b"resolve_time", "resolved_by", b"resolved_by", "rule_id", b"rule_id", "updated_input_json", b"updated_input_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,7 +292,9 @@ Global___InputResolution: _TypeAlias = InputResolution  # noqa: Y015
 
 @_typing.final
 class Question(_message.Message):
-    """The agent asks the user something. Open until resolution is set; answered with AnswerQuestion."""
+    """The agent asks the user something. Open until resolution is set; answered with AnswerQuestion. Rules and default_effect
+    do not answer questions.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -420,9 +439,11 @@ Global___QuestionAnswer: _TypeAlias = QuestionAnswer  # noqa: Y015
 
 @_typing.final
 class PermissionRule(_message.Message):
-    """A standing answer: calls that match it are answered without asking. Rules made by an "always" answer belong to
+    """A standing answer: calls that match it are answered without asking anybody. Rules made by an "always" answer belong to
     the session and survive its sandboxes; rules of a profile hold for all its sessions. A session's rules come
-    first; among rules of one place the most recent that matches decides.
+    first; among rules of one place the most recent that matches decides. The server matches them itself, narrowly where
+    they allow and widely where they do not: a pattern that begins a command allows no command that may be several, and a
+    call that nobody can judge is asked about. Rules are no wall; that is the sandbox.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -434,20 +455,24 @@ class PermissionRule(_message.Message):
     CREATED_BY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
-    """Minted by the server, like "rule_01J9Z3"."""
+    """Minted by the server, like "rule_01J9Z3". In a profile empty for a new rule; one that was read is written back with its
+    id.
+    """
     tool_name: _builtins.str
-    """Required."""
+    """Required, at most 200 characters, without the parentheses of a pattern."""
     pattern: _builtins.str
-    """Which inputs, in the agent's own rule language, for example "npm run test:*" for Claude Code's Bash; empty: all."""
+    """Which inputs, in the agent's own rule language, for example "npm run test:*" for Claude Code's Bash; empty: all.
+    At most 4096 characters.
+    """
     effect: Global___PermissionEffect.ValueType
     """Required."""
     @_builtins.property
     def created_by(self) -> _principal_pb2.Principal:
-        """Output only."""
+        """Output only; unset for rules of a profile."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only."""
+        """Output only; unset for rules of a profile."""
 
     def __init__(
         self,
@@ -478,12 +503,15 @@ class PermissionPolicy(_message.Message):
     ASK_TIMEOUT_FIELD_NUMBER: _builtins.int
     TIMEOUT_EFFECT_FIELD_NUMBER: _builtins.int
     default_effect: Global___PermissionEffect.ValueType
-    """For calls no rule matches. Default ASK."""
+    """For calls no rule matches and the agent asks about. Default ASK. An agent asks by its permission mode, which with a
+    policy is "default" for claude-code unless the session says otherwise; about calls that a rule rejects or has asked
+    about it asks in every mode.
+    """
     timeout_effect: Global___PermissionEffect.ValueType
     """The answer when nobody gave one: ALLOW or REJECT (default)."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PermissionRule]:
-        """At most 256."""
+        """At most 256, the most recent last."""
 
     @_builtins.property
     def ask_timeout(self) -> _duration_pb2.Duration:

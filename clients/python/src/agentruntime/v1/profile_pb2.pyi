@@ -27,7 +27,18 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class AgentProfile(_message.Message):
     """How to set up an agent: prompt, tools, packages, rules. Every update makes a new immutable revision; a session
-    stays with the one it was created with.
+    stays with the one it was created with. All its texts and files together have at most 3.5 MiB, so that it can be read
+    in one message by every client. What a session's agent cannot honour is refused at CreateSession.
+
+    With claude-code: system_prompt follows the CLI's own; memory_file is the CLAUDE.md of its home, beside the workspace's;
+    tools are the CLI's built-in ones, and "mcp__NAME" for all tools of the server NAME. Where tools are named, "Skill",
+    "Agent" and the servers must be among them if the profile has skills, subagents and servers. Skills, subagents and
+    commands win over those of the same name in the workspace, which has the effect otherwise that it has for the CLI; but
+    where the profile names tools or servers, servers that the workspace names are not used. Values of headers must not say
+    "${".
+
+    With scripted, which has no model: environment, packages, default files, default options, permission policy and sandbox
+    take effect, everything else is refused.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -88,27 +99,39 @@ class AgentProfile(_message.Message):
     agent: _builtins.str
     """Used when CreateSession names none; empty: the server's default."""
     system_prompt: _builtins.str
-    """Added to the agent's own system prompt."""
+    """Added to the agent's own system prompt. At most 256 KiB."""
     memory_file: _builtins.str
-    """Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md."""
+    """Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md. At most 256 KiB."""
     etag: _builtins.str
     """Of this revision; send it back to refuse a lost update."""
     @_builtins.property
     def acp_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Command line of the program to run; only, and required, when the agent is "acp"."""
+        """Command line of the program to run; only, and required, when the agent is "acp". In this version there is no such
+        agent, and it is refused.
+        """
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the tools the agent may use; empty: all."""
+        """Names of the tools the agent may use, as it knows them, for example "Bash"; empty: all. At most 256 of 1 to 128
+        characters of `[A-Za-z0-9_-]`. What a tool may be used for, such as "git *", stands in permission_policy.
+        """
 
     @_builtins.property
-    def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Skill]: ...
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Skill]:
+        """At most 64."""
+
     @_builtins.property
-    def subagents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubagentDefinition]: ...
+    def subagents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubagentDefinition]:
+        """At most 64."""
+
     @_builtins.property
-    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]: ...
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]:
+        """At most 64, none with the name of a skill: agents call both in the same way."""
+
     @_builtins.property
-    def mcp_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___McpServer]: ...
+    def mcp_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___McpServer]:
+        """At most 32."""
+
     @_builtins.property
     def default_options(self) -> _session_pb2.SessionOptions:
         """What sessions run with unless they say otherwise."""
@@ -119,19 +142,29 @@ class AgentProfile(_message.Message):
     def sandbox(self) -> _sandbox_pb2.SandboxSpec: ...
     @_builtins.property
     def environment(self) -> _containers.MessageMap[_builtins.str, Global___Secret]:
-        """Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`. See Secret for how values are kept and removed."""
+        """Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`, at most 128 characters; at most 256 of them. See
+        Secret for how values are kept and removed. It wins over what the server's own environment says. Refused at
+        CreateSession: HOME, PATH, PWD, TMPDIR, what the loader of programs obeys (LD_PRELOAD for example), what begins with
+        AGENT_RUNTIME_, and variables without which the agent would not run unattended.
+        """
 
     @_builtins.property
     def npm_dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As npm takes them, for example "typescript@5.6"."""
+        """Packages of the npm registry, as npm takes them, for example "typescript@5.6" or "@scope/name@^1.2". At most 128,
+        here and in all lists of packages. Addresses, paths and aliases are refused. Scripts of packages are not run. Installed
+        once for all profiles that want the same; found by `require` and on the PATH, read-only. A start waits for it, and
+        Sandbox.status_message says so.
+        """
 
     @_builtins.property
     def pip_dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As pip takes them."""
+        """Packages of the Python index, as pip takes them, for example "requests[socks]>=2.31,<3". Addresses, paths and
+        markers are refused. Only wheels are taken. As npm_dependencies, and found by `import`.
+        """
 
     @_builtins.property
     def default_workspace_files(self) -> _containers.RepeatedCompositeFieldContainer[_workspace_pb2.FileContent]:
-        """Put into every new workspace; together at most 3 MiB."""
+        """Put into every new workspace. At most 100, together at most 3 MiB."""
 
     @_builtins.property
     def created_by(self) -> _principal_pb2.Principal:
@@ -185,7 +218,11 @@ Global___AgentProfile: _TypeAlias = AgentProfile  # noqa: Y015
 class Secret(_message.Message):
     """A value that goes in and never comes out. Reads return the name (the key of its map) with value unset. Writing
     a map back as it was read changes nothing: an entry with neither value nor ref keeps what is stored, an entry left
-    out is removed.
+    out is removed. An entry that keeps what was never stored is refused. Values are stored in the clear in the server's
+    database, which only its user can read; earlier revisions keep theirs, as long as there are sessions pinned to them.
+    Where an agent prints a value of 8 bytes or more, `[secret NAME]` stands in its place: the key of the map, for a tool
+    server's with the server's name before it, as in `[secret github.Authorization]`; of a header such as `Bearer KEY` also
+    where it prints KEY alone. Shorter values are not replaced.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -193,9 +230,12 @@ class Secret(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
     value: _builtins.str
-    """The value itself, at most 32 KiB. Input only."""
+    """The value itself, at most 32 KiB, without U+0000; in headers without any control character. Input only."""
     ref: _builtins.str
-    """Name of a secret in the server's configuration. Reads return it."""
+    """Name of a secret in the server's configuration, spelled as a name of environment: of a file in the folder that
+    `--secrets` names, read whenever an agent is started. One that is not there is refused at CreateSession. Reads
+    return it.
+    """
     def __init__(
         self,
         *,
@@ -225,14 +265,14 @@ class Skill(_message.Message):
     NPM_DEPENDENCIES_FIELD_NUMBER: _builtins.int
     PIP_DEPENDENCIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """1 to 64 characters of `[a-z0-9-]`."""
+    """1 to 64 characters of `[a-z0-9-]`, the first not "-", unique in the profile."""
     description: _builtins.str
-    """When to use it."""
+    """When to use it. Required, at most 1024 characters."""
     body: _builtins.str
-    """Body of SKILL.md."""
+    """Body of SKILL.md. Required, at most 256 KiB."""
     @_builtins.property
     def supporting_files(self) -> _containers.RepeatedCompositeFieldContainer[_workspace_pb2.FileContent]:
-        """Beside SKILL.md; paths are relative to it."""
+        """Beside SKILL.md; paths are relative to it. At most 100, together at most 3 MiB."""
 
     @_builtins.property
     def npm_dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -268,14 +308,16 @@ class SubagentDefinition(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile."""
     description: _builtins.str
-    """When to call it."""
+    """When to call it. Required, at most 1024 characters."""
     prompt: _builtins.str
+    """Its system prompt. Required, at most 256 KiB."""
     model: _builtins.str
-    """Empty: the session's."""
+    """In the agent's words, at most 128 characters. Empty: the session's."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Empty: all of the profile's."""
+        """As AgentProfile.tools. Empty: all of the profile's."""
 
     def __init__(
         self,
@@ -303,8 +345,9 @@ class Command(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Without the slash."""
+    """Without the slash: 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile."""
     prompt: _builtins.str
+    """What it stands for. Required, at most 256 KiB."""
     def __init__(
         self,
         *,
@@ -331,8 +374,9 @@ class McpServer(_message.Message):
     HTTP_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """1 to 64 characters of `[A-Za-z0-9_-]`, unique in the profile; kept secrets are found by it."""
+    """1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile; kept secrets are found by it."""
     description: _builtins.str
+    """For people, at most 1000 characters."""
     @_builtins.property
     def stdio(self) -> Global___McpStdio: ...
     @_builtins.property
@@ -389,10 +433,15 @@ class McpStdio(_message.Message):
     ARGS_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     command: _builtins.str
+    """Required, at most 4 KiB."""
     @_builtins.property
-    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 256 of at most 4 KiB each."""
+
     @_builtins.property
-    def environment(self) -> _containers.MessageMap[_builtins.str, Global___Secret]: ...
+    def environment(self) -> _containers.MessageMap[_builtins.str, Global___Secret]:
+        """As AgentProfile.environment."""
+
     def __init__(
         self,
         *,
@@ -439,10 +488,13 @@ class McpHttp(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     SSE_FIELD_NUMBER: _builtins.int
     url: _builtins.str
+    """http or https, at most 2 KiB. It carries no user and password: reads return it."""
     sse: _builtins.bool
     """The older transport over server-sent events, instead of streamable HTTP."""
     @_builtins.property
-    def headers(self) -> _containers.MessageMap[_builtins.str, Global___Secret]: ...
+    def headers(self) -> _containers.MessageMap[_builtins.str, Global___Secret]:
+        """Sent with each request. Names as HTTP has them, whatever their case, at most 128 characters."""
+
     def __init__(
         self,
         *,
@@ -460,7 +512,9 @@ Global___McpHttp: _TypeAlias = McpHttp  # noqa: Y015
 
 @_typing.final
 class McpBundle(_message.Message):
-    """A project copied into the sandbox, installed and started there."""
+    """A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
+    began with. Its .git is left out.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -468,11 +522,11 @@ class McpBundle(_message.Message):
     INSTALL_COMMAND_FIELD_NUMBER: _builtins.int
     START_COMMAND_FIELD_NUMBER: _builtins.int
     project_path: _builtins.str
-    """Folder on the server, below a root its configuration allows."""
+    """Folder on the server, an absolute path below a root its configuration allows. At most 4 KiB."""
     install_command: _builtins.str
-    """For example "npm ci"."""
+    """For example "npm ci"; may be empty. At most 4 KiB."""
     start_command: _builtins.str
-    """For example "node server.js"."""
+    """For example "node server.js". Required, at most 4 KiB."""
     def __init__(
         self,
         *,

@@ -184,12 +184,15 @@ class UpdateProfileRequest(_message.Message):
     """Makes a retry safe."""
     @_builtins.property
     def profile(self) -> _profile_pb2.AgentProfile:
-        """profile_id says which; a set etag must match."""
+        """profile_id says which; a set etag must match. Fields that update_mask does not name mean nothing, so that a profile
+        can be sent back as it was read.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON; a named field that is
-        unset in profile is cleared. Secrets follow the rule at Secret.
+        """Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON or "system_prompt" and
+        "tools" elsewhere; both spellings are taken. A named field that is unset in profile is cleared. Secrets follow the
+        rule at Secret.
         """
 
     def __init__(

@@ -76,7 +76,8 @@ class ProfileServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetProfile(self, request, context):
-        """Returns one revision. Scope READ.
+        """Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+        READ.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,14 +91,16 @@ class ProfileServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProfile(self, request, context):
-        """Makes a new revision; existing sessions keep theirs. Scope ADMIN.
+        """Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+        newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteProfile(self, request, context):
-        """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN.
+        """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+        last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,13 +38,19 @@ class ProfileServiceStub:
     CreateProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.CreateProfileRequest, _profile_service_pb2.CreateProfileResponse]
     """Stores a profile as revision 1. Scope ADMIN."""
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]
-    """Returns one revision. Scope READ."""
+    """Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+    READ.
+    """
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]
     """Pages through the profiles, by name. Scope READ."""
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.UpdateProfileRequest, _profile_service_pb2.UpdateProfileResponse]
-    """Makes a new revision; existing sessions keep theirs. Scope ADMIN."""
+    """Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+    newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
+    """
     DeleteProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.DeleteProfileRequest, _profile_service_pb2.DeleteProfileResponse]
-    """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN."""
+    """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+    last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
+    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
@@ -56,13 +62,19 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     CreateProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.CreateProfileRequest, _profile_service_pb2.CreateProfileResponse]  # type: ignore[assignment]
     """Stores a profile as revision 1. Scope ADMIN."""
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]  # type: ignore[assignment]
-    """Returns one revision. Scope READ."""
+    """Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+    READ.
+    """
     ListProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """Pages through the profiles, by name. Scope READ."""
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.UpdateProfileRequest, _profile_service_pb2.UpdateProfileResponse]  # type: ignore[assignment]
-    """Makes a new revision; existing sessions keep theirs. Scope ADMIN."""
+    """Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+    newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
+    """
     DeleteProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.DeleteProfileRequest, _profile_service_pb2.DeleteProfileResponse]  # type: ignore[assignment]
-    """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN."""
+    """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+    last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
+    """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps agent profiles, per tenant. Reading needs scope READ, changing ADMIN. Secrets go in and never come out.
@@ -83,7 +95,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.GetProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.GetProfileResponse, _abc.Awaitable[_profile_service_pb2.GetProfileResponse]]:
-        """Returns one revision. Scope READ."""
+        """Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+        READ.
+        """
 
     @_abc_1.abstractmethod
     def ListProfiles(
@@ -99,7 +113,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.UpdateProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.UpdateProfileResponse, _abc.Awaitable[_profile_service_pb2.UpdateProfileResponse]]:
-        """Makes a new revision; existing sessions keep theirs. Scope ADMIN."""
+        """Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+        newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
+        """
 
     @_abc_1.abstractmethod
     def DeleteProfile(
@@ -107,6 +123,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.DeleteProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.DeleteProfileResponse, _abc.Awaitable[_profile_service_pb2.DeleteProfileResponse]]:
-        """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN."""
+        """Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+        last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
+        """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

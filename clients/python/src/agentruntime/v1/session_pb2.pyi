@@ -141,7 +141,9 @@ class _TurnOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnOrigin
     TURN_ORIGIN_USER: _TurnOrigin.ValueType  # 1
     """A message of a caller."""
     TURN_ORIGIN_AGENT: _TurnOrigin.ValueType  # 2
-    """The agent went on unasked, for example because a background subagent finished."""
+    """The agent went on unasked, for example because a background subagent finished. What it does unasked between the
+    acceptance of a message that needs not wait and its acknowledgement is part of that message's turn.
+    """
     TURN_ORIGIN_CONTINUATION: _TurnOrigin.ValueType  # 3
     """The runtime told the agent to go on, for example after a restore."""
     TURN_ORIGIN_SCHEDULE: _TurnOrigin.ValueType  # 4
@@ -155,7 +157,9 @@ TURN_ORIGIN_UNSPECIFIED: TurnOrigin.ValueType  # 0
 TURN_ORIGIN_USER: TurnOrigin.ValueType  # 1
 """A message of a caller."""
 TURN_ORIGIN_AGENT: TurnOrigin.ValueType  # 2
-"""The agent went on unasked, for example because a background subagent finished."""
+"""The agent went on unasked, for example because a background subagent finished. What it does unasked between the
+acceptance of a message that needs not wait and its acknowledgement is part of that message's turn.
+"""
 TURN_ORIGIN_CONTINUATION: TurnOrigin.ValueType  # 3
 """The runtime told the agent to go on, for example after a restore."""
 TURN_ORIGIN_SCHEDULE: TurnOrigin.ValueType  # 4
@@ -240,7 +244,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def queued_turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
-        """Turns with status QUEUED, next first."""
+        """Turns with status QUEUED, next first: those with goes_first, the newest of them first, then in order of acceptance."""
 
     @_builtins.property
     def sandbox(self) -> _sandbox_pb2.Sandbox:
@@ -318,7 +322,7 @@ class Turn(_message.Message):
     changes.
 
     What a command does to a turn:
-    - SendMessage, RunTurn: without an active turn it runs at once; else BusyPolicy decides.
+    - SendMessage, RunTurn: without an active or queued turn it runs at once; else BusyPolicy decides.
     - InterruptTurn: QUEUED becomes CANCELLED, an active turn INTERRUPTED; an ended one is returned as it is.
     - CancelTurn: QUEUED becomes CANCELLED; active is TURN_STARTED; ended is TURN_FINISHED, or OK when CANCELLED.
     - ResolvePermission, AnswerQuestion: when nothing else is open, AWAITING_INPUT becomes RUNNING, and PARKED becomes RUNNING
@@ -339,6 +343,7 @@ class Turn(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    GOES_FIRST_FIELD_NUMBER: _builtins.int
     turn_id: _builtins.str
     """Minted by the server, like "turn_01J9Z3"."""
     status: Global___TurnStatus.ValueType
@@ -347,6 +352,8 @@ class Turn(_message.Message):
     """Id of the user_message block, known from acceptance on; the block itself appears when status becomes
     RUNNING. Empty when origin is AGENT.
     """
+    goes_first: _builtins.bool
+    """While QUEUED: it goes before those that wait (BUSY_POLICY_INTERRUPT)."""
     @_builtins.property
     def message(self) -> _block_pb2.UserMessage:
         """The message while status is QUEUED; afterwards it is the block."""
@@ -389,10 +396,11 @@ class Turn(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         usage: Global___Usage | None = ...,
         error: Global___SessionError | None = ...,
+        goes_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created_by", b"created_by", "end_time", b"end_time", "error", b"error", "message", b"message", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "create_time", b"create_time", "created_by", b"created_by", "end_time", b"end_time", "error", b"error", "message", b"message", "origin", b"origin", "start_time", b"start_time", "status", b"status", "turn_id", b"turn_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "create_time", b"create_time", "created_by", b"created_by", "end_time", b"end_time", "error", b"error", "goes_first", b"goes_first", "message", b"message", "origin", b"origin", "start_time", b"start_time", "status", b"status", "turn_id", b"turn_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,7 +456,10 @@ Global___Conversation: _TypeAlias = Conversation  # noqa: Y015
 
 @_typing.final
 class SessionOptions(_message.Message):
-    """How the agent is run. An unset field means: as the profile says, else the agent's default."""
+    """How the agent is run. An unset field means: as the profile says, else the agent's default. Options that UpdateSession
+    changes count from the next turn on, in the process that runs, which is told of them, as in the next one; only
+    idle_timeout counts at once. If the agent refuses a change, an error event says so.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -462,14 +473,15 @@ class SessionOptions(_message.Message):
     """
     permission_mode: _builtins.str
     """In the agent's words, for example "default", "acceptEdits", "plan"; GetRuntimeInfo lists each agent's. Empty: the agent's
-    default, which is "bypassPermissions" for claude-code: it asks nobody, and its sandbox is the boundary.
+    default, which for claude-code is "default" where the profile has a permission_policy, else "bypassPermissions": it asks
+    for no permission, and its sandbox is the boundary. Questions are asked in every mode.
     """
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-        request or question counts as activity.
+        request or question counts as activity. The next message starts it again.
         """
 
     def __init__(
@@ -490,7 +502,15 @@ Global___SessionOptions: _TypeAlias = SessionOptions  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):
-    """Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit."""
+    """Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit. A turn is held to the limits that were set when it
+    began to run. One that reaches a limit is interrupted by the agent's protocol, and what it said is kept; if the agent does
+    not follow within 10 s, its process is ended. Turn.error then names the limit (BUDGET_EXHAUSTED). A turn that finishes
+    before the interrupt reaches it is COMPLETED.
+
+    What is spent is known as the agent tells it: scripted tells it with each `usage` step; claude-code is asked what it spent
+    after each model call of the turn, by its own estimate, and is interrupted as soon as it answers: the call that reaches the
+    limit is paid for, and one that begins meanwhile. Nothing is known of an agent that tells no costs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,14 +519,20 @@ class Budget(_message.Message):
     TURN_STEPS_FIELD_NUMBER: _builtins.int
     TURN_DURATION_FIELD_NUMBER: _builtins.int
     session_cost_micro_usd: _builtins.int
-    """Of all turns of the session together."""
+    """Of all turns of the session together, the one at work included. While it is reached, messages are refused too
+    (BUDGET_EXHAUSTED), until it is raised.
+    """
     turn_cost_micro_usd: _builtins.int
-    """Of one turn."""
+    """Of one turn, subagents included."""
     turn_steps: _builtins.int
-    """Model calls of one turn."""
+    """Model calls of one turn, subagents included; those of claude-code's subagents count when they are over. The call after
+    the last one is cut off as it begins.
+    """
     @_builtins.property
     def turn_duration(self) -> _duration_pb2.Duration:
-        """Wall-clock time of one turn, time spent waiting for input not counted."""
+        """Wall-clock time of one turn from when it runs, the start of its sandbox and any time without a server included, time
+        spent waiting for input not counted.
+        """
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class _BusyPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BusyPolicy
     BUSY_POLICY_REJECT: _BusyPolicy.ValueType  # 1
     """It is refused (SESSION_BUSY)."""
     BUSY_POLICY_QUEUE: _BusyPolicy.ValueType  # 2
-    """It waits its turn; at most Limits.max_queued_turns (32) wait."""
+    """It waits its turn; at most Limits.max_queued_turns (32) wait, with at most 512 KiB of text together."""
     BUSY_POLICY_INTERRUPT: _BusyPolicy.ValueType  # 3
     """The active turn is interrupted and this message goes before the queue."""
 
@@ -75,7 +75,7 @@ BUSY_POLICY_UNSPECIFIED: BusyPolicy.ValueType  # 0
 BUSY_POLICY_REJECT: BusyPolicy.ValueType  # 1
 """It is refused (SESSION_BUSY)."""
 BUSY_POLICY_QUEUE: BusyPolicy.ValueType  # 2
-"""It waits its turn; at most Limits.max_queued_turns (32) wait."""
+"""It waits its turn; at most Limits.max_queued_turns (32) wait, with at most 512 KiB of text together."""
 BUSY_POLICY_INTERRUPT: BusyPolicy.ValueType  # 3
 """The active turn is interrupted and this message goes before the queue."""
 Global___BusyPolicy: _TypeAlias = BusyPolicy  # noqa: Y015
@@ -404,11 +404,14 @@ class UpdateSessionRequest(_message.Message):
     """Makes a retry safe."""
     @_builtins.property
     def session(self) -> _session_pb2.Session:
-        """session_id says which; a set etag must match."""
+        """session_id says which; a set etag must match. What else is set must be named by update_mask; the rest is refused."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required. Any of name, labels, metadata, options; a named field that is unset in session is cleared."""
+        """Required. Any of name, labels, metadata, options, or of options one of options.model, options.permission_mode,
+        options.budget, options.idle_timeout. A named field that is unset in session is cleared: an option is then as the
+        profile says.
+        """
 
     def __init__(
         self,
@@ -973,7 +976,9 @@ class ResolvePermissionRequest(_message.Message):
     option_id: _builtins.str
     """One of PermissionRequest.options. Required."""
     message: _builtins.str
-    """Told to the agent with a rejection; at most 4096 characters."""
+    """Told to the agent with a rejection; at most 4096 characters. The agent goes on with it: to end the turn instead, call
+    InterruptTurn, which ends what is open (INTERRUPTED); after a rejection it ends the turn before the agent hears of it.
+    """
     updated_input_json: _builtins.str
     """Input to use instead of the agent's, a JSON object of at most 256 KiB; only with an option that allows. Refused
     (NOT_IMPLEMENTED) for agents that cannot take it.
@@ -1047,7 +1052,7 @@ class AnswerQuestionRequest(_message.Message):
     """Makes a retry safe."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_permission_pb2.QuestionAnswer]:
-        """One per item, in order. None at all declines to answer."""
+        """One per item, in order, each with a choice or a text of at most 4096 characters. None at all declines to answer."""
 
     def __init__(
         self,

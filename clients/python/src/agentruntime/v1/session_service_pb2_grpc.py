@@ -67,14 +67,21 @@ class SessionServiceStub(object):
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """
@@ -244,14 +251,21 @@ class SessionServiceServicer(object):
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """
@@ -301,7 +315,8 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SyncSession(self, request, context):
-        """Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE.
+        """Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+        then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -371,7 +386,7 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPermissionRules(self, request, context):
-        """Lists the rules that "always" answers left in the session. Scope READ.
+        """Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -597,14 +612,21 @@ class SessionService(object):
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """

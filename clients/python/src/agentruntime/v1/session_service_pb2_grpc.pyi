@@ -68,14 +68,21 @@ class SessionServiceStub:
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """
@@ -101,7 +108,9 @@ class SessionServiceStub:
     after that it is NOT_FOUND, and its id is never used again. Scope WRITE.
     """
     SyncSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SyncSessionRequest, _session_service_pb2.SyncSessionResponse]
-    """Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE."""
+    """Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+    then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
+    """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SendMessageRequest, _session_service_pb2.SendMessageResponse]
     """Gives the agent a message and returns as soon as it is accepted; watch for the answer. Scope WRITE."""
     RunTurn: _grpc.UnaryStreamMultiCallable[_session_service_pb2.RunTurnRequest, _session_service_pb2.RunTurnResponse]
@@ -130,7 +139,7 @@ class SessionServiceStub:
     AnswerQuestion: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.AnswerQuestionRequest, _session_service_pb2.AnswerQuestionResponse]
     """Answers a question, by the same rule. Scope APPROVE."""
     ListPermissionRules: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ListPermissionRulesRequest, _session_service_pb2.ListPermissionRulesResponse]
-    """Lists the rules that "always" answers left in the session. Scope READ."""
+    """Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ."""
     DeletePermissionRule: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeletePermissionRuleRequest, _session_service_pb2.DeletePermissionRuleResponse]
     """Removes one of them; later calls of the tool are asked about again. Scope APPROVE."""
     WatchSession: _grpc.UnaryStreamMultiCallable[_session_service_pb2.WatchSessionRequest, _session_service_pb2.WatchSessionResponse]
@@ -194,14 +203,21 @@ class SessionServiceAsyncStub(SessionServiceStub):
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """
@@ -224,7 +240,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     after that it is NOT_FOUND, and its id is never used again. Scope WRITE.
     """
     SyncSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SyncSessionRequest, _session_service_pb2.SyncSessionResponse]  # type: ignore[assignment]
-    """Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE."""
+    """Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+    then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
+    """
     SendMessage: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SendMessageRequest, _session_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Gives the agent a message and returns as soon as it is accepted; watch for the answer. Scope WRITE."""
     RunTurn: _aio.UnaryStreamMultiCallable[_session_service_pb2.RunTurnRequest, _session_service_pb2.RunTurnResponse]  # type: ignore[assignment]
@@ -253,7 +271,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     AnswerQuestion: _aio.UnaryUnaryMultiCallable[_session_service_pb2.AnswerQuestionRequest, _session_service_pb2.AnswerQuestionResponse]  # type: ignore[assignment]
     """Answers a question, by the same rule. Scope APPROVE."""
     ListPermissionRules: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListPermissionRulesRequest, _session_service_pb2.ListPermissionRulesResponse]  # type: ignore[assignment]
-    """Lists the rules that "always" answers left in the session. Scope READ."""
+    """Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ."""
     DeletePermissionRule: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeletePermissionRuleRequest, _session_service_pb2.DeletePermissionRuleResponse]  # type: ignore[assignment]
     """Removes one of them; later calls of the tool are asked about again. Scope APPROVE."""
     WatchSession: _aio.UnaryStreamMultiCallable[_session_service_pb2.WatchSessionRequest, _session_service_pb2.WatchSessionResponse]  # type: ignore[assignment]
@@ -316,14 +334,21 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
 
     Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
-    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
-    in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+    not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+
+    Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+    never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+    output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+    before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+    ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+    values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+    for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
 
     Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
     `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
     4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
 
-    In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+    In this version RPCs that are not built answer NOT_IMPLEMENTED.
 
     Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
     """
@@ -386,7 +411,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.SyncSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.SyncSessionResponse, _abc.Awaitable[_session_service_pb2.SyncSessionResponse]]:
-        """Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE."""
+        """Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+        then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
+        """
 
     @_abc_1.abstractmethod
     def SendMessage(
@@ -469,7 +496,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ListPermissionRulesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.ListPermissionRulesResponse, _abc.Awaitable[_session_service_pb2.ListPermissionRulesResponse]]:
-        """Lists the rules that "always" answers left in the session. Scope READ."""
+        """Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ."""
 
     @_abc_1.abstractmethod
     def DeletePermissionRule(

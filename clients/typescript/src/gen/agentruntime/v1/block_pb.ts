@@ -194,7 +194,7 @@ export type ContentPart = Message<"agentruntime.v1.ContentPart"> & {
     case: "image";
   } | {
     /**
-     * Any other file given along with the message.
+     * Any other file given along with the message. In this version a PDF document ("application/pdf").
      *
      * @generated from field: agentruntime.v1.Blob attachment = 3;
      */
@@ -233,7 +233,7 @@ export const ContentPartSchema: GenMessage<ContentPart> = /*@__PURE__*/
  */
 export type Blob = Message<"agentruntime.v1.Blob"> & {
   /**
-   * SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has.
+   * SHA-256, 64 lower-case hex digits. Output, or input naming bytes this session already has (not in this version).
    *
    * @generated from field: string sha256 = 1;
    */

@@ -223,7 +223,8 @@ export enum ErrorReason {
   SESSION_BUSY = 61,
 
   /**
-   * The session's queue holds Limits.max_queued_turns. RESOURCE_EXHAUSTED. Retry: when a turn ended.
+   * The session's queue holds Limits.max_queued_turns, or with this message more than 512 KiB of text (then limit_bytes).
+   * RESOURCE_EXHAUSTED. Retry: when a turn ended.
    * `{"reason":"QUEUE_FULL","domain":"agentruntime.v1","metadata":{"limit":"32"}}`
    *
    * @generated from enum value: ERROR_REASON_QUEUE_FULL = 62;
@@ -247,7 +248,8 @@ export enum ErrorReason {
   TURN_FINISHED = 64,
 
   /**
-   * Somebody or something answered first. The metadata names the winner. FAILED_PRECONDITION. Retry: no.
+   * Somebody or something answered first. The metadata names the winner; of a question it has question_id instead of
+   * permission_id. FAILED_PRECONDITION. Retry: no.
    * `{"reason":"ALREADY_RESOLVED","domain":"agentruntime.v1","metadata":{"permission_id":"perm_01J9Z3","outcome":"INPUT_OUTCOME_ALLOWED","option_id":"allow_once","resolved_by":"user_7"}}`
    *
    * @generated from enum value: ERROR_REASON_ALREADY_RESOLVED = 65;
@@ -255,7 +257,8 @@ export enum ErrorReason {
   ALREADY_RESOLVED = 65,
 
   /**
-   * A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. RESOURCE_EXHAUSTED.
+   * A limit of Budget is reached: ends the turn, and refuses messages while it is the session's. The metadata names the
+   * limit, as Budget does, and its value (of a duration in seconds, like "90s"). RESOURCE_EXHAUSTED.
    * Retry: after the budget was raised.
    * `{"reason":"BUDGET_EXHAUSTED","domain":"agentruntime.v1","metadata":{"limit":"session_cost_micro_usd","value":"5000000"}}`
    *
@@ -264,7 +267,9 @@ export enum ErrorReason {
   BUDGET_EXHAUSTED = 66,
 
   /**
-   * In Turn.error only: it was taken out of the queue. Retry: send the message again.
+   * In Turn.error only: it was taken out of the queue, by the call that cause names: cancel_turn, interrupt_turn,
+   * stop_session or delete_session; or because the session may spend no more: session_budget. Retry: send the message
+   * again, in the last case after Budget.session_cost_micro_usd was raised.
    * `{"reason":"TURN_CANCELLED","domain":"agentruntime.v1","metadata":{"cause":"stop_session"}}`
    *
    * @generated from enum value: ERROR_REASON_TURN_CANCELLED = 67;

@@ -581,7 +581,8 @@ export const SandboxChangedSchema: GenMessage<SandboxChanged> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_event, 11);
 
 /**
- * The agent asks for permission.
+ * The agent asks for permission. Where the resolution is set already, a rule answered, and permission_resolved follows
+ * at once: nobody is to be asked.
  * Fold: `permissions[permission.permission_id] = permission`.
  *
  * @generated from message agentruntime.v1.PermissionRequested

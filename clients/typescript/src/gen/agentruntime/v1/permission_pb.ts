@@ -14,11 +14,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentruntime/v1/permission.proto.
  */
 export const file_agentruntime_v1_permission: GenFile = /*@__PURE__*/
-  fileDesc("CiBhZ2VudHJ1bnRpbWUvdjEvcGVybWlzc2lvbi5wcm90bxIPYWdlbnRydW50aW1lLnYxIusCChFQZXJtaXNzaW9uUmVxdWVzdBIVCg1wZXJtaXNzaW9uX2lkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIPCgd0dXJuX2lkGAMgASgJEhMKC3Rvb2xfdXNlX2lkGAQgASgJEhEKCXRvb2xfbmFtZRgFIAEoCRISCgppbnB1dF9qc29uGAYgASgJEg0KBXRpdGxlGAcgASgJEjIKB29wdGlvbnMYCCADKAsyIS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbk9wdGlvbhIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKCnJlc29sdXRpb24YCyABKAsyIC5hZ2VudHJ1bnRpbWUudjEuSW5wdXRSZXNvbHV0aW9uImgKEFBlcm1pc3Npb25PcHRpb24SEQoJb3B0aW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSMwoEa2luZBgDIAEoDjIlLmFnZW50cnVudGltZS52MS5QZXJtaXNzaW9uT3B0aW9uS2luZCKWAgoPSW5wdXRSZXNvbHV0aW9uEi4KB291dGNvbWUYASABKA4yHS5hZ2VudHJ1bnRpbWUudjEuSW5wdXRPdXRjb21lEhEKCW9wdGlvbl9pZBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEhoKEnVwZGF0ZWRfaW5wdXRfanNvbhgEIAEoCRIwCgdhbnN3ZXJzGAUgAygLMh8uYWdlbnRydW50aW1lLnYxLlF1ZXN0aW9uQW5zd2VyEi8KC3Jlc29sdmVkX2J5GAYgASgLMhouYWdlbnRydW50aW1lLnYxLlByaW5jaXBhbBIwCgxyZXNvbHZlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqQCCghRdWVzdGlvbhITCgtxdWVzdGlvbl9pZBgBIAEoCRIXCg9jb252ZXJzYXRpb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRITCgt0b29sX3VzZV9pZBgEIAEoCRIsCgVpdGVtcxgFIAMoCzIdLmFnZW50cnVudGltZS52MS5RdWVzdGlvbkl0ZW0SLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0CgpyZXNvbHV0aW9uGAggASgLMiAuYWdlbnRydW50aW1lLnYxLklucHV0UmVzb2x1dGlvbiJwCgxRdWVzdGlvbkl0ZW0SDgoGaGVhZGVyGAEgASgJEgwKBHRleHQYAiABKAkSMAoHY2hvaWNlcxgDIAMoCzIfLmFnZW50cnVudGltZS52MS5RdWVzdGlvbkNob2ljZRIQCghtdWx0aXBsZRgEIAEoCCI0Cg5RdWVzdGlvbkNob2ljZRINCgVsYWJlbBgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCSIvCg5RdWVzdGlvbkFuc3dlchIPCgdjaG9pY2VzGAEgAygJEgwKBHRleHQYAiABKAki2QEKDlBlcm1pc3Npb25SdWxlEg8KB3J1bGVfaWQYASABKAkSEQoJdG9vbF9uYW1lGAIgASgJEg8KB3BhdHRlcm4YAyABKAkSMQoGZWZmZWN0GAQgASgOMiEuYWdlbnRydW50aW1lLnYxLlBlcm1pc3Npb25FZmZlY3QSLgoKY3JlYXRlZF9ieRgFIAEoCzIaLmFnZW50cnVudGltZS52MS5QcmluY2lwYWwSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugBChBQZXJtaXNzaW9uUG9saWN5EjkKDmRlZmF1bHRfZWZmZWN0GAEgASgOMiEuYWdlbnRydW50aW1lLnYxLlBlcm1pc3Npb25FZmZlY3QSLgoFcnVsZXMYAiADKAsyHy5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvblJ1bGUSLgoLYXNrX3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoOdGltZW91dF9lZmZlY3QYBCABKA4yIS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbkVmZmVjdCrgAQoUUGVybWlzc2lvbk9wdGlvbktpbmQSJgoiUEVSTUlTU0lPTl9PUFRJT05fS0lORF9VTlNQRUNJRklFRBAAEiUKIVBFUk1JU1NJT05fT1BUSU9OX0tJTkRfQUxMT1dfT05DRRABEicKI1BFUk1JU1NJT05fT1BUSU9OX0tJTkRfQUxMT1dfQUxXQVlTEAISJgoiUEVSTUlTU0lPTl9PUFRJT05fS0lORF9SRUpFQ1RfT05DRRADEigKJFBFUk1JU1NJT05fT1BUSU9OX0tJTkRfUkVKRUNUX0FMV0FZUxAEKtcBCgxJbnB1dE91dGNvbWUSHQoZSU5QVVRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhkKFUlOUFVUX09VVENPTUVfQUxMT1dFRBABEhoKFklOUFVUX09VVENPTUVfUkVKRUNURUQQAhIaChZJTlBVVF9PVVRDT01FX0FOU1dFUkVEEAMSGQoVSU5QVVRfT1VUQ09NRV9FWFBJUkVEEAQSGwoXSU5QVVRfT1VUQ09NRV9XSVRIRFJBV04QBRIdChlJTlBVVF9PVVRDT01FX0lOVEVSUlVQVEVEEAYqiwEKEFBlcm1pc3Npb25FZmZlY3QSIQodUEVSTUlTU0lPTl9FRkZFQ1RfVU5TUEVDSUZJRUQQABIbChdQRVJNSVNTSU9OX0VGRkVDVF9BTExPVxABEhkKFVBFUk1JU1NJT05fRUZGRUNUX0FTSxACEhwKGFBFUk1JU1NJT05fRUZGRUNUX1JFSkVDVBADQtQBChNjb20uYWdlbnRydW50aW1lLnYxQg9QZXJtaXNzaW9uUHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_agentruntime_v1_principal, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiBhZ2VudHJ1bnRpbWUvdjEvcGVybWlzc2lvbi5wcm90bxIPYWdlbnRydW50aW1lLnYxIusCChFQZXJtaXNzaW9uUmVxdWVzdBIVCg1wZXJtaXNzaW9uX2lkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIPCgd0dXJuX2lkGAMgASgJEhMKC3Rvb2xfdXNlX2lkGAQgASgJEhEKCXRvb2xfbmFtZRgFIAEoCRISCgppbnB1dF9qc29uGAYgASgJEg0KBXRpdGxlGAcgASgJEjIKB29wdGlvbnMYCCADKAsyIS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbk9wdGlvbhIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKCnJlc29sdXRpb24YCyABKAsyIC5hZ2VudHJ1bnRpbWUudjEuSW5wdXRSZXNvbHV0aW9uIpcBChBQZXJtaXNzaW9uT3B0aW9uEhEKCW9wdGlvbl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEjMKBGtpbmQYAyABKA4yJS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbk9wdGlvbktpbmQSLQoEcnVsZRgEIAEoCzIfLmFnZW50cnVudGltZS52MS5QZXJtaXNzaW9uUnVsZSLaAgoPSW5wdXRSZXNvbHV0aW9uEi4KB291dGNvbWUYASABKA4yHS5hZ2VudHJ1bnRpbWUudjEuSW5wdXRPdXRjb21lEhEKCW9wdGlvbl9pZBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEhoKEnVwZGF0ZWRfaW5wdXRfanNvbhgEIAEoCRIwCgdhbnN3ZXJzGAUgAygLMh8uYWdlbnRydW50aW1lLnYxLlF1ZXN0aW9uQW5zd2VyEi8KC3Jlc29sdmVkX2J5GAYgASgLMhouYWdlbnRydW50aW1lLnYxLlByaW5jaXBhbBIwCgxyZXNvbHZlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3J1bGVfaWQYCCABKAkSMQoGZWZmZWN0GAkgASgOMiEuYWdlbnRydW50aW1lLnYxLlBlcm1pc3Npb25FZmZlY3QipAIKCFF1ZXN0aW9uEhMKC3F1ZXN0aW9uX2lkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIPCgd0dXJuX2lkGAMgASgJEhMKC3Rvb2xfdXNlX2lkGAQgASgJEiwKBWl0ZW1zGAUgAygLMh0uYWdlbnRydW50aW1lLnYxLlF1ZXN0aW9uSXRlbRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKCnJlc29sdXRpb24YCCABKAsyIC5hZ2VudHJ1bnRpbWUudjEuSW5wdXRSZXNvbHV0aW9uInAKDFF1ZXN0aW9uSXRlbRIOCgZoZWFkZXIYASABKAkSDAoEdGV4dBgCIAEoCRIwCgdjaG9pY2VzGAMgAygLMh8uYWdlbnRydW50aW1lLnYxLlF1ZXN0aW9uQ2hvaWNlEhAKCG11bHRpcGxlGAQgASgIIjQKDlF1ZXN0aW9uQ2hvaWNlEg0KBWxhYmVsGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIi8KDlF1ZXN0aW9uQW5zd2VyEg8KB2Nob2ljZXMYASADKAkSDAoEdGV4dBgCIAEoCSLZAQoOUGVybWlzc2lvblJ1bGUSDwoHcnVsZV9pZBgBIAEoCRIRCgl0b29sX25hbWUYAiABKAkSDwoHcGF0dGVybhgDIAEoCRIxCgZlZmZlY3QYBCABKA4yIS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbkVmZmVjdBIuCgpjcmVhdGVkX2J5GAUgASgLMhouYWdlbnRydW50aW1lLnYxLlByaW5jaXBhbBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6AEKEFBlcm1pc3Npb25Qb2xpY3kSOQoOZGVmYXVsdF9lZmZlY3QYASABKA4yIS5hZ2VudHJ1bnRpbWUudjEuUGVybWlzc2lvbkVmZmVjdBIuCgVydWxlcxgCIAMoCzIfLmFnZW50cnVudGltZS52MS5QZXJtaXNzaW9uUnVsZRIuCgthc2tfdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI5Cg50aW1lb3V0X2VmZmVjdBgEIAEoDjIhLmFnZW50cnVudGltZS52MS5QZXJtaXNzaW9uRWZmZWN0KuABChRQZXJtaXNzaW9uT3B0aW9uS2luZBImCiJQRVJNSVNTSU9OX09QVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASJQohUEVSTUlTU0lPTl9PUFRJT05fS0lORF9BTExPV19PTkNFEAESJwojUEVSTUlTU0lPTl9PUFRJT05fS0lORF9BTExPV19BTFdBWVMQAhImCiJQRVJNSVNTSU9OX09QVElPTl9LSU5EX1JFSkVDVF9PTkNFEAMSKAokUEVSTUlTU0lPTl9PUFRJT05fS0lORF9SRUpFQ1RfQUxXQVlTEAQq1wEKDElucHV0T3V0Y29tZRIdChlJTlBVVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGQoVSU5QVVRfT1VUQ09NRV9BTExPV0VEEAESGgoWSU5QVVRfT1VUQ09NRV9SRUpFQ1RFRBACEhoKFklOUFVUX09VVENPTUVfQU5TV0VSRUQQAxIZChVJTlBVVF9PVVRDT01FX0VYUElSRUQQBBIbChdJTlBVVF9PVVRDT01FX1dJVEhEUkFXThAFEh0KGUlOUFVUX09VVENPTUVfSU5URVJSVVBURUQQBiqLAQoQUGVybWlzc2lvbkVmZmVjdBIhCh1QRVJNSVNTSU9OX0VGRkVDVF9VTlNQRUNJRklFRBAAEhsKF1BFUk1JU1NJT05fRUZGRUNUX0FMTE9XEAESGQoVUEVSTUlTU0lPTl9FRkZFQ1RfQVNLEAISHAoYUEVSTUlTU0lPTl9FRkZFQ1RfUkVKRUNUEANC1AEKE2NvbS5hZ2VudHJ1bnRpbWUudjFCD1Blcm1pc3Npb25Qcm90b1ABWk9naXRodWIuY29tL2FnZW50LXJ1bnRpbWUvYWdlbnQtcnVudGltZS9jbGllbnRzL2dvL2FnZW50cnVudGltZXYxO2FnZW50cnVudGltZXYxogIDQVhYqgIPQWdlbnRydW50aW1lLlYxygIPQWdlbnRydW50aW1lXFYx4gIbQWdlbnRydW50aW1lXFYxXEdQQk1ldGFkYXRh6gIQQWdlbnRydW50aW1lOjpWMWIGcHJvdG8z", [file_agentruntime_v1_principal, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The agent asks before it uses a tool. Open until resolution is set; answered with ResolvePermission, at once or
- * hours later, from any client, also after a server restart.
+ * hours later, from any client, also after a server restart. One that a rule or the policy's default_effect answers is
+ * recorded all the same, with its resolution set from the start, and does not make its turn wait.
  *
  * @generated from message agentruntime.v1.PermissionRequest
  */
@@ -72,7 +73,8 @@ export type PermissionRequest = Message<"agentruntime.v1.PermissionRequest"> & {
   title: string;
 
   /**
-   * The possible answers, at least one. In this version "allow_once" and "reject_once".
+   * The possible answers, at least one: "allow_once" and "reject_once", and, while the session has room for another rule,
+   * "allow_always" and "reject_always".
    *
    * @generated from field: repeated agentruntime.v1.PermissionOption options = 8;
    */
@@ -84,8 +86,7 @@ export type PermissionRequest = Message<"agentruntime.v1.PermissionRequest"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When PermissionPolicy.timeout_effect answers instead. In this version a time set for the whole server (24 h), after
-   * which the request is rejected.
+   * When PermissionPolicy.timeout_effect answers instead.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 10;
    */
@@ -120,7 +121,7 @@ export type PermissionOption = Message<"agentruntime.v1.PermissionOption"> & {
   optionId: string;
 
   /**
-   * Label of the button.
+   * Label of the button; for "always" it names the rule, for example "Always allow Bash(npm run test:*)".
    *
    * @generated from field: string name = 2;
    */
@@ -130,6 +131,14 @@ export type PermissionOption = Message<"agentruntime.v1.PermissionOption"> & {
    * @generated from field: agentruntime.v1.PermissionOptionKind kind = 3;
    */
   kind: PermissionOptionKind;
+
+  /**
+   * The rule that an "always" option leaves, without its id; else unset. Where the agent suggests one it is that, if it
+   * covers this very call; for shell commands else this command alone; else all calls of the tool.
+   *
+   * @generated from field: agentruntime.v1.PermissionRule rule = 4;
+   */
+  rule?: PermissionRule | undefined;
 };
 
 /**
@@ -189,6 +198,20 @@ export type InputResolution = Message<"agentruntime.v1.InputResolution"> & {
    * @generated from field: google.protobuf.Timestamp resolve_time = 7;
    */
   resolveTime?: Timestamp | undefined;
+
+  /**
+   * The rule that decided, of the session or of its profile, or the one that an "always" option left; else empty.
+   *
+   * @generated from field: string rule_id = 8;
+   */
+  ruleId: string;
+
+  /**
+   * What became of the call: ALLOW or REJECT. Unset for questions, and when the agent does not wait for an answer any more.
+   *
+   * @generated from field: agentruntime.v1.PermissionEffect effect = 9;
+   */
+  effect: PermissionEffect;
 };
 
 /**
@@ -199,7 +222,8 @@ export const InputResolutionSchema: GenMessage<InputResolution> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_permission, 2);
 
 /**
- * The agent asks the user something. Open until resolution is set; answered with AnswerQuestion.
+ * The agent asks the user something. Open until resolution is set; answered with AnswerQuestion. Rules and default_effect
+ * do not answer questions.
  *
  * @generated from message agentruntime.v1.Question
  */
@@ -363,22 +387,25 @@ export const QuestionAnswerSchema: GenMessage<QuestionAnswer> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_permission, 6);
 
 /**
- * A standing answer: calls that match it are answered without asking. Rules made by an "always" answer belong to
+ * A standing answer: calls that match it are answered without asking anybody. Rules made by an "always" answer belong to
  * the session and survive its sandboxes; rules of a profile hold for all its sessions. A session's rules come
- * first; among rules of one place the most recent that matches decides.
+ * first; among rules of one place the most recent that matches decides. The server matches them itself, narrowly where
+ * they allow and widely where they do not: a pattern that begins a command allows no command that may be several, and a
+ * call that nobody can judge is asked about. Rules are no wall; that is the sandbox.
  *
  * @generated from message agentruntime.v1.PermissionRule
  */
 export type PermissionRule = Message<"agentruntime.v1.PermissionRule"> & {
   /**
-   * Minted by the server, like "rule_01J9Z3".
+   * Minted by the server, like "rule_01J9Z3". In a profile empty for a new rule; one that was read is written back with its
+   * id.
    *
    * @generated from field: string rule_id = 1;
    */
   ruleId: string;
 
   /**
-   * Required.
+   * Required, at most 200 characters, without the parentheses of a pattern.
    *
    * @generated from field: string tool_name = 2;
    */
@@ -386,6 +413,7 @@ export type PermissionRule = Message<"agentruntime.v1.PermissionRule"> & {
 
   /**
    * Which inputs, in the agent's own rule language, for example "npm run test:*" for Claude Code's Bash; empty: all.
+   * At most 4096 characters.
    *
    * @generated from field: string pattern = 3;
    */
@@ -399,14 +427,14 @@ export type PermissionRule = Message<"agentruntime.v1.PermissionRule"> & {
   effect: PermissionEffect;
 
   /**
-   * Output only.
+   * Output only; unset for rules of a profile.
    *
    * @generated from field: agentruntime.v1.Principal created_by = 5;
    */
   createdBy?: Principal | undefined;
 
   /**
-   * Output only.
+   * Output only; unset for rules of a profile.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
@@ -427,14 +455,16 @@ export const PermissionRuleSchema: GenMessage<PermissionRule> = /*@__PURE__*/
  */
 export type PermissionPolicy = Message<"agentruntime.v1.PermissionPolicy"> & {
   /**
-   * For calls no rule matches. Default ASK.
+   * For calls no rule matches and the agent asks about. Default ASK. An agent asks by its permission mode, which with a
+   * policy is "default" for claude-code unless the session says otherwise; about calls that a rule rejects or has asked
+   * about it asks in every mode.
    *
    * @generated from field: agentruntime.v1.PermissionEffect default_effect = 1;
    */
   defaultEffect: PermissionEffect;
 
   /**
-   * At most 256.
+   * At most 256, the most recent last.
    *
    * @generated from field: repeated agentruntime.v1.PermissionRule rules = 2;
    */

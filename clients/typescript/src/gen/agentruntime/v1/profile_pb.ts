@@ -26,7 +26,18 @@ export const file_agentruntime_v1_profile: GenFile = /*@__PURE__*/
 
 /**
  * How to set up an agent: prompt, tools, packages, rules. Every update makes a new immutable revision; a session
- * stays with the one it was created with.
+ * stays with the one it was created with. All its texts and files together have at most 3.5 MiB, so that it can be read
+ * in one message by every client. What a session's agent cannot honour is refused at CreateSession.
+ *
+ * With claude-code: system_prompt follows the CLI's own; memory_file is the CLAUDE.md of its home, beside the workspace's;
+ * tools are the CLI's built-in ones, and "mcp__NAME" for all tools of the server NAME. Where tools are named, "Skill",
+ * "Agent" and the servers must be among them if the profile has skills, subagents and servers. Skills, subagents and
+ * commands win over those of the same name in the workspace, which has the effect otherwise that it has for the CLI; but
+ * where the profile names tools or servers, servers that the workspace names are not used. Values of headers must not say
+ * "${".
+ *
+ * With scripted, which has no model: environment, packages, default files, default options, permission policy and sandbox
+ * take effect, everything else is refused.
  *
  * @generated from message agentruntime.v1.AgentProfile
  */
@@ -67,49 +78,59 @@ export type AgentProfile = Message<"agentruntime.v1.AgentProfile"> & {
   agent: string;
 
   /**
-   * Command line of the program to run; only, and required, when the agent is "acp".
+   * Command line of the program to run; only, and required, when the agent is "acp". In this version there is no such
+   * agent, and it is refused.
    *
    * @generated from field: repeated string acp_command = 6;
    */
   acpCommand: string[];
 
   /**
-   * Added to the agent's own system prompt.
+   * Added to the agent's own system prompt. At most 256 KiB.
    *
    * @generated from field: string system_prompt = 7;
    */
   systemPrompt: string;
 
   /**
-   * Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md.
+   * Text of the agent's memory file: CLAUDE.md, AGENTS.md or GEMINI.md. At most 256 KiB.
    *
    * @generated from field: string memory_file = 8;
    */
   memoryFile: string;
 
   /**
-   * Names of the tools the agent may use; empty: all.
+   * Names of the tools the agent may use, as it knows them, for example "Bash"; empty: all. At most 256 of 1 to 128
+   * characters of `[A-Za-z0-9_-]`. What a tool may be used for, such as "git *", stands in permission_policy.
    *
    * @generated from field: repeated string tools = 9;
    */
   tools: string[];
 
   /**
+   * At most 64.
+   *
    * @generated from field: repeated agentruntime.v1.Skill skills = 10;
    */
   skills: Skill[];
 
   /**
+   * At most 64.
+   *
    * @generated from field: repeated agentruntime.v1.SubagentDefinition subagents = 11;
    */
   subagents: SubagentDefinition[];
 
   /**
+   * At most 64, none with the name of a skill: agents call both in the same way.
+   *
    * @generated from field: repeated agentruntime.v1.Command commands = 12;
    */
   commands: Command[];
 
   /**
+   * At most 32.
+   *
    * @generated from field: repeated agentruntime.v1.McpServer mcp_servers = 13;
    */
   mcpServers: McpServer[];
@@ -132,28 +153,35 @@ export type AgentProfile = Message<"agentruntime.v1.AgentProfile"> & {
   sandbox?: SandboxSpec | undefined;
 
   /**
-   * Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`. See Secret for how values are kept and removed.
+   * Environment of the agent. Names are `[A-Za-z_][A-Za-z0-9_]*`, at most 128 characters; at most 256 of them. See
+   * Secret for how values are kept and removed. It wins over what the server's own environment says. Refused at
+   * CreateSession: HOME, PATH, PWD, TMPDIR, what the loader of programs obeys (LD_PRELOAD for example), what begins with
+   * AGENT_RUNTIME_, and variables without which the agent would not run unattended.
    *
    * @generated from field: map<string, agentruntime.v1.Secret> environment = 17;
    */
   environment: { [key: string]: Secret };
 
   /**
-   * As npm takes them, for example "typescript@5.6".
+   * Packages of the npm registry, as npm takes them, for example "typescript@5.6" or "@scope/name@^1.2". At most 128,
+   * here and in all lists of packages. Addresses, paths and aliases are refused. Scripts of packages are not run. Installed
+   * once for all profiles that want the same; found by `require` and on the PATH, read-only. A start waits for it, and
+   * Sandbox.status_message says so.
    *
    * @generated from field: repeated string npm_dependencies = 18;
    */
   npmDependencies: string[];
 
   /**
-   * As pip takes them.
+   * Packages of the Python index, as pip takes them, for example "requests[socks]>=2.31,<3". Addresses, paths and
+   * markers are refused. Only wheels are taken. As npm_dependencies, and found by `import`.
    *
    * @generated from field: repeated string pip_dependencies = 19;
    */
   pipDependencies: string[];
 
   /**
-   * Put into every new workspace; together at most 3 MiB.
+   * Put into every new workspace. At most 100, together at most 3 MiB.
    *
    * @generated from field: repeated agentruntime.v1.FileContent default_workspace_files = 20;
    */
@@ -198,7 +226,11 @@ export const AgentProfileSchema: GenMessage<AgentProfile> = /*@__PURE__*/
 /**
  * A value that goes in and never comes out. Reads return the name (the key of its map) with value unset. Writing
  * a map back as it was read changes nothing: an entry with neither value nor ref keeps what is stored, an entry left
- * out is removed.
+ * out is removed. An entry that keeps what was never stored is refused. Values are stored in the clear in the server's
+ * database, which only its user can read; earlier revisions keep theirs, as long as there are sessions pinned to them.
+ * Where an agent prints a value of 8 bytes or more, `[secret NAME]` stands in its place: the key of the map, for a tool
+ * server's with the server's name before it, as in `[secret github.Authorization]`; of a header such as `Bearer KEY` also
+ * where it prints KEY alone. Shorter values are not replaced.
  *
  * @generated from message agentruntime.v1.Secret
  */
@@ -210,7 +242,7 @@ export type Secret = Message<"agentruntime.v1.Secret"> & {
    */
   source: {
     /**
-     * The value itself, at most 32 KiB. Input only.
+     * The value itself, at most 32 KiB, without U+0000; in headers without any control character. Input only.
      *
      * @generated from field: string value = 1;
      */
@@ -218,7 +250,9 @@ export type Secret = Message<"agentruntime.v1.Secret"> & {
     case: "value";
   } | {
     /**
-     * Name of a secret in the server's configuration. Reads return it.
+     * Name of a secret in the server's configuration, spelled as a name of environment: of a file in the folder that
+     * `--secrets` names, read whenever an agent is started. One that is not there is refused at CreateSession. Reads
+     * return it.
      *
      * @generated from field: string ref = 2;
      */
@@ -241,28 +275,28 @@ export const SecretSchema: GenMessage<Secret> = /*@__PURE__*/
  */
 export type Skill = Message<"agentruntime.v1.Skill"> & {
   /**
-   * 1 to 64 characters of `[a-z0-9-]`.
+   * 1 to 64 characters of `[a-z0-9-]`, the first not "-", unique in the profile.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * When to use it.
+   * When to use it. Required, at most 1024 characters.
    *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
-   * Body of SKILL.md.
+   * Body of SKILL.md. Required, at most 256 KiB.
    *
    * @generated from field: string body = 3;
    */
   body: string;
 
   /**
-   * Beside SKILL.md; paths are relative to it.
+   * Beside SKILL.md; paths are relative to it. At most 100, together at most 3 MiB.
    *
    * @generated from field: repeated agentruntime.v1.FileContent supporting_files = 4;
    */
@@ -293,31 +327,35 @@ export const SkillSchema: GenMessage<Skill> = /*@__PURE__*/
  */
 export type SubagentDefinition = Message<"agentruntime.v1.SubagentDefinition"> & {
   /**
+   * 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * When to call it.
+   * When to call it. Required, at most 1024 characters.
    *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
+   * Its system prompt. Required, at most 256 KiB.
+   *
    * @generated from field: string prompt = 3;
    */
   prompt: string;
 
   /**
-   * Empty: the session's.
+   * In the agent's words, at most 128 characters. Empty: the session's.
    *
    * @generated from field: string model = 4;
    */
   model: string;
 
   /**
-   * Empty: all of the profile's.
+   * As AgentProfile.tools. Empty: all of the profile's.
    *
    * @generated from field: repeated string tools = 5;
    */
@@ -338,13 +376,15 @@ export const SubagentDefinitionSchema: GenMessage<SubagentDefinition> = /*@__PUR
  */
 export type Command = Message<"agentruntime.v1.Command"> & {
   /**
-   * Without the slash.
+   * Without the slash: 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * What it stands for. Required, at most 256 KiB.
+   *
    * @generated from field: string prompt = 2;
    */
   prompt: string;
@@ -364,13 +404,15 @@ export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
  */
 export type McpServer = Message<"agentruntime.v1.McpServer"> & {
   /**
-   * 1 to 64 characters of `[A-Za-z0-9_-]`, unique in the profile; kept secrets are found by it.
+   * 1 to 64 characters of `[A-Za-z0-9_-]`, the first not "-", unique in the profile; kept secrets are found by it.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * For people, at most 1000 characters.
+   *
    * @generated from field: string description = 2;
    */
   description: string;
@@ -415,16 +457,22 @@ export const McpServerSchema: GenMessage<McpServer> = /*@__PURE__*/
  */
 export type McpStdio = Message<"agentruntime.v1.McpStdio"> & {
   /**
+   * Required, at most 4 KiB.
+   *
    * @generated from field: string command = 1;
    */
   command: string;
 
   /**
+   * At most 256 of at most 4 KiB each.
+   *
    * @generated from field: repeated string args = 2;
    */
   args: string[];
 
   /**
+   * As AgentProfile.environment.
+   *
    * @generated from field: map<string, agentruntime.v1.Secret> environment = 3;
    */
   environment: { [key: string]: Secret };
@@ -444,11 +492,15 @@ export const McpStdioSchema: GenMessage<McpStdio> = /*@__PURE__*/
  */
 export type McpHttp = Message<"agentruntime.v1.McpHttp"> & {
   /**
+   * http or https, at most 2 KiB. It carries no user and password: reads return it.
+   *
    * @generated from field: string url = 1;
    */
   url: string;
 
   /**
+   * Sent with each request. Names as HTTP has them, whatever their case, at most 128 characters.
+   *
    * @generated from field: map<string, agentruntime.v1.Secret> headers = 2;
    */
   headers: { [key: string]: Secret };
@@ -469,27 +521,28 @@ export const McpHttpSchema: GenMessage<McpHttp> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_profile, 7);
 
 /**
- * A project copied into the sandbox, installed and started there.
+ * A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
+ * began with. Its .git is left out.
  *
  * @generated from message agentruntime.v1.McpBundle
  */
 export type McpBundle = Message<"agentruntime.v1.McpBundle"> & {
   /**
-   * Folder on the server, below a root its configuration allows.
+   * Folder on the server, an absolute path below a root its configuration allows. At most 4 KiB.
    *
    * @generated from field: string project_path = 1;
    */
   projectPath: string;
 
   /**
-   * For example "npm ci".
+   * For example "npm ci"; may be empty. At most 4 KiB.
    *
    * @generated from field: string install_command = 2;
    */
   installCommand: string;
 
   /**
-   * For example "node server.js".
+   * For example "node server.js". Required, at most 4 KiB.
    *
    * @generated from field: string start_command = 3;
    */

@@ -171,15 +171,17 @@ export const ListProfilesResponseSchema: GenMessage<ListProfilesResponse> = /*@_
  */
 export type UpdateProfileRequest = Message<"agentruntime.v1.UpdateProfileRequest"> & {
   /**
-   * profile_id says which; a set etag must match.
+   * profile_id says which; a set etag must match. Fields that update_mask does not name mean nothing, so that a profile
+   * can be sent back as it was read.
    *
    * @generated from field: agentruntime.v1.AgentProfile profile = 1;
    */
   profile?: AgentProfile | undefined;
 
   /**
-   * Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON; a named field that is
-   * unset in profile is cleared. Secrets follow the rule at Secret.
+   * Required. Top-level fields to replace as a whole, for example "systemPrompt,tools" in JSON or "system_prompt" and
+   * "tools" elsewhere; both spellings are taken. A named field that is unset in profile is cleared. Secrets follow the
+   * rule at Secret.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -285,7 +287,8 @@ export const ProfileService: GenService<{
     output: typeof CreateProfileResponseSchema;
   },
   /**
-   * Returns one revision. Scope READ.
+   * Returns one revision. Of a deleted profile only by number, and only as long as sessions are pinned to it. Scope
+   * READ.
    *
    * @generated from rpc agentruntime.v1.ProfileService.GetProfile
    */
@@ -305,7 +308,8 @@ export const ProfileService: GenService<{
     output: typeof ListProfilesResponseSchema;
   },
   /**
-   * Makes a new revision; existing sessions keep theirs. Scope ADMIN.
+   * Makes a new revision; existing sessions keep theirs. An update that changes nothing makes none, and returns the
+   * newest. Without an etag, of two at the same time each changes what the other made. Scope ADMIN.
    *
    * @generated from rpc agentruntime.v1.ProfileService.UpdateProfile
    */
@@ -315,7 +319,8 @@ export const ProfileService: GenService<{
     output: typeof UpdateProfileResponseSchema;
   },
   /**
-   * Makes the profile unusable for new sessions; sessions pinned to a revision go on. Scope ADMIN.
+   * Makes the profile unusable for new sessions; sessions pinned to a revision go on. Its secrets are removed with the
+   * last of these. "default" cannot be deleted, and is refused as INVALID_FIELD. Scope ADMIN.
    *
    * @generated from rpc agentruntime.v1.ProfileService.DeleteProfile
    */

@@ -20,7 +20,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file agentruntime/v1/session.proto.
  */
 export const file_agentruntime_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2Vzc2lvbi5wcm90bxIPYWdlbnRydW50aW1lLnYxIrUGCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSCwoDdWlkGAIgASgJEhMKC2V4dGVybmFsX2lkGAMgASgJEg0KBWFnZW50GAQgASgJEgwKBG5hbWUYBSABKAkSLgoGc3RhdHVzGAYgASgOMh4uYWdlbnRydW50aW1lLnYxLlNlc3Npb25TdGF0dXMSEgoKcHJvZmlsZV9pZBgHIAEoCRIYChBwcm9maWxlX3JldmlzaW9uGAggASgDEhAKCHNlcXVlbmNlGAkgASgDEhcKD29sZGVzdF9zZXF1ZW5jZRgKIAEoAxIqCgthY3RpdmVfdHVybhgLIAEoCzIVLmFnZW50cnVudGltZS52MS5UdXJuEisKDHF1ZXVlZF90dXJucxgMIAMoCzIVLmFnZW50cnVudGltZS52MS5UdXJuEikKB3NhbmRib3gYDSABKAsyGC5hZ2VudHJ1bnRpbWUudjEuU2FuZGJveBIwCgdvcHRpb25zGA4gASgLMh8uYWdlbnRydW50aW1lLnYxLlNlc3Npb25PcHRpb25zEiUKBXVzYWdlGA8gASgLMhYuYWdlbnRydW50aW1lLnYxLlVzYWdlEjQKBmxhYmVscxgQIAMoCzIkLmFnZW50cnVudGltZS52MS5TZXNzaW9uLkxhYmVsc0VudHJ5EikKCG1ldGFkYXRhGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIuCgpjcmVhdGVkX2J5GBIgASgLMhouYWdlbnRydW50aW1lLnYxLlByaW5jaXBhbBIvCgtjcmVhdGVfdGltZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSbGFzdF9hY3Rpdml0eV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGBUgASgJEiwKBWVycm9yGBYgASgLMh0uYWdlbnRydW50aW1lLnYxLlNlc3Npb25FcnJvchotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBSgQIHhAfUgZwYXJlbnQi2QMKBFR1cm4SDwoHdHVybl9pZBgBIAEoCRIrCgZzdGF0dXMYAiABKA4yGy5hZ2VudHJ1bnRpbWUudjEuVHVyblN0YXR1cxIrCgZvcmlnaW4YAyABKA4yGy5hZ2VudHJ1bnRpbWUudjEuVHVybk9yaWdpbhIQCghibG9ja19pZBgEIAEoCRItCgdtZXNzYWdlGAUgASgLMhwuYWdlbnRydW50aW1lLnYxLlVzZXJNZXNzYWdlEi4KCmNyZWF0ZWRfYnkYBiABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoFdXNhZ2UYCiABKAsyFi5hZ2VudHJ1bnRpbWUudjEuVXNhZ2USLAoFZXJyb3IYCyABKAsyHS5hZ2VudHJ1bnRpbWUudjEuU2Vzc2lvbkVycm9ySgQIFBAVUgtzY2hlZHVsZV9pZCLSAQoMQ29udmVyc2F0aW9uEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCRIeChZwYXJlbnRfY29udmVyc2F0aW9uX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSMAoGc3RhdHVzGAQgASgOMiAuYWdlbnRydW50aW1lLnYxLkV4ZWN1dGlvblN0YXR1cxITCgt0b29sX3VzZV9pZBgFIAEoCRINCgVtb2RlbBgGIAEoCRIlCgV1c2FnZRgHIAEoCzIWLmFnZW50cnVudGltZS52MS5Vc2FnZSKSAQoOU2Vzc2lvbk9wdGlvbnMSDQoFbW9kZWwYASABKAkSFwoPcGVybWlzc2lvbl9tb2RlGAIgASgJEicKBmJ1ZGdldBgDIAEoCzIXLmFnZW50cnVudGltZS52MS5CdWRnZXQSLwoMaWRsZV90aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIosBCgZCdWRnZXQSHgoWc2Vzc2lvbl9jb3N0X21pY3JvX3VzZBgBIAEoAxIbChN0dXJuX2Nvc3RfbWljcm9fdXNkGAIgASgDEhIKCnR1cm5fc3RlcHMYAyABKAUSMAoNdHVybl9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKyAQoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgDEhUKDW91dHB1dF90b2tlbnMYAiABKAMSGQoRY2FjaGVfcmVhZF90b2tlbnMYAyABKAMSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAQgASgDEhcKD3RoaW5raW5nX3Rva2VucxgFIAEoAxIUCgx0b3RhbF90b2tlbnMYBiABKAMSFgoOY29zdF9taWNyb191c2QYByABKAMi0AEKDFNlc3Npb25FcnJvchIsCgZyZWFzb24YASABKA4yHC5hZ2VudHJ1bnRpbWUudjEuRXJyb3JSZWFzb24SDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSPQoIbWV0YWRhdGEYBCADKAsyKy5hZ2VudHJ1bnRpbWUudjEuU2Vzc2lvbkVycm9yLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKtoBCg1TZXNzaW9uU3RhdHVzEh4KGlNFU1NJT05fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTU0VTU0lPTl9TVEFUVVNfSURMRRABEhoKFlNFU1NJT05fU1RBVFVTX1JVTk5JTkcQAhIhCh1TRVNTSU9OX1NUQVRVU19BV0FJVElOR19JTlBVVBADEhoKFlNFU1NJT05fU1RBVFVTX1NUT1BQRUQQBBIZChVTRVNTSU9OX1NUQVRVU19GQUlMRUQQBRIaChZTRVNTSU9OX1NUQVRVU19ERUxFVEVEEAYqtQIKClR1cm5TdGF0dXMSGwoXVFVSTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRVU19RVUVVRUQQARIXChNUVVJOX1NUQVRVU19SVU5OSU5HEAISHgoaVFVSTl9TVEFUVVNfQVdBSVRJTkdfSU5QVVQQAxIWChJUVVJOX1NUQVRVU19QQVJLRUQQBBIZChVUVVJOX1NUQVRVU19DT01QTEVURUQQBRIbChdUVVJOX1NUQVRVU19JTlRFUlJVUFRFRBAGEhkKFVRVUk5fU1RBVFVTX0NBTkNFTExFRBAHEhYKElRVUk5fU1RBVFVTX0ZBSUxFRBAIEiAKHFRVUk5fU1RBVFVTX0JVREdFVF9FWEhBVVNURUQQCRIUChBUVVJOX1NUQVRVU19MT1NUEAoqjgEKClR1cm5PcmlnaW4SGwoXVFVSTl9PUklHSU5fVU5TUEVDSUZJRUQQABIUChBUVVJOX09SSUdJTl9VU0VSEAESFQoRVFVSTl9PUklHSU5fQUdFTlQQAhIcChhUVVJOX09SSUdJTl9DT05USU5VQVRJT04QAxIYChRUVVJOX09SSUdJTl9TQ0hFRFVMRRAEQtEBChNjb20uYWdlbnRydW50aW1lLnYxQgxTZXNzaW9uUHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_agentruntime_v1_block, file_agentruntime_v1_error_reason, file_agentruntime_v1_principal, file_agentruntime_v1_sandbox, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2Vzc2lvbi5wcm90bxIPYWdlbnRydW50aW1lLnYxIrUGCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSCwoDdWlkGAIgASgJEhMKC2V4dGVybmFsX2lkGAMgASgJEg0KBWFnZW50GAQgASgJEgwKBG5hbWUYBSABKAkSLgoGc3RhdHVzGAYgASgOMh4uYWdlbnRydW50aW1lLnYxLlNlc3Npb25TdGF0dXMSEgoKcHJvZmlsZV9pZBgHIAEoCRIYChBwcm9maWxlX3JldmlzaW9uGAggASgDEhAKCHNlcXVlbmNlGAkgASgDEhcKD29sZGVzdF9zZXF1ZW5jZRgKIAEoAxIqCgthY3RpdmVfdHVybhgLIAEoCzIVLmFnZW50cnVudGltZS52MS5UdXJuEisKDHF1ZXVlZF90dXJucxgMIAMoCzIVLmFnZW50cnVudGltZS52MS5UdXJuEikKB3NhbmRib3gYDSABKAsyGC5hZ2VudHJ1bnRpbWUudjEuU2FuZGJveBIwCgdvcHRpb25zGA4gASgLMh8uYWdlbnRydW50aW1lLnYxLlNlc3Npb25PcHRpb25zEiUKBXVzYWdlGA8gASgLMhYuYWdlbnRydW50aW1lLnYxLlVzYWdlEjQKBmxhYmVscxgQIAMoCzIkLmFnZW50cnVudGltZS52MS5TZXNzaW9uLkxhYmVsc0VudHJ5EikKCG1ldGFkYXRhGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIuCgpjcmVhdGVkX2J5GBIgASgLMhouYWdlbnRydW50aW1lLnYxLlByaW5jaXBhbBIvCgtjcmVhdGVfdGltZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSbGFzdF9hY3Rpdml0eV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGBUgASgJEiwKBWVycm9yGBYgASgLMh0uYWdlbnRydW50aW1lLnYxLlNlc3Npb25FcnJvchotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBSgQIHhAfUgZwYXJlbnQi7QMKBFR1cm4SDwoHdHVybl9pZBgBIAEoCRIrCgZzdGF0dXMYAiABKA4yGy5hZ2VudHJ1bnRpbWUudjEuVHVyblN0YXR1cxIrCgZvcmlnaW4YAyABKA4yGy5hZ2VudHJ1bnRpbWUudjEuVHVybk9yaWdpbhIQCghibG9ja19pZBgEIAEoCRItCgdtZXNzYWdlGAUgASgLMhwuYWdlbnRydW50aW1lLnYxLlVzZXJNZXNzYWdlEi4KCmNyZWF0ZWRfYnkYBiABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoFdXNhZ2UYCiABKAsyFi5hZ2VudHJ1bnRpbWUudjEuVXNhZ2USLAoFZXJyb3IYCyABKAsyHS5hZ2VudHJ1bnRpbWUudjEuU2Vzc2lvbkVycm9yEhIKCmdvZXNfZmlyc3QYDCABKAhKBAgUEBVSC3NjaGVkdWxlX2lkItIBCgxDb252ZXJzYXRpb24SFwoPY29udmVyc2F0aW9uX2lkGAEgASgJEh4KFnBhcmVudF9jb252ZXJzYXRpb25faWQYAiABKAkSDAoEbmFtZRgDIAEoCRIwCgZzdGF0dXMYBCABKA4yIC5hZ2VudHJ1bnRpbWUudjEuRXhlY3V0aW9uU3RhdHVzEhMKC3Rvb2xfdXNlX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEiUKBXVzYWdlGAcgASgLMhYuYWdlbnRydW50aW1lLnYxLlVzYWdlIpIBCg5TZXNzaW9uT3B0aW9ucxINCgVtb2RlbBgBIAEoCRIXCg9wZXJtaXNzaW9uX21vZGUYAiABKAkSJwoGYnVkZ2V0GAMgASgLMhcuYWdlbnRydW50aW1lLnYxLkJ1ZGdldBIvCgxpZGxlX3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iiwEKBkJ1ZGdldBIeChZzZXNzaW9uX2Nvc3RfbWljcm9fdXNkGAEgASgDEhsKE3R1cm5fY29zdF9taWNyb191c2QYAiABKAMSEgoKdHVybl9zdGVwcxgDIAEoBRIwCg10dXJuX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIrIBCgVVc2FnZRIUCgxpbnB1dF90b2tlbnMYASABKAMSFQoNb3V0cHV0X3Rva2VucxgCIAEoAxIZChFjYWNoZV9yZWFkX3Rva2VucxgDIAEoAxIaChJjYWNoZV93cml0ZV90b2tlbnMYBCABKAMSFwoPdGhpbmtpbmdfdG9rZW5zGAUgASgDEhQKDHRvdGFsX3Rva2VucxgGIAEoAxIWCg5jb3N0X21pY3JvX3VzZBgHIAEoAyLQAQoMU2Vzc2lvbkVycm9yEiwKBnJlYXNvbhgBIAEoDjIcLmFnZW50cnVudGltZS52MS5FcnJvclJlYXNvbhIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBI9CghtZXRhZGF0YRgEIAMoCzIrLmFnZW50cnVudGltZS52MS5TZXNzaW9uRXJyb3IuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEq2gEKDVNlc3Npb25TdGF0dXMSHgoaU0VTU0lPTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNTRVNTSU9OX1NUQVRVU19JRExFEAESGgoWU0VTU0lPTl9TVEFUVVNfUlVOTklORxACEiEKHVNFU1NJT05fU1RBVFVTX0FXQUlUSU5HX0lOUFVUEAMSGgoWU0VTU0lPTl9TVEFUVVNfU1RPUFBFRBAEEhkKFVNFU1NJT05fU1RBVFVTX0ZBSUxFRBAFEhoKFlNFU1NJT05fU1RBVFVTX0RFTEVURUQQBiq1AgoKVHVyblN0YXR1cxIbChdUVVJOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElRVUk5fU1RBVFVTX1FVRVVFRBABEhcKE1RVUk5fU1RBVFVTX1JVTk5JTkcQAhIeChpUVVJOX1NUQVRVU19BV0FJVElOR19JTlBVVBADEhYKElRVUk5fU1RBVFVTX1BBUktFRBAEEhkKFVRVUk5fU1RBVFVTX0NPTVBMRVRFRBAFEhsKF1RVUk5fU1RBVFVTX0lOVEVSUlVQVEVEEAYSGQoVVFVSTl9TVEFUVVNfQ0FOQ0VMTEVEEAcSFgoSVFVSTl9TVEFUVVNfRkFJTEVEEAgSIAocVFVSTl9TVEFUVVNfQlVER0VUX0VYSEFVU1RFRBAJEhQKEFRVUk5fU1RBVFVTX0xPU1QQCiqOAQoKVHVybk9yaWdpbhIbChdUVVJOX09SSUdJTl9VTlNQRUNJRklFRBAAEhQKEFRVUk5fT1JJR0lOX1VTRVIQARIVChFUVVJOX09SSUdJTl9BR0VOVBACEhwKGFRVUk5fT1JJR0lOX0NPTlRJTlVBVElPThADEhgKFFRVUk5fT1JJR0lOX1NDSEVEVUxFEARC0QEKE2NvbS5hZ2VudHJ1bnRpbWUudjFCDFNlc3Npb25Qcm90b1ABWk9naXRodWIuY29tL2FnZW50LXJ1bnRpbWUvYWdlbnQtcnVudGltZS9jbGllbnRzL2dvL2FnZW50cnVudGltZXYxO2FnZW50cnVudGltZXYxogIDQVhYqgIPQWdlbnRydW50aW1lLlYxygIPQWdlbnRydW50aW1lXFYx4gIbQWdlbnRydW50aW1lXFYxXEdQQk1ldGFkYXRh6gIQQWdlbnRydW50aW1lOjpWMWIGcHJvdG8z", [file_agentruntime_v1_block, file_agentruntime_v1_error_reason, file_agentruntime_v1_principal, file_agentruntime_v1_sandbox, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * One conversation with one agent over one workspace. It outlives its sandboxes and the server.
@@ -104,7 +104,7 @@ export type Session = Message<"agentruntime.v1.Session"> & {
   activeTurn?: Turn | undefined;
 
   /**
-   * Turns with status QUEUED, next first.
+   * Turns with status QUEUED, next first: those with goes_first, the newest of them first, then in order of acceptance.
    *
    * @generated from field: repeated agentruntime.v1.Turn queued_turns = 12;
    */
@@ -193,7 +193,7 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
  * changes.
  *
  * What a command does to a turn:
- * - SendMessage, RunTurn: without an active turn it runs at once; else BusyPolicy decides.
+ * - SendMessage, RunTurn: without an active or queued turn it runs at once; else BusyPolicy decides.
  * - InterruptTurn: QUEUED becomes CANCELLED, an active turn INTERRUPTED; an ended one is returned as it is.
  * - CancelTurn: QUEUED becomes CANCELLED; active is TURN_STARTED; ended is TURN_FINISHED, or OK when CANCELLED.
  * - ResolvePermission, AnswerQuestion: when nothing else is open, AWAITING_INPUT becomes RUNNING, and PARKED becomes RUNNING
@@ -276,6 +276,13 @@ export type Turn = Message<"agentruntime.v1.Turn"> & {
    * @generated from field: agentruntime.v1.SessionError error = 11;
    */
   error?: SessionError | undefined;
+
+  /**
+   * While QUEUED: it goes before those that wait (BUSY_POLICY_INTERRUPT).
+   *
+   * @generated from field: bool goes_first = 12;
+   */
+  goesFirst: boolean;
 };
 
 /**
@@ -349,7 +356,9 @@ export const ConversationSchema: GenMessage<Conversation> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_session, 2);
 
 /**
- * How the agent is run. An unset field means: as the profile says, else the agent's default.
+ * How the agent is run. An unset field means: as the profile says, else the agent's default. Options that UpdateSession
+ * changes count from the next turn on, in the process that runs, which is told of them, as in the next one; only
+ * idle_timeout counts at once. If the agent refuses a change, an error event says so.
  *
  * @generated from message agentruntime.v1.SessionOptions
  */
@@ -364,7 +373,8 @@ export type SessionOptions = Message<"agentruntime.v1.SessionOptions"> & {
 
   /**
    * In the agent's words, for example "default", "acceptEdits", "plan"; GetRuntimeInfo lists each agent's. Empty: the agent's
-   * default, which is "bypassPermissions" for claude-code: it asks nobody, and its sandbox is the boundary.
+   * default, which for claude-code is "default" where the profile has a permission_policy, else "bypassPermissions": it asks
+   * for no permission, and its sandbox is the boundary. Questions are asked in every mode.
    *
    * @generated from field: string permission_mode = 2;
    */
@@ -377,7 +387,7 @@ export type SessionOptions = Message<"agentruntime.v1.SessionOptions"> & {
 
   /**
    * Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-   * request or question counts as activity.
+   * request or question counts as activity. The next message starts it again.
    *
    * @generated from field: google.protobuf.Duration idle_timeout = 4;
    */
@@ -392,34 +402,44 @@ export const SessionOptionsSchema: GenMessage<SessionOptions> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_session, 3);
 
 /**
- * Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit.
+ * Limits that end a turn as BUDGET_EXHAUSTED. 0 or unset: no limit. A turn is held to the limits that were set when it
+ * began to run. One that reaches a limit is interrupted by the agent's protocol, and what it said is kept; if the agent does
+ * not follow within 10 s, its process is ended. Turn.error then names the limit (BUDGET_EXHAUSTED). A turn that finishes
+ * before the interrupt reaches it is COMPLETED.
+ *
+ * What is spent is known as the agent tells it: scripted tells it with each `usage` step; claude-code is asked what it spent
+ * after each model call of the turn, by its own estimate, and is interrupted as soon as it answers: the call that reaches the
+ * limit is paid for, and one that begins meanwhile. Nothing is known of an agent that tells no costs.
  *
  * @generated from message agentruntime.v1.Budget
  */
 export type Budget = Message<"agentruntime.v1.Budget"> & {
   /**
-   * Of all turns of the session together.
+   * Of all turns of the session together, the one at work included. While it is reached, messages are refused too
+   * (BUDGET_EXHAUSTED), until it is raised.
    *
    * @generated from field: int64 session_cost_micro_usd = 1;
    */
   sessionCostMicroUsd: bigint;
 
   /**
-   * Of one turn.
+   * Of one turn, subagents included.
    *
    * @generated from field: int64 turn_cost_micro_usd = 2;
    */
   turnCostMicroUsd: bigint;
 
   /**
-   * Model calls of one turn.
+   * Model calls of one turn, subagents included; those of claude-code's subagents count when they are over. The call after
+   * the last one is cut off as it begins.
    *
    * @generated from field: int32 turn_steps = 3;
    */
   turnSteps: number;
 
   /**
-   * Wall-clock time of one turn, time spent waiting for input not counted.
+   * Wall-clock time of one turn from when it runs, the start of its sandbox and any time without a server included, time
+   * spent waiting for input not counted.
    *
    * @generated from field: google.protobuf.Duration turn_duration = 4;
    */
@@ -708,7 +728,8 @@ export enum TurnOrigin {
   USER = 1,
 
   /**
-   * The agent went on unasked, for example because a background subagent finished.
+   * The agent went on unasked, for example because a background subagent finished. What it does unasked between the
+   * acceptance of a message that needs not wait and its acknowledgement is part of that message's turn.
    *
    * @generated from enum value: TURN_ORIGIN_AGENT = 2;
    */

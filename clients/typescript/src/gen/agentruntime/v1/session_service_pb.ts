@@ -306,14 +306,16 @@ export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@_
  */
 export type UpdateSessionRequest = Message<"agentruntime.v1.UpdateSessionRequest"> & {
   /**
-   * session_id says which; a set etag must match.
+   * session_id says which; a set etag must match. What else is set must be named by update_mask; the rest is refused.
    *
    * @generated from field: agentruntime.v1.Session session = 1;
    */
   session?: Session | undefined;
 
   /**
-   * Required. Any of name, labels, metadata, options; a named field that is unset in session is cleared.
+   * Required. Any of name, labels, metadata, options, or of options one of options.model, options.permission_mode,
+   * options.budget, options.idle_timeout. A named field that is unset in session is cleared: an option is then as the
+   * profile says.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -913,7 +915,8 @@ export type ResolvePermissionRequest = Message<"agentruntime.v1.ResolvePermissio
   optionId: string;
 
   /**
-   * Told to the agent with a rejection; at most 4096 characters.
+   * Told to the agent with a rejection; at most 4096 characters. The agent goes on with it: to end the turn instead, call
+   * InterruptTurn, which ends what is open (INTERRUPTED); after a rejection it ends the turn before the agent hears of it.
    *
    * @generated from field: string message = 4;
    */
@@ -987,7 +990,7 @@ export type AnswerQuestionRequest = Message<"agentruntime.v1.AnswerQuestionReque
   questionId: string;
 
   /**
-   * One per item, in order. None at all declines to answer.
+   * One per item, in order, each with a choice or a text of at most 4096 characters. None at all declines to answer.
    *
    * @generated from field: repeated agentruntime.v1.QuestionAnswer answers = 3;
    */
@@ -1626,7 +1629,7 @@ export enum BusyPolicy {
   REJECT = 1,
 
   /**
-   * It waits its turn; at most Limits.max_queued_turns (32) wait.
+   * It waits its turn; at most Limits.max_queued_turns (32) wait, with at most 512 KiB of text together.
    *
    * @generated from enum value: BUSY_POLICY_QUEUE = 2;
    */
@@ -1731,14 +1734,21 @@ export const SessionChangeKindSchema: GenEnum<SessionChangeKind> = /*@__PURE__*/
  * field takes effect or is refused by name (INVALID_FIELD), unknown enum values too.
  *
  * Who may call. Send `authorization: Bearer KEY`. Each RPC names its scope: READ, WRITE, APPROVE or ADMIN; one does
- * not contain another. Other tenants' sessions do not exist for you: NOT_FOUND. Secrets the server knows never appear
- * in what it sends; in agent output they are replaced by `[secret NAME]` before anything is stored.
+ * not contain another. Other tenants' sessions do not exist for you: NOT_FOUND.
+ *
+ * Secrets. The server knows its own key, the credentials it passes to agents, and the secrets of a session's profile. It
+ * never shows them. In all that an agent prints (text, thoughts, input and output of tools, requests, errors, log lines,
+ * output that cannot be read) their exact values, as they are or as JSON spells them, are replaced by `[secret NAME]`
+ * before anything is stored. Text that may be the beginning of a value is held back until more of it comes or the block
+ * ends, so a value in several deltas is replaced too, and offsets and sizes are those of what is shown. Not replaced: ids;
+ * values under 8 bytes; other encodings; what callers send, also an input they edit, to which the agent is given no value
+ * for a `[secret NAME]`; the workspace's files and their names; the agent's own transcript.
  *
  * Bounds, where no field says otherwise. Ids and etags: 128 characters; names: 200; labels: 32, keys 1 to 63 of
  * `[A-Za-z0-9_./-]`, values 256 characters; metadata: 64 KiB as JSON. No string holds U+0000. No response is larger than
  * 4 MiB: a page may end before page_size. ErrorReason lists what can go wrong.
  *
- * In this version secrets are not replaced. RPCs that are not built answer NOT_IMPLEMENTED.
+ * In this version RPCs that are not built answer NOT_IMPLEMENTED.
  *
  * Names kept for later RPCs: ForkSession, WatchEvents (many sessions), ExposePort, GetTurnDiff, ImportTranscript.
  *
@@ -1808,7 +1818,8 @@ export const SessionService: GenService<{
     output: typeof DeleteSessionResponseSchema;
   },
   /**
-   * Saves workspace and agent state now, as every turn end does; returns when they are saved. Scope WRITE.
+   * Saves workspace and agent state now, as every turn end does; returns when they are saved. During a turn: as they are
+   * then, in the midst of it. Without a sandbox at work there is nothing to save. Scope WRITE.
    *
    * @generated from rpc agentruntime.v1.SessionService.SyncSession
    */
@@ -1905,7 +1916,7 @@ export const SessionService: GenService<{
     output: typeof AnswerQuestionResponseSchema;
   },
   /**
-   * Lists the rules that "always" answers left in the session. Scope READ.
+   * Lists the rules that "always" answers left in the session; those of its profile GetProfile returns. Scope READ.
    *
    * @generated from rpc agentruntime.v1.SessionService.ListPermissionRules
    */
