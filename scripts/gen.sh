@@ -39,9 +39,8 @@ venv() {
 export PATH=$bin:$tools/npm/node_modules/.bin:$PATH
 rm -rf "$out/clients/go/agentruntimev1" "$out/clients/typescript/src/gen" "$out/clients/python/src/agentruntime/v1"
 mkdir -p "$out/clients/python/src"
-mkdir -p "$out/clients"
 buf generate --output "$out"
 "$tools/python/bin/python" -m grpc_tools.protoc -I proto --python_out="$out/clients/python/src" --grpc_python_out="$out/clients/python/src" \
-    --mypy_out="quiet:$out/clients/python/src" --mypy_grpc_out="$out/clients/python/src" proto/agentruntime/v1/*.proto
+    --mypy_out="quiet:$out/clients/python/src" --mypy_grpc_out="quiet:$out/clients/python/src" proto/agentruntime/v1/*.proto
 # Packages, for Python.
 touch "$out/clients/python/src/agentruntime/v1/__init__.py"
