@@ -15,6 +15,7 @@ HERE = Path(__file__).parents[1]
 def test_the_first_program_runs(server: Server) -> None:
     program = (HERE / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     assert program.count("\n") <= 20
+    assert program in (HERE.parents[1] / "README.md").read_text(encoding="utf-8"), "the project's README shows another"
     environment = os.environ | {"ADDR": server.addr, "KEY": server.key, "PYTHONPATH": str(HERE / "src")}
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
