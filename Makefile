@@ -1,7 +1,7 @@
 # What a developer types. Every target stands for a script or one cargo command, which can be run without make as well.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test robustness bench lint fmt
+.PHONY: help demo test clients gen robustness bench lint fmt
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -12,6 +12,12 @@ demo: ## A real agent writes and runs a program; watched live, cut and resumed, 
 
 test: ## Everything that must hold: format, lints, all tests, duplicate crates, no process left behind
 	@bash scripts/test.sh
+
+clients: ## Only the clients in Go, Python and TypeScript, against what cargo build made
+	@bash scripts/clients.sh
+
+gen: ## Generate the clients' code from the contract
+	@bash scripts/gen.sh
 
 robustness: ## Kill, cut off and power off servers by the thousand; KILLS= CLAUDE_KILLS= RESUMES= PAUSES= POWER= SEED= set sizes
 	@bash scripts/robustness.sh

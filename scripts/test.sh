@@ -96,6 +96,8 @@ step "lints" cargo clippy --locked --all-targets -- -D warnings
 step "duplicate crates" bash scripts/duplicates.sh
 export TMPDIR=$scratch
 step "tests" tests
+# Against the server that the tests built.
+step "clients" limit 1900 bash scripts/clients.sh
 unset TMPDIR
 step "no process left" leftovers
 

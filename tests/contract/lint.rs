@@ -1,8 +1,10 @@
-//! `buf lint`, by the real program.
+//! `buf lint` and `buf breaking`, by the real program.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
+    sync::OnceLock,
 };
 
 #[test]
@@ -18,8 +20,51 @@ fn the_contract_passes_buf_lint() {
     );
 }
 
-/// The program, installed when it is not there yet; `None`, but never in CI, when it cannot be had.
+#[test]
+fn nothing_that_the_baseline_promises_is_broken() {
+    let Some(buf) = buf() else { return };
+    let breaking = breaking(&buf, Path::new(env!("CARGO_MANIFEST_DIR")));
+    let said = String::from_utf8_lossy(&breaking.stdout);
+    assert!(breaking.status.success(), "buf breaking:\n{said}{}", String::from_utf8_lossy(&breaking.stderr));
+}
+
+#[test]
+fn an_edit_that_breaks_callers_is_seen() {
+    let Some(buf) = buf() else { return };
+    let copy = tempfile::tempdir().unwrap();
+    let (root, package) = (Path::new(env!("CARGO_MANIFEST_DIR")), "proto/agentruntime/v1");
+    fs::create_dir_all(copy.path().join(package)).unwrap();
+    fs::copy(root.join("buf.yaml"), copy.path().join("buf.yaml")).unwrap();
+    for file in fs::read_dir(root.join(package)).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(package).join(file.file_name())).unwrap();
+    }
+    assert!(breaking(&buf, copy.path()).status.success(), "the copy itself breaks nothing");
+    let edited = copy.path().join(package).join("session.proto");
+    let text = fs::read_to_string(&edited).unwrap();
+    let (good, bad) = ("bool goes_first = 12;", "string goes_first = 12;");
+    assert!(text.contains(good));
+    fs::write(&edited, text.replace(good, bad)).unwrap();
+    let seen = breaking(&buf, copy.path());
+    let said = String::from_utf8_lossy(&seen.stdout);
+    assert!(!seen.status.success() && said.contains("goes_first"), "buf breaking said only: {said}");
+}
+
+/// Compares the contract below a folder with the baseline.
+fn breaking(buf: &Path, root: &Path) -> Output {
+    let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/baseline.binpb");
+    Command::new(buf).args(["breaking", "proto", "--against"]).arg(baseline).current_dir(root).output().unwrap()
+}
+
+/// The program; `None`, but never in CI, when it cannot be had.
 fn buf() -> Option<PathBuf> {
+    // Tests run at once, and an installation is for one of them.
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM.get_or_init(installed).clone()
+}
+
+/// The program, installed when it is not there yet.
+fn installed() -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-tools");
     let program = tools.join("node_modules/.bin/buf");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/tools.sh");

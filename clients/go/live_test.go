@@ -1,0 +1,678 @@
+package agentruntime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
+)
+
+// patience is how long anything in a test may take before it counts as a hang.
+const patience = 3 * time.Minute
+
+func create(t *testing.T, client *Client) string {
+	t.Helper()
+	created, err := client.CreateSession(within(t, patience), &v1.CreateSessionRequest{Agent: "scripted"})
+	must(t, err)
+	return created.GetSession().GetSessionId()
+}
+
+func all[T any](t *testing.T, items iter.Seq2[T, error]) []T {
+	t.Helper()
+	var list []T
+	for item, err := range items {
+		must(t, err)
+		list = append(list, item)
+	}
+	return list
+}
+
+// first is the error that a sequence begins with.
+func first[T any](items iter.Seq2[T, error]) error {
+	for _, err := range items {
+		return err
+	}
+	return nil
+}
+
+func after(id string, sequence int64) *v1.WatchSessionRequest {
+	return &v1.WatchSessionRequest{SessionId: id, AfterSequence: &sequence}
+}
+
+// snapshot is what a reload shows, and its sequence.
+func snapshot(t *testing.T, client *Client, id string) (*v1.SessionState, int64) {
+	t.Helper()
+	var state State
+	for event, err := range client.Watch(within(t, patience), &v1.WatchSessionRequest{SessionId: id}) {
+		must(t, err)
+		state.Apply(event)
+		if event.GetSnapshotComplete() != nil {
+			return state.Proto(), event.GetSequence()
+		}
+	}
+	t.Fatal("no snapshot")
+	return nil, 0
+}
+
+// apply folds what a watch after one sequence brings up to another, and returns where it really ended.
+func apply(t *testing.T, client *Client, state *State, id string, from, to int64) int64 {
+	t.Helper()
+	for event, err := range client.Watch(within(t, patience), after(id, from)) {
+		must(t, err)
+		state.Apply(event)
+		if event.GetSequence() >= to {
+			return event.GetSequence()
+		}
+	}
+	t.Fatal("the watch ended")
+	return 0
+}
+
+func same(t *testing.T, got, want proto.Message) {
+	t.Helper()
+	if !proto.Equal(got, want) {
+		t.Errorf("it is\n%v\nand not\n%v", got, want)
+	}
+}
+
+func failure(t *testing.T, err error) *Error {
+	t.Helper()
+	var failed *Error
+	if !errors.As(err, &failed) {
+		t.Fatalf("this is no Error: %v", err)
+	}
+	return failed
+}
+
+func TestASessionAnswersAndShowsItsFiles(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	created, err := client.CreateSession(ctx, &v1.CreateSessionRequest{
+		Agent: "scripted", Labels: map[string]string{"test": "answers"},
+		WorkspaceFiles: []*v1.FileContent{{Path: "a.txt", Content: []byte("hi")}},
+	})
+	must(t, err)
+	id := created.GetSession().GetSessionId()
+	message := script(step{"think": "Easy."}, step{"say": "One, ", "size": 2}, step{"run": "echo hello > b.txt"}, step{"say": "two."})
+	var ids []string
+	for block, err := range client.Run(ctx, id, message) {
+		must(t, err)
+		if !slices.Contains(ids, block.GetBlockId()) {
+			ids = append(ids, block.GetBlockId())
+		}
+	}
+	blocks := all(t, client.Blocks(ctx, &v1.ListBlocksRequest{SessionId: id, PageSize: 2}))
+	if len(blocks) != 6 || !slices.EqualFunc(blocks, ids, func(b *v1.Block, id string) bool { return b.GetBlockId() == id }) {
+		t.Errorf("streamed %v, listed %v", ids, blocks)
+	}
+	files := all(t, client.Files(ctx, &v1.ListFilesRequest{SessionId: id}))
+	if len(files) != 2 || files[0].GetPath() != "a.txt" || files[1].GetPath() != "b.txt" {
+		t.Errorf("files: %v", files)
+	}
+	text, err := client.Ask(ctx, id, script(step{"say": "Grüße"}, step{"say": "😀"}))
+	must(t, err)
+	if text != "Grüße\n\n😀" {
+		t.Errorf("it says %q", text)
+	}
+	listed := all(t, client.Sessions(ctx, &v1.ListSessionsRequest{Labels: map[string]string{"test": "answers"}}))
+	if len(listed) != 1 || listed[0].GetSessionId() != id {
+		t.Errorf("sessions: %v", listed)
+	}
+}
+
+func TestALongTextComesWhole(t *testing.T) {
+	client := shared.client(t)
+	text, err := client.Ask(within(t, patience), create(t, client), script(step{"count": 20_000, "size": 20}))
+	must(t, err)
+	if text != numbers(20_000) {
+		t.Errorf("%d bytes came", len(text))
+	}
+}
+
+func TestFilesGoUpAndDown(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	big := make([]byte, 3*piece+1)
+	for i := range big {
+		big[i] = byte(rand.Uint32())
+	}
+	source := bytes.NewReader(append([]byte("skipped"), big...))
+	source.Seek(7, 0)
+	uploaded, err := client.UploadFile(ctx, &v1.UploadFileHeader{SessionId: id, Path: "dir/big"}, source)
+	must(t, err)
+	file, content, err := client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "dir/big"})
+	must(t, err)
+	if !bytes.Equal(read(t, content), big) || file.GetSha256() != uploaded.GetFile().GetSha256() {
+		t.Error("what came back is not what was sent")
+	}
+	_, err = client.UploadFile(ctx, &v1.UploadFileHeader{SessionId: id, Path: "dir/big", IfSha256: "-"}, bytes.NewReader(big[1:]))
+	if failure(t, err).Reason != "ETAG_MISMATCH" {
+		t.Error(err)
+	}
+	_, err = client.UploadFile(ctx, &v1.UploadFileHeader{SessionId: id, Path: "broken"}, brokenFile{bytes.NewReader(big)})
+	if !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a source that breaks: %v", err)
+	}
+	if _, _, err = client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "broken"}); failure(t, err).Reason != "FILE_NOT_FOUND" {
+		t.Errorf("half a file is there: %v", err)
+	}
+}
+
+// brokenFile cannot be read to its end.
+type brokenFile struct{ *bytes.Reader }
+
+func (b brokenFile) Read(to []byte) (int, error) {
+	if b.Len() < piece {
+		return 0, os.ErrClosed
+	}
+	return b.Reader.Read(to)
+}
+
+func TestAPermissionIsAskedForAndGiven(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	asks := script(step{"ask": step{"tool": "Bash", "input": step{"command": "ls"}}, "then": []step{{"say": "It ran."}}})
+	var permission string
+	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: asks}) {
+		must(t, err)
+		if event.GetPermissionRequested() == nil {
+			continue
+		}
+		waits, err := client.GetSession(ctx, &v1.GetSessionRequest{SessionId: id})
+		must(t, err)
+		permission = waits.GetOpenPermissions()[0].GetPermissionId()
+		_, err = client.ResolvePermission(ctx, &v1.ResolvePermissionRequest{SessionId: id, PermissionId: permission, OptionId: "allow_once"})
+		must(t, err)
+	}
+	state, _ := snapshot(t, client, id)
+	if said := state.Blocks[len(state.Blocks)-1].GetAssistantText().GetText(); said != "It ran." {
+		t.Errorf("it says %q", said)
+	}
+	_, err := client.ResolvePermission(ctx, &v1.ResolvePermissionRequest{SessionId: id, PermissionId: permission, OptionId: "reject_once"})
+	if late := failure(t, err); late.Reason != "ALREADY_RESOLVED" || late.Metadata["option_id"] != "allow_once" {
+		t.Error(late)
+	}
+}
+
+func TestAnInterruptEndsTheTurn(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	var end v1.TurnStatus
+	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: endless}) {
+		must(t, err)
+		if event.GetBlockDelta() != nil && event.GetBlockDelta().GetOffset() == 0 {
+			stopped, err := client.InterruptTurn(ctx, &v1.InterruptTurnRequest{SessionId: id})
+			must(t, err)
+			if stopped.GetTurn() == nil {
+				t.Error("there was nothing to stop")
+			}
+		}
+		if event.GetTurnUpdated() != nil {
+			end = event.GetTurnUpdated().GetTurn().GetStatus()
+		}
+	}
+	if end != v1.TurnStatus_TURN_STATUS_INTERRUPTED {
+		t.Errorf("it ended as %v", end)
+	}
+}
+
+func TestMessagesWaitTheirTurn(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	send := func(text string, policy v1.BusyPolicy) string {
+		sent, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: text, BusyPolicy: policy})
+		must(t, err)
+		return sent.GetTurn().GetTurnId()
+	}
+	active := send(endless, v1.BusyPolicy_BUSY_POLICY_REJECT)
+	waits := send(script(step{"say": "later"}), v1.BusyPolicy_BUSY_POLICY_QUEUE)
+	gone := send(script(step{"say": "never"}), v1.BusyPolicy_BUSY_POLICY_QUEUE)
+	cancelled, err := client.CancelTurn(ctx, &v1.CancelTurnRequest{SessionId: id, TurnId: gone})
+	must(t, err)
+	if status := cancelled.GetTurn().GetStatus(); status != v1.TurnStatus_TURN_STATUS_CANCELLED {
+		t.Errorf("it is %v", status)
+	}
+	first := send(script(step{"say": "now"}), v1.BusyPolicy_BUSY_POLICY_INTERRUPT)
+	var ended []string
+	for event, err := range client.Watch(ctx, after(id, 0)) {
+		must(t, err)
+		if turn := event.GetTurnUpdated().GetTurn(); isFinal(turn.GetStatus()) {
+			if ended = append(ended, turn.GetTurnId()); turn.GetTurnId() == waits {
+				break
+			}
+		}
+	}
+	if !slices.Equal(ended, []string{gone, active, first, waits}) {
+		t.Errorf("%v, %v, %v and %v ended as %v", gone, active, first, waits, ended)
+	}
+	turns := all(t, client.Turns(ctx, &v1.ListTurnsRequest{SessionId: id, PageSize: 3}))
+	if len(turns) != 4 || turns[3].GetTurnId() != first {
+		t.Errorf("turns: %v", turns)
+	}
+}
+
+func TestAQuestionIsAnswered(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	choices := []step{{"label": "red", "description": "As fire."}, {"label": "blue", "description": "As the sea."}}
+	asks := step{"question": []step{{"question": "Which?", "header": "Colour", "options": choices, "multiSelect": false}}, "then": []step{{"say": "So be it."}}}
+	var answer *v1.AnswerQuestionRequest
+	for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: script(asks)}) {
+		must(t, err)
+		if event.GetQuestionRequested() == nil {
+			continue
+		}
+		question := event.GetQuestionRequested().GetQuestion().GetQuestionId()
+		answer = &v1.AnswerQuestionRequest{SessionId: id, QuestionId: question, Answers: []*v1.QuestionAnswer{{Choices: []string{"blue"}}}}
+		_, err = client.AnswerQuestion(ctx, answer)
+		must(t, err)
+	}
+	state, _ := snapshot(t, client, id)
+	if said := state.Blocks[len(state.Blocks)-1].GetAssistantText().GetText(); said != "So be it." {
+		t.Errorf("it says %q", said)
+	}
+	if got := state.Questions[0].GetResolution().GetAnswers(); len(got) != 1 || !slices.Equal(got[0].GetChoices(), []string{"blue"}) {
+		t.Errorf("answers: %v", got)
+	}
+	if _, err := client.AnswerQuestion(ctx, answer); failure(t, err).Reason != "ALREADY_RESOLVED" {
+		t.Error(err)
+	}
+}
+
+func TestASessionIsUpdated(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	request := &v1.UpdateSessionRequest{Session: &v1.Session{SessionId: id, Name: "after"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"name"}}}
+	updated, err := client.UpdateSession(ctx, request)
+	must(t, err)
+	if updated.GetSession().GetName() != "after" {
+		t.Error(updated)
+	}
+	request.Session.Etag = "stale"
+	if _, err = client.UpdateSession(ctx, request); failure(t, err).Reason != "ETAG_MISMATCH" {
+		t.Error(err)
+	}
+	state, head := snapshot(t, client, id)
+	var replayed State
+	apply(t, client, &replayed, id, 0, head)
+	same(t, replayed.Proto(), state)
+}
+
+func TestAProfileTakesEffect(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	greeting := map[string]*v1.Secret{"GREETING": {Source: &v1.Secret_Value{Value: "hi"}}}
+	made, err := client.CreateProfile(ctx, &v1.CreateProfileRequest{Profile: &v1.AgentProfile{Name: "greets", Agent: "scripted", Environment: greeting}})
+	must(t, err)
+	created, err := client.CreateSession(ctx, &v1.CreateSessionRequest{ProfileId: made.GetProfile().GetProfileId()})
+	must(t, err)
+	output := ""
+	for block, err := range client.Run(ctx, created.GetSession().GetSessionId(), script(step{"run": "echo $GREETING"})) {
+		must(t, err)
+		output = block.GetToolResult().GetText()
+	}
+	if output != "hi\n" {
+		t.Errorf("it says %q", output)
+	}
+}
+
+func TestATurnThatFailsIsAnError(t *testing.T) {
+	client := shared.client(t)
+	_, err := client.Ask(within(t, patience), create(t, client), script(step{"error": "no luck"}))
+	if failed := failure(t, err); failed.Code != codes.Aborted || failed.Reason != "AGENT_FAILED" || !strings.Contains(failed.Message, "no luck") {
+		t.Error(failed)
+	}
+}
+
+func TestATurnSurvivesKillAndRestart(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	var text string
+	changes := 0
+	for block, err := range client.Run(within(t, patience), id, long) {
+		must(t, err)
+		text = block.GetAssistantText().GetText()
+		if changes++; changes == 12 || changes == 30 {
+			server.kill()
+			must(t, server.start())
+		}
+	}
+	if text != numbers(400) {
+		t.Errorf("%d bytes came", len(text))
+	}
+	state, head := snapshot(t, client, id)
+	var replayed State
+	apply(t, client, &replayed, id, 0, head)
+	same(t, replayed.Proto(), state)
+}
+
+func TestAWatchSurvivesKillAndRestart(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	ctx, cancel := context.WithCancel(within(t, patience))
+	defer cancel()
+	events := make(chan *v1.SessionEvent, 10_000)
+	go func() {
+		defer close(events)
+		for event, err := range client.Watch(ctx, &v1.WatchSessionRequest{SessionId: id, BookmarkInterval: durationpb.New(time.Second)}) {
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				return
+			}
+			events <- event
+		}
+	}()
+	_, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: long})
+	must(t, err)
+	for range 2 {
+		time.Sleep(400 * time.Millisecond)
+		server.kill()
+		must(t, server.start())
+	}
+	var live, replayed State
+	for event := range events {
+		live.Apply(event)
+		if isFinal(event.GetTurnUpdated().GetTurn().GetStatus()) {
+			break
+		}
+	}
+	apply(t, client, &replayed, id, 0, live.Proto().GetSession().GetSequence())
+	same(t, live.Proto(), replayed.Proto())
+}
+
+func TestEveryResumeFoldsToTheSameState(t *testing.T) {
+	client := shared.client(t)
+	id := create(t, client)
+	_, err := client.Ask(within(t, patience), id, script(step{"think": "Hä? 😀 é", "size": 1}, step{"count": 200, "size": 20}, step{"run": "echo 1 > f"}))
+	must(t, err)
+	state, head := snapshot(t, client, id)
+	for range 20 {
+		var folded State
+		at := 1 + rand.Int64N(head-1)
+		apply(t, client, &folded, id, apply(t, client, &folded, id, 0, at), head)
+		same(t, folded.Proto(), state)
+	}
+}
+
+func TestCutsInTheMiddleOfATurnLoseNothing(t *testing.T) {
+	proxy := proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	cuts := 0
+	var state State
+	for event, err := range client.RunTurn(within(t, patience), &v1.RunTurnRequest{SessionId: create(t, client), Text: long}) {
+		must(t, err)
+		state.Apply(event)
+		if event.GetSequence()%40 == 0 {
+			proxy.cut()
+			cuts++
+		}
+	}
+	blocks := state.Proto().GetBlocks()
+	if cuts == 0 || blocks[len(blocks)-1].GetAssistantText().GetText() != numbers(400) {
+		t.Errorf("after %d cuts: %v", cuts, blocks)
+	}
+}
+
+func TestHangingUpEndsTheStream(t *testing.T) {
+	direct, proxy := shared.client(t), proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	for _, how := range []string{"break", "cancel"} {
+		t.Run(how, func(t *testing.T) {
+			id := create(t, direct)
+			ctx, cancel := context.WithCancel(within(t, patience))
+			var ended error
+			for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: endless}) {
+				if ended = err; err != nil {
+					break
+				}
+				if event.GetBlockDelta() != nil {
+					if how == "break" {
+						break
+					}
+					cancel()
+				}
+			}
+			if how == "cancel" && !errors.Is(ended, context.Canceled) {
+				t.Errorf("it ended with %v", ended)
+			}
+			sequence := func() int64 {
+				got, err := direct.GetSession(within(t, patience), &v1.GetSessionRequest{SessionId: id})
+				must(t, err)
+				return got.GetSession().GetSequence()
+			}
+			// While the turn goes on, nothing more is sent to who hung up.
+			quiet := false
+			for tries := 0; tries < 60 && !quiet; tries++ {
+				sent, before := proxy.answered.Load(), sequence()
+				// Without watchers four commits a second are made.
+				time.Sleep(time.Second)
+				quiet = sequence() >= before+2 && proxy.answered.Load()-sent < 200
+			}
+			if !quiet {
+				t.Error("the turn does not go on, or its events still come")
+			}
+			_, err := direct.InterruptTurn(within(t, patience), &v1.InterruptTurnRequest{SessionId: id})
+			must(t, err)
+			cancel()
+		})
+	}
+}
+
+func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
+	ctx, direct, proxy := within(t, patience), shared.client(t), proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	id := create(t, client)
+	proxy.losesAnswers.Store(true)
+	type result struct {
+		sent *v1.SendMessageResponse
+		err  error
+	}
+	results := make(chan result)
+	go func() {
+		sent, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: script(step{"say": "once"})})
+		results <- result{sent, err}
+	}()
+	said := func() (ids []string) {
+		for _, block := range all(t, direct.Blocks(ctx, &v1.ListBlocksRequest{SessionId: id})) {
+			if block.GetUserMessage() != nil {
+				ids = append(ids, block.GetBlockId())
+			}
+		}
+		return ids
+	}
+	for len(said()) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	proxy.losesAnswers.Store(false)
+	proxy.cut()
+	got := <-results
+	must(t, got.err)
+	if ids := said(); !slices.Equal(ids, []string{got.sent.GetTurn().GetBlockId()}) {
+		t.Errorf("the message arrived as %v", ids)
+	}
+}
+
+func TestARepeatedRequestIDGetsTheFirstAnswer(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	request := &v1.CreateSessionRequest{Agent: "scripted", RequestId: "mine"}
+	one, err := client.CreateSession(ctx, request)
+	must(t, err)
+	two, err := client.CreateSession(ctx, request)
+	must(t, err)
+	same(t, two, one)
+	request.Name = "another"
+	if _, err = client.CreateSession(ctx, request); failure(t, err).Reason != "REQUEST_ID_REUSED" {
+		t.Error(err)
+	}
+	request.RequestId = ""
+	_, err = client.CreateSession(ctx, request)
+	must(t, err)
+	if request.RequestId != "" {
+		t.Error("the caller's request was changed")
+	}
+}
+
+func TestASilentStreamIsOpenedAgain(t *testing.T) {
+	client := shared.client(t)
+	// Three bookmarks of one stream take 30 s.
+	ctx := within(t, 25*time.Second)
+	watch := client.watching(after(create(t, client), 1))
+	if watch.silence != 45*time.Second {
+		t.Error(watch.silence)
+	}
+	watch.silence = 300 * time.Millisecond
+	bookmarks := 0
+	// The server keeps still for 15 s; each new stream begins with a bookmark.
+	watch.follow(ctx, func(event *v1.SessionEvent, err error) bool {
+		must(t, err)
+		if event.GetBookmark() != nil {
+			bookmarks++
+		}
+		return bookmarks < 3
+	})
+}
+
+func TestWhatIsRefusedSaysWhy(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	for key, reason := range map[string]string{"wrong": "AUTH_INVALID", "": "AUTH_MISSING"} {
+		var opts []Option
+		if key != "" {
+			opts = append(opts, WithKey(key))
+		}
+		stranger := dial(t, shared.addr, opts...)
+		_, err := stranger.CreateSession(ctx, &v1.CreateSessionRequest{})
+		for _, err := range []error{err, first(stranger.Watch(ctx, after("ses_1", 0)))} {
+			if failed := failure(t, err); failed.Reason != reason || status.Code(err) != codes.Unauthenticated {
+				t.Error(failed)
+			}
+		}
+	}
+	_, err := client.CreateSession(ctx, &v1.CreateSessionRequest{Agent: "scripted", Name: strings.Repeat("x", 201)})
+	if bad := failure(t, err); bad.Reason != "INVALID_FIELD" || bad.FieldViolations[0].Field != "name" || !strings.Contains(bad.Error(), "\n  name: ") {
+		t.Error(bad)
+	}
+	_, err = client.GetSession(ctx, &v1.GetSessionRequest{SessionId: "ses_nowhere"})
+	if missing := failure(t, err); missing.Reason != "SESSION_NOT_FOUND" || missing.Metadata["session_id"] != "ses_nowhere" {
+		t.Error(missing)
+	}
+	id := create(t, client)
+	if err := first(client.Watch(ctx, after(id, 1000))); failure(t, err).Reason != "SEQUENCE_AHEAD" {
+		t.Error(err)
+	}
+	other := after(id, 1)
+	other.ExpectedUid = "another-log"
+	for event, err := range client.Watch(ctx, other) {
+		must(t, err)
+		if event.GetSnapshotStart() == nil {
+			t.Errorf("a cursor of another log needs a snapshot: %v", event)
+		}
+		break
+	}
+}
+
+func TestADeadlineIsKept(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	server.signal(syscall.SIGSTOP)
+	defer server.signal(syscall.SIGCONT)
+	began := time.Now()
+	_, err := client.GetSession(within(t, 500*time.Millisecond), &v1.GetSessionRequest{SessionId: id})
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < 400*time.Millisecond {
+		t.Errorf("after %v: %v", took, err)
+	}
+	if err := first(client.Watch(within(t, 500*time.Millisecond), after(id, 0))); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+func TestACallWaitsForAServerThatComesBack(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	server.kill()
+	started := make(chan error)
+	time.AfterFunc(400*time.Millisecond, func() { started <- server.start() })
+	_, err := client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id})
+	must(t, <-started)
+	must(t, err)
+	server.kill()
+	if _, err = client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id}); failure(t, err).Code != codes.Unavailable {
+		t.Error(err)
+	}
+}
+
+func TestADeletedSessionEndsItsWatches(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	var end *v1.SessionEvent
+	for event, err := range client.Watch(ctx, after(id, 0)) {
+		must(t, err)
+		if end = event; event.GetSessionCreated() != nil {
+			_, err := client.DeleteSession(ctx, &v1.DeleteSessionRequest{SessionId: id})
+			must(t, err)
+		}
+	}
+	if end.GetStatusChanged().GetStatus() != v1.SessionStatus_SESSION_STATUS_DELETED {
+		t.Error(end)
+	}
+}
+
+func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
+	folder := t.TempDir()
+	certificate, secret := folder+"/cert.pem", folder+"/key.pem"
+	args := strings.Fields("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost " +
+		"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE")
+	if said, err := exec.Command("openssl", append(args, "-keyout", secret, "-out", certificate)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	server := own(t, "--tls-cert", certificate, "--tls-key", secret)
+	pem, err := os.ReadFile(certificate)
+	must(t, err)
+	client := dial(t, server.addr, WithKey(server.key()), WithCA(pem))
+	text, err := client.Ask(within(t, patience), create(t, client), script(step{"say": "hidden"}))
+	must(t, err)
+	if text != "hidden" {
+		t.Error(text)
+	}
+}
+
+func TestTheFirstProgramRuns(t *testing.T) {
+	program, err := os.ReadFile("examples/first/main.go")
+	must(t, err)
+	readme, err := os.ReadFile("README.md")
+	must(t, err)
+	_, body, _ := strings.Cut(string(program), "func main() {\n")
+	body, _, _ = strings.Cut(body, "\n}\n")
+	if !strings.Contains(string(readme), body) || strings.Count(body, "\n") >= 20 {
+		t.Error("the README does not show the first program, or it is not short")
+	}
+	command := exec.Command("go", "run", "./examples/first")
+	command.Env = append(os.Environ(), "ADDR="+shared.addr, "KEY="+shared.key())
+	command.Stderr = os.Stderr
+	said, err := command.Output()
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	if len(lines) != 6 || !strings.HasPrefix(lines[5], "one.txt ") {
+		t.Error(fmt.Sprint(len(lines)), string(said))
+	}
+}

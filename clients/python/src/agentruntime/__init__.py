@@ -1,0 +1,11 @@
+"""Client of agent-runtime: runs coding agents in sandboxes and streams what they do.
+
+`connect` gives a client for threads, `aio.connect` the same one for asyncio. `pb` has the messages of the contract.
+"""
+
+from . import aio, pb
+from .client import Client, Session, connect
+from .errors import Error, FieldViolation
+from .state import State
+
+__all__ = ["Client", "Error", "FieldViolation", "Session", "State", "aio", "connect", "pb"]

@@ -1,0 +1,134 @@
+"""What makes calls and streams go on, without any I/O: cursors, ranges, request ids and pauses."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from .errors import Error
+from .v1.event_pb2 import SessionEvent
+from .v1.session_pb2 import SessionStatus, Turn, TurnStatus
+from .v1.session_service_pb2 import RunTurnRequest, RunTurnResponse, WatchSessionRequest, WatchSessionResponse
+
+ATTEMPTS = 6
+"""How often a call is made before its caller is told that it failed: two to three seconds of pauses."""
+
+_BOOKMARK_INTERVAL = 15.0
+_WAITING = (
+    TurnStatus.TURN_STATUS_UNSPECIFIED,
+    TurnStatus.TURN_STATUS_QUEUED,
+    TurnStatus.TURN_STATUS_RUNNING,
+    TurnStatus.TURN_STATUS_AWAITING_INPUT,
+    TurnStatus.TURN_STATUS_PARKED,
+)
+
+M = TypeVar("M", bound=Message)
+
+
+def named(request: M) -> M:
+    """The request with an id, its own or a new one, if it changes something."""
+    if "request_id" not in request.DESCRIPTOR.fields_by_name or getattr(request, "request_id"):  # noqa: B009
+        return request
+    request = deepcopy(request)
+    setattr(request, "request_id", uuid.uuid4().hex)  # noqa: B010
+    return request
+
+
+class Backoff:
+    """Waits that double from 0.1 s to 10 s, with jitter, so that clients do not come back as one."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Something arrived: the next failure is the first again."""
+        self._failures = 0
+
+    def next(self, retry_after: float | None = None) -> float:
+        """Between half and all of the doubled time, and never less than the server asked for."""
+        ceiling = min(0.1 * 2 ** min(self._failures, 10), 10.0)
+        self._failures += 1
+        jittered: float = ceiling * random.uniform(0.5, 1.0)
+        return jittered if retry_after is None else retry_after + min(jittered, retry_after)
+
+
+class Resume:
+    """A stream that goes on where it was cut: what to ask for, what to give out, and how long to wait in between."""
+
+    def __init__(self, request: WatchSessionRequest | RunTurnRequest) -> None:
+        # Of a turn, the request id is what makes the second call go on with the first.
+        self._request = named(request)
+        self._cursor = request.after_sequence if request.HasField("after_sequence") else None
+        self._uid = request.expected_uid if isinstance(request, WatchSessionRequest) else ""
+        self._backoff = Backoff()
+        self.turn: Turn | None = None
+        self.done = False
+        interval = _BOOKMARK_INTERVAL
+        if isinstance(request, WatchSessionRequest) and request.HasField("bookmark_interval"):
+            interval = request.bookmark_interval.ToTimedelta().total_seconds()
+        self.silence = 3 * interval
+        """Seconds of silence after which the stream is dead."""
+
+    def request(self) -> WatchSessionRequest | RunTurnRequest:
+        """What to ask for now."""
+        request = deepcopy(self._request)
+        request.ClearField("after_sequence")
+        if self._cursor is not None:
+            request.after_sequence = self._cursor
+        if isinstance(request, WatchSessionRequest):
+            request.expected_uid = self._uid if self._cursor is not None else ""
+        return request
+
+    def take(self, response: WatchSessionResponse | RunTurnResponse) -> Iterator[SessionEvent]:
+        """The events of a response. The cursor moves as they are taken."""
+        self._backoff.reset()
+        if isinstance(response, WatchSessionResponse):
+            self._uid = response.uid or self._uid
+        elif response.HasField("turn"):
+            self.turn = response.turn
+            if self._cursor is None:
+                self._cursor = response.sequence
+        for event in response.events:
+            self._move(event)
+            yield event
+            if self.done:
+                return
+
+    def pause(self, error: Error | None) -> float:
+        """Seconds to wait before asking again; raises what asking again cannot help. `None`: the stream just ended."""
+        if error is None:
+            return self._backoff.next()
+        if error.wants_snapshot and isinstance(self._request, WatchSessionRequest):
+            self._cursor, self._uid = None, ""
+        elif not error.is_transient:
+            raise error
+        return self._backoff.next(error.retry_after)
+
+    def _move(self, event: SessionEvent) -> None:
+        kind = event.WhichOneof("kind")
+        if kind == "snapshot_start":
+            self._cursor = None
+        elif kind == "snapshot_complete":
+            self._cursor = event.sequence
+        elif kind != "snapshot_chunk":
+            first, empty = event.first_sequence or event.sequence, int(kind == "bookmark")
+            if self._cursor is None or first != self._cursor + 1 or event.sequence < first - empty:
+                told = f"{first} to {event.sequence} came after {self._cursor}"
+                raise Error(grpc.StatusCode.DATA_LOSS, f"the server broke the range rule: {told}")
+            self._cursor = event.sequence
+            self.done = self._is_last(event)
+
+    def _is_last(self, event: SessionEvent) -> bool:
+        if isinstance(self._request, WatchSessionRequest):
+            return event.status_changed.status == SessionStatus.SESSION_STATUS_DELETED
+        turn = event.turn_updated.turn
+        if self.turn is None or turn.turn_id != self.turn.turn_id:
+            return False
+        self.turn = turn
+        return turn.status not in _WAITING

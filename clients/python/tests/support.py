@@ -1,0 +1,135 @@
+"""A real server's process, and a connection to it that can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+
+
+def program() -> str:
+    """The server under test: `SERVER_UNDER_TEST`, else what `cargo build` made."""
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    return os.environ.get("SERVER_UNDER_TEST") or f"{target}/debug/agent-runtime"
+
+
+def script(*steps: dict[str, Any]) -> str:
+    """A message that the scripted agent plays."""
+    return json.dumps(steps)
+
+
+# 400 deltas in two seconds, each a line of 20 bytes.
+LONG = script({"count": 400, "size": 20, "pace_ms": 5})
+# A turn that no test waits for: it goes on until it is stopped.
+ENDLESS = script({"count": 200_000, "size": 20, "pace_ms": 5})
+
+
+class Server:
+    """A server on a free port, with a data folder that outlives it."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        self._options = options
+        self.addr = "127.0.0.1:0"
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again on the same port."""
+        command = [program(), "serve", "--listen", self.addr, "--data", str(self.data), *self._options]
+        environment = os.environ | {"AGENT_RUNTIME_ON_SHUTDOWN": "stop", "RUST_LOG": "error"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("listening on "):
+                self.addr = line.removeprefix("listening on ").strip()
+                return
+        raise AssertionError("the server did not say where it listens")
+
+    @property
+    def key(self) -> str:
+        """What callers show."""
+        return (self.data / "key").read_text().strip()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.addr.rpartition(":")[2])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Politely, with its agents."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Proxy:
+    """A connection to a server that can be cut, and whose answers can be lost."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.addr = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.loses_answers = False
+        self.answered = 0
+        """Bytes that came from the server."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Ends all connections; new ones are taken."""
+        pairs, self._pairs = self._pairs, []
+        for side in [side for pair in pairs for side in pair]:
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def recover(self) -> None:
+        """Ends all connections; what is answered on new ones arrives."""
+        self.loses_answers = False
+        self.cut()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                return
+            self._pairs.append((client, server))
+            threading.Thread(target=self._copy, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if answers:
+                    self.answered += len(data)
+                    if self.loses_answers:
+                        continue
+                sink.sendall(data)
+        for side in (source, sink):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)

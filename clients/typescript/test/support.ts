@@ -1,0 +1,143 @@
+// A real server's process, and a connection to it that can be cut.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect as dial, createServer, type Server as Listener, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+// From build/test.
+const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
+
+/** A server on a free port, with a data folder that outlives its process. */
+export class Server {
+  readonly data = mkdtempSync(join(tmpdir(), "art"));
+  addr = "127.0.0.1:0";
+  #process: ChildProcess | undefined;
+
+  private constructor(readonly options: string[]) {}
+
+  static async start(...options: string[]): Promise<Server> {
+    const server = new Server(options);
+    await server.start();
+    return server;
+  }
+
+  /** Starts it, again on the same port. */
+  async start(): Promise<void> {
+    const target = process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target");
+    const program = process.env["SERVER_UNDER_TEST"] || join(target, "debug", "agent-runtime");
+    const args = ["serve", "--listen", this.addr, "--data", this.data, ...this.options];
+    const env = { ...process.env, AGENT_RUNTIME_ON_SHUTDOWN: "stop", RUST_LOG: "error" };
+    this.#process = spawn(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+    for await (const line of createInterface({ input: this.#process.stdout as NodeJS.ReadableStream })) {
+      if (line.startsWith("listening on ")) {
+        this.addr = line.slice("listening on ".length).trim();
+        return;
+      }
+    }
+    throw new Error("the server did not say where it listens");
+  }
+
+  get key(): string {
+    return readFileSync(join(this.data, "key"), "utf8");
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal);
+  }
+
+  /** As a crash would. */
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Politely, with its agents. */
+  async end(): Promise<void> {
+    await this.#end("SIGTERM");
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    if (child && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill(signal);
+      await ended;
+    }
+  }
+}
+
+/** A connection to a server that can be cut, and whose answers can be lost. */
+export class Proxy {
+  losesAnswers = false;
+  /** Bytes that came from the server. */
+  answered = 0;
+  readonly #listener: Listener;
+  readonly #open = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#listener = createServer((client) => {
+      const [host, port] = server.addr.split(":");
+      const upstream = dial(Number(port), host);
+      for (const side of [client, upstream]) {
+        this.#open.add(side);
+        side.on("error", () => side.destroy());
+        side.on("close", () => {
+          this.#open.delete(side);
+          client.destroy();
+          upstream.destroy();
+        });
+      }
+      client.on("data", (bytes) => upstream.write(bytes));
+      upstream.on("data", (bytes) => {
+        this.answered += bytes.length;
+        if (!this.losesAnswers) {
+          client.write(bytes);
+        }
+      });
+    });
+  }
+
+  static async to(server: Server): Promise<Proxy> {
+    const proxy = new Proxy(server);
+    await new Promise<void>((resolve) => proxy.#listener.listen(0, "127.0.0.1", resolve));
+    return proxy;
+  }
+
+  get addr(): string {
+    const address = this.#listener.address();
+    return address && typeof address === "object" ? `127.0.0.1:${address.port}` : "";
+  }
+
+  /** Ends all connections; new ones are taken. */
+  cut(): void {
+    this.#open.forEach((side) => side.destroy());
+  }
+
+  close(): void {
+    this.#listener.close();
+    this.cut();
+  }
+}
+
+/** A message that the scripted agent plays. */
+export function script(...steps: object[]): string {
+  return JSON.stringify(steps);
+}
+
+/** 400 deltas in two seconds, each a number of 19 digits and a space. */
+export const LONG = script({ count: 400, size: 20, pace_ms: 5 });
+
+/** A turn that no test waits for: it goes on until it is stopped. */
+export const ENDLESS = script({ count: 200_000, size: 20, pace_ms: 5 });
+
+export function numbers(last: number): string {
+  return Array.from({ length: last }, (_, at) => `${String(at + 1).padStart(19, "0")} `).join("");
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

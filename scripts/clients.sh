@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# The clients in other languages: their generated code is what the contract gives, their sources are tidy, and their tests pass
+# against the server that `cargo build` made, or SERVER_UNDER_TEST. clients.sh [generated|python|go|typescript]...: only these.
+#
+# What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/ and in node_modules.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mkdir -p "${CARGO_TARGET_DIR:-target}"
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+export SERVER_UNDER_TEST=${SERVER_UNDER_TEST:-$target/debug/agent-runtime}
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/art-clients.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+# has WHAT PROGRAM...: whether all of them are there; else says what is skipped.
+has() {
+    local what=$1 program ask
+    shift
+    for program in "$@"; do
+        case $program in
+            go | openssl) ask=version ;;
+            # Debian has this in a package of its own, and no virtual environment without it.
+            python3) ask="-m ensurepip --version" ;;
+            *) ask=--version ;;
+        esac
+        # shellcheck disable=SC2086
+        if ! "$program" $ask > /dev/null 2>&1; then
+            echo "SKIPPED: $what: $program is not installed"
+            return 1
+        fi
+    done
+}
+
+check_generated() {
+    has "the clients' generated code" go npm python3 || return 0
+    bash scripts/gen.sh "$scratch/gen"
+    local folder
+    for folder in clients/go/agentruntimev1 clients/typescript/src/gen clients/python/src/agentruntime/v1; do
+        if ! diff -r --brief -x __pycache__ "$folder" "$scratch/gen/$folder"; then
+            echo "$folder is not what the contract gives: run make gen"
+            return 1
+        fi
+        echo "$folder is what the contract gives: $(find "$scratch/gen/$folder" -type f | wc -l) files"
+    done
+}
+
+check_python() {
+    has "the Python client" python3 openssl || return 0
+    local venv=$target/clients-python bin=$target/clients-python/bin lock=clients/python/requirements-dev.txt
+    if ! cmp -s "$lock" "$venv/installed"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
+        cp "$lock" "$venv/installed"
+    fi
+    cd clients/python
+    "$bin/ruff" check --no-cache
+    "$bin/ruff" format --no-cache --check
+    "$bin/mypy" --cache-dir "$scratch/mypy"
+    "$bin/pytest" -p no:cacheprovider --quiet
+}
+
+check_go() {
+    has "the Go client" go openssl || return 0
+    cd clients/go
+    local untidy
+    untidy=$(gofmt -l .)
+    [ -z "$untidy" ] || { echo "gofmt would change: $untidy"; return 1; }
+    echo "gofmt changes nothing"
+    go vet ./...
+    echo "go vet finds nothing"
+    go test -count=1 -json ./... > "$scratch/go.json" || {
+        grep -o '"Output":".*"' "$scratch/go.json" | tail -n 60
+        return 1
+    }
+    echo "go test: $(grep -c '"Action":"pass".*"Test":' "$scratch/go.json") passed"
+}
+
+check_typescript() {
+    has "the TypeScript client" node npm openssl || return 0
+    cd clients/typescript
+    npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+    npm test --silent > "$scratch/node.log" || {
+        grep -vE '^ *(# Subtest|ok )' "$scratch/node.log" | tail -n 60
+        return 1
+    }
+    grep -E '^# (tests|pass|fail|skipped)' "$scratch/node.log"
+}
+
+if [ ! -x "$SERVER_UNDER_TEST" ]; then
+    echo "there is no server at $SERVER_UNDER_TEST: run cargo build first" >&2
+    exit 1
+fi
+failed=0
+[ $# -gt 0 ] || set -- generated python go typescript
+for name in "$@"; do
+    began=$SECONDS
+    echo "-- $name"
+    # In a shell of its own: what fails there ends it, and the others still run.
+    set +e
+    (set -e; "check_$name")
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
+        echo "-- $name: $((SECONDS - began)) s"
+    else
+        echo "-- $name FAILED after $((SECONDS - began)) s"
+        failed=1
+    fi
+done
+exit "$failed"
