@@ -3,6 +3,7 @@
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
 mod asking;
+mod begin;
 mod budget;
 mod files;
 mod leave;
@@ -17,6 +18,7 @@ use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
+pub(super) use self::begin::Begin;
 use self::{
     files::{CREATED, FilesSide, Step},
     turns::{Closing, Pressing},
@@ -94,32 +96,6 @@ pub(super) struct Actor {
     /// An agent was asked to end its turn.
     pressing: Option<Pressing>,
     closing: Option<Closing>,
-}
-
-/// Why an actor begins.
-pub(super) enum Begin {
-    /// Somebody asks for something; nothing runs, unless an earlier server left it.
-    Asked,
-    /// An earlier server left something.
-    Left,
-    /// The active turn was accepted just now and its agent is to be started.
-    Accepted(Prompt),
-    /// The session was created just now, and its sandbox is to be ready.
-    Opened,
-    /// What the actor before decided last may be stored or not, and what ran runs on.
-    InDoubt,
-    /// The same, and it cannot be stored what the agent prints: nobody can go on with it.
-    GiveUp(store::Error),
-}
-
-impl Begin {
-    /// Something waits for this actor that no call will ask for again.
-    pub(super) fn must_not_be_forgotten(&self) -> bool {
-        match self {
-            Self::Asked => false,
-            Self::Left | Self::Accepted(_) | Self::Opened | Self::InDoubt | Self::GiveUp(_) => true,
-        }
-    }
 }
 
 /// The server ends, and the actor with it.
