@@ -5,12 +5,16 @@
 
 use std::{borrow::Cow, fmt};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::forms;
 use crate::domain::BlockId;
+
+/// Bytes of values up to which the quickest automaton is made. Of longer ones it would take up to a kilobyte for each byte,
+/// and time that grows with the square of a value of one letter.
+const QUICK_MAX: usize = 8 * 1024;
 
 /// See the module.
 #[derive(Default)]
@@ -61,8 +65,10 @@ impl Values {
         if texts.is_empty() {
             return Self::default();
         }
+        let bytes: usize = texts.iter().map(|value| value.text.len()).sum();
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .kind((bytes > QUICK_MAX).then_some(AhoCorasickKind::ContiguousNFA))
             .build(texts.iter().map(|value| &value.text))
             .expect("values are far shorter than what an automaton can hold");
         let mut begins = vec![false; 256];
