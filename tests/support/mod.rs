@@ -425,6 +425,28 @@ pub async fn stop(sessions: &mut Sessions, session_id: &str) -> proto::Session {
     sessions.stop_session(request).await.expect("stopped").into_inner().session.expect("a session")
 }
 
+/// Reads a watch on until this event, of which `at` then is one past the place. None is left out, also of what came with it.
+pub async fn read_on(
+    stream: &mut Streaming<proto::WatchSessionResponse>,
+    events: &mut Vec<SessionEvent>,
+    at: &mut usize,
+    is_it: impl Fn(&SessionEvent) -> bool,
+) {
+    let read = async {
+        loop {
+            if let Some(found) = events[*at..].iter().position(&is_it) {
+                *at += found + 1;
+                return;
+            }
+            *at = events.len();
+            let response = stream.message().await.expect("no error").expect("the stream goes on");
+            events.extend(response.events);
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, read).await;
+    assert!(done.is_ok(), "what is waited for does not come; the last that came: {:?}", events.last());
+}
+
 /// Reads a watch until an event is what it is waited for, that one included.
 pub async fn until(
     stream: &mut Streaming<proto::WatchSessionResponse>,

@@ -66,19 +66,7 @@ impl Seen {
 
     /// Reads on until this event. None is left out.
     pub(crate) async fn until(&mut self, is_it: impl Fn(&SessionEvent) -> bool) {
-        let read = async {
-            loop {
-                if let Some(found) = self.events[self.at..].iter().position(&is_it) {
-                    self.at += found + 1;
-                    return;
-                }
-                self.at = self.events.len();
-                let response = self.stream.message().await.expect("no error").expect("the stream goes on");
-                self.events.extend(response.events);
-            }
-        };
-        let done = tokio::time::timeout(PATIENCE, read).await;
-        assert!(done.is_ok(), "what is waited for does not come; the last that came: {:?}", self.events.last());
+        crate::support::read_on(&mut self.stream, &mut self.events, &mut self.at, is_it).await;
     }
 
     /// Reads on until the permission that the agent asks for, and its turn waits.
