@@ -220,8 +220,12 @@ fn across_blocks(events: &mut Vec<Wire<SessionEvent>>) -> Option<()> {
     Some(())
 }
 
-/// `by_its_own`: by the judge it is meant for; else by any, because less is known.
-fn must_be_caught(history: &[Line], what: &str, by_its_own: bool) -> usize {
+/// Mutants whose judge does not look at every turn: in a recorded history the block that they change may be of one that was
+/// parked. In the history made by hand it is not, and there their own judge has to catch them.
+const OF_ANY_TURN: &[&str] = &["a number left out at the end by log and streams alike"];
+
+/// `by_its_own`: by the judge it is meant for, but for those excepted; else by any, because less is known.
+fn must_be_caught(history: &[Line], what: &str, by_its_own: bool, except: &[&str]) -> usize {
     let violations = judge(history);
     assert!(violations.is_empty(), "the true history, {what}, is found wrong: {}", violations[0]);
     let mut made = 0;
@@ -233,7 +237,7 @@ fn must_be_caught(history: &[Line], what: &str, by_its_own: bool) -> usize {
         made += 1;
         let found = judge(&mutant.lines);
         let judges: Vec<_> = found.iter().map(|violation| violation.judge).collect();
-        let is_caught = if by_its_own { judges.contains(by) } else { !judges.is_empty() };
+        let is_caught = if by_its_own && !except.contains(name) { judges.contains(by) } else { !judges.is_empty() };
         assert!(is_caught, "{name}, {what}, is not caught by {by} but by {judges:?}");
     }
     made
@@ -241,7 +245,7 @@ fn must_be_caught(history: &[Line], what: &str, by_its_own: bool) -> usize {
 
 #[test]
 fn every_mutant_of_a_history_made_by_hand_is_caught_by_its_judge() {
-    let made = must_be_caught(&made::history(false), "made by hand", true);
+    let made = must_be_caught(&made::history(false), "made by hand", true, &[]);
     let missing: Vec<_> = MUTANTS
         .iter()
         .filter(|(_, _, change)| change(&mut History::new(made::history(false))).is_none())
@@ -253,7 +257,7 @@ fn every_mutant_of_a_history_made_by_hand_is_caught_by_its_judge() {
 
 #[test]
 fn mutants_are_caught_as_well_where_the_log_was_compacted() {
-    let made = must_be_caught(&made::history(true), "made by hand and compacted", false);
+    let made = must_be_caught(&made::history(true), "made by hand and compacted", false, &[]);
     println!("compacted_mutants={made} caught={made}");
     assert!(made > MUTANTS.len() / 2, "the compacted history has places for {made} mutants only");
 }
@@ -276,7 +280,7 @@ async fn mutants_of_a_recorded_history_are_caught_by_their_judges() {
     let outcome = run(plan).await;
     let history = outcome.history.clone();
     outcome.approve("mutants");
-    let made = tokio::task::block_in_place(|| must_be_caught(&history, "recorded", true));
+    let made = tokio::task::block_in_place(|| must_be_caught(&history, "recorded", true, OF_ANY_TURN));
     println!("recorded_mutants={made} caught={made}");
     assert!(made > MUTANTS.len() / 2, "the recorded history has places for {made} mutants only");
 }
