@@ -1,0 +1,359 @@
+package agentruntime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
+)
+
+func TestATurnSurvivesKillAndRestart(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	var text string
+	changes := 0
+	for block, err := range client.Run(within(t, patience), id, long) {
+		must(t, err)
+		text = block.GetAssistantText().GetText()
+		if changes++; changes == 12 || changes == 30 {
+			server.kill()
+			must(t, server.start())
+		}
+	}
+	if text != numbers(400) {
+		t.Errorf("%d bytes came", len(text))
+	}
+	state, head := snapshot(t, client, id)
+	var replayed State
+	apply(t, client, &replayed, id, 0, head)
+	same(t, replayed.Proto(), state)
+}
+
+func TestAWatchSurvivesKillAndRestart(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	ctx, cancel := context.WithCancel(within(t, patience))
+	defer cancel()
+	events := make(chan *v1.SessionEvent, 10_000)
+	go func() {
+		defer close(events)
+		for event, err := range client.Watch(ctx, &v1.WatchSessionRequest{SessionId: id, BookmarkInterval: durationpb.New(time.Second)}) {
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				return
+			}
+			events <- event
+		}
+	}()
+	_, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: long})
+	must(t, err)
+	for range 2 {
+		time.Sleep(400 * time.Millisecond)
+		server.kill()
+		must(t, server.start())
+	}
+	var live, replayed State
+	for event := range events {
+		live.Apply(event)
+		if isFinal(event.GetTurnUpdated().GetTurn().GetStatus()) {
+			break
+		}
+	}
+	apply(t, client, &replayed, id, 0, live.Proto().GetSession().GetSequence())
+	same(t, live.Proto(), replayed.Proto())
+}
+
+func TestEveryResumeFoldsToTheSameState(t *testing.T) {
+	client := shared.client(t)
+	id := create(t, client)
+	_, err := client.Ask(within(t, patience), id, script(step{"think": "Hä? 😀 é", "size": 1}, step{"count": 200, "size": 20}, step{"run": "echo 1 > f"}))
+	must(t, err)
+	state, head := snapshot(t, client, id)
+	for range 20 {
+		var folded State
+		at := 1 + rand.Int64N(head-1)
+		apply(t, client, &folded, id, apply(t, client, &folded, id, 0, at), head)
+		same(t, folded.Proto(), state)
+	}
+}
+
+func TestCutsInTheMiddleOfATurnLoseNothing(t *testing.T) {
+	proxy := proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	cuts := 0
+	var state State
+	for event, err := range client.RunTurn(within(t, patience), &v1.RunTurnRequest{SessionId: create(t, client), Text: long}) {
+		must(t, err)
+		state.Apply(event)
+		if event.GetSequence()%40 == 0 {
+			proxy.cut()
+			cuts++
+		}
+	}
+	blocks := state.Proto().GetBlocks()
+	if cuts == 0 || blocks[len(blocks)-1].GetAssistantText().GetText() != numbers(400) {
+		t.Errorf("after %d cuts: %v", cuts, blocks)
+	}
+}
+
+func TestHangingUpEndsTheStream(t *testing.T) {
+	direct, proxy := shared.client(t), proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	for _, how := range []string{"break", "cancel"} {
+		t.Run(how, func(t *testing.T) {
+			id := create(t, direct)
+			ctx, cancel := context.WithCancel(within(t, patience))
+			var ended error
+			for event, err := range client.RunTurn(ctx, &v1.RunTurnRequest{SessionId: id, Text: endless}) {
+				if ended = err; err != nil {
+					break
+				}
+				if event.GetBlockDelta() != nil {
+					if how == "break" {
+						break
+					}
+					cancel()
+				}
+			}
+			if how == "cancel" && !errors.Is(ended, context.Canceled) {
+				t.Errorf("it ended with %v", ended)
+			}
+			sequence := func() int64 {
+				got, err := direct.GetSession(within(t, patience), &v1.GetSessionRequest{SessionId: id})
+				must(t, err)
+				return got.GetSession().GetSequence()
+			}
+			// While the turn goes on, nothing more is sent to who hung up.
+			quiet := false
+			for tries := 0; tries < 60 && !quiet; tries++ {
+				sent, before := proxy.answered.Load(), sequence()
+				// Without watchers four commits a second are made.
+				time.Sleep(time.Second)
+				quiet = sequence() >= before+2 && proxy.answered.Load()-sent < 200
+			}
+			if !quiet {
+				t.Error("the turn does not go on, or its events still come")
+			}
+			_, err := direct.InterruptTurn(within(t, patience), &v1.InterruptTurnRequest{SessionId: id})
+			must(t, err)
+			cancel()
+		})
+	}
+}
+
+func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
+	ctx, direct, proxy := within(t, patience), shared.client(t), proxied(t, shared)
+	client := dial(t, proxy.addr, WithKey(shared.key()))
+	id := create(t, client)
+	proxy.losesAnswers.Store(true)
+	type result struct {
+		sent *v1.SendMessageResponse
+		err  error
+	}
+	results := make(chan result)
+	go func() {
+		sent, err := client.SendMessage(ctx, &v1.SendMessageRequest{SessionId: id, Text: script(step{"say": "once"})})
+		results <- result{sent, err}
+	}()
+	said := func() (ids []string) {
+		for _, block := range all(t, direct.Blocks(ctx, &v1.ListBlocksRequest{SessionId: id})) {
+			if block.GetUserMessage() != nil {
+				ids = append(ids, block.GetBlockId())
+			}
+		}
+		return ids
+	}
+	for len(said()) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	proxy.losesAnswers.Store(false)
+	proxy.cut()
+	got := <-results
+	must(t, got.err)
+	if ids := said(); !slices.Equal(ids, []string{got.sent.GetTurn().GetBlockId()}) {
+		t.Errorf("the message arrived as %v", ids)
+	}
+}
+
+func TestARepeatedRequestIDGetsTheFirstAnswer(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	request := &v1.CreateSessionRequest{Agent: "scripted", RequestId: "mine"}
+	one, err := client.CreateSession(ctx, request)
+	must(t, err)
+	two, err := client.CreateSession(ctx, request)
+	must(t, err)
+	same(t, two, one)
+	request.Name = "another"
+	if _, err = client.CreateSession(ctx, request); failure(t, err).Reason != "REQUEST_ID_REUSED" {
+		t.Error(err)
+	}
+	request.RequestId = ""
+	_, err = client.CreateSession(ctx, request)
+	must(t, err)
+	if request.RequestId != "" {
+		t.Error("the caller's request was changed")
+	}
+}
+
+func TestASilentStreamIsOpenedAgain(t *testing.T) {
+	client := shared.client(t)
+	// Three bookmarks of one stream take 30 s.
+	ctx := within(t, 25*time.Second)
+	watch := client.watching(after(create(t, client), 1))
+	if watch.silence != 45*time.Second {
+		t.Error(watch.silence)
+	}
+	watch.silence = 300 * time.Millisecond
+	bookmarks := 0
+	// The server keeps still for 15 s; each new stream begins with a bookmark.
+	watch.follow(ctx, func(event *v1.SessionEvent, err error) bool {
+		must(t, err)
+		if event.GetBookmark() != nil {
+			bookmarks++
+		}
+		return bookmarks < 3
+	})
+}
+
+func TestWhatIsRefusedSaysWhy(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	for key, reason := range map[string]string{"wrong": "AUTH_INVALID", "": "AUTH_MISSING"} {
+		var opts []Option
+		if key != "" {
+			opts = append(opts, WithKey(key))
+		}
+		stranger := dial(t, shared.addr, opts...)
+		_, err := stranger.CreateSession(ctx, &v1.CreateSessionRequest{})
+		for _, err := range []error{err, first(stranger.Watch(ctx, after("ses_1", 0)))} {
+			if failed := failure(t, err); failed.Reason != reason || status.Code(err) != codes.Unauthenticated {
+				t.Error(failed)
+			}
+		}
+	}
+	_, err := client.CreateSession(ctx, &v1.CreateSessionRequest{Agent: "scripted", Name: strings.Repeat("x", 201)})
+	if bad := failure(t, err); bad.Reason != "INVALID_FIELD" || bad.FieldViolations[0].Field != "name" || !strings.Contains(bad.Error(), "\n  name: ") {
+		t.Error(bad)
+	}
+	_, err = client.GetSession(ctx, &v1.GetSessionRequest{SessionId: "ses_nowhere"})
+	if missing := failure(t, err); missing.Reason != "SESSION_NOT_FOUND" || missing.Metadata["session_id"] != "ses_nowhere" {
+		t.Error(missing)
+	}
+	id := create(t, client)
+	if err := first(client.Watch(ctx, after(id, 1000))); failure(t, err).Reason != "SEQUENCE_AHEAD" {
+		t.Error(err)
+	}
+	other := after(id, 1)
+	other.ExpectedUid = "another-log"
+	for event, err := range client.Watch(ctx, other) {
+		must(t, err)
+		if event.GetSnapshotStart() == nil {
+			t.Errorf("a cursor of another log needs a snapshot: %v", event)
+		}
+		break
+	}
+}
+
+func TestADeadlineIsKept(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	server.signal(syscall.SIGSTOP)
+	defer server.signal(syscall.SIGCONT)
+	began := time.Now()
+	_, err := client.GetSession(within(t, 500*time.Millisecond), &v1.GetSessionRequest{SessionId: id})
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < 400*time.Millisecond {
+		t.Errorf("after %v: %v", took, err)
+	}
+	if err := first(client.Watch(within(t, 500*time.Millisecond), after(id, 0))); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+func TestACallWaitsForAServerThatComesBack(t *testing.T) {
+	server := own(t)
+	client := server.client(t)
+	id := create(t, client)
+	server.kill()
+	started := make(chan error)
+	time.AfterFunc(400*time.Millisecond, func() { started <- server.start() })
+	_, err := client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id})
+	must(t, <-started)
+	must(t, err)
+	server.kill()
+	if _, err = client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id}); failure(t, err).Code != codes.Unavailable {
+		t.Error(err)
+	}
+}
+
+func TestADeletedSessionEndsItsWatches(t *testing.T) {
+	ctx, client := within(t, patience), shared.client(t)
+	id := create(t, client)
+	var end *v1.SessionEvent
+	for event, err := range client.Watch(ctx, after(id, 0)) {
+		must(t, err)
+		if end = event; event.GetSessionCreated() != nil {
+			_, err := client.DeleteSession(ctx, &v1.DeleteSessionRequest{SessionId: id})
+			must(t, err)
+		}
+	}
+	if end.GetStatusChanged().GetStatus() != v1.SessionStatus_SESSION_STATUS_DELETED {
+		t.Error(end)
+	}
+}
+
+func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
+	folder := t.TempDir()
+	certificate, secret := folder+"/cert.pem", folder+"/key.pem"
+	args := strings.Fields("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost " +
+		"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE")
+	if said, err := exec.Command("openssl", append(args, "-keyout", secret, "-out", certificate)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	server := own(t, "--tls-cert", certificate, "--tls-key", secret)
+	pem, err := os.ReadFile(certificate)
+	must(t, err)
+	client := dial(t, server.addr, WithKey(server.key()), WithCA(pem))
+	text, err := client.Ask(within(t, patience), create(t, client), script(step{"say": "hidden"}))
+	must(t, err)
+	if text != "hidden" {
+		t.Error(text)
+	}
+}
+
+func TestTheFirstProgramRuns(t *testing.T) {
+	program, err := os.ReadFile("examples/first/main.go")
+	must(t, err)
+	readme, err := os.ReadFile("README.md")
+	must(t, err)
+	_, body, _ := strings.Cut(string(program), "func main() {\n")
+	body, _, _ = strings.Cut(body, "\n}\n")
+	if !strings.Contains(string(readme), body) || strings.Count(body, "\n") >= 20 {
+		t.Error("the README does not show the first program, or it is not short")
+	}
+	command := exec.Command("go", "run", "./examples/first")
+	command.Env = append(os.Environ(), "ADDR="+shared.addr, "KEY="+shared.key())
+	command.Stderr = os.Stderr
+	said, err := command.Output()
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	if len(lines) != 6 || !strings.HasPrefix(lines[5], "one.txt ") {
+		t.Error(fmt.Sprint(len(lines)), string(said))
+	}
+}
