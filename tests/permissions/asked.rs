@@ -6,7 +6,7 @@ use agent_runtime::proto::{
 use serde_json::{Value, json};
 use tonic::{Status, Streaming};
 
-use crate::support::{PATIENCE, Sessions, ended, fold, scripted, send, watch};
+use crate::support::{Sessions, ended, fold, scripted, send, watch};
 
 /// A session whose agent asks and waits.
 pub(crate) struct Asked {

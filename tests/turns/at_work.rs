@@ -6,7 +6,7 @@ use agent_runtime::proto::{
 use serde_json::json;
 use tonic::{Status, Streaming};
 
-use crate::support::{PATIENCE, Server, Sessions, ended, fold, processes_of, scripted, send, watch};
+use crate::support::{Server, Sessions, ended, fold, processes_of, scripted, send, watch};
 
 /// A script of an agent that says this much and is at work until it is interrupted.
 pub(crate) const WORKS: &str = r#"[{"say":"Half."},{"pause_ms":600000},{"say":"Never."}]"#;
