@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::{
     Command,
     actor::{Actor, Ended},
-    images, policy,
+    images,
     redact::Values,
     shared::Shared,
 };
@@ -97,9 +97,15 @@ type Known = (Arc<Values>, PermissionPolicy);
 async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, Known)>, store::Error> {
     let Some(mut acquired) = shared.log.acquire(key).await? else { return Ok(None) };
     images::load_waiting(shared.log.store(), key, &mut acquired.open).await;
-    let values = shared.values_of(key, &acquired.open.session).await?;
-    let policy = policy::of(shared, key, &acquired.open.session).await?;
-    Ok(Some((acquired, (values, policy))))
+    let session = &acquired.open.session;
+    let profile = shared.log.store().profile(&key.tenant, &session.profile_id, session.profile_revision).await?;
+    if profile.is_none() {
+        // Nothing is allowed by a policy that is not there: somebody is asked.
+        tracing::warn!(%key, profile = %session.profile_id, "the session's profile is not there");
+    }
+    let setup = profile.map(|profile| profile.setup).unwrap_or_default();
+    let values = shared.values_of(&setup);
+    Ok(Some((acquired, (values, setup.permission_policy))))
 }
 
 /// A deletion was stored after all, though its actor could not know that.

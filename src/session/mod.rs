@@ -26,7 +26,6 @@ mod manager;
 mod once;
 mod pending;
 mod permissions;
-mod policy;
 mod profiles;
 mod programs;
 mod provide;

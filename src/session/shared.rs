@@ -14,9 +14,8 @@ use super::{
     redact::{self, Known, Values},
 };
 use crate::{
-    domain::{Session, SessionKey},
+    domain::{ProfileSetup, SessionKey},
     log::EventLog,
-    store,
 };
 
 /// See the module.
@@ -39,13 +38,10 @@ impl Shared {
     }
 
     /// The secrets that are replaced in what the session's agent prints: the server's, and those of the profile's revision.
-    pub(super) async fn values_of(&self, key: &SessionKey, session: &Session) -> Result<Arc<Values>, store::Error> {
-        let store = self.log.store();
-        let profile = store.profile(&key.tenant, &session.profile_id, session.profile_revision).await?;
+    pub(super) fn values_of(&self, profile: &ProfileSetup) -> Arc<Values> {
         // One that the server does not have, no agent was given.
         let named = |name: &str| self.config.secrets.get(name).ok();
-        let secrets = profile.map(|profile| redact::of_profile(&profile.setup, named));
-        Ok(self.known.with(secrets.unwrap_or_default()))
+        self.known.with(redact::of_profile(profile, named))
     }
 
     /// Which sessions have an actor, and where its commands go.

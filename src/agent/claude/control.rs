@@ -1,6 +1,7 @@
-//! The greeting: the CLI is told who drives it before it is given a message, and answers by `control_response`.
+//! Requests of ours to the CLI, which it answers by `control_response`; and the first of them, by which it is told who drives
+//! it before it is given a message.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{parser::Reading, wire::ControlAnswer};
 use crate::agent::Draft;
@@ -12,12 +13,12 @@ pub(super) const GREETING: &str = "initialize";
 /// The line that comes before the first message. Without it the CLI keeps what subagents say and think to itself; a version
 /// that does not know the field takes no notice, where it would refuse a flag.
 pub(super) fn greeting() -> Vec<u8> {
-    let request = json!({
-        "type": "control_request",
-        "request_id": GREETING,
-        "request": { "subtype": "initialize", "forwardSubagentText": true },
-    });
-    let mut bytes = request.to_string().into_bytes();
+    request(GREETING, &json!({ "subtype": "initialize", "forwardSubagentText": true }))
+}
+
+/// The line that asks the CLI for something; `id` comes back in its answer.
+pub(super) fn request(id: &str, what: &Value) -> Vec<u8> {
+    let mut bytes = json!({ "type": "control_request", "request_id": id, "request": what }).to_string().into_bytes();
     bytes.push(b'\n');
     bytes
 }

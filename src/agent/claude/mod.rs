@@ -181,12 +181,5 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
 /// The line that ends the turn at work; the CLI stores what it said so far and answers with a result. `id` comes back in
 /// its `control_response`.
 pub(super) fn interrupt(id: &str) -> Vec<u8> {
-    let request = serde_json::json!({
-        "type": "control_request",
-        "request_id": id,
-        "request": { "subtype": "interrupt" },
-    });
-    let mut bytes = request.to_string().into_bytes();
-    bytes.push(b'\n');
-    bytes
+    control::request(id, &serde_json::json!({ "subtype": "interrupt" }))
 }

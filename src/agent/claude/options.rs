@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    control::GREETING,
+    control::{GREETING, request},
     parser::{Parser, Reading},
     state::Turn,
     usage::{micro, nano},
@@ -57,11 +57,11 @@ impl Parser {
         if given.model != *model {
             // Without a model it is the one that the CLI would choose.
             let model = if model.is_empty() { Value::Null } else { Value::from(&**model) };
-            lines.extend(control_request(SET_MODEL, &json!({ "subtype": "set_model", "model": model })));
+            lines.extend(request(SET_MODEL, &json!({ "subtype": "set_model", "model": model })));
         }
         if given.permission_mode != *permission_mode {
             let mode = if permission_mode.is_empty() { &given.default_mode } else { permission_mode };
-            lines.extend(control_request(SET_MODE, &json!({ "subtype": "set_permission_mode", "mode": mode })));
+            lines.extend(request(SET_MODE, &json!({ "subtype": "set_permission_mode", "mode": mode })));
         }
         given.model.clone_from(model);
         given.permission_mode.clone_from(permission_mode);
@@ -140,13 +140,7 @@ impl Reading<'_> {
 
 /// The line that asks what all has cost so far. It is answered from memory, in the middle of a turn too.
 pub(in crate::agent) fn ask_cost() -> Vec<u8> {
-    control_request(COST, &json!({ "subtype": "get_usage", "skip_behaviors": true }))
-}
-
-fn control_request(id: &str, request: &Value) -> Vec<u8> {
-    let mut bytes = json!({ "type": "control_request", "request_id": id, "request": request }).to_string().into_bytes();
-    bytes.push(b'\n');
-    bytes
+    request(COST, &json!({ "subtype": "get_usage", "skip_behaviors": true }))
 }
 
 #[cfg(test)]
