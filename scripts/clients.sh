@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The clients in other languages: their generated code is what the contract gives, their sources are tidy, and their tests pass
-# against the server that `cargo build` made, or SERVER_UNDER_TEST. clients.sh [generated|python|go|typescript]...: only these.
+# against the server that `cargo build` made, or SERVER_UNDER_TEST. clients.sh [generated|python|go|typescript|browser]...: only
+# these.
 #
 # What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/ and in node_modules.
 set -euo pipefail
@@ -78,9 +79,22 @@ check_go() {
 
 check_typescript() {
     has "the TypeScript client" node npm openssl || return 0
+    node_tests test
+}
+
+check_browser() {
+    has "the browser page" node npm chromium || return 0
+    CHROMIUM=$(command -v chromium) node_tests test:browser
+}
+
+# node_tests SCRIPT: one of package.json that runs tests, with what it needs installed.
+node_tests() {
     cd clients/typescript
-    npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
-    npm test --silent > "$scratch/node.log" || {
+    if ! cmp -s package-lock.json node_modules/.package-lock.installed; then
+        npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+        cp package-lock.json node_modules/.package-lock.installed
+    fi
+    npm run --silent "$1" > "$scratch/node.log" || {
         grep -vE '^ *(# Subtest|ok )' "$scratch/node.log" | tail -n 60
         return 1
     }
@@ -92,7 +106,7 @@ if [ ! -x "$SERVER_UNDER_TEST" ]; then
     exit 1
 fi
 failed=0
-[ $# -gt 0 ] || set -- generated python go typescript
+[ $# -gt 0 ] || set -- generated python go typescript browser
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

@@ -44,6 +44,7 @@ prepare() {
     install bwrap bubblewrap
     install strace strace
     install git git
+    install chromium chromium
 }
 
 # install PROGRAM PACKAGE: from Debian's packages, where that is possible.

@@ -1,5 +1,7 @@
 // What is the same everywhere. `connect` comes from "@agent-runtime/client/node" or "@agent-runtime/client/web".
 
+export { Code } from "@connectrpc/connect";
+
 export { Client } from "./client.js";
 export { AgentRuntimeError, type FieldViolation } from "./error.js";
 export type { Options } from "./resume.js";
