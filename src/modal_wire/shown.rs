@@ -50,8 +50,10 @@ access!(CommandRouterAccess SandboxGetCommandRouterAccessResponse TaskGetCommand
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::{SandboxCreateV2Request, SandboxCreateV2Response, SecretSource, secret_source::Source};
     use super::*;
+    use crate::modal_wire::client::{
+        SandboxCreateV2Request, SandboxCreateV2Response, SecretSource, secret_source::Source,
+    };
 
     #[test]
     fn values_are_not_shown() {
