@@ -17,6 +17,7 @@ use crate::{
 
 mod files;
 pub mod local;
+pub mod modal;
 
 pub use files::{Content, Contents, Files, Reading, Root, Source};
 
