@@ -3,7 +3,6 @@ package agentruntime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -334,26 +333,5 @@ func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
 	must(t, err)
 	if text != "hidden" {
 		t.Error(text)
-	}
-}
-
-func TestTheFirstProgramRuns(t *testing.T) {
-	program, err := os.ReadFile("examples/first/main.go")
-	must(t, err)
-	readme, err := os.ReadFile("README.md")
-	must(t, err)
-	_, body, _ := strings.Cut(string(program), "func main() {\n")
-	body, _, _ = strings.Cut(body, "\n}\n")
-	if !strings.Contains(string(readme), body) || strings.Count(body, "\n") >= 20 {
-		t.Error("the README does not show the first program, or it is not short")
-	}
-	command := exec.Command("go", "run", "./examples/first")
-	command.Env = append(os.Environ(), "ADDR="+shared.addr, "KEY="+shared.key())
-	command.Stderr = os.Stderr
-	said, err := command.Output()
-	must(t, err)
-	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
-	if len(lines) != 6 || !strings.HasPrefix(lines[5], "one.txt ") {
-		t.Error(fmt.Sprint(len(lines)), string(said))
 	}
 }

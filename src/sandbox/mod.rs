@@ -20,6 +20,7 @@ pub mod inventory;
 pub mod lease;
 pub mod ledger;
 pub mod local;
+pub mod modal;
 mod new;
 mod providers;
 
