@@ -94,6 +94,7 @@ func goEnv(t *testing.T, names ...string) []string {
 }
 
 func TestTheReadmeShowsTheFirstProgram(t *testing.T) {
+	t.Parallel()
 	program, err := os.ReadFile("examples/first/main.go")
 	must(t, err)
 	readme, err := os.ReadFile("README.md")
