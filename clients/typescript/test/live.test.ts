@@ -21,7 +21,7 @@ import {
   State,
   TurnStatus,
 } from "../src/index.js";
-import { Resume } from "../src/resume.js";
+import { Watch } from "../src/streams.js";
 import { connect as connectWeb } from "../src/web.js";
 import { ENDLESS, LONG, numbers, pause, Proxy, script, Server } from "./support.js";
 
@@ -419,13 +419,13 @@ describe("what goes wrong", () => {
   });
 
   test("a silent stream is opened again", async () => {
-    const watch = Resume.watch({ sessionId: await create(client), afterSequence: 1n });
+    const watch = new Watch(client.sessions, { sessionId: await create(client), afterSequence: 1n });
     assert.equal(watch.silenceMs, 45_000);
     watch.silenceMs = 300;
     const began = Date.now();
     let bookmarks = 0;
     // The server keeps still for 15 s; each new stream begins with a bookmark.
-    for await (const event of watch.follow(client.sessions)) {
+    for await (const event of watch.follow()) {
       if (event.kind.case === "bookmark" && ++bookmarks === 3) {
         break;
       }
