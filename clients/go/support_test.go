@@ -129,6 +129,8 @@ type proxy struct {
 	losesAnswers atomic.Bool
 	// answered counts bytes that came from the server, silenced the connections that had been silent for too long.
 	answered, silenced, accepted atomic.Int64
+	// refuses is how many more connections end as soon as they are made.
+	refuses atomic.Int64
 
 	patience time.Duration
 	forgets  bool
@@ -155,6 +157,11 @@ func impatient(t *testing.T, s *server, patience time.Duration, forgets bool) *p
 			client, err := listener.Accept()
 			if err != nil {
 				return
+			}
+			if p.refuses.Load() > 0 {
+				p.refuses.Add(-1)
+				client.Close()
+				continue
 			}
 			upstream, err := net.Dial("tcp", behind)
 			if err != nil {

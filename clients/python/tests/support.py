@@ -91,6 +91,8 @@ class Proxy:
         self._port = port
         self._patience = patience
         self.accepted = self.silenced = 0
+        self.refuses = 0
+        """How many more connections end as soon as they are made."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.addr = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -120,6 +122,10 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
+                if self.refuses > 0:
+                    self.refuses -= 1
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 return
