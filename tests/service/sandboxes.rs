@@ -11,7 +11,7 @@ use agent_runtime::{
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::support::{Server, command, get, play, reason, scripted};
+use crate::support::{Server, get, play, reason, scripted};
 
 fn asked(strict: bool) -> proto::CreateSessionRequest {
     let modal = proto::ModalSettings { cpu: 2.0, gpu: "T4".into(), ..Default::default() };
@@ -122,14 +122,19 @@ async fn what_runs_elsewhere_is_listed_with_its_cost() {
     assert_eq!(reason(&refused), "INVALID_FIELD");
 }
 
+fn command(data: &std::path::Path) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-runtime"));
+    command.arg("--data").arg(data).arg("sandboxes").env_remove("RUST_LOG");
+    command
+}
+
 #[tokio::test]
 async fn the_command_shows_what_runs_elsewhere() {
     let data = tempfile::tempdir().expect("a folder");
     ledger(data.path(), Timestamp::now().0).await;
     let server = Server::start_on(data.path(), &[]);
     let said = |args: &'static [&'static str]| {
-        let mut command = command(server.data());
-        let output = command.arg("sandboxes").args(args).output().expect("run");
+        let output = command(server.data()).args(args).output().expect("run");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text")
     };
@@ -142,6 +147,6 @@ async fn the_command_shows_what_runs_elsewhere() {
     let json: serde_json::Value = serde_json::from_str(&said(&["--json"])).expect("JSON");
     assert_eq!(json["sandboxes"][0]["hourlyCostMicroUsd"], "1299780");
     let empty = Server::start();
-    let output = command(empty.data()).arg("sandboxes").output().expect("run");
+    let output = command(empty.data()).output().expect("run");
     assert!(String::from_utf8_lossy(&output.stdout).contains("no sandboxes away"), "{output:?}");
 }
