@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -75,6 +77,21 @@ class Backoff:
         self._failures += 1
         jittered: float = ceiling * random.uniform(0.5, 1.0)
         return jittered if retry_after is None else retry_after + min(jittered, retry_after)
+
+
+class Deadline:
+    """When the caller has waited long enough."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._at = math.inf if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds until then; `None`: never."""
+        return None if self._at == math.inf else max(self._at - time.monotonic(), 0.001)
+
+    def allows(self, pause: float) -> bool:
+        """Whether it is still ahead after a pause."""
+        return time.monotonic() + pause < self._at
 
 
 class Resume(Generic[A, T]):
