@@ -41,19 +41,23 @@ pub(crate) fn fill(dice: &mut Dice, of: &MessageDescriptor, depth: usize) -> Dyn
         "google.protobuf.Struct" => return structure(dice, message),
         _ => {}
     }
+    // A field that the contract gets moves no other.
+    let dice = dice.by_name();
     for field in of.fields() {
+        let mut dice = dice(field.name());
         // What is deep is rarely there: a vector is read by people too.
         let chance = [75, 30, 12, 5].get(depth).copied().unwrap_or(0);
         if field.containing_oneof().is_none_or(|group| group.is_synthetic()) && dice.hits(chance) {
-            let value = value(dice, &field, depth);
+            let value = value(&mut dice, &field, depth);
             message.set_field(&field, value);
         }
     }
     for group in of.oneofs().filter(|group| !group.is_synthetic()) {
+        let mut dice = dice(group.name());
         if dice.hits(90) {
             let fields: Vec<FieldDescriptor> = group.fields().collect();
             let field = dice.pick(&fields);
-            let value = value(dice, &field, depth);
+            let value = value(&mut dice, &field, depth);
             message.set_field(&field, value);
         }
     }

@@ -1,7 +1,7 @@
 // What a transport lacks: the key on every call, request ids, calls that are made again, and the one error.
 
 import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import type { Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
 import { Backoff, newRequestId, sleep } from "./resume.js";
@@ -9,8 +9,15 @@ import { Backoff, newRequestId, sleep } from "./resume.js";
 // How often a call is made before its caller is told that it failed: two to three seconds of pauses.
 const ATTEMPTS = 6;
 
-/** The transport with what it lacks. */
-export function reliable(transport: Transport, key: string): Transport {
+/** A transport with what it lacks, and what ends all that goes on over it. */
+export function reliable(base: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
+  const streams = new Set<AbortController>();
+  let closed: AgentRuntimeError | undefined;
+  const close = (): void => {
+    closed = new AgentRuntimeError("the client was closed", Code.FailedPrecondition);
+    streams.forEach((stream) => stream.abort(closed));
+    disconnect();
+  };
   const authorized = (init: HeadersInit | undefined): Headers => {
     const header = new Headers(init);
     if (key.trim() !== "") {
@@ -18,24 +25,51 @@ export function reliable(transport: Transport, key: string): Transport {
     }
     return header;
   };
-  return {
+  const transport: Transport = {
     unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = named(method.input, create(method.input, input));
-      return again(
-        (leftMs) => transport.unary(method, signal, leftMs, authorized(header), message, contextValues),
-        signal,
-        timeoutMs,
-      );
+      const attempt = (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> =>
+        base.unary(method, signal, leftMs, authorized(header), message, contextValues);
+      return again((leftMs) => (closed ? Promise.reject(closed) : attempt(leftMs)), signal, timeoutMs);
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
+      const stream = new AbortController();
+      const hangUp = (): void => {
+        stream.abort(signal?.reason);
+        // It was silent for too long, and so would be the next one over the same connection.
+        if (signal?.reason instanceof AgentRuntimeError) {
+          disconnect();
+        }
+      };
+      const ended = (): void => {
+        signal?.removeEventListener("abort", hangUp);
+        streams.delete(stream);
+      };
+      signal?.addEventListener("abort", hangUp);
+      streams.add(stream);
+      async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+        try {
+          yield* messages;
+        } catch (failure) {
+          throw AgentRuntimeError.of(closed ?? failure);
+        } finally {
+          ended();
+        }
+      }
       try {
-        const response = await transport.stream(method, signal, timeoutMs, authorized(header), input, contextValues);
+        signal?.throwIfAborted();
+        if (closed) {
+          throw closed;
+        }
+        const response = await base.stream(method, stream.signal, timeoutMs, authorized(header), input, contextValues);
         return { ...response, message: decoded(response.message) };
       } catch (failure) {
-        throw AgentRuntimeError.of(failure);
+        ended();
+        throw AgentRuntimeError.of(closed ?? failure);
       }
     },
   };
+  return { transport, close };
 }
 
 /** Makes a call, again while what went wrong may pass and the caller waits. */
@@ -66,12 +100,4 @@ function named<D extends DescMessage>(desc: D, message: MessageShape<D>): Messag
     return message;
   }
   return Object.assign(clone(desc, message), { requestId: newRequestId() });
-}
-
-async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  try {
-    yield* messages;
-  } catch (failure) {
-    throw AgentRuntimeError.of(failure);
-  }
 }
