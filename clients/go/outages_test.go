@@ -72,7 +72,7 @@ func TestAWatchSurvivesKillAndRestart(t *testing.T) {
 	var live, replayed State
 	for event := range events {
 		live.Apply(event)
-		if isFinal(event.GetTurnUpdated().GetTurn().GetStatus()) {
+		if event.GetTurnUpdated().GetTurn().GetEndTime() != nil {
 			break
 		}
 	}

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from .errors import Error
 from .v1.block_pb2 import ContentPart
 from .v1.event_pb2 import SessionEvent
-from .v1.session_pb2 import SessionStatus, Turn, TurnStatus
+from .v1.session_pb2 import SessionStatus, Turn
 from .v1.session_service_pb2 import (
     BusyPolicy,
     RunTurnRequest,
@@ -32,13 +32,6 @@ ATTEMPTS = 6
 """How often a call is made before its caller is told that it failed: two to three seconds of pauses."""
 
 _BOOKMARK_INTERVAL = 15.0
-_WAITING = (
-    TurnStatus.TURN_STATUS_UNSPECIFIED,
-    TurnStatus.TURN_STATUS_QUEUED,
-    TurnStatus.TURN_STATUS_RUNNING,
-    TurnStatus.TURN_STATUS_AWAITING_INPUT,
-    TurnStatus.TURN_STATUS_PARKED,
-)
 
 M = TypeVar("M", bound=Message)
 A = TypeVar("A")
@@ -188,7 +181,7 @@ class Events(Resume[WatchSessionResponse | RunTurnResponse, SessionEvent]):
         if self.turn is None or turn.turn_id != self.turn.turn_id:
             return False
         self.turn = turn
-        return turn.status not in _WAITING
+        return turn.HasField("end_time")
 
 
 class Listing(Resume[WatchSessionsResponse, WatchSessionsResponse]):
