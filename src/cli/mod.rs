@@ -136,7 +136,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Files(command) => files::run(common, command).await?,
         Command::Permissions(command) => permissions::run(common, command).await?,
         Command::Questions(command) => questions::run(common, command).await?,
-        Command::Profiles(command) => profiles::run(common, command).await?,
+        Command::Profiles(command) => Box::pin(profiles::run(common, command)).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,
         Command::ModelEndpoint(args) => {
