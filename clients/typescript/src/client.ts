@@ -12,6 +12,7 @@ import { type Session, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
 import {
   type ListBlocksRequestSchema,
   type ListSessionsRequestSchema,
+  type ReadBlobRequestSchema,
   type RunTurnRequestSchema,
   SessionService,
   type WatchSessionRequestSchema,
@@ -44,9 +45,9 @@ export class Client {
   /** Ends the connection, and what goes on over it. */
   readonly close: () => void;
 
-  /** Over any transport of Connect's that speaks gRPC or grpc-web; `connect` makes one. */
-  constructor(base: Transport, key = "", close: () => void = () => {}) {
-    const transport = reliable(base, key);
+  /** Over any transport of Connect's that speaks gRPC or grpc-web, and what drops its connection; `connect` makes one. */
+  constructor(base: Transport, key = "", disconnect: () => void = () => {}) {
+    const { transport, close } = reliable(base, key, disconnect);
     this.sessions = createClient(SessionService, transport);
     this.workspaces = createClient(WorkspaceService, transport);
     this.profiles = createClient(ProfileService, transport);
@@ -128,6 +129,11 @@ export class Client {
   /** The bytes of a file. `workspaces.readFile` streams them. */
   async readFile(request: MessageInitShape<typeof ReadFileRequestSchema>, options?: Options): Promise<Uint8Array> {
     return joined(data(this.workspaces.readFile(request, options)));
+  }
+
+  /** The bytes that a session names by hash: images, attachments. `sessions.readBlob` streams them. */
+  async readBlob(request: MessageInitShape<typeof ReadBlobRequestSchema>, options?: Options): Promise<Uint8Array> {
+    return joined(data(this.sessions.readBlob(request, options)));
   }
 
   /**

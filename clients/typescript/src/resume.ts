@@ -80,12 +80,10 @@ export abstract class Resume<Response, Item> {
       const forward = (): void => hangUp.abort(signal?.reason);
       signal?.addEventListener("abort", forward);
       let guard: ReturnType<typeof setTimeout> | undefined;
-      let [isSilent, isOpen] = [false, false];
+      let isOpen = false;
+      const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
       const expect = (): void => {
-        guard = setTimeout(() => {
-          isSilent = true;
-          hangUp.abort();
-        }, this.silenceMs);
+        guard = setTimeout(() => hangUp.abort(silent), this.silenceMs);
       };
       try {
         expect();
@@ -107,9 +105,7 @@ export abstract class Resume<Response, Item> {
         }
       } catch (failure) {
         signal?.throwIfAborted();
-        failed = isSilent
-          ? new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded)
-          : AgentRuntimeError.of(failure);
+        failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
       } finally {
         clearTimeout(guard);
         signal?.removeEventListener("abort", forward);

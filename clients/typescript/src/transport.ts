@@ -1,7 +1,7 @@
 // What a transport lacks: the key on every call, request ids, calls that are made again, and the one error.
 
 import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import type { Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
 import { Backoff, newRequestId, sleep } from "./resume.js";
@@ -9,8 +9,38 @@ import { Backoff, newRequestId, sleep } from "./resume.js";
 // How often a call is made before its caller is told that it failed: two to three seconds of pauses.
 const ATTEMPTS = 6;
 
-/** The transport with what it lacks. */
-export function reliable(transport: Transport, key: string): Transport {
+/** A transport with what it lacks, and what ends all that goes on over it. */
+export function reliable(transport: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
+  const open = new Set<AbortController>();
+  let closed: AgentRuntimeError | undefined;
+  const close = (): void => {
+    closed = new AgentRuntimeError("the client was closed", Code.FailedPrecondition);
+    open.forEach((call) => call.abort(closed));
+    disconnect();
+  };
+  // Ends with the caller's signal, or with the client.
+  const began = (signal: AbortSignal | undefined): { signal: AbortSignal; ended: () => void } => {
+    const call = new AbortController();
+    const hangUp = (): void => {
+      call.abort(signal?.reason);
+      // The stream was silent for too long, and so would be the next one over the same connection.
+      if (signal?.reason instanceof AgentRuntimeError) {
+        disconnect();
+      }
+    };
+    signal?.addEventListener("abort", hangUp);
+    open.add(call);
+    if (closed ?? signal?.aborted) {
+      call.abort(closed ?? signal?.reason);
+    }
+    return {
+      signal: call.signal,
+      ended: () => {
+        signal?.removeEventListener("abort", hangUp);
+        open.delete(call);
+      },
+    };
+  };
   const authorized = (init: HeadersInit | undefined): Headers => {
     const header = new Headers(init);
     if (key.trim() !== "") {
@@ -18,24 +48,41 @@ export function reliable(transport: Transport, key: string): Transport {
     }
     return header;
   };
-  return {
-    unary(method, signal, timeoutMs, header, input, contextValues) {
+  async function* decoded<T>(messages: AsyncIterable<T>, ended: () => void): AsyncGenerator<T, void, undefined> {
+    try {
+      yield* messages;
+    } catch (failure) {
+      throw AgentRuntimeError.of(closed ?? failure);
+    } finally {
+      ended();
+    }
+  }
+  const made: Transport = {
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = named(method.input, create(method.input, input));
-      return again(
-        (leftMs) => transport.unary(method, signal, leftMs, authorized(header), message, contextValues),
-        signal,
-        timeoutMs,
-      );
+      const call = began(signal);
+      const attempt = (leftMs: number | undefined): ReturnType<typeof transport.unary<typeof method.input, typeof method.output>> =>
+        transport.unary(method, call.signal, leftMs, authorized(header), message, contextValues);
+      try {
+        return await again(attempt, call.signal, timeoutMs);
+      } catch (failure) {
+        throw closed ?? failure;
+      } finally {
+        call.ended();
+      }
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
+      const call = began(signal);
       try {
-        const response = await transport.stream(method, signal, timeoutMs, authorized(header), input, contextValues);
-        return { ...response, message: decoded(response.message) };
+        const response = await transport.stream(method, call.signal, timeoutMs, authorized(header), input, contextValues);
+        return { ...response, message: decoded(response.message, call.ended) };
       } catch (failure) {
-        throw AgentRuntimeError.of(failure);
+        call.ended();
+        throw AgentRuntimeError.of(closed ?? failure);
       }
     },
   };
+  return { transport: made, close };
 }
 
 /** Makes a call, again while what went wrong may pass and the caller waits. */
@@ -66,12 +113,4 @@ function named<D extends DescMessage>(desc: D, message: MessageShape<D>): Messag
     return message;
   }
   return Object.assign(clone(desc, message), { requestId: newRequestId() });
-}
-
-async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  try {
-    yield* messages;
-  } catch (failure) {
-    throw AgentRuntimeError.of(failure);
-  }
 }
