@@ -76,8 +76,8 @@ check_go() {
     go vet ./...
     echo "go vet finds nothing"
     # Built as the test of the package builds, so that both share what they compile.
-    GOFLAGS="${GOFLAGS:-} -trimpath" go test -count=1 -json ./... > "$scratch/go.json" || {
-        grep -o '"Output":".*"' "$scratch/go.json" | tail -n 60
+    GOFLAGS="${GOFLAGS:-} -trimpath" go test -count=1 -parallel 8 -json ./... > "$scratch/go.json" || {
+        grep -o '"Output":".*"' "$scratch/go.json" | grep -vE '"(=== | *--- PASS)' | cut -c 1-600 | tail -n 60
         return 1
     }
     echo "go test: $(grep -c '"Action":"pass".*"Test":' "$scratch/go.json") passed"

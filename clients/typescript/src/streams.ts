@@ -5,7 +5,7 @@ import { type CallOptions, type Client, Code } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
 import type { SessionEvent } from "./gen/agentruntime/v1/event_pb.js";
-import { type Session, SessionStatus, type Turn, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
+import { type Session, SessionStatus, type Turn } from "./gen/agentruntime/v1/session_pb.js";
 import {
   type RunTurnRequest,
   RunTurnRequestSchema,
@@ -88,7 +88,7 @@ export class Run extends Resume<RunTurnResponse, SessionEvent> {
       move(this.#request, event);
       if (event.kind.case === "turnUpdated" && event.kind.value.turn?.turnId === this.turn?.turnId) {
         this.turn = event.kind.value.turn;
-        this.done = !WAITING.has(this.turn?.status ?? TurnStatus.UNSPECIFIED);
+        this.done = this.turn?.endTime !== undefined;
       }
       yield event;
     }
@@ -142,14 +142,6 @@ export class List extends Resume<WatchSessionsResponse, Session[]> {
     return isRefused;
   }
 }
-
-const WAITING = new Set([
-  TurnStatus.UNSPECIFIED,
-  TurnStatus.QUEUED,
-  TurnStatus.RUNNING,
-  TurnStatus.AWAITING_INPUT,
-  TurnStatus.PARKED,
-]);
 
 /** Moves the cursor over the event, by the one rule of ranges. */
 function move(request: { afterSequence?: bigint | undefined }, event: SessionEvent): void {

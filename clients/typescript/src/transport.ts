@@ -10,36 +10,13 @@ import { Backoff, newRequestId, sleep } from "./resume.js";
 const ATTEMPTS = 6;
 
 /** A transport with what it lacks, and what ends all that goes on over it. */
-export function reliable(transport: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
-  const open = new Set<AbortController>();
+export function reliable(base: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
+  const streams = new Set<AbortController>();
   let closed: AgentRuntimeError | undefined;
   const close = (): void => {
     closed = new AgentRuntimeError("the client was closed", Code.FailedPrecondition);
-    open.forEach((call) => call.abort(closed));
+    streams.forEach((stream) => stream.abort(closed));
     disconnect();
-  };
-  // Ends with the caller's signal, or with the client.
-  const began = (signal: AbortSignal | undefined): { signal: AbortSignal; ended: () => void } => {
-    const call = new AbortController();
-    const hangUp = (): void => {
-      call.abort(signal?.reason);
-      // The stream was silent for too long, and so would be the next one over the same connection.
-      if (signal?.reason instanceof AgentRuntimeError) {
-        disconnect();
-      }
-    };
-    signal?.addEventListener("abort", hangUp);
-    open.add(call);
-    if (closed ?? signal?.aborted) {
-      call.abort(closed ?? signal?.reason);
-    }
-    return {
-      signal: call.signal,
-      ended: () => {
-        signal?.removeEventListener("abort", hangUp);
-        open.delete(call);
-      },
-    };
   };
   const authorized = (init: HeadersInit | undefined): Headers => {
     const header = new Headers(init);
@@ -48,41 +25,51 @@ export function reliable(transport: Transport, key: string, disconnect: () => vo
     }
     return header;
   };
-  async function* decoded<T>(messages: AsyncIterable<T>, ended: () => void): AsyncGenerator<T, void, undefined> {
-    try {
-      yield* messages;
-    } catch (failure) {
-      throw AgentRuntimeError.of(closed ?? failure);
-    } finally {
-      ended();
-    }
-  }
-  const made: Transport = {
-    async unary(method, signal, timeoutMs, header, input, contextValues) {
+  const transport: Transport = {
+    unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = named(method.input, create(method.input, input));
-      const call = began(signal);
-      const attempt = (leftMs: number | undefined): ReturnType<typeof transport.unary<typeof method.input, typeof method.output>> =>
-        transport.unary(method, call.signal, leftMs, authorized(header), message, contextValues);
-      try {
-        return await again(attempt, call.signal, timeoutMs);
-      } catch (failure) {
-        throw closed ?? failure;
-      } finally {
-        call.ended();
-      }
+      const attempt = (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> =>
+        base.unary(method, signal, leftMs, authorized(header), message, contextValues);
+      return again((leftMs) => (closed ? Promise.reject(closed) : attempt(leftMs)), signal, timeoutMs);
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
-      const call = began(signal);
+      const stream = new AbortController();
+      const hangUp = (): void => {
+        stream.abort(signal?.reason);
+        // It was silent for too long, and so would be the next one over the same connection.
+        if (signal?.reason instanceof AgentRuntimeError) {
+          disconnect();
+        }
+      };
+      const ended = (): void => {
+        signal?.removeEventListener("abort", hangUp);
+        streams.delete(stream);
+      };
+      signal?.addEventListener("abort", hangUp);
+      streams.add(stream);
+      async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+        try {
+          yield* messages;
+        } catch (failure) {
+          throw AgentRuntimeError.of(closed ?? failure);
+        } finally {
+          ended();
+        }
+      }
       try {
-        const response = await transport.stream(method, call.signal, timeoutMs, authorized(header), input, contextValues);
-        return { ...response, message: decoded(response.message, call.ended) };
+        signal?.throwIfAborted();
+        if (closed) {
+          throw closed;
+        }
+        const response = await base.stream(method, stream.signal, timeoutMs, authorized(header), input, contextValues);
+        return { ...response, message: decoded(response.message) };
       } catch (failure) {
-        call.ended();
+        ended();
         throw AgentRuntimeError.of(closed ?? failure);
       }
     },
   };
-  return { transport: made, close };
+  return { transport, close };
 }
 
 /** Makes a call, again while what went wrong may pass and the caller waits. */
