@@ -15,6 +15,7 @@ use crate::{
     workspace,
 };
 
+mod blocking;
 mod files;
 pub mod inventory;
 pub mod lease;

@@ -4,6 +4,7 @@ mod address;
 mod attempts;
 mod control;
 mod failure;
+mod files;
 pub mod helper;
 mod helpers;
 mod input;
@@ -13,3 +14,5 @@ mod program;
 mod remote;
 mod router;
 mod scripts;
+
+pub use files::ModalFiles;
