@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::stream::StreamExt as _;
+use futures::stream::{self, StreamExt as _};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -61,17 +61,11 @@ impl Helper for Helpers {
         let (given_up, over) = (CancellationToken::new(), CancellationToken::new());
         let guard = Arc::new(given_up.clone().drop_guard());
         self.tracker.spawn(feed(Arc::clone(&self.router), exec_id.clone(), input, given_up, over.clone()));
-        let ended = over.drop_guard();
-        let (held, last) = (Arc::clone(&guard), ended);
-        let printed = self.router.read(&exec_id, Output::Stdout, 0);
-        let stdout = futures::stream::unfold((printed, held, Some(last)), |(mut printed, held, last)| async move {
-            match printed.next().await {
-                Some(bytes) => Some((bytes.map_err(|status| failure::of(&status)), (printed, held, last))),
-                None => {
-                    drop(last);
-                    None
-                }
-            }
+        // Dropped with the last of its output.
+        let state = (self.router.read(&exec_id, Output::Stdout, 0), Arc::clone(&guard), over.drop_guard());
+        let stdout = stream::unfold(state, |(mut printed, held, over)| async move {
+            let bytes = printed.next().await?;
+            Some((bytes.map_err(|status| failure::of(&status)), (printed, held, over)))
         });
         let end = end(Arc::clone(&self.router), exec_id, guard);
         Ok(Running { stdout: stdout.boxed(), end: Box::pin(end) })

@@ -8,10 +8,10 @@ mod token;
 use std::time::Duration;
 
 use tokio::{sync::OnceCell, time::sleep};
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 
-pub(super) use self::metadata::Credentials;
+pub use self::metadata::Credentials;
 use self::{metadata::Identity, token::Tokens};
 use super::{
     address::{self, Address},
@@ -54,21 +54,29 @@ impl Control {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let (key, mut attempts) = (Uuid::new_v4(), Attempts::new(attempts::CONTROL));
+        let mut exchanged = false;
         loop {
+            let token = self.tokens.current(|| self.fetch_token()).await?;
             let answered = async {
-                let token = self.tokens.current(|| self.fetch_token()).await?;
                 let mut request = Request::new(query.clone());
                 self.identity.say(request.metadata_mut());
                 metadata::say_token(request.metadata_mut(), &token)?;
                 metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
                 send(self.client().await?, request).await
             };
-            match answered.await {
+            let failure = match answered.await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(failure) => match attempts.after(&failure) {
-                    Some(wait) => sleep(wait).await,
-                    None => return Err(failure),
-                },
+                Err(failure) => failure,
+            };
+            if failure.code() == Code::Unauthenticated && !exchanged {
+                // It ended before its time, or our clock is not theirs.
+                exchanged = true;
+                self.tokens.refused(&token);
+                continue;
+            }
+            match attempts.after(&failure) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(failure),
             }
         }
     }

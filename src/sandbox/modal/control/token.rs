@@ -21,7 +21,7 @@ const USED: f64 = 0.5;
 const LATER: f64 = 0.1;
 /// Waits after an exchange that failed while the old token is good.
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// One account's token.
 #[derive(Debug, Default)]
@@ -86,6 +86,14 @@ impl Tokens {
                     }
                 }
             }
+        }
+    }
+
+    /// The server does not take this one any more.
+    pub(super) fn refused(&self, token: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_some_and(|held| held.token == token) {
+            *held = None;
         }
     }
 
@@ -162,5 +170,9 @@ mod tests {
         assert!(refused.message().contains("MODAL_TOKEN_ID"), "{refused}");
         let new = tokens.current(|| async { Ok(token(1, Duration::from_mins(20))) }).await.unwrap();
         assert!(new.ends_with("s1"));
+        tokens.refused(&old);
+        assert_eq!(tokens.current(fails).await.unwrap(), new, "another one was refused");
+        tokens.refused(&new);
+        assert!(tokens.current(fails).await.is_err());
     }
 }

@@ -118,6 +118,7 @@ impl Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("connection", &self.connection).field("expires", &self.expires).finish()
+        let mut access = f.debug_struct("Access");
+        access.field("connection", &self.connection).field("expires", &self.expires).finish_non_exhaustive()
     }
 }

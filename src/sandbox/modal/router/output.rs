@@ -64,16 +64,15 @@ impl Router {
 impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
-            let (mut chunks, access) = match self.open.take() {
-                Some(open) => open,
-                None => {
-                    let access = self.router.access.current(&self.router).await?;
-                    match self.open(&access).await {
-                        Ok(chunks) => (chunks, access),
-                        Err(failure) => {
-                            self.overcome(failure, &access).await?;
-                            continue;
-                        }
+            let (mut chunks, access) = if let Some(open) = self.open.take() {
+                open
+            } else {
+                let access = self.router.access.current(&self.router).await?;
+                match self.open(&access).await {
+                    Ok(chunks) => (chunks, access),
+                    Err(failure) => {
+                        self.overcome(failure, &access).await?;
+                        continue;
                     }
                 }
             };

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long one call is held.
-const HELD: Duration = Duration::from_secs(60);
+const HELD: Duration = Duration::from_mins(1);
 /// Between one that failed and the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
