@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn a_server_that_says_when_is_waited_for() {
         let mut attempts = Attempts::new(CONTROL);
-        for seconds in [2.0, 0.0, -1.0] {
-            let wait = attempts.after(&throttled(Code::ResourceExhausted, seconds)).unwrap();
-            assert_eq!(wait, Duration::from_secs_f32(seconds.max(0.1)));
+        for (seconds, millis) in [(2.0, 2000), (0.0, 100), (-1.0, 100)] {
+            let wait = attempts.after(&throttled(Code::ResourceExhausted, seconds));
+            assert_eq!(wait, Some(Duration::from_millis(millis)));
         }
         assert_eq!(attempts.so_far(), (0, 3));
         assert!(attempts.after(&Status::internal("")).is_some(), "none of these was a failure");
