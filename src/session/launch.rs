@@ -22,7 +22,8 @@ use super::{
 use crate::{
     agent::{self, Checkpoint, HomeFile, Parser, Setup, Stderr},
     domain::{
-        ExecId, Failure, FileChangeOrigin, Isolation, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey,
+        ExecId, Failure, FileChangeOrigin, Isolation, PermissionRule, Reason, Sandbox, SandboxId, SandboxStatus,
+        Session, SessionKey,
     },
     sandbox::{self, Epoch, ExecSpec, Output},
     store::ExecMark,
@@ -50,24 +51,36 @@ pub(super) struct Program {
     spec: ExecSpec,
 }
 
-/// Makes the sandbox ready and, for an agent, lays the plan. `memory` is what the session's last agent process left behind.
+/// The agent that is to be started.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// What it has to ask about.
+    pub(super) strict: Vec<PermissionRule>,
+    /// What the session's last agent process left behind.
+    pub(super) memory: Option<String>,
+}
+
+/// Makes the sandbox ready and, for an agent, lays the plan.
 pub(super) async fn prepare(
     shared: Arc<Shared>,
     key: SessionKey,
     epoch: Epoch,
     session: Session,
-    memory: Option<String>,
-    agent: bool,
+    wanted: Option<Wanted>,
     progress: Progress,
 ) -> Result<Prepared, NotProvided> {
-    let located = if agent { Some(shared.config.programs.locate(session.agent)?) } else { None };
+    let located = wanted.map(|wanted| Ok::<_, Failure>((shared.config.programs.locate(session.agent)?, wanted)));
+    let located = located.transpose()?;
     let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session).await?;
-    let memory = match &filled {
-        // The agent remembers what its files know.
-        Some(Filled::Restored(checkpoint)) => checkpoint.parser.as_ref().map(|parser| parser.state.clone()),
-        Some(Filled::Seeded) => None,
-        None => memory,
-    };
+    let located = located.map(|(program, Wanted { strict, memory })| {
+        let memory = match &filled {
+            // The agent remembers what its files know.
+            Some(Filled::Restored(checkpoint)) => checkpoint.parser.as_ref().map(|parser| parser.state.clone()),
+            Some(Filled::Seeded) => None,
+            None => memory,
+        };
+        (program, Wanted { strict, memory })
+    });
     let filled = match filled {
         Some(filled) => {
             let look = match filled {
@@ -80,12 +93,12 @@ pub(super) async fn prepare(
         None => None,
     };
     let program = match located {
-        Some(program) => {
+        Some((program, wanted)) => {
             let shown = readable(&program);
             let ready = setup::ready(&shared, &key, epoch, &session, &sandbox, shown, &progress).await?;
             let home = sandbox.paths().home.clone();
             let values = shared.known.with(redact::of_profile(&ready.profile, |_| None));
-            let (program, files) = plan(&shared.config, values, &session, program, memory, home, ready)?;
+            let (program, files) = plan(&shared.config, values, &session, program, wanted, home, ready)?;
             setup::put(&shared, &sandbox, files).await?;
             Some(program)
         }
@@ -100,7 +113,7 @@ fn plan(
     values: Arc<Values>,
     session: &Session,
     program: PathBuf,
-    memory: Option<String>,
+    Wanted { strict, memory }: Wanted,
     home: String,
     ready: Ready,
 ) -> Result<(Program, Vec<HomeFile>), Failure> {
@@ -112,6 +125,7 @@ fn plan(
         fresh_session: Uuid::new_v4().to_string(),
         memory,
         profile,
+        strict,
         home,
         bundles,
     };
