@@ -1,4 +1,5 @@
-//! Compiles the contract with protox, so that nobody needs `protoc`, and keeps its comments for reflection.
+//! Compiles the contract with protox, so that nobody needs `protoc`, and keeps its comments for reflection; and, apart from it,
+//! the part of Modal's API that one of the providers speaks.
 
 use std::{env, path::PathBuf};
 
@@ -24,9 +25,25 @@ const LARGE_KINDS: [&str; 15] = [
 /// Responses that carry events: encoded once for all who watch.
 const ENCODED_RESPONSES: [&str; 2] = ["WatchSessionResponse", "RunTurnResponse"];
 
+/// Messages of Modal's that hold secrets or tokens: `src/modal_wire` says what may be shown of them.
+const SECRET_MESSAGES: [&str; 6] = [
+    ".modal.client.StringMap",
+    ".modal.client.SecretGetOrCreateRequest",
+    ".modal.client.AuthTokenGetResponse",
+    ".modal.client.CommandRouterAccess",
+    ".modal.client.SandboxGetCommandRouterAccessResponse",
+    ".modal.client.TaskGetCommandRouterAccessResponse",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=third_party/modal");
     println!("cargo:rerun-if-changed=migrations");
+    contract()?;
+    modal()
+}
+
+fn contract() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files([
@@ -67,5 +84,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(false)
         .out_dir(services)
         .compile_fds(files)?;
+    Ok(())
+}
+
+/// Both sides of Modal's API, into a folder of its own: the provider calls it, the emulator serves it.
+fn modal() -> Result<(), Box<dyn std::error::Error>> {
+    let mut compiler = protox::Compiler::new(["third_party/modal"])?;
+    compiler.include_imports(true);
+    compiler.open_files(["modal_proto/api.proto", "modal_proto/task_command_router.proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("modal");
+    std::fs::create_dir_all(&out)?;
+    let mut config = tonic_prost_build::Config::new();
+    // Details of a status are told apart by their names.
+    config.enable_type_names().skip_debug(SECRET_MESSAGES);
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .bytes(".")
+        .out_dir(out)
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

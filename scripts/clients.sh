@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The clients in other languages: their generated code is what the contract gives, their sources are tidy, and their tests pass
-# against the server that `cargo build` made, or SERVER_UNDER_TEST. clients.sh [generated|python|go|typescript]...: only these.
+# against the server that `cargo build` made, or SERVER_UNDER_TEST. clients.sh [STEP]...: only these of the steps below, check_STEP.
 #
 # What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/ and in node_modules.
 set -euo pipefail
@@ -44,15 +44,21 @@ check_generated() {
     done
 }
 
-check_python() {
-    has "the Python client" python3 openssl || return 0
-    local venv=$target/clients-python bin=$target/clients-python/bin lock=clients/python/requirements-dev.txt
+# The Python environment that the Python client and what compares the clients run in; `$bin` is where its programs are.
+prepare_python() {
+    local venv=$target/clients-python lock=clients/python/requirements-dev.txt
+    bin=$venv/bin
     if ! cmp -s "$lock" "$venv/installed"; then
         rm -rf "$venv"
         python3 -m venv "$venv"
         "$bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
         cp "$lock" "$venv/installed"
     fi
+}
+
+check_python() {
+    has "the Python client" python3 openssl || return 0
+    prepare_python
     cd clients/python
     "$bin/ruff" check --no-cache
     "$bin/ruff" format --no-cache --check
@@ -69,8 +75,9 @@ check_go() {
     echo "gofmt changes nothing"
     go vet ./...
     echo "go vet finds nothing"
-    go test -count=1 -json ./... > "$scratch/go.json" || {
-        grep -o '"Output":".*"' "$scratch/go.json" | tail -n 60
+    # Built as the test of the package builds, so that both share what they compile.
+    GOFLAGS="${GOFLAGS:-} -trimpath" go test -count=1 -parallel 8 -json ./... > "$scratch/go.json" || {
+        grep -o '"Output":".*"' "$scratch/go.json" | grep -vE '"(=== | *--- PASS)' | cut -c 1-600 | tail -n 60
         return 1
     }
     echo "go test: $(grep -c '"Action":"pass".*"Test":' "$scratch/go.json") passed"
@@ -78,13 +85,38 @@ check_go() {
 
 check_typescript() {
     has "the TypeScript client" node npm openssl || return 0
+    node_tests test
+}
+
+check_browser() {
+    has "the browser page" node npm chromium || return 0
+    CHROMIUM=$(command -v chromium) node_tests test:browser
+}
+
+# node_tests SCRIPT: one of package.json that runs tests, with what it needs installed.
+node_tests() {
     cd clients/typescript
-    npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
-    npm test --silent > "$scratch/node.log" || {
+    if ! cmp -s package-lock.json node_modules/.package-lock.installed; then
+        npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+        cp package-lock.json node_modules/.package-lock.installed
+    fi
+    npm run --silent "$1" > "$scratch/node.log" || {
         grep -vE '^ *(# Subtest|ok )' "$scratch/node.log" | tail -n 60
         return 1
     }
     grep -E '^# (tests|pass|fail|skipped)' "$scratch/node.log"
+}
+
+# The first programs of all languages, with the files that the checks above built.
+check_first() {
+    has "the first programs" go node npm python3 || return 0
+    prepare_python
+    "$bin/ruff" check --no-cache --config clients/python/pyproject.toml clients/first
+    "$bin/ruff" format --no-cache --check --config clients/python/pyproject.toml clients/first
+    cargo build --quiet --locked --example first
+    (cd clients/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund --ignore-scripts --loglevel=error; } \
+        && npm run --silent pretest)
+    "$bin/python" clients/first/compare.py
 }
 
 if [ ! -x "$SERVER_UNDER_TEST" ]; then
@@ -92,7 +124,7 @@ if [ ! -x "$SERVER_UNDER_TEST" ]; then
     exit 1
 fi
 failed=0
-[ $# -gt 0 ] || set -- generated python go typescript
+[ $# -gt 0 ] || set -- generated python go typescript browser
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

@@ -44,6 +44,7 @@ prepare() {
     install bwrap bubblewrap
     install strace strace
     install git git
+    install chromium chromium
 }
 
 # install PROGRAM PACKAGE: from Debian's packages, where that is possible.
@@ -98,6 +99,7 @@ export TMPDIR=$scratch
 step "tests" tests
 # Against the server that the tests built.
 step "clients" limit 1900 bash scripts/clients.sh
+step "modal" limit 1900 bash scripts/modal.sh
 unset TMPDIR
 step "no process left" leftovers
 

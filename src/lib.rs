@@ -9,6 +9,7 @@ pub mod dev;
 pub mod domain;
 pub mod grpc;
 pub mod log;
+pub mod modal_wire;
 pub mod packages;
 pub mod proto;
 pub mod sandbox;

@@ -10,19 +10,20 @@ use std::{
 /// A room and the rooms it may use. `main` is `src/main.rs`, which reaches the library as `agent_runtime`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("proto", &[]),
+    ("modal_wire", &[]),
     ("domain", &[]),
     ("agent", &["domain"]),
     ("supervisor", &[]),
     ("workspace", &["domain"]),
     ("packages", &[]),
-    ("sandbox", &["domain", "supervisor", "workspace"]),
+    ("sandbox", &["domain", "supervisor", "workspace", "modal_wire"]),
     ("store", &["domain"]),
     ("log", &["domain", "store"]),
     ("session", &["domain", "agent", "workspace", "packages", "sandbox", "store", "log"]),
     ("grpc", &["proto", "domain", "store", "log", "session"]),
     ("server", &["proto", "domain", "agent", "workspace", "packages", "sandbox", "store", "log", "session", "grpc"]),
     ("client", &["proto"]),
-    ("dev", &[]),
+    ("dev", &["modal_wire"]),
     ("cli", &["proto", "client", "server", "dev", "supervisor"]),
     ("main", &["cli"]),
 ];
@@ -35,8 +36,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 )];
 
 /// Families of crates, by how their names begin, and the rooms that may use them.
-const CRATES: &[(&str, &[&str])] =
-    &[("tonic", &["proto", "grpc", "server", "client"]), ("sqlx", &["store"]), ("clap", &["cli", "dev", "main"])];
+const CRATES: &[(&str, &[&str])] = &[
+    // Modal is spoken to over gRPC, by a provider and by its emulator.
+    ("tonic", &["proto", "modal_wire", "grpc", "server", "client", "sandbox", "dev"]),
+    ("sqlx", &["store"]),
+    ("clap", &["cli", "dev", "main"]),
+];
 
 /// What nobody writes, and what to do instead.
 const BANNED: &[(&str, &str)] = &[

@@ -23,6 +23,8 @@ mod bytes;
 mod generate;
 #[path = "validate/profile.rs"]
 mod profile;
+#[path = "validate/sandbox.rs"]
+mod sandbox;
 #[path = "validate/workspace.rs"]
 mod workspace;
 

@@ -32,8 +32,8 @@ const (
 	maxResponse = 5 << 20
 )
 
-// Client is a connection to a server. It has every call of the contract; [Client.Watch], [Client.RunTurn], [Client.ReadFile]
-// and [Client.UploadFile] stand for the streams of theirs. It is safe for concurrent use.
+// Client is a connection to a server. It has every call of the contract; [Client.Watch], [Client.WatchSessions],
+// [Client.RunTurn], [Client.ReadFile] and [Client.UploadFile] stand for the streams of theirs. It is safe for concurrent use.
 type Client struct {
 	v1.SessionServiceClient
 	v1.WorkspaceServiceClient
@@ -41,6 +41,8 @@ type Client struct {
 	v1.RuntimeServiceClient
 
 	conn *grpc.ClientConn
+	// silence is how long a stream may bring nothing.
+	silence time.Duration
 }
 
 // Option says how to connect.
@@ -51,10 +53,12 @@ type options struct {
 	grpc []grpc.DialOption
 }
 
-// WithKey shows the server this key.
+// WithKey shows the server this key; an empty one is none.
 func WithKey(key string) Option {
 	return func(o *options) error {
-		o.grpc = append(o.grpc, grpc.WithPerRPCCredentials(bearer(strings.TrimSpace(key))))
+		if key = strings.TrimSpace(key); key != "" {
+			o.grpc = append(o.grpc, grpc.WithPerRPCCredentials(bearer(key)))
+		}
 		return nil
 	}
 }
@@ -113,6 +117,7 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 		ProfileServiceClient:   v1.NewProfileServiceClient(conn),
 		RuntimeServiceClient:   v1.NewRuntimeServiceClient(conn),
 		conn:                   conn,
+		silence:                3 * bookmarkInterval,
 	}, nil
 }
 
@@ -132,6 +137,11 @@ func (c *Client) Blocks(ctx context.Context, request *v1.ListBlocksRequest) iter
 // Turns are all turns of a session.
 func (c *Client) Turns(ctx context.Context, request *v1.ListTurnsRequest) iter.Seq2[*v1.Turn, error] {
 	return pages(ctx, request, c.ListTurns, (*v1.ListTurnsResponse).GetTurns)
+}
+
+// Profiles are the newest revisions of all profiles, by name, with their basic fields.
+func (c *Client) Profiles(ctx context.Context, request *v1.ListProfilesRequest) iter.Seq2[*v1.AgentProfile, error] {
+	return pages(ctx, request, c.ListProfiles, (*v1.ListProfilesResponse).GetProfiles)
 }
 
 // Files are all files of a workspace, or of a folder, by path.

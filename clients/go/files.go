@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 
+	"google.golang.org/grpc"
+
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
 )
 
@@ -24,7 +26,7 @@ func (c *Client) ReadFile(ctx context.Context, request *v1.ReadFileRequest) (*v1
 		cancel()
 		return nil, nil, err
 	}
-	return first.GetFile(), &pieces[*v1.ReadFileResponse]{receive: stream.Recv, cancel: cancel}, nil
+	return first.GetFile(), &pieces[v1.ReadFileResponse, *v1.ReadFileResponse]{receive: stream.Recv, cancel: cancel}, nil
 }
 
 // UploadFile writes a file, or unpacks an archive, all or nothing. If the call has to be made again, the source is read again
@@ -80,31 +82,43 @@ func (c *Client) upload(ctx context.Context, header *v1.UploadFileHeader, source
 	return stream.CloseAndRecv()
 }
 
-type hasData interface{ GetData() []byte }
+// Blob is what the session names by this hash: an image for example.
+func (c *Client) Blob(ctx context.Context, sessionID, sha256 string) ([]byte, error) {
+	return readAll(c.ReadBlob(ctx, &v1.ReadBlobRequest{SessionId: sessionID, Sha256: sha256}))
+}
 
-func readAll[A hasData](receive func() (A, error)) ([]byte, error) {
-	return io.ReadAll(&pieces[A]{receive: receive, cancel: func() {}})
+// piecesOf are responses that carry a piece of something.
+type piecesOf[R any] interface {
+	*R
+	GetData() []byte
+}
+
+func readAll[R any, P piecesOf[R]](stream grpc.ServerStreamingClient[R], err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(&pieces[R, P]{receive: stream.Recv, cancel: func() {}})
 }
 
 // pieces reads a stream of bytes.
-type pieces[A hasData] struct {
-	receive func() (A, error)
+type pieces[R any, P piecesOf[R]] struct {
+	receive func() (*R, error)
 	cancel  context.CancelFunc
 	rest    bytes.Reader
 }
 
-func (p *pieces[A]) Read(to []byte) (int, error) {
+func (p *pieces[R, P]) Read(to []byte) (int, error) {
 	for p.rest.Len() == 0 {
 		response, err := p.receive()
 		if err != nil {
 			return 0, err
 		}
-		p.rest.Reset(response.GetData())
+		p.rest.Reset(P(response).GetData())
 	}
 	return p.rest.Read(to)
 }
 
-func (p *pieces[A]) Close() error {
+func (p *pieces[R, P]) Close() error {
 	p.cancel()
 	return nil
 }

@@ -96,6 +96,7 @@ func failure(t *testing.T, err error) *Error {
 }
 
 func TestASessionAnswersAndShowsItsFiles(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	created, err := client.CreateSession(ctx, &v1.CreateSessionRequest{
 		Agent: "scripted", Labels: map[string]string{"test": "answers"},
@@ -131,6 +132,7 @@ func TestASessionAnswersAndShowsItsFiles(t *testing.T) {
 }
 
 func TestALongTextComesWhole(t *testing.T) {
+	t.Parallel()
 	client := shared.client(t)
 	text, err := client.Ask(within(t, patience), create(t, client), script(step{"count": 20_000, "size": 20}))
 	must(t, err)
@@ -140,6 +142,7 @@ func TestALongTextComesWhole(t *testing.T) {
 }
 
 func TestFilesGoUpAndDown(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	big := make([]byte, 3*piece+1)
@@ -179,6 +182,7 @@ func (b brokenFile) Read(to []byte) (int, error) {
 }
 
 func TestAPermissionIsAskedForAndGiven(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	asks := script(step{"ask": step{"tool": "Bash", "input": step{"command": "ls"}}, "then": []step{{"say": "It ran."}}})
@@ -205,6 +209,7 @@ func TestAPermissionIsAskedForAndGiven(t *testing.T) {
 }
 
 func TestAnInterruptEndsTheTurn(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	var end v1.TurnStatus
@@ -227,6 +232,7 @@ func TestAnInterruptEndsTheTurn(t *testing.T) {
 }
 
 func TestMessagesWaitTheirTurn(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	send := func(text string, policy v1.BusyPolicy) string {
@@ -262,6 +268,7 @@ func TestMessagesWaitTheirTurn(t *testing.T) {
 }
 
 func TestAQuestionIsAnswered(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	choices := []step{{"label": "red", "description": "As fire."}, {"label": "blue", "description": "As the sea."}}
@@ -290,6 +297,7 @@ func TestAQuestionIsAnswered(t *testing.T) {
 }
 
 func TestASessionIsUpdated(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	request := &v1.UpdateSessionRequest{Session: &v1.Session{SessionId: id, Name: "after"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"name"}}}
@@ -309,6 +317,7 @@ func TestASessionIsUpdated(t *testing.T) {
 }
 
 func TestAProfileTakesEffect(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	greeting := map[string]*v1.Secret{"GREETING": {Source: &v1.Secret_Value{Value: "hi"}}}
 	made, err := client.CreateProfile(ctx, &v1.CreateProfileRequest{Profile: &v1.AgentProfile{Name: "greets", Agent: "scripted", Environment: greeting}})
@@ -326,9 +335,17 @@ func TestAProfileTakesEffect(t *testing.T) {
 }
 
 func TestATurnThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
 	client := shared.client(t)
 	_, err := client.Ask(within(t, patience), create(t, client), script(step{"error": "no luck"}))
 	if failed := failure(t, err); failed.Code != codes.Aborted || failed.Reason != "AGENT_FAILED" || !strings.Contains(failed.Message, "no luck") {
 		t.Error(failed)
 	}
+}
+
+func rename(t *testing.T, client *Client, id, name string) {
+	t.Helper()
+	request := &v1.UpdateSessionRequest{Session: &v1.Session{SessionId: id, Name: name}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"name"}}}
+	_, err := client.UpdateSession(within(t, patience), request)
+	must(t, err)
 }

@@ -3,8 +3,6 @@ package agentruntime
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -21,6 +19,7 @@ import (
 )
 
 func TestATurnSurvivesKillAndRestart(t *testing.T) {
+	t.Parallel()
 	server := own(t)
 	client := server.client(t)
 	id := create(t, client)
@@ -44,6 +43,7 @@ func TestATurnSurvivesKillAndRestart(t *testing.T) {
 }
 
 func TestAWatchSurvivesKillAndRestart(t *testing.T) {
+	t.Parallel()
 	server := own(t)
 	client := server.client(t)
 	id := create(t, client)
@@ -80,40 +80,32 @@ func TestAWatchSurvivesKillAndRestart(t *testing.T) {
 	same(t, live.Proto(), replayed.Proto())
 }
 
-func TestEveryResumeFoldsToTheSameState(t *testing.T) {
-	client := shared.client(t)
-	id := create(t, client)
-	_, err := client.Ask(within(t, patience), id, script(step{"think": "Hä? 😀 é", "size": 1}, step{"count": 200, "size": 20}, step{"run": "echo 1 > f"}))
-	must(t, err)
-	state, head := snapshot(t, client, id)
-	for range 20 {
-		var folded State
-		at := 1 + rand.Int64N(head-1)
-		apply(t, client, &folded, id, apply(t, client, &folded, id, 0, at), head)
-		same(t, folded.Proto(), state)
-	}
-}
-
 func TestCutsInTheMiddleOfATurnLoseNothing(t *testing.T) {
+	t.Parallel()
 	proxy := proxied(t, shared)
 	client := dial(t, proxy.addr, WithKey(shared.key()))
-	cuts := 0
+	cuts, deltas := 0, 0
 	var state State
 	for event, err := range client.RunTurn(within(t, patience), &v1.RunTurnRequest{SessionId: create(t, client), Text: long}) {
 		must(t, err)
 		state.Apply(event)
-		if event.GetSequence()%40 == 0 {
-			proxy.cut()
-			cuts++
+		// The first one too, for a busy machine merges most of them.
+		if event.GetBlockDelta() != nil {
+			if deltas%8 == 0 {
+				proxy.cut()
+				cuts++
+			}
+			deltas++
 		}
 	}
 	blocks := state.Proto().GetBlocks()
 	if cuts == 0 || blocks[len(blocks)-1].GetAssistantText().GetText() != numbers(400) {
-		t.Errorf("after %d cuts: %v", cuts, blocks)
+		t.Errorf("after %d cuts it says %.200q", cuts, Words(blocks[len(blocks)-1]))
 	}
 }
 
 func TestHangingUpEndsTheStream(t *testing.T) {
+	t.Parallel()
 	direct, proxy := shared.client(t), proxied(t, shared)
 	client := dial(t, proxy.addr, WithKey(shared.key()))
 	for _, how := range []string{"break", "cancel"} {
@@ -159,6 +151,7 @@ func TestHangingUpEndsTheStream(t *testing.T) {
 }
 
 func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
+	t.Parallel()
 	ctx, direct, proxy := within(t, patience), shared.client(t), proxied(t, shared)
 	client := dial(t, proxy.addr, WithKey(shared.key()))
 	id := create(t, client)
@@ -193,6 +186,7 @@ func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 }
 
 func TestARepeatedRequestIDGetsTheFirstAnswer(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	request := &v1.CreateSessionRequest{Agent: "scripted", RequestId: "mine"}
 	one, err := client.CreateSession(ctx, request)
@@ -212,27 +206,8 @@ func TestARepeatedRequestIDGetsTheFirstAnswer(t *testing.T) {
 	}
 }
 
-func TestASilentStreamIsOpenedAgain(t *testing.T) {
-	client := shared.client(t)
-	// Three bookmarks of one stream take 30 s.
-	ctx := within(t, 25*time.Second)
-	watch := client.watching(after(create(t, client), 1))
-	if watch.silence != 45*time.Second {
-		t.Error(watch.silence)
-	}
-	watch.silence = 300 * time.Millisecond
-	bookmarks := 0
-	// The server keeps still for 15 s; each new stream begins with a bookmark.
-	watch.follow(ctx, func(event *v1.SessionEvent, err error) bool {
-		must(t, err)
-		if event.GetBookmark() != nil {
-			bookmarks++
-		}
-		return bookmarks < 3
-	})
-}
-
 func TestWhatIsRefusedSaysWhy(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	for key, reason := range map[string]string{"wrong": "AUTH_INVALID", "": "AUTH_MISSING"} {
 		var opts []Option
@@ -271,6 +246,7 @@ func TestWhatIsRefusedSaysWhy(t *testing.T) {
 }
 
 func TestADeadlineIsKept(t *testing.T) {
+	t.Parallel()
 	server := own(t)
 	client := server.client(t)
 	id := create(t, client)
@@ -287,15 +263,18 @@ func TestADeadlineIsKept(t *testing.T) {
 }
 
 func TestACallWaitsForAServerThatComesBack(t *testing.T) {
+	t.Parallel()
 	server := own(t)
-	client := server.client(t)
+	proxy := proxied(t, server)
+	client := dial(t, proxy.addr, WithKey(server.key()))
 	id := create(t, client)
-	server.kill()
-	started := make(chan error)
-	time.AfterFunc(400*time.Millisecond, func() { started <- server.start() })
+	proxy.refuses.Store(2)
+	proxy.cut()
 	_, err := client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id})
-	must(t, <-started)
 	must(t, err)
+	if left := proxy.refuses.Load(); left != 0 {
+		t.Errorf("%d connections were not tried", left)
+	}
 	server.kill()
 	if _, err = client.StopSession(within(t, patience), &v1.StopSessionRequest{SessionId: id}); failure(t, err).Code != codes.Unavailable {
 		t.Error(err)
@@ -303,6 +282,7 @@ func TestACallWaitsForAServerThatComesBack(t *testing.T) {
 }
 
 func TestADeletedSessionEndsItsWatches(t *testing.T) {
+	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	id := create(t, client)
 	var end *v1.SessionEvent
@@ -319,6 +299,7 @@ func TestADeletedSessionEndsItsWatches(t *testing.T) {
 }
 
 func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	certificate, secret := folder+"/cert.pem", folder+"/key.pem"
 	args := strings.Fields("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost " +
@@ -334,26 +315,5 @@ func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
 	must(t, err)
 	if text != "hidden" {
 		t.Error(text)
-	}
-}
-
-func TestTheFirstProgramRuns(t *testing.T) {
-	program, err := os.ReadFile("examples/first/main.go")
-	must(t, err)
-	readme, err := os.ReadFile("README.md")
-	must(t, err)
-	_, body, _ := strings.Cut(string(program), "func main() {\n")
-	body, _, _ = strings.Cut(body, "\n}\n")
-	if !strings.Contains(string(readme), body) || strings.Count(body, "\n") >= 20 {
-		t.Error("the README does not show the first program, or it is not short")
-	}
-	command := exec.Command("go", "run", "./examples/first")
-	command.Env = append(os.Environ(), "ADDR="+shared.addr, "KEY="+shared.key())
-	command.Stderr = os.Stderr
-	said, err := command.Output()
-	must(t, err)
-	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
-	if len(lines) != 6 || !strings.HasPrefix(lines[5], "one.txt ") {
-		t.Error(fmt.Sprint(len(lines)), string(said))
 	}
 }

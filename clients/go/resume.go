@@ -9,25 +9,57 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
 )
 
+// The server's longest silence, unless a watch asks for another; who is silent three times as long is gone.
 const bookmarkInterval = 15 * time.Second
 
-var (
-	errSilent = &Error{Code: codes.DeadlineExceeded, Message: "the server has been silent for too long"}
-	errHungUp = errors.New("the caller needs no more")
-)
+var errSilent = &Error{Code: codes.DeadlineExceeded, Message: "the server has been silent for too long"}
 
 // Watch streams a session: everything after a sequence, or a snapshot first; then live, until it is deleted. It survives cut
 // connections, silence and restarts of the server, and ends early only with an error that asking again cannot help, or the
 // context's. If the log no longer reaches back to the cursor, a snapshot comes. Every range over it begins anew.
 func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) iter.Seq2[*v1.SessionEvent, error] {
 	return func(yield func(*v1.SessionEvent, error) bool) {
-		c.watching(request).follow(ctx, yield)
+		at := cursor{sequence: request.AfterSequence, yield: yield}
+		uid, silence := request.GetExpectedUid(), c.silence
+		if request.BookmarkInterval != nil {
+			silence = 3 * request.BookmarkInterval.AsDuration()
+		}
+		at.isLast = func(event *v1.SessionEvent) bool {
+			return event.GetStatusChanged().GetStatus() == v1.SessionStatus_SESSION_STATUS_DELETED
+		}
+		watch := stream[v1.WatchSessionResponse]{silence: silence}
+		watch.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.WatchSessionResponse], error) {
+			request := proto.CloneOf(request)
+			request.AfterSequence, request.ExpectedUid = at.sequence, ""
+			if at.sequence != nil {
+				request.ExpectedUid = uid
+			}
+			return c.WatchSession(ctx, request)
+		}
+		watch.take = func(response *v1.WatchSessionResponse) (bool, error) {
+			if response.GetUid() != "" {
+				uid = response.GetUid()
+			}
+			return at.pass(response.GetEvents())
+		}
+		watch.startsOver = func(failed *Error) bool {
+			if !failed.wantsSnapshot() {
+				return false
+			}
+			at.sequence = nil
+			return true
+		}
+		if err := watch.follow(ctx); err != nil {
+			yield(nil, err)
+		}
 	}
 }
 
@@ -36,198 +68,31 @@ func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) ite
 func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.Seq2[*v1.SessionEvent, error] {
 	request = named(request)
 	return func(yield func(*v1.SessionEvent, error) bool) {
-		c.running(request).follow(ctx, yield)
-	}
-}
-
-// resume is a stream that goes on where it was cut.
-type resume struct {
-	// open asks for what comes after the cursor.
-	open func(context.Context) (func() (frame, error), error)
-	// isLast is whether nothing follows the event.
-	isLast func(*v1.SessionEvent) bool
-	// cursor is the sequence up to which everything was given out; nil: nothing yet, or a snapshot is on its way.
-	cursor      *int64
-	uid         string
-	turn        *v1.Turn
-	canSnapshot bool
-	silence     time.Duration
-	pauses      pauses
-	done        bool
-}
-
-// frame is a response of either call.
-type frame struct {
-	events   []*v1.SessionEvent
-	uid      string
-	turn     *v1.Turn
-	sequence int64
-}
-
-func (c *Client) watching(request *v1.WatchSessionRequest) *resume {
-	r := &resume{cursor: request.AfterSequence, uid: request.GetExpectedUid(), canSnapshot: true, silence: 3 * bookmarkInterval}
-	if request.BookmarkInterval != nil {
-		r.silence = 3 * request.BookmarkInterval.AsDuration()
-	}
-	r.open = func(ctx context.Context) (func() (frame, error), error) {
-		request := proto.CloneOf(request)
-		request.AfterSequence, request.ExpectedUid = r.cursor, ""
-		if r.cursor != nil {
-			request.ExpectedUid = r.uid
+		at, turnID := cursor{sequence: request.AfterSequence, yield: yield}, ""
+		at.isLast = func(event *v1.SessionEvent) bool {
+			turn := event.GetTurnUpdated().GetTurn()
+			return turn != nil && turn.GetTurnId() == turnID && isFinal(turn.GetStatus())
 		}
-		stream, err := c.WatchSession(ctx, request)
-		return func() (frame, error) {
-			response, err := stream.Recv()
-			return frame{events: response.GetEvents(), uid: response.GetUid()}, err
-		}, err
-	}
-	r.isLast = func(event *v1.SessionEvent) bool {
-		return event.GetStatusChanged().GetStatus() == v1.SessionStatus_SESSION_STATUS_DELETED
-	}
-	return r
-}
-
-func (c *Client) running(request *v1.RunTurnRequest) *resume {
-	r := &resume{cursor: request.AfterSequence, silence: 3 * bookmarkInterval}
-	r.open = func(ctx context.Context) (func() (frame, error), error) {
-		// The same request id: a message that was taken is not sent again, and its turn goes on after the cursor.
-		request := proto.CloneOf(request)
-		request.AfterSequence = r.cursor
-		stream, err := c.SessionServiceClient.RunTurn(ctx, request)
-		return func() (frame, error) {
-			response, err := stream.Recv()
-			return frame{events: response.GetEvents(), turn: response.GetTurn(), sequence: response.GetSequence()}, err
-		}, err
-	}
-	r.isLast = func(event *v1.SessionEvent) bool {
-		turn := event.GetTurnUpdated().GetTurn()
-		if turn == nil || turn.GetTurnId() != r.turn.GetTurnId() {
-			return false
+		run := stream[v1.RunTurnResponse]{silence: c.silence}
+		run.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.RunTurnResponse], error) {
+			// The same request id: a message that was taken is not sent again, and its turn goes on after the cursor.
+			request := proto.CloneOf(request)
+			request.AfterSequence = at.sequence
+			return c.SessionServiceClient.RunTurn(ctx, request)
 		}
-		r.turn = turn
-		return isFinal(turn.GetStatus())
-	}
-	return r
-}
-
-func (r *resume) follow(ctx context.Context, yield func(*v1.SessionEvent, error) bool) {
-	for !r.done {
-		err := r.once(ctx, yield)
-		if r.done || err == errHungUp {
-			return
-		}
-		if ctx.Err() == nil {
-			var pause time.Duration
-			if pause, err = r.pause(err); err != nil {
-				yield(nil, err)
-				return
+		run.take = func(response *v1.RunTurnResponse) (bool, error) {
+			if response.GetTurn() != nil {
+				turnID = response.GetTurn().GetTurnId()
+				if at.sequence == nil {
+					at.sequence = &response.Sequence
+				}
 			}
-			sleep(ctx, pause)
+			return at.pass(response.GetEvents())
 		}
-		if cause := ctx.Err(); cause != nil {
-			yield(nil, &Error{Code: codeOf(cause), Message: cause.Error(), cause: cause})
-			return
-		}
-	}
-}
-
-// once reads one stream to its end.
-func (r *resume) once(ctx context.Context, yield func(*v1.SessionEvent, error) bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	guard := time.AfterFunc(r.silence, func() { cancel(errSilent) })
-	defer guard.Stop()
-	receive, err := r.open(ctx)
-	for err == nil {
-		var frame frame
-		if frame, err = receive(); err != nil {
-			break
-		}
-		// Only the server's silence counts, not the caller's.
-		guard.Stop()
-		r.take(frame)
-		for _, event := range frame.events {
-			if err := r.move(event); err != nil {
-				return err
-			}
-			if !yield(event, nil) {
-				return errHungUp
-			}
-			if r.done {
-				return nil
-			}
-		}
-		guard.Reset(r.silence)
-	}
-	if context.Cause(ctx) == errSilent {
-		return errSilent
-	}
-	if err == io.EOF {
-		return nil
-	}
-	return err
-}
-
-func (r *resume) take(frame frame) {
-	r.pauses = 0
-	if frame.uid != "" {
-		r.uid = frame.uid
-	}
-	if frame.turn != nil {
-		r.turn = frame.turn
-		if r.cursor == nil {
-			r.cursor = &frame.sequence
+		if err := run.follow(ctx); err != nil {
+			yield(nil, err)
 		}
 	}
-}
-
-// move moves the cursor over the event, by the one rule of ranges.
-func (r *resume) move(event *v1.SessionEvent) error {
-	sequence := event.GetSequence()
-	switch event.GetKind().(type) {
-	case *v1.SessionEvent_SnapshotStart:
-		r.cursor = nil
-		return nil
-	case *v1.SessionEvent_SnapshotChunk:
-		return nil
-	case *v1.SessionEvent_SnapshotComplete:
-		r.cursor = &sequence
-		return nil
-	}
-	first, last := sequence, sequence
-	if event.GetFirstSequence() != 0 {
-		first = event.GetFirstSequence()
-	}
-	if event.GetBookmark() != nil {
-		// It may be empty.
-		last++
-	}
-	if r.cursor == nil || first != *r.cursor+1 || last < first {
-		cursor := "nothing"
-		if r.cursor != nil {
-			cursor = fmt.Sprint(*r.cursor)
-		}
-		return &Error{Code: codes.DataLoss, Message: fmt.Sprintf("the server broke the range rule: %d to %d came after %s", first, sequence, cursor)}
-	}
-	r.cursor, r.done = &sequence, r.isLast(event)
-	return nil
-}
-
-// pause is how long to wait before asking again after this error, or after an end that came too early; or it is the error, if
-// asking again cannot help.
-func (r *resume) pause(err error) (time.Duration, error) {
-	var failed *Error
-	switch {
-	case err == nil:
-		return r.pauses.next(0), nil
-	case !errors.As(err, &failed):
-		return 0, err
-	case failed.wantsSnapshot() && r.canSnapshot:
-		r.cursor, r.uid = nil, ""
-	case !failed.Transient():
-		return 0, err
-	}
-	return r.pauses.next(failed.RetryAfter), nil
 }
 
 func isFinal(status v1.TurnStatus) bool {
@@ -239,11 +104,123 @@ func isFinal(status v1.TurnStatus) bool {
 	return true
 }
 
-func codeOf(cause error) codes.Code {
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return codes.DeadlineExceeded
+// cursor is how far events were given out.
+type cursor struct {
+	// sequence is the last one; nil: nothing yet, or a snapshot is on its way.
+	sequence *int64
+	isLast   func(*v1.SessionEvent) bool
+	yield    func(*v1.SessionEvent, error) bool
+}
+
+// pass gives out events, and is whether no more are needed.
+func (c *cursor) pass(events []*v1.SessionEvent) (done bool, err error) {
+	for _, event := range events {
+		if err := c.move(event); err != nil {
+			return false, err
+		}
+		if !c.yield(event, nil) || c.isLast(event) {
+			return true, nil
+		}
 	}
-	return codes.Canceled
+	return false, nil
+}
+
+// move moves the cursor over the event, by the one rule of ranges.
+func (c *cursor) move(event *v1.SessionEvent) error {
+	sequence := event.GetSequence()
+	switch event.GetKind().(type) {
+	case *v1.SessionEvent_SnapshotStart:
+		c.sequence = nil
+		return nil
+	case *v1.SessionEvent_SnapshotChunk:
+		return nil
+	case *v1.SessionEvent_SnapshotComplete:
+		c.sequence = &sequence
+		return nil
+	}
+	first, last := sequence, sequence
+	if event.GetFirstSequence() != 0 {
+		first = event.GetFirstSequence()
+	}
+	if event.GetBookmark() != nil {
+		// It may be empty.
+		last++
+	}
+	if c.sequence == nil || first != *c.sequence+1 || last < first {
+		after := "nothing"
+		if c.sequence != nil {
+			after = fmt.Sprint(*c.sequence)
+		}
+		return &Error{Code: codes.DataLoss, Message: fmt.Sprintf("the server broke the range rule: %d to %d came after %s", first, sequence, after)}
+	}
+	c.sequence = &sequence
+	return nil
+}
+
+// stream is one that is opened again where it was cut.
+type stream[R any] struct {
+	// open asks for what is still to come.
+	open func(context.Context) (grpc.ServerStreamingClient[R], error)
+	// take gives out what came, and is whether no more is needed.
+	take func(*R) (done bool, err error)
+	// startsOver is whether open asks for everything from now on, because what it asked for is not to be had; nil: never.
+	startsOver func(*Error) bool
+	silence    time.Duration
+}
+
+// follow reads until no more is needed, or an error that asking again cannot help.
+func (s *stream[R]) follow(ctx context.Context) error {
+	var pauses pauses
+	for {
+		came, done, err := s.once(ctx)
+		if done {
+			return nil
+		}
+		if cause := ctx.Err(); cause != nil {
+			return &Error{Code: status.FromContextError(cause).Code(), Message: cause.Error(), cause: cause}
+		}
+		failed := &Error{}
+		// A stream that ended too early is asked for again like one that was cut.
+		if err != nil {
+			startsOver := errors.As(err, &failed) && s.startsOver != nil && s.startsOver(failed)
+			if !startsOver && !failed.Transient() {
+				return err
+			}
+		}
+		if came {
+			pauses = 0
+		}
+		sleep(ctx, pauses.next(failed.RetryAfter))
+	}
+}
+
+// once reads one stream to its end.
+func (s *stream[R]) once(ctx context.Context) (came, done bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	guard := time.AfterFunc(s.silence, func() { cancel(errSilent) })
+	defer guard.Stop()
+	open, err := s.open(ctx)
+	for err == nil {
+		var response *R
+		if response, err = open.Recv(); err != nil {
+			break
+		}
+		// Only the server's silence counts, not the caller's.
+		guard.Stop()
+		came = true
+		if done, err = s.take(response); done || err != nil {
+			return came, done, err
+		}
+		guard.Reset(s.silence)
+	}
+	if context.Cause(ctx) == errSilent {
+		return came, false, errSilent
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return came, false, err
 }
 
 // pauses counts failures in a row.

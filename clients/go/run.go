@@ -46,32 +46,31 @@ func (c *Client) Text(ctx context.Context, sessionID string, block *v1.Block) (s
 	if block.GetTruncatedBytes() == 0 {
 		return block.GetAssistantText().GetText() + block.GetThinking().GetText(), nil
 	}
-	request := &v1.ReadBlockContentRequest{SessionId: sessionID, BlockId: block.GetBlockId()}
-	stream, err := c.ReadBlockContent(ctx, request)
-	if err != nil {
-		return "", err
-	}
-	data, err := readAll(stream.Recv)
+	data, err := readAll(c.ReadBlockContent(ctx, &v1.ReadBlockContentRequest{SessionId: sessionID, BlockId: block.GetBlockId()}))
 	return string(data), err
 }
 
 func (c *Client) run(ctx context.Context, request *v1.RunTurnRequest) iter.Seq2[*v1.Block, error] {
 	return func(yield func(*v1.Block, error) bool) {
 		var state State
-		r := c.running(request)
-		r.follow(ctx, func(event *v1.SessionEvent, err error) bool {
+		var turn *v1.Turn
+		for event, err := range c.RunTurn(ctx, request) {
 			if err != nil {
-				return yield(nil, err)
+				yield(nil, err)
+				return
 			}
 			state.Apply(event)
 			if block := state.Block(blockID(event)); block != nil && !yield(block, nil) {
-				return false
+				return
 			}
-			if r.done && r.turn.GetStatus() != v1.TurnStatus_TURN_STATUS_COMPLETED {
-				return yield(nil, errorOfTurn(r.turn))
+			if updated := event.GetTurnUpdated().GetTurn(); updated != nil {
+				turn = updated
 			}
-			return true
-		})
+		}
+		// Changes of other turns do not come, and the end of this one is the last event.
+		if turn.GetStatus() != v1.TurnStatus_TURN_STATUS_COMPLETED {
+			yield(nil, errorOfTurn(turn))
+		}
 	}
 }
 

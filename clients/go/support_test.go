@@ -127,18 +127,30 @@ func dial(t *testing.T, addr string, opts ...Option) *Client {
 type proxy struct {
 	addr         string
 	losesAnswers atomic.Bool
-	// answered counts bytes that came from the server.
-	answered atomic.Int64
+	// answered counts bytes that came from the server, silenced the connections that had been silent for too long.
+	answered, silenced, accepted atomic.Int64
+	// refuses is how many more connections end as soon as they are made.
+	refuses atomic.Int64
 
-	mutex sync.Mutex
-	open  []net.Conn
+	patience time.Duration
+	forgets  bool
+	mutex    sync.Mutex
+	open     []net.Conn
 }
 
 func proxied(t *testing.T, s *server) *proxy {
 	t.Helper()
+	return impatient(t, s, time.Hour, false)
+}
+
+// impatient is a proxy that has enough of a connection over which nothing went for so long, either way: it cuts it, or just
+// forgets it, so that nothing more arrives and nobody is told.
+func impatient(t *testing.T, s *server, patience time.Duration, forgets bool) *proxy {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	p := &proxy{addr: listener.Addr().String()}
+	p := &proxy{addr: listener.Addr().String(), patience: patience, forgets: forgets}
+	behind := s.addr
 	t.Cleanup(func() { listener.Close(); p.cut() })
 	go func() {
 		for {
@@ -146,33 +158,51 @@ func proxied(t *testing.T, s *server) *proxy {
 			if err != nil {
 				return
 			}
-			upstream, err := net.Dial("tcp", s.addr)
+			if p.refuses.Load() > 0 {
+				p.refuses.Add(-1)
+				client.Close()
+				continue
+			}
+			upstream, err := net.Dial("tcp", behind)
 			if err != nil {
 				client.Close()
 				continue
 			}
+			p.accepted.Add(1)
 			p.mutex.Lock()
 			p.open = append(p.open, client, upstream)
 			p.mutex.Unlock()
-			go p.copy(upstream, client, false)
-			go p.copy(client, upstream, true)
+			var forgotten atomic.Bool
+			silence := time.AfterFunc(p.patience, func() {
+				p.silenced.Add(1)
+				if forgotten.Store(true); !p.forgets {
+					client.Close()
+					upstream.Close()
+				}
+			})
+			go p.copy(upstream, client, false, silence, &forgotten)
+			go p.copy(client, upstream, true, silence, &forgotten)
 		}
 	}()
 	return p
 }
 
-func (p *proxy) copy(to, from net.Conn, answers bool) {
+func (p *proxy) copy(to, from net.Conn, answers bool, silence *time.Timer, forgotten *atomic.Bool) {
 	defer to.Close()
 	defer from.Close()
+	defer silence.Stop()
 	data := make([]byte, 65536)
 	for {
 		n, err := from.Read(data)
 		if answers {
 			p.answered.Add(int64(n))
 		}
-		if !answers || !p.losesAnswers.Load() {
-			if _, err := to.Write(data[:n]); err != nil {
-				return
+		if n > 0 && !forgotten.Load() {
+			silence.Reset(p.patience)
+			if !answers || !p.losesAnswers.Load() {
+				if _, err := to.Write(data[:n]); err != nil {
+					return
+				}
 			}
 		}
 		if err != nil {

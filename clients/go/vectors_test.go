@@ -14,6 +14,7 @@ import (
 )
 
 func TestVectors(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../../tests/vectors/*.json")
 	if err != nil || len(files) < 15 {
 		t.Fatalf("only %d vectors were found (%v)", len(files), err)

@@ -1,11 +1,13 @@
 //! The one error of the client: what the server said, decoded.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// Why a call or a stream failed.
+use crate::proto::{ErrorReason, Turn};
+
+/// Why a call, a stream or a turn failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}{}{}", Hint(reason), Fields(field_violations))]
 pub struct Error {
@@ -15,6 +17,8 @@ pub struct Error {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// What the reason tells beside itself; the keys stand at each `ErrorReason`.
+    pub metadata: BTreeMap<String, String>,
     /// Every field that was refused, and why.
     pub field_violations: Vec<FieldViolation>,
     /// How long the server wants to be left alone.
@@ -33,7 +37,29 @@ pub struct FieldViolation {
 impl Error {
     /// An error found on this side.
     pub(super) fn local(code: Code, message: impl Into<String>) -> Self {
-        Self { code, reason: String::new(), message: message.into(), field_violations: Vec::new(), retry_after: None }
+        let (reason, metadata, field_violations) = (String::new(), BTreeMap::new(), Vec::new());
+        Self { code, reason, message: message.into(), metadata, field_violations, retry_after: None }
+    }
+
+    /// The server sent what the contract does not allow.
+    pub(super) fn odd(what: &str) -> Self {
+        Self::local(Code::Internal, format!("the server sent {what}"))
+    }
+
+    /// Why a turn did not complete.
+    pub(super) fn of_turn(turn: &Turn) -> Self {
+        let status = turn.status().as_str_name().trim_start_matches("TURN_STATUS_");
+        let mut error = Self::local(Code::Aborted, format!("the turn ended as {status}"));
+        if let Some(told) = &turn.error {
+            if !told.message.is_empty() {
+                error.message = format!("{}: {}", error.message, told.message);
+            }
+            if told.reason() != ErrorReason::Unspecified {
+                error.reason = told.reason().as_str_name().trim_start_matches("ERROR_REASON_").into();
+            }
+            error.metadata.extend(told.metadata.clone());
+        }
+        error
     }
 
     /// Whether the same stream, opened again, may go on: the server said so, or it was the connection that failed.
@@ -70,6 +96,7 @@ impl From<Status> for Error {
             } else {
                 status.message().to_owned()
             },
+            metadata: details.error_info().map(|info| info.metadata.clone().into_iter().collect()).unwrap_or_default(),
             field_violations: violations
                 .iter()
                 .map(|violation| FieldViolation {

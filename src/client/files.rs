@@ -1,4 +1,4 @@
-//! Files, whose bytes come and go as streams.
+//! Bytes that come and go as streams: files, and what is kept beside the log.
 
 use std::io;
 
@@ -10,16 +10,16 @@ use futures::{
 use tokio::sync::oneshot;
 use tonic::Status;
 
-use super::{Client, Code, Error, once};
+use super::{Client, Error, once};
 use crate::proto::{
-    ReadFileRequest, UploadFileHeader, UploadFileRequest, UploadFileResponse, WorkspaceFile, read_file_response,
-    upload_file_request::Payload,
+    ReadBlobRequest, ReadBlockContentRequest, ReadFileRequest, UploadFileHeader, UploadFileRequest, UploadFileResponse,
+    WorkspaceFile, read_file_response, upload_file_request::Payload,
 };
 
 /// The most that one request of an upload carries.
 const PIECE: usize = 1 << 20;
 
-/// The bytes of a file, piece by piece.
+/// Bytes, piece by piece.
 pub type FileBytes = BoxStream<'static, Result<Bytes, Error>>;
 
 impl Client {
@@ -28,17 +28,33 @@ impl Client {
     /// # Errors
     /// What the server refuses, or the connection's failure.
     pub async fn read_file(&self, request: ReadFileRequest) -> Result<(WorkspaceFile, FileBytes), Error> {
-        let odd = || Error::local(Code::Internal, "the server did not begin with what the file is");
+        let odd = || Error::odd("a file without what it is");
         let mut responses = self.workspace.clone().read_file(request).await?.into_inner();
         let first = responses.message().await?.and_then(|response| response.payload);
         let Some(read_file_response::Payload::File(file)) = first else { return Err(odd()) };
         let bytes = responses.map(|response| match response?.payload {
             Some(read_file_response::Payload::Data(data)) => Ok(data),
-            Some(read_file_response::Payload::File(_)) | None => {
-                Err(Error::local(Code::Internal, "the server sent something that is no part of a file"))
-            }
+            Some(read_file_response::Payload::File(_)) | None => Err(Error::odd("something that is no part of a file")),
         });
         Ok((file, bytes.boxed()))
+    }
+
+    /// The text of a block, from a byte of it on, also what is not inline. A piece may be cut inside a character.
+    ///
+    /// # Errors
+    /// What the server refuses, or the connection's failure.
+    pub async fn read_block_content(&self, request: ReadBlockContentRequest) -> Result<FileBytes, Error> {
+        let responses = self.sessions.clone().read_block_content(request).await?.into_inner();
+        Ok(responses.map(|response| Ok(response?.data)).boxed())
+    }
+
+    /// Bytes that a block names by their hash.
+    ///
+    /// # Errors
+    /// What the server refuses, or the connection's failure.
+    pub async fn read_blob(&self, request: ReadBlobRequest) -> Result<FileBytes, Error> {
+        let responses = self.sessions.clone().read_blob(request).await?.into_inner();
+        Ok(responses.map(|response| Ok(response?.data)).boxed())
     }
 
     /// Writes a file, or unpacks an archive, whose bytes are asked for again when the call is made again. Nothing is

@@ -19,12 +19,13 @@ use crate::proto::{
     DeletePermissionRuleRequest, DeletePermissionRuleResponse, DeleteProfileRequest, DeleteProfileResponse,
     DeleteSessionRequest, DeleteSessionResponse, GetProfileRequest, GetProfileResponse, GetRuntimeInfoRequest,
     GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, GetTurnRequest, GetTurnResponse,
-    InterruptTurnRequest, InterruptTurnResponse, ListFilesRequest, ListFilesResponse, ListPermissionRulesRequest,
-    ListPermissionRulesResponse, ListProfilesRequest, ListProfilesResponse, ListSessionsRequest, ListSessionsResponse,
-    ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
-    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
-    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
-    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    InterruptTurnRequest, InterruptTurnResponse, ListBlocksRequest, ListBlocksResponse, ListFilesRequest,
+    ListFilesResponse, ListPermissionRulesRequest, ListPermissionRulesResponse, ListProfilesRequest,
+    ListProfilesResponse, ListSessionsRequest, ListSessionsResponse, ListTurnsRequest, ListTurnsResponse,
+    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
+    SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest, SyncSessionResponse,
+    UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse, WatchSessionRequest,
+    WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
     runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
     workspace_service_client::WorkspaceServiceClient,
 };
@@ -33,11 +34,17 @@ mod backoff;
 mod error;
 mod files;
 mod once;
+mod pages;
 mod resume;
+mod run;
+mod show;
 mod state;
 
 pub use error::{Error, FieldViolation};
 pub use files::FileBytes;
+pub use pages::Items;
+pub use run::Blocks;
+pub use show::{kind_of, words_of};
 pub use state::State;
 pub use tonic::Code;
 
@@ -191,6 +198,8 @@ calls! {
     sessions.get_turn(GetTurnRequest) -> GetTurnResponse;
     /// One page of a session's turns.
     sessions.list_turns(ListTurnsRequest) -> ListTurnsResponse;
+    /// One page of a conversation's blocks.
+    sessions.list_blocks(ListBlocksRequest) -> ListBlocksResponse;
     /// Ends a turn, or whichever is active; its end follows.
     [once] sessions.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
     /// Takes a turn out of the queue.

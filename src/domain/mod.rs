@@ -11,7 +11,9 @@ mod error;
 mod event;
 mod fold;
 mod ids;
+mod ledger;
 mod meter;
+mod modal;
 mod path;
 mod permission;
 mod principal;
@@ -41,7 +43,9 @@ pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
+pub use ledger::{LedgerEntry, LedgerFacts, LedgerSnapshot, LedgerState};
 pub use meter::{Limit, Meter};
+pub use modal::{ModalGpu, ModalNetwork, ModalSettings};
 pub use path::{PathRule, WorkspacePath};
 pub use permission::{
     Asked, CarriedAnswer, InputOutcome, InputResolution, PermissionAnswer, PermissionEffect, PermissionOption,

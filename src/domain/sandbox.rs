@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SandboxId, Timestamp};
+use super::{ModalSettings, SandboxId, Timestamp};
 
 /// Where the session's agent runs now, or ran last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,4 +62,10 @@ pub struct SandboxSpec {
     pub provider: String,
     /// Refuse to start with less.
     pub min_isolation: Option<Isolation>,
+    /// Refuse settings that the provider does not apply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
+    /// For the provider "modal".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modal: Option<ModalSettings>,
 }

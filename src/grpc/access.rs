@@ -55,7 +55,7 @@ const SCOPES: &[(Scope, &str, &[&str])] = &[
     (Scope::Write, "WorkspaceService", &["WriteFile", "UploadFile", "DeleteFile"]),
     (Scope::Read, "ProfileService", &["GetProfile", "ListProfiles"]),
     (Scope::Admin, "ProfileService", &["CreateProfile", "UpdateProfile", "DeleteProfile"]),
-    (Scope::Admin, "RuntimeService", &["CreateApiKey", "ListApiKeys", "RevokeApiKey"]),
+    (Scope::Admin, "RuntimeService", &["CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListSandboxes"]),
 ];
 
 /// What a request to this path needs.

@@ -43,17 +43,17 @@ impl RuntimeService for Runtime {
     ) -> Answer<proto::GetRuntimeInfoResponse> {
         let caller = caller(request.extensions())?;
         validate::get_runtime_info(request.into_inner())?;
-        let provider = &self.manager.config().provider;
+        let providers = &self.manager.config().providers;
         let active = self.manager.active_sessions(&caller.tenant).await?;
-        let info = proto::SandboxProviderInfo {
+        let infos = providers.all().map(|provider| proto::SandboxProviderInfo {
             provider: provider.name().to_owned(),
             isolation: proto::Isolation::from(provider.isolation()).into(),
-        };
+        });
         Ok(Response::new(proto::GetRuntimeInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             agents: Agent::ALL.into_iter().map(|agent| self.agent(agent)).collect(),
-            default_sandbox_provider: info.provider.clone(),
-            sandbox_providers: vec![info],
+            default_sandbox_provider: providers.default().name().to_owned(),
+            sandbox_providers: infos.collect(),
             start_time: Some(convert::timestamp(self.start_time)),
             active_sessions: i32::try_from(active).unwrap_or(i32::MAX),
             limits: Some(limits()),
@@ -61,6 +61,10 @@ impl RuntimeService for Runtime {
             caller: Some(caller.principal.into()),
             tenant_id: caller.tenant.to_string(),
         }))
+    }
+
+    async fn list_sandboxes(&self, _: Request<proto::ListSandboxesRequest>) -> Answer<proto::ListSandboxesResponse> {
+        Err(not_implemented("RuntimeService/ListSandboxes"))
     }
 
     async fn create_api_key(&self, _: Request<proto::CreateApiKeyRequest>) -> Answer<proto::CreateApiKeyResponse> {

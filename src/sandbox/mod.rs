@@ -11,14 +11,22 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::{
-    domain::{ExecId, Isolation, SandboxId, SessionKey},
+    domain::{ExecId, Isolation, SandboxId, SandboxSpec, Timestamp},
     workspace,
 };
 
 mod files;
+pub mod inventory;
+pub mod lease;
+pub mod ledger;
 pub mod local;
+pub mod modal;
+mod new;
+mod providers;
 
 pub use files::{Content, Contents, Files, Reading, Root, Source};
+pub use new::{ImageContents, NewSandbox, Progress};
+pub use providers::Providers;
 
 /// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,10 +36,17 @@ pub struct Epoch(pub i64);
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
     /// As `SandboxSpec.provider` names it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// How well its sandboxes are walled off.
     fn isolation(&self) -> Isolation;
+
+    /// Whether its sandboxes run on this machine: they can then be shown folders of it, and programs that are installed on
+    /// it. Elsewhere what they need comes with their image ([`ImageContents`]).
+    fn shares_machine(&self) -> bool;
+
+    /// The settings of a spec that it does not apply, as `SandboxSpec` names them, for example "modal.cpu".
+    fn not_applied(&self, spec: &SandboxSpec) -> Vec<String>;
 
     /// The `PATH` of a program that is started with these as [`ExecSpec::readable`] and names no other.
     fn search_path(&self, readable: &[std::path::PathBuf]) -> String;
@@ -41,7 +56,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it cannot be made now.
-    async fn create(&self, id: &SandboxId, session: &SessionKey, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
+    async fn create(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error>;
 
     /// Finds a sandbox that was made before, by whichever owner, with whatever runs in it; nothing is made and nothing is
     /// changed but the epoch.
@@ -51,18 +66,34 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// [`Error::Stale`]; [`Error::Unavailable`] when that cannot be known now.
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
 
+    /// Finds a sandbox that was made before and in which nothing need run any more. A provider whose sandboxes do not keep
+    /// their files when they end makes another under the same id, with the files that the one before had at its end.
+    ///
+    /// # Errors
+    /// As those of [`Provider::attach`].
+    async fn resume(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
+        self.attach(&new.id, new.epoch).await
+    }
+
     /// Removes a sandbox and all its files; one that is not there is removed already.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the provider does not answer; try again.
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error>;
 
-    /// Ends what runs in sandboxes other than these: what earlier owners left and nobody will drive any more. Called once,
-    /// before anything is created.
+    /// Ends what runs in sandboxes other than these that are at work: what earlier owners left and nobody will drive any
+    /// more. Removes those that no session names: what was given up by a server that ended before it could remove it.
+    /// Called once, before anything is created. A provider that has an [`Provider::inventory`] is looked through with that
+    /// instead, and does nothing here.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the provider does not answer.
-    async fn reap(&self, keep: &[SandboxId]) -> Result<(), Error>;
+    async fn reap(&self, at_work: &[SandboxId], named: &[SandboxId]) -> Result<(), Error>;
+
+    /// What it holds, asked of it; `None`: its sandboxes are found in a folder of this machine.
+    fn inventory(&self) -> Option<&dyn inventory::Inventory> {
+        None
+    }
 }
 
 /// One sandbox.
@@ -71,8 +102,22 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Which one.
     fn id(&self) -> &SandboxId;
 
+    /// The name of its provider.
+    fn provider(&self) -> &str;
+
     /// How well this one is walled off.
     fn isolation(&self) -> Isolation;
+
+    /// When the provider ends it, whatever runs in it then; `None`: no limit.
+    fn expires(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Asks it for a sign of life.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it is over, [`Error::Unavailable`] when it does not answer now.
+    async fn check(&self) -> Result<(), Error>;
 
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;

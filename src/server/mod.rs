@@ -32,7 +32,7 @@ use crate::{
     packages::Packages,
     proto,
     sandbox::{
-        Provider as _,
+        Provider as _, Providers,
         local::{self, Local, LocalConfig},
     },
     session::{self, Hidden, Manager, Programs, Secrets},
@@ -109,7 +109,8 @@ impl Server {
 
         let tasks = TaskTracker::new();
         let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);
-        let manager = Manager::new(log, sessions(&config, Arc::clone(&provider), &key)?, &tasks);
+        let manager =
+            Manager::new(log, sessions(&config, Providers::new(Arc::clone(&provider) as _, []), &key)?, &tasks);
         default_profile(&store).await?;
         manager.recover().await.map_err(StartError::Recover)?;
 
@@ -219,10 +220,10 @@ pub fn replay(agent: &str, output: &[u8]) -> Result<Vec<proto::SessionEvent>, St
     Ok(events.into_iter().map(proto::SessionEvent::from).collect())
 }
 
-fn sessions(config: &Config, provider: Arc<Local>, key: &str) -> Result<session::Config, StartError> {
+fn sessions(config: &Config, providers: Providers, key: &str) -> Result<session::Config, StartError> {
     let scripted = std::env::current_exe().map_err(|error| StartError::io(Path::new("/proc/self/exe"), error))?;
     Ok(session::Config {
-        provider,
+        providers,
         programs: Programs {
             cache: agent_cache(&config.data),
             configured: config.claude_code.iter().map(|path| (Agent::ClaudeCode, path.clone())).collect(),

@@ -52,7 +52,7 @@ impl Halt {
             tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");
         }
         if let Some(id) = &self.destroy
-            && let Err(error) = shared.config.provider.destroy(id).await
+            && let Err(error) = shared.config.providers.destroy(id).await
         {
             tracing::warn!(sandbox = %id, %error, "a sandbox could not be removed; the purge tries again");
         }

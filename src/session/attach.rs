@@ -15,7 +15,7 @@ use super::{
 use crate::{
     agent::{Checkpoint, Parser, Stderr},
     domain::{Agent, Block, BlockId, Content, ConversationId, NoticeKind, SessionKey, Turn, TurnId},
-    sandbox::{self, Epoch, Output, Sandbox},
+    sandbox::{self, Epoch, Output, Provider, Sandbox},
     store::{BlockQuery, ExecMark, StdinRow},
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Left {
     pub(super) key: SessionKey,
     pub(super) epoch: Epoch,
     pub(super) agent: Agent,
+    /// That the session keeps to.
+    pub(super) provider: Arc<dyn Provider>,
     pub(super) mark: Option<ExecMark>,
     pub(super) stdin: Vec<StdinRow>,
     pub(super) turn: Option<Turn>,
@@ -96,13 +98,13 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
     let prompt = match waiting {
         Some(waiting) => match message(&shared, &left, waiting).await {
             Ok(prompt) => Some(prompt),
-            Err(why) => return Found::Nothing(Lost::new("message_unreadable", why, reach(&shared, &left).await)),
+            Err(why) => return Found::Nothing(Lost::new("message_unreadable", why, reach(&left).await)),
         },
         None => None,
     };
     let Some(mark) = left.mark.as_ref().filter(|mark| !mark.ended) else {
         if left.in_doubt
-            && let Some(sandbox) = reach(&shared, &left).await
+            && let Some(sandbox) = reach(&left).await
             && let Err(error) = sandbox.terminate(left.epoch).await
         {
             tracing::warn!(sandbox = %sandbox.id(), %error, "what may run in a sandbox could not be ended");
@@ -110,7 +112,7 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
         let over = || Lost::new("sandbox_lost", "no program of this turn is on record", None);
         return prompt.map_or_else(|| Found::Nothing(over()), Found::Message);
     };
-    match attach_with_patience(&shared, &left, mark).await {
+    match attach_with_patience(&left, mark).await {
         Ok((running, rest)) => Found::Program { running: Box::new(running), rest, given: prompt },
         Err(Unattached::NeverStarted(lost)) => match prompt {
             // Its start follows what is stored, so nobody has read the message.
@@ -122,9 +124,9 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
 }
 
 /// Finds the sandbox, so that what runs in it can be ended.
-pub(super) async fn reach(shared: &Shared, left: &Left) -> Option<Arc<dyn Sandbox>> {
+pub(super) async fn reach(left: &Left) -> Option<Arc<dyn Sandbox>> {
     let mark = left.mark.as_ref()?;
-    shared.config.provider.attach(&mark.sandbox_id, left.epoch).await.ok()
+    left.provider.attach(&mark.sandbox_id, left.epoch).await.ok()
 }
 
 /// Why a program cannot be gone on with.
@@ -134,15 +136,11 @@ enum Unattached {
     Lost(Lost),
 }
 
-async fn attach_with_patience(
-    shared: &Shared,
-    left: &Left,
-    mark: &ExecMark,
-) -> Result<(Running, Vec<StdinRow>), Unattached> {
+async fn attach_with_patience(left: &Left, mark: &ExecMark) -> Result<(Running, Vec<StdinRow>), Unattached> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let mut reached = None;
-        let Ok(attached) = timeout(ANSWERS, attach(shared, left, mark, &mut reached)).await else {
+        let Ok(attached) = timeout(ANSWERS, attach(left, mark, &mut reached)).await else {
             let error = sandbox::Error::Unavailable(format!("not within {} s", ANSWERS.as_secs()));
             return Err(Unattached::Lost(Lost::of(&error, reached)));
         };
@@ -177,12 +175,11 @@ impl From<sandbox::Error> for AttachError {
 
 /// One attempt. `reached` is the sandbox as soon as it is there, whatever comes of the rest.
 async fn attach(
-    shared: &Shared,
     left: &Left,
     mark: &ExecMark,
     reached: &mut Option<Arc<dyn Sandbox>>,
 ) -> Result<(Running, Vec<StdinRow>), AttachError> {
-    let sandbox = shared.config.provider.attach(&mark.sandbox_id, left.epoch).await?;
+    let sandbox = left.provider.attach(&mark.sandbox_id, left.epoch).await?;
     *reached = Some(Arc::clone(&sandbox));
     let accepted = sandbox.stdin_status(&mark.exec_id).await?.accepted;
     let state = mark.parser_state.clone().unwrap_or_default();

@@ -1,13 +1,13 @@
 //! What a manager is made of, and what a session is made from.
 
-use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf, time::Duration};
 
 use crate::{
     domain::{
         Agent, ContentPart, Metadata, ProfileId, Request, SandboxSpec, SeedFile, SessionOptions, WorkspaceSource,
     },
     packages::Packages,
-    sandbox::Provider,
+    sandbox::Providers,
     store::BlobBytes,
     workspace::Copying,
 };
@@ -18,7 +18,7 @@ use super::{Programs, Secrets};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where sandboxes come from.
-    pub provider: Arc<dyn Provider>,
+    pub providers: Providers,
     /// Where the agents' programs are.
     pub programs: Programs,
     /// The agent of a session that names none, as its profile does.

@@ -111,7 +111,7 @@ async fn acquire(shared: &Shared, key: &SessionKey) -> Result<Option<(Acquired, 
 /// A deletion was stored after all, though its actor could not know that.
 async fn destroy(shared: &Shared, sandbox: Option<SandboxId>) {
     if let Some(id) = sandbox
-        && let Err(error) = shared.config.provider.destroy(&id).await
+        && let Err(error) = shared.config.providers.destroy(&id).await
     {
         tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed; the purge tries again");
     }

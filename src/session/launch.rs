@@ -11,21 +11,21 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Config,
+    Config, Programs,
     look::{Eyes, Look, Seen},
     provide::{self, Filled, NotProvided, Provided},
     redact::{self, Values},
     running::Running,
-    setup::{self, Progress, Ready},
+    setup::{self, Ready},
     shared::Shared,
 };
 use crate::{
     agent::{self, Checkpoint, HomeFile, Parser, Setup, Stderr},
     domain::{
-        ExecId, Failure, FileChangeOrigin, Isolation, PermissionRule, Reason, Sandbox, SandboxId, SandboxStatus,
-        Session, SessionKey,
+        ExecId, Failure, FileChangeOrigin, PermissionRule, Reason, Sandbox, SandboxId, SandboxStatus, Session,
+        SessionKey,
     },
-    sandbox::{self, Epoch, ExecSpec, Output},
+    sandbox::{self, Epoch, ExecSpec, Output, Progress},
     store::ExecMark,
 };
 
@@ -69,9 +69,13 @@ pub(super) async fn prepare(
     wanted: Option<Wanted>,
     progress: Progress,
 ) -> Result<Prepared, NotProvided> {
-    let located = wanted.map(|wanted| Ok::<_, Failure>((shared.config.programs.locate(session.agent)?, wanted)));
-    let located = located.transpose()?;
-    let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session).await?;
+    let shares_machine = shared.config.providers.of(&session).shares_machine();
+    let located = match (wanted, shares_machine) {
+        (None, _) => None,
+        (Some(wanted), true) => Some((shared.config.programs.locate(session.agent)?, wanted)),
+        (Some(wanted), false) => Some((Programs::in_image(session.agent), wanted)),
+    };
+    let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session, &progress).await?;
     let located = located.map(|(program, Wanted { strict, memory })| {
         let memory = match &filled {
             // The agent remembers what its files know.
@@ -94,12 +98,12 @@ pub(super) async fn prepare(
     };
     let program = match located {
         Some((program, wanted)) => {
-            let shown = readable(&program);
+            let shown = if shares_machine { readable(&program) } else { Vec::new() };
             let ready = setup::ready(&shared, &key, epoch, &session, &sandbox, shown, &progress).await?;
             let home = sandbox.paths().home.clone();
             let values = shared.known.with(redact::of_profile(&ready.profile, |_| None));
             let (program, files) = plan(&shared.config, values, &session, program, wanted, home, ready)?;
-            setup::put(&shared, &sandbox, files).await?;
+            setup::put(&sandbox, files).await?;
             Some(program)
         }
         None => None,
@@ -180,12 +184,7 @@ impl Program {
     }
 
     /// Starts the program.
-    pub(super) async fn start(
-        self,
-        sandbox: Arc<dyn sandbox::Sandbox>,
-        config: Config,
-        epoch: Epoch,
-    ) -> Result<Running, Failure> {
+    pub(super) async fn start(self, sandbox: Arc<dyn sandbox::Sandbox>, epoch: Epoch) -> Result<Running, Failure> {
         let Self { parser, values: _, greeting: _, spec } = self;
         let started = async {
             sandbox.start(epoch, &spec).await?;
@@ -200,7 +199,7 @@ impl Program {
             Ok((stdout, stderr)) => {
                 Ok(Running::new(Arc::clone(&sandbox), epoch, spec.exec_id, parser, Stderr::default(), stdout, stderr))
             }
-            Err(error) => Err(failure(&config, sandbox.id(), &error)),
+            Err(error) => Err(failure(sandbox.provider(), sandbox.id(), &error)),
         }
     }
 }
@@ -208,44 +207,25 @@ impl Program {
 /// The sandbox that a session's next agent process gets: the one it had, with its files, or its first.
 pub(super) fn announce(config: &Config, session: &Session) -> Sandbox {
     let had = session.sandbox.as_ref();
+    let provider = config.providers.of(session);
     Sandbox {
         sandbox_id: Some(had.and_then(|sandbox| sandbox.sandbox_id.clone()).unwrap_or_else(SandboxId::mint)),
-        provider: config.provider.name().to_owned(),
+        provider: provider.name().to_owned(),
         status: SandboxStatus::Starting,
         status_message: "starting".to_owned(),
         generation: had.map_or(1, |sandbox| sandbox.generation),
-        isolation: config.provider.isolation(),
+        isolation: provider.isolation(),
         restored_to_sequence: 0,
-        not_applied: Vec::new(),
+        not_applied: provider.not_applied(&session.sandbox_spec),
         expire_time: None,
         last_health_check_time: None,
     }
 }
 
-/// Refuses a sandbox that the provider cannot give.
-pub(super) fn suitable(config: &Config, provider: &str, least: Option<Isolation>) -> Result<(), Failure> {
-    let name = config.provider.name();
-    if !provider.is_empty() && provider != name {
-        return Err(Failure::invalid("sandbox.provider", format!("this server offers only \"{name}\"")));
-    }
-    let given = config.provider.isolation();
-    match least {
-        Some(least) if given < least => {
-            let message = format!("the provider \"{name}\" gives weaker isolation here than min_isolation asks for");
-            let given = match given {
-                Isolation::Process => "ISOLATION_PROCESS",
-                Isolation::Namespace => "ISOLATION_NAMESPACE",
-                Isolation::Remote => "ISOLATION_REMOTE",
-            };
-            Err(Failure::new(Reason::SandboxUnsuitable, message).with("provider", name).with("isolation", given))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-pub(super) fn failure(config: &Config, id: &SandboxId, error: &sandbox::Error) -> Failure {
+/// What went wrong with a sandbox of this provider.
+pub(super) fn failure(provider: &str, id: &SandboxId, error: &sandbox::Error) -> Failure {
     Failure::new(Reason::SandboxFailed, error.to_string())
-        .with("provider", config.provider.name())
+        .with("provider", provider)
         .with("sandbox_id", id)
         .with("cause", cause(error))
 }

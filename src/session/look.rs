@@ -36,6 +36,7 @@ pub(super) struct Eyes {
     /// Whose bytes are put ahead.
     pub(super) by: String,
     sandbox: SandboxId,
+    provider: String,
     agent: Agent,
 }
 
@@ -109,6 +110,7 @@ impl Eyes {
             files: sandbox.files(),
             by: format!("{key}/{}", sandbox.id()),
             sandbox: sandbox.id().clone(),
+            provider: sandbox.provider().to_owned(),
             agent,
         }
     }
@@ -118,7 +120,7 @@ impl Eyes {
     }
 
     pub(super) fn failure(&self, error: &sandbox::Error) -> Failure {
-        launch::failure(&self.shared.config, &self.sandbox, error)
+        launch::failure(&self.provider, &self.sandbox, error)
     }
 
     /// What an earlier look of this owner knew, else what is stored.

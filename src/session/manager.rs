@@ -24,13 +24,14 @@ use super::{
     redact::Known,
     setup,
     shared::Shared,
+    suitable,
     turn::Accepted,
 };
 use crate::{
     domain::{
         Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
-        Remembered, Request, SandboxSpec, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId,
-        Timestamp, Turn, Usage, WorkspaceSource,
+        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
+        Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
     store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
@@ -109,8 +110,11 @@ impl Manager {
             let view = store.session(key).await.map_err(|error| unavailable(&error))?;
             keep.extend(view.and_then(|view| view.session.sandbox).and_then(|sandbox| sandbox.sandbox_id));
         }
-        let reaped = self.shared.config.provider.reap(&keep).await;
-        reaped.map_err(|error| Failure::new(Reason::SandboxFailed, error.to_string()))?;
+        let named = store.sandboxes().await.map_err(|error| unavailable(&error))?;
+        for provider in self.shared.config.providers.all() {
+            let reaped = provider.reap(&keep, &named).await;
+            reaped.map_err(|error| Failure::new(Reason::SandboxFailed, error.to_string()))?;
+        }
         for key in unfinished {
             self.actor(&key, Begin::Left);
         }
@@ -133,9 +137,7 @@ impl Manager {
         let config = &self.shared.config;
         let profile = self.profile(&caller.tenant, new.profile_id.as_ref(), 0).await?;
         setup::merge(&mut new, &profile.setup);
-        if let Some(SandboxSpec { provider, min_isolation }) = &new.sandbox {
-            launch::suitable(config, provider, *min_isolation)?;
-        }
+        suitable::settle(&config.providers, new.sandbox.get_or_insert_default())?;
         if let Some(WorkspaceSource::Directory { path }) = &new.workspace {
             workspace::allowed(Path::new(path), &config.copying)
                 .map_err(|error| Failure::invalid("workspace_source.directory", error.to_string()))?;
@@ -367,7 +369,7 @@ impl Manager {
         log.noted(log.store().forget_requests(Timestamp::now()).await).map_err(|error| unavailable(&error))?;
         let purged = log.noted(log.store().purge(before).await);
         for id in purged.map_err(|error| unavailable(&error))? {
-            if let Err(error) = self.shared.config.provider.destroy(&id).await {
+            if let Err(error) = self.shared.config.providers.destroy(&id).await {
                 tracing::warn!(sandbox = %id, %error, "a deleted session's sandbox could not be removed");
             }
         }

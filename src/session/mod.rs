@@ -39,6 +39,7 @@ mod setup;
 mod shared;
 mod side;
 mod subagents;
+mod suitable;
 mod turn;
 mod turns;
 mod update;

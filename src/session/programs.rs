@@ -35,6 +35,15 @@ impl Programs {
         self.locate_with(agent, env::var_os("PATH").as_deref())
     }
 
+    /// The program of this agent in the image of a sandbox away from this machine.
+    #[must_use]
+    pub fn in_image(agent: Agent) -> PathBuf {
+        match agent {
+            Agent::ClaudeCode => "/usr/local/bin/claude".into(),
+            Agent::Scripted => "/usr/local/bin/agent-runtime".into(),
+        }
+    }
+
     /// Version of the program, where a file beside it or its path tells; nothing is run.
     #[must_use]
     pub fn version(&self, agent: Agent) -> Option<String> {

@@ -6,19 +6,21 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Config, Content, contents::Named, launch, shared::Shared};
+use super::{Config, Content, contents::Named, launch, setup, shared::Shared};
 use crate::{
     domain::{
         Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey,
         WorkspaceSource,
     },
     log::unavailable,
-    sandbox::{self, Epoch, Files, Root, Sandbox, Source},
+    sandbox::{self, Epoch, Files, NewSandbox, Progress, Provider, Root, Sandbox, Source},
     workspace::{ArchiveLimits, Cloning, GitSource, Ignore, Manifest, Scope},
 };
 
-/// How long a sandbox may take to answer.
+/// How long a sandbox may take to answer: on this machine, and elsewhere, where it may have to be made again of what its
+/// provider kept.
 const ANSWERS: Duration = Duration::from_secs(30);
+const ANSWERS_ELSEWHERE: Duration = Duration::from_mins(10);
 
 /// A sandbox that is ready.
 pub(super) struct Provided {
@@ -60,36 +62,59 @@ pub(super) async fn provide(
     key: &SessionKey,
     epoch: Epoch,
     session: &Session,
+    progress: &Progress,
 ) -> Result<Provided, NotProvided> {
-    let config = &shared.config;
+    let provider = shared.config.providers.of(session);
     let named = session.sandbox.as_ref().and_then(|sandbox| Some((sandbox.status, sandbox.sandbox_id.as_ref()?)));
     let Some((status, id)) = named else {
         let failure =
             Failure::new(Reason::SandboxFailed, "the sandbox was given up while it was being made; try again");
         return Err(failure.with("cause", "given_up").into());
     };
+    let new = new(shared, key, epoch, session, &*provider, id, progress).await?;
     match status {
         // Nothing ran in it yet: what a server that died in between put there is put there again.
         SandboxStatus::Starting => {
-            let made = config.provider.create(id, key, epoch).await;
-            let sandbox = made.map_err(|error| launch::failure(config, id, &error))?;
+            let made = provider.create(new).await;
+            let sandbox = made.map_err(|error| launch::failure(provider.name(), id, &error))?;
             let filled = fill(shared, key, session, &sandbox).await?;
             Ok(Provided { sandbox, filled: Some(filled) })
         }
         SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => {
-            let attached = timeout(ANSWERS, config.provider.attach(id, epoch)).await.unwrap_or_else(|_| {
-                Err(sandbox::Error::Unavailable(format!("the sandbox did not answer within {} s", ANSWERS.as_secs())))
+            let patience = if provider.shares_machine() { ANSWERS } else { ANSWERS_ELSEWHERE };
+            let resumed = timeout(patience, provider.resume(new)).await.unwrap_or_else(|_| {
+                Err(sandbox::Error::Unavailable(format!("the sandbox did not answer within {} s", patience.as_secs())))
             });
-            match attached {
+            match resumed {
                 Ok(sandbox) => Ok(Provided { sandbox, filled: None }),
                 Err(sandbox::Error::Gone(why)) => {
                     let checkpoint = newest(shared, key).await?;
                     Err(NotProvided::Lost { why, restores: checkpoint.map(|checkpoint| checkpoint.sequence) })
                 }
-                Err(error) => Err(launch::failure(config, id, &error).into()),
+                Err(error) => Err(launch::failure(provider.name(), id, &error).into()),
             }
         }
     }
+}
+
+async fn new(
+    shared: &Shared,
+    key: &SessionKey,
+    epoch: Epoch,
+    session: &Session,
+    provider: &dyn Provider,
+    id: &SandboxId,
+    progress: &Progress,
+) -> Result<NewSandbox, Failure> {
+    Ok(NewSandbox {
+        id: id.clone(),
+        session: key.clone(),
+        generation: session.sandbox.as_ref().map_or(1, |sandbox| sandbox.generation),
+        epoch,
+        spec: session.sandbox_spec.clone(),
+        contents: setup::contents(shared, key, session, provider).await?,
+        progress: progress.clone(),
+    })
 }
 
 /// The sandbox after one that was lost.
@@ -115,7 +140,7 @@ async fn fill(
     sandbox: &Arc<dyn Sandbox>,
 ) -> Result<Filled, Failure> {
     let named = Named { log: shared.log.clone(), key: key.clone() };
-    let failed = |error: sandbox::Error| launch::failure(&shared.config, sandbox.id(), &error);
+    let failed = |error: sandbox::Error| launch::failure(sandbox.provider(), sandbox.id(), &error);
     let files = sandbox.files();
     let Some(checkpoint) = newest(shared, key).await? else {
         seed(&shared.config, &named, session, &*files).await.map_err(failed)?;

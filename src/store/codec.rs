@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Error, Held};
 use crate::domain::{
-    Block, Checkpoint, Conversation, FirstAnswer, Kind, PermissionRequest, PermissionRule, Principal, Profile,
-    Question, Session, Turn, WorkspaceFile,
+    Block, Checkpoint, Conversation, FirstAnswer, Kind, LedgerFacts, PermissionRequest, PermissionRule, Principal,
+    Profile, Question, Session, Turn, WorkspaceFile,
 };
 
 #[cfg(test)]
@@ -51,6 +51,7 @@ stored! {
     FirstAnswer = "answer",
     Checkpoint = "checkpoint",
     Vec<Held> = "held",
+    LedgerFacts = "ledger",
 }
 
 /// The bytes of a row's body.

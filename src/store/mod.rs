@@ -16,18 +16,20 @@ use crate::domain::{
 mod batch;
 mod codec;
 mod horizon;
+mod ledger;
 mod listing;
 mod parts;
 mod sqlite;
 
 pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, Held, NewCheckpoint, Part, StdinRow, TextPiece};
+pub use ledger::LedgerRows;
 pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};
 
 /// A database of sessions. Every implementation passes the suite in `tests/store.rs` unchanged.
 #[async_trait]
-pub trait Store: fmt::Debug + Send + Sync {
+pub trait Store: LedgerRows + fmt::Debug + Send + Sync {
     /// Stores a session with its first events. The head must be 0, the epoch of the batch 0.
     ///
     /// # Errors

@@ -433,12 +433,12 @@ fn all_that_is_refused_is_told_at_once() {
             idle_timeout: Some(prost_types::Duration::default()),
             ..Default::default()
         }),
-        sandbox: Some(proto::SandboxSpec { strict: true, ..Default::default() }),
+        sandbox: Some(proto::SandboxSpec { min_isolation: 9, ..Default::default() }),
         name: "n".repeat(201),
         ..Default::default()
     };
     let failure = validate::create_session(request).unwrap_err();
     let fields: BTreeSet<&str> = failure.violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, BTreeSet::from(["name", "options.idle_timeout", "request_id", "sandbox.strict"]));
+    assert_eq!(fields, BTreeSet::from(["name", "options.idle_timeout", "request_id", "sandbox.min_isolation"]));
     assert!(failure.message.ends_with("(and 3 more)"), "{failure}");
 }

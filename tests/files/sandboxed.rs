@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, io::Write as _, sync::Arc};
 use agent_runtime::{
     domain::{ArchiveFormat, FileType, SandboxId, SessionId, SessionKey, TenantId},
     sandbox::{
-        Content, Contents, Epoch, Error, Files, Provider as _, Root, Sandbox, Source,
+        Content, Contents, Epoch, Error, Files, NewSandbox, Provider as _, Root, Sandbox, Source,
         local::{self, Local, LocalConfig, Wanted},
     },
     workspace::{self, ArchiveLimits, Manifest, Scope, Tree},
@@ -46,7 +46,7 @@ impl Rig {
 
     async fn sandbox(&self) -> Arc<dyn Sandbox> {
         let session = SessionKey { tenant: TenantId::default_tenant(), session: SessionId::mint() };
-        self.local.create(&SandboxId::mint(), &session, Epoch(1)).await.expect("created")
+        self.local.create(NewSandbox::plain(SandboxId::mint(), session.clone(), Epoch(1))).await.expect("created")
     }
 
     fn workspace(&self, sandbox: &dyn Sandbox) -> std::path::PathBuf {

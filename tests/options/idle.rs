@@ -9,7 +9,10 @@ use agent_runtime::{
         SessionOptions, TenantId, Timestamp,
     },
     log::EventLog,
-    sandbox::local::{self, Local, LocalConfig, Wanted},
+    sandbox::{
+        Providers,
+        local::{self, Local, LocalConfig, Wanted},
+    },
     session::{Config, Decision, Ending, Manager, NewSession, OptionsUpdate, Programs, Update},
     store::{SessionView, SqliteStore, Store},
 };
@@ -41,7 +44,7 @@ impl House {
             spool_cap: local::SPOOL_CAP,
         };
         let config = Config {
-            provider: Arc::new(Local::new(sandboxes).expect("sandboxes")),
+            providers: Providers::new(Arc::new(Local::new(sandboxes).expect("sandboxes")), []),
             programs: Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() },
             default_agent: Agent::Scripted,
             delta_window: Duration::from_millis(25),

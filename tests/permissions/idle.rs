@@ -6,7 +6,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use agent_runtime::{
     domain::{Agent, Caller, ContentPart, Principal, SandboxStatus, SessionKey, TenantId},
     log::EventLog,
-    sandbox::local::{self, Local, LocalConfig, Wanted},
+    sandbox::{
+        Providers,
+        local::{self, Local, LocalConfig, Wanted},
+    },
     session::{Config, Decision, Ending, Hidden, Manager, NewSession, Programs},
     store::{SessionView, SqliteStore, Store},
 };
@@ -34,7 +37,7 @@ async fn parts(data: &Path, tasks: &TaskTracker, limit: Duration) -> (Manager, L
     };
     let provider = Local::new(sandboxes).expect("sandboxes");
     let config = Config {
-        provider: Arc::new(provider.clone()),
+        providers: Providers::new(Arc::new(provider.clone()), []),
         programs: Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() },
         default_agent: Agent::Scripted,
         delta_window: Duration::from_millis(25),

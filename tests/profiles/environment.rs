@@ -59,7 +59,7 @@ async fn default_files_are_there_under_the_sessions_own() {
 #[tokio::test]
 async fn the_scripted_agent_has_files_and_sandbox_too() {
     let data = tempfile::tempdir().expect("a folder");
-    let spec = SandboxSpec { provider: "elsewhere".into(), min_isolation: None };
+    let spec = SandboxSpec { provider: "elsewhere".into(), ..SandboxSpec::default() };
     let setup = ProfileSetup {
         default_files: vec![file("a.txt", "from the profile")],
         sandbox: Some(spec),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use agent_runtime::{
     domain::{ExecId, SandboxId},
-    sandbox::{Epoch, Error, Exit, GRACE, Output, Provider, Signal},
+    sandbox::{Epoch, Error, Exit, GRACE, NewSandbox, Output, Provider, Signal},
 };
 use futures::future::join_all;
 
@@ -125,7 +125,7 @@ pub(crate) async fn signalling_the_dead_is_no_error(provider: &dyn Provider) {
 
 pub(crate) async fn stale_epochs_are_refused(provider: &dyn Provider) {
     let (id, session) = (SandboxId::mint(), session());
-    let sandbox = provider.create(&id, &session, Epoch(5)).await.expect("created");
+    let sandbox = provider.create(NewSandbox::plain(id.clone(), session.clone(), Epoch(5))).await.expect("created");
     let spec = sh("cat");
     let exec = &spec.exec_id;
     sandbox.start(Epoch(5), &spec).await.expect("started");
@@ -137,7 +137,7 @@ pub(crate) async fn stale_epochs_are_refused(provider: &dyn Provider) {
     assert_eq!(sandbox.signal(old, exec, Signal::Kill).await, Err(stale.clone()));
     assert_eq!(sandbox.release(old, exec, Output::Stdout, 0).await, Err(stale.clone()));
     assert_eq!(sandbox.terminate(old).await, Err(stale.clone()));
-    assert_eq!(provider.create(&id, &session, old).await.err(), Some(stale));
+    assert_eq!(provider.create(NewSandbox::plain(id.clone(), session.clone(), old)).await.err(), Some(stale));
 
     // None of them did anything, and each command tells a newer epoch.
     assert_eq!(sandbox.write_stdin(Epoch(6), exec, 0, b"new", true).await, Ok(3));
@@ -150,7 +150,7 @@ pub(crate) async fn stale_epochs_are_refused(provider: &dyn Provider) {
     assert_eq!(sandbox.start(Epoch(7), &spec).await, Err(Error::Stale { given: 7, seen: 8 }));
     sandbox.start(Epoch(9), &spec).await.expect("newer");
     assert_eq!(sandbox.signal(Epoch(8), exec, Signal::Kill).await, Err(Error::Stale { given: 8, seen: 9 }));
-    let again = provider.create(&id, &session, Epoch(10)).await.expect("newer");
+    let again = provider.create(NewSandbox::plain(id.clone(), session.clone(), Epoch(10))).await.expect("newer");
     assert_eq!(sandbox.terminate(Epoch(9)).await, Err(Error::Stale { given: 9, seen: 10 }));
     again.terminate(Epoch(11)).await.expect("newer");
     assert_eq!(again.terminate(Epoch(10)).await, Err(Error::Stale { given: 10, seen: 11 }));
@@ -241,7 +241,7 @@ pub(crate) async fn programs_share_their_directories(provider: &dyn Provider) {
 
 pub(crate) async fn terminates_twice_and_keeps_the_files(provider: &dyn Provider) {
     let id = SandboxId::mint();
-    let sandbox = provider.create(&id, &session(), NOW).await.expect("created");
+    let sandbox = provider.create(NewSandbox::plain(id.clone(), session(), NOW)).await.expect("created");
     let exec = start(&*sandbox, "trap 'echo bye; exit 0' TERM; echo kept >file; echo ready; sleep 1000 & wait").await;
     until(&*sandbox, &exec, "ready").await;
     sandbox.terminate(NOW).await.expect("terminated");
@@ -250,7 +250,7 @@ pub(crate) async fn terminates_twice_and_keeps_the_files(provider: &dyn Provider
     assert_eq!(stdout(&*sandbox, &exec).await, b"ready\nbye\n");
     assert!(matches!(sandbox.start(NOW, &sh("exit 0")).await, Err(Error::Gone(_))));
 
-    let again = provider.create(&id, &session(), NOW).await.expect("created again");
+    let again = provider.create(NewSandbox::plain(id.clone(), session(), NOW)).await.expect("created again");
     assert_eq!(prints(&*again, "cat file").await, "kept\n");
     // What ran before can still be read.
     assert_eq!(stdout(&*again, &exec).await, b"ready\nbye\n");
@@ -269,7 +269,7 @@ pub(crate) async fn terminates_what_ignores_it(provider: &dyn Provider) {
 
 pub(crate) async fn destroys(provider: &dyn Provider) {
     let id = SandboxId::mint();
-    let sandbox = provider.create(&id, &session(), NOW).await.expect("created");
+    let sandbox = provider.create(NewSandbox::plain(id.clone(), session(), NOW)).await.expect("created");
     prints(&*sandbox, "mkdir -p locked/inner; echo 1 >locked/inner/file; chmod 500 locked/inner locked").await;
     let exec = start(&*sandbox, "while :; do echo x >\"file$((n += 1))\"; done").await;
     provider.destroy(&id).await.expect("destroyed");
@@ -279,7 +279,7 @@ pub(crate) async fn destroys(provider: &dyn Provider) {
     assert!(matches!(sandbox.wait(&exec).await, Err(Error::Gone(_))));
     assert!(matches!(sandbox.read(&exec, Output::Stdout, 0).await.err(), Some(Error::Gone(_))));
 
-    let fresh = provider.create(&id, &session(), NOW).await.expect("created anew");
+    let fresh = provider.create(NewSandbox::plain(id.clone(), session(), NOW)).await.expect("created anew");
     assert_eq!(prints(&*fresh, "ls -A").await, "");
     assert_eq!(fresh.wait(&exec).await, Err(Error::UnknownExec(exec)));
 }

@@ -14,7 +14,7 @@ use std::{
 use agent_runtime::{
     domain::{ExecId, Isolation, SandboxId},
     sandbox::{
-        Error, Exit, Output, Provider,
+        Error, Exit, NewSandbox, Output, Provider,
         local::{Local, Wanted},
     },
 };
@@ -44,7 +44,10 @@ async fn ids_cannot_leave_the_root() {
     fs::create_dir(rig.data.path().join("precious")).expect("made");
     for id in ["", ".", "..", "../precious", "a/b", "/etc", ".probe", "a\0b", &"x".repeat(200)] {
         let id = SandboxId::new(id);
-        assert!(matches!(rig.local.create(&id, &session(), NOW).await, Err(Error::Unavailable(_))), "{id:?}");
+        assert!(
+            matches!(rig.local.create(NewSandbox::plain(id.clone(), session(), NOW)).await, Err(Error::Unavailable(_))),
+            "{id:?}"
+        );
         assert!(matches!(rig.local.destroy(&id).await, Err(Error::Unavailable(_))), "{id:?}");
     }
     assert!(rig.data.path().join("precious").exists());
@@ -132,7 +135,10 @@ async fn a_shutdown_ends_everything() {
         assert_eq!(one.wait(&execs.0).await, Ok(Exit::Signal(15)));
         assert_eq!(other.wait(&execs.1).await, Ok(Exit::Signal(15)));
         assert!(matches!(one.start(NOW, &sh("exit 0")).await, Err(Error::Gone(_))));
-        assert!(matches!(rig.local.create(one.id(), &session(), NOW).await, Err(Error::Unavailable(_))));
+        assert!(matches!(
+            rig.local.create(NewSandbox::plain(one.id().clone(), session(), NOW)).await,
+            Err(Error::Unavailable(_))
+        ));
         soon(rig.local.shutdown()).await.expect("shut down before");
     }
 }
@@ -143,7 +149,7 @@ async fn server_that_dies() {
     let Some(root) = std::env::var_os("TEST_SANDBOX_ROOT") else { return };
     let tier = if std::env::var_os("TEST_SANDBOX_WALL").is_some() { Wanted::Namespace } else { Wanted::Process };
     let local = over(Path::new(&root), tier);
-    let sandbox = local.create(&SandboxId::new("left"), &session(), NOW).await.expect("created");
+    let sandbox = local.create(NewSandbox::plain(SandboxId::new("left"), session(), NOW)).await.expect("created");
     let mut spec = sh("trap '' TERM INT; (exec 3>group; echo one; sleep 1000) & \
                        setsid sh -c 'exec 3>own; echo two; sleep 1000' & wait");
     spec.exec_id = ExecId::new("left");
@@ -184,12 +190,12 @@ async fn reaps_what_a_dead_server_left() {
             assert_eq!(fifo.read(&mut [0]).expect_err("somebody lives").kind(), ErrorKind::WouldBlock, "{name}");
         }
         let local = over(root.path(), Wanted::Process);
-        local.reap(&[]).await.expect("reaped");
+        local.reap(&[], &[SandboxId::new("left")]).await.expect("reaped");
         assert_eq!(soon(rest(BufReader::new(group))).await, "");
         assert_eq!(soon(rest(BufReader::new(own))).await, "");
 
         // The files are there; the program is not run a second time under the same id.
-        let sandbox = local.create(&SandboxId::new("left"), &session(), NOW).await.expect("created");
+        let sandbox = local.create(NewSandbox::plain(SandboxId::new("left"), session(), NOW)).await.expect("created");
         assert_eq!(prints(&*sandbox, "ls").await, "group\nown\n");
         let mut again = sh("echo again");
         again.exec_id = ExecId::new("left");
@@ -218,15 +224,15 @@ async fn reaps_no_stranger() {
     let local = over(root.path(), Wanted::Process);
     for (start, boot) in [(began + 1, boot.trim()), (began, "another")] {
         record(start, boot);
-        local.reap(&[]).await.expect("reaped");
+        local.reap(&[], &[SandboxId::new("sbx")]).await.expect("reaped");
         assert_eq!(stranger.try_wait().expect("known"), None);
     }
     fs::write(dir.join("record.json"), "not a record").expect("written");
-    local.reap(&[]).await.expect("reaped");
+    local.reap(&[], &[SandboxId::new("sbx")]).await.expect("reaped");
     assert_eq!(stranger.try_wait().expect("known"), None);
     // The very same one is no stranger.
     record(began, boot.trim());
-    local.reap(&[]).await.expect("reaped");
+    local.reap(&[], &[SandboxId::new("sbx")]).await.expect("reaped");
     let ended = soon(apart(move || stranger.wait())).await.expect("ended");
     assert_eq!(ended.signal(), Some(9));
 }

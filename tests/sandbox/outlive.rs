@@ -10,7 +10,7 @@ use std::{
 use agent_runtime::{
     domain::{ExecId, SandboxId},
     sandbox::{
-        Epoch, Error, Exit, Output, Provider, StdinStatus,
+        Epoch, Error, Exit, NewSandbox, Output, Provider, StdinStatus,
         local::{Local, Wanted},
     },
 };
@@ -97,7 +97,7 @@ async fn server_that_dies() {
     let id = SandboxId::new("left");
     let mut spec = sh("echo ready; exec cat");
     spec.exec_id = ExecId::new("left");
-    let sandbox = local.create(&id, &session(), epoch).await.expect("created");
+    let sandbox = local.create(NewSandbox::plain(id.clone(), session(), epoch)).await.expect("created");
     local.attach(&id, epoch).await.expect("found");
     sandbox.start(epoch, &spec).await.expect("started, now or before");
     until(&*sandbox, &spec.exec_id, "ready").await;

@@ -11,7 +11,7 @@ use std::{
 use agent_runtime::{
     domain::{ExecId, Isolation, SandboxId, SessionId, SessionKey, TenantId},
     sandbox::{
-        Epoch, Error, ExecSpec, Exit, Output, Provider, Sandbox,
+        Epoch, Error, ExecSpec, Exit, NewSandbox, Output, Provider, Sandbox,
         local::{self, Local, LocalConfig, Wanted},
     },
 };
@@ -91,7 +91,7 @@ pub(crate) fn session() -> SessionKey {
 }
 
 pub(crate) async fn sandbox(provider: &dyn Provider) -> Arc<dyn Sandbox> {
-    provider.create(&SandboxId::mint(), &session(), NOW).await.expect("created")
+    provider.create(NewSandbox::plain(SandboxId::mint(), session(), NOW)).await.expect("created")
 }
 
 /// A program that is a shell script.

@@ -250,11 +250,28 @@ async fn a_sandbox_that_is_not_kept_is_ended() {
         let (_, alive) = stubborn(&rig, &*other).await;
         assert_eq!(rig.local.detach().await.len(), 2);
         let second = another(&rig);
-        second.reap(&[kept.id().clone()]).await.expect("reaped");
+        second.reap(&[kept.id().clone()], &[kept.id().clone(), other.id().clone()]).await.expect("reaped");
         nobody(alive).await;
+        assert!(rig.dir(&*other).join("workspace").is_dir(), "a session names it still");
         let sandbox = second.attach(kept.id(), Epoch(2)).await.expect("found");
         soon(until(&*sandbox, &exec, "ready")).await;
         assert!(test_kill_process(supervisor(&rig.dir(&*kept))).is_ok());
+        second.shutdown().await.expect("shut down");
+    }
+}
+
+/// A server that ends between giving a sandbox up and removing it leaves a folder that nobody names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_no_session_names_is_removed() {
+    for rig in tiers() {
+        let (named, other) = (crate::rig::sandbox(&rig.local).await, crate::rig::sandbox(&rig.local).await);
+        let (_, alive) = stubborn(&rig, &*other).await;
+        let (named_dir, other_dir) = (rig.dir(&*named), rig.dir(&*other));
+        assert_eq!(rig.local.detach().await.len(), 1);
+        let second = another(&rig);
+        second.reap(&[], &[named.id().clone()]).await.expect("reaped");
+        nobody(alive).await;
+        assert!(named_dir.join("workspace").is_dir() && !other_dir.exists());
         second.shutdown().await.expect("shut down");
     }
 }
@@ -415,7 +432,7 @@ async fn what_cannot_be_trusted_is_gone() {
         sandbox.release(NOW, exec, Output::Stdout, 4).await.expect("released");
     }
     sandbox.terminate(NOW).await.expect("terminated");
-    rig.local.reap(&[]).await.expect("reaped");
+    rig.local.reap(&[], &[sandbox.id().clone()]).await.expect("reaped");
     let execs = rig.dir(&*sandbox).join("exec");
     OpenOptions::new()
         .write(true)

@@ -15,6 +15,7 @@ mod profiles;
 mod raw;
 mod reasons;
 mod refusals;
+mod sandboxes;
 mod sessions;
 mod start;
 mod stops;

@@ -840,11 +840,139 @@ func (*RevokeApiKeyResponse) Descriptor() ([]byte, []int) {
 	return file_agentruntime_v1_runtime_service_proto_rawDescGZIP(), []int{11}
 }
 
+// See ListSandboxes.
+type ListSandboxesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Also those that are over and that their session could bring back.
+	IncludeEnded bool `protobuf:"varint,1,opt,name=include_ended,json=includeEnded,proto3" json:"include_ended,omitempty"`
+	// 1 to 1000; 0: 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before; empty: the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSandboxesRequest) Reset() {
+	*x = ListSandboxesRequest{}
+	mi := &file_agentruntime_v1_runtime_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSandboxesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSandboxesRequest) ProtoMessage() {}
+
+func (x *ListSandboxesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentruntime_v1_runtime_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSandboxesRequest.ProtoReflect.Descriptor instead.
+func (*ListSandboxesRequest) Descriptor() ([]byte, []int) {
+	return file_agentruntime_v1_runtime_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListSandboxesRequest) GetIncludeEnded() bool {
+	if x != nil {
+		return x.IncludeEnded
+	}
+	return false
+}
+
+func (x *ListSandboxesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSandboxesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// See ListSandboxes.
+type ListSandboxesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Sandboxes []*SandboxRecord `protobuf:"bytes,1,rep,name=sandboxes,proto3" json:"sandboxes,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Where the prices are from and as of when, for people.
+	Prices        string `protobuf:"bytes,3,opt,name=prices,proto3" json:"prices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSandboxesResponse) Reset() {
+	*x = ListSandboxesResponse{}
+	mi := &file_agentruntime_v1_runtime_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSandboxesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSandboxesResponse) ProtoMessage() {}
+
+func (x *ListSandboxesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentruntime_v1_runtime_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSandboxesResponse.ProtoReflect.Descriptor instead.
+func (*ListSandboxesResponse) Descriptor() ([]byte, []int) {
+	return file_agentruntime_v1_runtime_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListSandboxesResponse) GetSandboxes() []*SandboxRecord {
+	if x != nil {
+		return x.Sandboxes
+	}
+	return nil
+}
+
+func (x *ListSandboxesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListSandboxesResponse) GetPrices() string {
+	if x != nil {
+		return x.Prices
+	}
+	return ""
+}
+
 var File_agentruntime_v1_runtime_service_proto protoreflect.FileDescriptor
 
 const file_agentruntime_v1_runtime_service_proto_rawDesc = "" +
 	"\n" +
-	"%agentruntime/v1/runtime_service.proto\x12\x0fagentruntime.v1\x1a\x1fagentruntime/v1/principal.proto\x1a\x1dagentruntime/v1/sandbox.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n" +
+	"%agentruntime/v1/runtime_service.proto\x12\x0fagentruntime.v1\x1a\x1fagentruntime/v1/principal.proto\x1a\x1dagentruntime/v1/sandbox.proto\x1a$agentruntime/v1/sandbox_record.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n" +
 	"\x15GetRuntimeInfoRequest\"\x89\x04\n" +
 	"\x16GetRuntimeInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x122\n" +
@@ -906,11 +1034,21 @@ const file_agentruntime_v1_runtime_service_proto_rawDesc = "" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\"\x16\n" +
-	"\x14RevokeApiKeyResponse2\x91\x03\n" +
+	"\x14RevokeApiKeyResponse\"w\n" +
+	"\x14ListSandboxesRequest\x12#\n" +
+	"\rinclude_ended\x18\x01 \x01(\bR\fincludeEnded\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x95\x01\n" +
+	"\x15ListSandboxesResponse\x12<\n" +
+	"\tsandboxes\x18\x01 \x03(\v2\x1e.agentruntime.v1.SandboxRecordR\tsandboxes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x16\n" +
+	"\x06prices\x18\x03 \x01(\tR\x06prices2\xf6\x03\n" +
 	"\x0eRuntimeService\x12f\n" +
 	"\x0eGetRuntimeInfo\x12&.agentruntime.v1.GetRuntimeInfoRequest\x1a'.agentruntime.v1.GetRuntimeInfoResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\fCreateApiKey\x12$.agentruntime.v1.CreateApiKeyRequest\x1a%.agentruntime.v1.CreateApiKeyResponse\x12]\n" +
-	"\vListApiKeys\x12#.agentruntime.v1.ListApiKeysRequest\x1a$.agentruntime.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12[\n" +
+	"\vListApiKeys\x12#.agentruntime.v1.ListApiKeysRequest\x1a$.agentruntime.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\rListSandboxes\x12%.agentruntime.v1.ListSandboxesRequest\x1a&.agentruntime.v1.ListSandboxesResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\fRevokeApiKey\x12$.agentruntime.v1.RevokeApiKeyRequest\x1a%.agentruntime.v1.RevokeApiKeyResponseB\xd8\x01\n" +
 	"\x13com.agentruntime.v1B\x13RuntimeServiceProtoP\x01ZOgithub.com/agent-runtime/agent-runtime/clients/go/agentruntimev1;agentruntimev1\xa2\x02\x03AXX\xaa\x02\x0fAgentruntime.V1\xca\x02\x0fAgentruntime\\V1\xe2\x02\x1bAgentruntime\\V1\\GPBMetadata\xea\x02\x10Agentruntime::V1b\x06proto3"
 
@@ -926,7 +1064,7 @@ func file_agentruntime_v1_runtime_service_proto_rawDescGZIP() []byte {
 	return file_agentruntime_v1_runtime_service_proto_rawDescData
 }
 
-var file_agentruntime_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_agentruntime_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_agentruntime_v1_runtime_service_proto_goTypes = []any{
 	(*GetRuntimeInfoRequest)(nil),  // 0: agentruntime.v1.GetRuntimeInfoRequest
 	(*GetRuntimeInfoResponse)(nil), // 1: agentruntime.v1.GetRuntimeInfoResponse
@@ -940,42 +1078,48 @@ var file_agentruntime_v1_runtime_service_proto_goTypes = []any{
 	(*ListApiKeysResponse)(nil),    // 9: agentruntime.v1.ListApiKeysResponse
 	(*RevokeApiKeyRequest)(nil),    // 10: agentruntime.v1.RevokeApiKeyRequest
 	(*RevokeApiKeyResponse)(nil),   // 11: agentruntime.v1.RevokeApiKeyResponse
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
-	(*Principal)(nil),              // 13: agentruntime.v1.Principal
-	(Scope)(0),                     // 14: agentruntime.v1.Scope
-	(Isolation)(0),                 // 15: agentruntime.v1.Isolation
-	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
+	(*ListSandboxesRequest)(nil),   // 12: agentruntime.v1.ListSandboxesRequest
+	(*ListSandboxesResponse)(nil),  // 13: agentruntime.v1.ListSandboxesResponse
+	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
+	(*Principal)(nil),              // 15: agentruntime.v1.Principal
+	(Scope)(0),                     // 16: agentruntime.v1.Scope
+	(Isolation)(0),                 // 17: agentruntime.v1.Isolation
+	(*durationpb.Duration)(nil),    // 18: google.protobuf.Duration
+	(*SandboxRecord)(nil),          // 19: agentruntime.v1.SandboxRecord
 }
 var file_agentruntime_v1_runtime_service_proto_depIdxs = []int32{
 	2,  // 0: agentruntime.v1.GetRuntimeInfoResponse.agents:type_name -> agentruntime.v1.AgentInfo
 	3,  // 1: agentruntime.v1.GetRuntimeInfoResponse.sandbox_providers:type_name -> agentruntime.v1.SandboxProviderInfo
-	12, // 2: agentruntime.v1.GetRuntimeInfoResponse.start_time:type_name -> google.protobuf.Timestamp
+	14, // 2: agentruntime.v1.GetRuntimeInfoResponse.start_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: agentruntime.v1.GetRuntimeInfoResponse.limits:type_name -> agentruntime.v1.Limits
-	13, // 4: agentruntime.v1.GetRuntimeInfoResponse.caller:type_name -> agentruntime.v1.Principal
-	14, // 5: agentruntime.v1.GetRuntimeInfoResponse.scopes:type_name -> agentruntime.v1.Scope
-	15, // 6: agentruntime.v1.SandboxProviderInfo.isolation:type_name -> agentruntime.v1.Isolation
-	16, // 7: agentruntime.v1.Limits.request_id_retention:type_name -> google.protobuf.Duration
-	13, // 8: agentruntime.v1.ApiKey.principal:type_name -> agentruntime.v1.Principal
-	14, // 9: agentruntime.v1.ApiKey.scopes:type_name -> agentruntime.v1.Scope
-	12, // 10: agentruntime.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 11: agentruntime.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	12, // 12: agentruntime.v1.ApiKey.last_use_time:type_name -> google.protobuf.Timestamp
+	15, // 4: agentruntime.v1.GetRuntimeInfoResponse.caller:type_name -> agentruntime.v1.Principal
+	16, // 5: agentruntime.v1.GetRuntimeInfoResponse.scopes:type_name -> agentruntime.v1.Scope
+	17, // 6: agentruntime.v1.SandboxProviderInfo.isolation:type_name -> agentruntime.v1.Isolation
+	18, // 7: agentruntime.v1.Limits.request_id_retention:type_name -> google.protobuf.Duration
+	15, // 8: agentruntime.v1.ApiKey.principal:type_name -> agentruntime.v1.Principal
+	16, // 9: agentruntime.v1.ApiKey.scopes:type_name -> agentruntime.v1.Scope
+	14, // 10: agentruntime.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 11: agentruntime.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	14, // 12: agentruntime.v1.ApiKey.last_use_time:type_name -> google.protobuf.Timestamp
 	5,  // 13: agentruntime.v1.CreateApiKeyRequest.key:type_name -> agentruntime.v1.ApiKey
 	5,  // 14: agentruntime.v1.CreateApiKeyResponse.key:type_name -> agentruntime.v1.ApiKey
 	5,  // 15: agentruntime.v1.ListApiKeysResponse.keys:type_name -> agentruntime.v1.ApiKey
-	0,  // 16: agentruntime.v1.RuntimeService.GetRuntimeInfo:input_type -> agentruntime.v1.GetRuntimeInfoRequest
-	6,  // 17: agentruntime.v1.RuntimeService.CreateApiKey:input_type -> agentruntime.v1.CreateApiKeyRequest
-	8,  // 18: agentruntime.v1.RuntimeService.ListApiKeys:input_type -> agentruntime.v1.ListApiKeysRequest
-	10, // 19: agentruntime.v1.RuntimeService.RevokeApiKey:input_type -> agentruntime.v1.RevokeApiKeyRequest
-	1,  // 20: agentruntime.v1.RuntimeService.GetRuntimeInfo:output_type -> agentruntime.v1.GetRuntimeInfoResponse
-	7,  // 21: agentruntime.v1.RuntimeService.CreateApiKey:output_type -> agentruntime.v1.CreateApiKeyResponse
-	9,  // 22: agentruntime.v1.RuntimeService.ListApiKeys:output_type -> agentruntime.v1.ListApiKeysResponse
-	11, // 23: agentruntime.v1.RuntimeService.RevokeApiKey:output_type -> agentruntime.v1.RevokeApiKeyResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 16: agentruntime.v1.ListSandboxesResponse.sandboxes:type_name -> agentruntime.v1.SandboxRecord
+	0,  // 17: agentruntime.v1.RuntimeService.GetRuntimeInfo:input_type -> agentruntime.v1.GetRuntimeInfoRequest
+	6,  // 18: agentruntime.v1.RuntimeService.CreateApiKey:input_type -> agentruntime.v1.CreateApiKeyRequest
+	8,  // 19: agentruntime.v1.RuntimeService.ListApiKeys:input_type -> agentruntime.v1.ListApiKeysRequest
+	12, // 20: agentruntime.v1.RuntimeService.ListSandboxes:input_type -> agentruntime.v1.ListSandboxesRequest
+	10, // 21: agentruntime.v1.RuntimeService.RevokeApiKey:input_type -> agentruntime.v1.RevokeApiKeyRequest
+	1,  // 22: agentruntime.v1.RuntimeService.GetRuntimeInfo:output_type -> agentruntime.v1.GetRuntimeInfoResponse
+	7,  // 23: agentruntime.v1.RuntimeService.CreateApiKey:output_type -> agentruntime.v1.CreateApiKeyResponse
+	9,  // 24: agentruntime.v1.RuntimeService.ListApiKeys:output_type -> agentruntime.v1.ListApiKeysResponse
+	13, // 25: agentruntime.v1.RuntimeService.ListSandboxes:output_type -> agentruntime.v1.ListSandboxesResponse
+	11, // 26: agentruntime.v1.RuntimeService.RevokeApiKey:output_type -> agentruntime.v1.RevokeApiKeyResponse
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_agentruntime_v1_runtime_service_proto_init() }
@@ -985,13 +1129,14 @@ func file_agentruntime_v1_runtime_service_proto_init() {
 	}
 	file_agentruntime_v1_principal_proto_init()
 	file_agentruntime_v1_sandbox_proto_init()
+	file_agentruntime_v1_sandbox_record_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentruntime_v1_runtime_service_proto_rawDesc), len(file_agentruntime_v1_runtime_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	RuntimeService_GetRuntimeInfo_FullMethodName = "/agentruntime.v1.RuntimeService/GetRuntimeInfo"
 	RuntimeService_CreateApiKey_FullMethodName   = "/agentruntime.v1.RuntimeService/CreateApiKey"
 	RuntimeService_ListApiKeys_FullMethodName    = "/agentruntime.v1.RuntimeService/ListApiKeys"
+	RuntimeService_ListSandboxes_FullMethodName  = "/agentruntime.v1.RuntimeService/ListSandboxes"
 	RuntimeService_RevokeApiKey_FullMethodName   = "/agentruntime.v1.RuntimeService/RevokeApiKey"
 )
 
@@ -38,6 +39,9 @@ type RuntimeServiceClient interface {
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// Lists the tenant's keys, without their secrets. Scope ADMIN.
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
+	// Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+	// their sessions. Scope ADMIN.
+	ListSandboxes(ctx context.Context, in *ListSandboxesRequest, opts ...grpc.CallOption) (*ListSandboxesResponse, error)
 	// Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.
 	RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error)
 }
@@ -80,6 +84,16 @@ func (c *runtimeServiceClient) ListApiKeys(ctx context.Context, in *ListApiKeysR
 	return out, nil
 }
 
+func (c *runtimeServiceClient) ListSandboxes(ctx context.Context, in *ListSandboxesRequest, opts ...grpc.CallOption) (*ListSandboxesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSandboxesResponse)
+	err := c.cc.Invoke(ctx, RuntimeService_ListSandboxes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runtimeServiceClient) RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeApiKeyResponse)
@@ -103,6 +117,9 @@ type RuntimeServiceServer interface {
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// Lists the tenant's keys, without their secrets. Scope ADMIN.
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
+	// Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+	// their sessions. Scope ADMIN.
+	ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error)
 	// Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.
 	RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error)
 	mustEmbedUnimplementedRuntimeServiceServer()
@@ -123,6 +140,9 @@ func (UnimplementedRuntimeServiceServer) CreateApiKey(context.Context, *CreateAp
 }
 func (UnimplementedRuntimeServiceServer) ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApiKeys not implemented")
+}
+func (UnimplementedRuntimeServiceServer) ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSandboxes not implemented")
 }
 func (UnimplementedRuntimeServiceServer) RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeApiKey not implemented")
@@ -202,6 +222,24 @@ func _RuntimeService_ListApiKeys_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RuntimeService_ListSandboxes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSandboxesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServiceServer).ListSandboxes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuntimeService_ListSandboxes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServiceServer).ListSandboxes(ctx, req.(*ListSandboxesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RuntimeService_RevokeApiKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeApiKeyRequest)
 	if err := dec(in); err != nil {
@@ -238,6 +276,10 @@ var RuntimeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListApiKeys",
 			Handler:    _RuntimeService_ListApiKeys_Handler,
+		},
+		{
+			MethodName: "ListSandboxes",
+			Handler:    _RuntimeService_ListSandboxes_Handler,
 		},
 		{
 			MethodName: "RevokeApiKey",

@@ -341,17 +341,24 @@ func (x *SandboxSpec) GetModal() *ModalSettings {
 	return nil
 }
 
-// Settings only Modal knows.
+// Settings only Modal knows. What they cost stands in Modal's price list; ListSandboxes estimates it.
 type ModalSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Registry reference; empty: the image the server builds for the agent.
+	// Registry reference; empty: the image the server builds for the agent. The agent's program and the packages of the
+	// profile are installed on top of it, so it needs a Linux with apt, or Node.js and npm of its own.
 	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
-	// Cores, may be fractional; 0: Modal's default.
+	// Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
 	Cpu float64 `protobuf:"fixed64,2,opt,name=cpu,proto3" json:"cpu,omitempty"`
-	// 0: Modal's default.
+	// 128 to 344064. 0: this server's default for agents (2048).
 	MemoryMib int64 `protobuf:"varint,3,opt,name=memory_mib,json=memoryMib,proto3" json:"memory_mib,omitempty"`
-	// Longest life of one sandbox, at most 24 h, which is the default.
-	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
+	// good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
+	// that is not over by then ends with its sandbox, LOST.
+	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none.
+	Gpu string `protobuf:"bytes,5,opt,name=gpu,proto3" json:"gpu,omitempty"`
+	// Whom programs may reach. Unset: everybody.
+	Network       *ModalNetwork `protobuf:"bytes,6,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +421,85 @@ func (x *ModalSettings) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *ModalSettings) GetGpu() string {
+	if x != nil {
+		return x.Gpu
+	}
+	return ""
+}
+
+func (x *ModalSettings) GetNetwork() *ModalNetwork {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// Whom programs in a sandbox may reach. With nothing set: everybody. The runtime itself reaches them in any case.
+type ModalNetwork struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nobody. The agent then needs a model that it can reach without a network.
+	Blocked bool `protobuf:"varint,1,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// These hosts and no others, by the name that a TLS client says, on port 443: "api.anthropic.com" or "*.example.com".
+	// Not with blocked. At most 100, with allowed_cidrs.
+	AllowedDomains []string `protobuf:"bytes,2,rep,name=allowed_domains,json=allowedDomains,proto3" json:"allowed_domains,omitempty"`
+	// These addresses and no others: "10.0.0.0/8". Not with blocked.
+	AllowedCidrs  []string `protobuf:"bytes,3,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModalNetwork) Reset() {
+	*x = ModalNetwork{}
+	mi := &file_agentruntime_v1_sandbox_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModalNetwork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModalNetwork) ProtoMessage() {}
+
+func (x *ModalNetwork) ProtoReflect() protoreflect.Message {
+	mi := &file_agentruntime_v1_sandbox_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModalNetwork.ProtoReflect.Descriptor instead.
+func (*ModalNetwork) Descriptor() ([]byte, []int) {
+	return file_agentruntime_v1_sandbox_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ModalNetwork) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
+func (x *ModalNetwork) GetAllowedDomains() []string {
+	if x != nil {
+		return x.AllowedDomains
+	}
+	return nil
+}
+
+func (x *ModalNetwork) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
 var File_agentruntime_v1_sandbox_proto protoreflect.FileDescriptor
 
 const file_agentruntime_v1_sandbox_proto_rawDesc = "" +
@@ -440,13 +526,19 @@ const file_agentruntime_v1_sandbox_proto_rawDesc = "" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12?\n" +
 	"\rmin_isolation\x18\x02 \x01(\x0e2\x1a.agentruntime.v1.IsolationR\fminIsolation\x12\x16\n" +
 	"\x06strict\x18\x03 \x01(\bR\x06strict\x124\n" +
-	"\x05modal\x18\x04 \x01(\v2\x1e.agentruntime.v1.ModalSettingsR\x05modal\"\x8b\x01\n" +
+	"\x05modal\x18\x04 \x01(\v2\x1e.agentruntime.v1.ModalSettingsR\x05modal\"\xd6\x01\n" +
 	"\rModalSettings\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x10\n" +
 	"\x03cpu\x18\x02 \x01(\x01R\x03cpu\x12\x1d\n" +
 	"\n" +
 	"memory_mib\x18\x03 \x01(\x03R\tmemoryMib\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout*\xa3\x01\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x10\n" +
+	"\x03gpu\x18\x05 \x01(\tR\x03gpu\x127\n" +
+	"\anetwork\x18\x06 \x01(\v2\x1d.agentruntime.v1.ModalNetworkR\anetwork\"v\n" +
+	"\fModalNetwork\x12\x18\n" +
+	"\ablocked\x18\x01 \x01(\bR\ablocked\x12'\n" +
+	"\x0fallowed_domains\x18\x02 \x03(\tR\x0eallowedDomains\x12#\n" +
+	"\rallowed_cidrs\x18\x03 \x03(\tR\fallowedCidrs*\xa3\x01\n" +
 	"\rSandboxStatus\x12\x1e\n" +
 	"\x1aSANDBOX_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17SANDBOX_STATUS_STARTING\x10\x01\x12\x18\n" +
@@ -473,29 +565,31 @@ func file_agentruntime_v1_sandbox_proto_rawDescGZIP() []byte {
 }
 
 var file_agentruntime_v1_sandbox_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentruntime_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_agentruntime_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_agentruntime_v1_sandbox_proto_goTypes = []any{
 	(SandboxStatus)(0),            // 0: agentruntime.v1.SandboxStatus
 	(Isolation)(0),                // 1: agentruntime.v1.Isolation
 	(*Sandbox)(nil),               // 2: agentruntime.v1.Sandbox
 	(*SandboxSpec)(nil),           // 3: agentruntime.v1.SandboxSpec
 	(*ModalSettings)(nil),         // 4: agentruntime.v1.ModalSettings
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
+	(*ModalNetwork)(nil),          // 5: agentruntime.v1.ModalNetwork
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
 }
 var file_agentruntime_v1_sandbox_proto_depIdxs = []int32{
 	0, // 0: agentruntime.v1.Sandbox.status:type_name -> agentruntime.v1.SandboxStatus
 	1, // 1: agentruntime.v1.Sandbox.isolation:type_name -> agentruntime.v1.Isolation
-	5, // 2: agentruntime.v1.Sandbox.expire_time:type_name -> google.protobuf.Timestamp
-	5, // 3: agentruntime.v1.Sandbox.last_health_check_time:type_name -> google.protobuf.Timestamp
+	6, // 2: agentruntime.v1.Sandbox.expire_time:type_name -> google.protobuf.Timestamp
+	6, // 3: agentruntime.v1.Sandbox.last_health_check_time:type_name -> google.protobuf.Timestamp
 	1, // 4: agentruntime.v1.SandboxSpec.min_isolation:type_name -> agentruntime.v1.Isolation
 	4, // 5: agentruntime.v1.SandboxSpec.modal:type_name -> agentruntime.v1.ModalSettings
-	6, // 6: agentruntime.v1.ModalSettings.timeout:type_name -> google.protobuf.Duration
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 6: agentruntime.v1.ModalSettings.timeout:type_name -> google.protobuf.Duration
+	5, // 7: agentruntime.v1.ModalSettings.network:type_name -> agentruntime.v1.ModalNetwork
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_agentruntime_v1_sandbox_proto_init() }
@@ -509,7 +603,7 @@ func file_agentruntime_v1_sandbox_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentruntime_v1_sandbox_proto_rawDesc), len(file_agentruntime_v1_sandbox_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support import Proxy, Server
+
+from agentruntime import aio
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,10 @@ def proxy(server: Server) -> Iterator[Proxy]:
     proxy = Proxy(server.port)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[aio.Client]:
+    """The client for asyncio."""
+    async with aio.connect(server.addr, key=server.key) as client:
+        yield client

@@ -82,10 +82,17 @@ class Server:
 
 
 class Proxy:
-    """A connection to a server that can be cut, and whose answers can be lost."""
+    """A connection to a server that can be cut, and whose answers can be lost.
 
-    def __init__(self, port: int) -> None:
+    With `patience` it has enough of a connection over which nothing went for so long, either way, and cuts it.
+    """
+
+    def __init__(self, port: int, patience: float | None = None) -> None:
         self._port = port
+        self._patience = patience
+        self.accepted = self.silenced = 0
+        self.refuses = 0
+        """How many more connections end as soon as they are made."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.addr = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -115,16 +122,33 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
+                if self.refuses > 0:
+                    self.refuses -= 1
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 return
             self._pairs.append((client, server))
-            threading.Thread(target=self._copy, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
+            self.accepted += 1
+            heard = threading.Event()
+            threading.Thread(target=self._copy, args=(client, server, False, heard), daemon=True).start()
+            threading.Thread(target=self._copy, args=(server, client, True, heard), daemon=True).start()
+            if self._patience is not None:
+                threading.Thread(target=self._listen, args=(client, server, heard), daemon=True).start()
 
-    def _copy(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+    def _listen(self, client: socket.socket, server: socket.socket, heard: threading.Event) -> None:
+        while heard.wait(self._patience):
+            heard.clear()
+        self.silenced += 1
+        for side in (client, server):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def _copy(self, source: socket.socket, sink: socket.socket, answers: bool, heard: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                heard.set()
                 if answers:
                     self.answered += len(data)
                     if self.loses_answers:

@@ -17,7 +17,6 @@ from support import ENDLESS, LONG, Proxy, Server, script
 
 import agentruntime
 from agentruntime import Client, Error, Session, State, pb
-from agentruntime._resume import Resume
 
 NUMBERS = "".join(f"{number:019} " for number in range(1, 401))
 
@@ -79,15 +78,6 @@ def test_a_turn_survives_kill_and_restart(own_server: Server) -> None:
         assert folded(session, state.session.sequence) == state
 
 
-def test_every_resume_folds_to_the_same_state(client: Client) -> None:
-    session = client.create(agent="scripted")
-    session.ask(script({"think": "Hä? 😀 é", "size": 1}, {"count": 200, "size": 20}, {"run": "echo 1 > f"}))
-    state = snapshot(session)
-    for _ in range(20):
-        at = random.randrange(1, state.session.sequence)
-        assert folded(session, state.session.sequence, at) == state, f"cut at {at}"
-
-
 def test_hanging_up_ends_the_stream(client: Client, server: Server, proxy: Proxy) -> None:
     session = client.create(agent="scripted")
     with agentruntime.connect(proxy.addr, key=server.key) as over_proxy:
@@ -102,19 +92,6 @@ def test_hanging_up_ends_the_stream(client: Client, server: Server, proxy: Proxy
         else:
             raise AssertionError("the turn does not go on, or its events still come")
         session.interrupt()
-
-
-def test_a_silent_stream_is_opened_again(client: Client) -> None:
-    session = client.create(agent="scripted")
-    resume = Resume(pb.WatchSessionRequest(session_id=session.id, after_sequence=1))
-    resume.silence = 0.3
-    bookmarks = 0
-    began = time.monotonic()
-    for event in client._follow(resume):
-        bookmarks += event.WhichOneof("kind") == "bookmark"
-        if bookmarks == 3:
-            break
-    assert time.monotonic() - began < 25, "three bookmarks of one stream take 30 s"
 
 
 def test_a_call_whose_answer_is_lost_is_made_once(client: Client, server: Server, proxy: Proxy) -> None:

@@ -16,6 +16,8 @@ RULES = [
         "The client for asyncio. `client`, for threads, is made of this file by `tools/unasync.py`.",
         "The client for threads. Made of `aio` by `tools/unasync.py`: change that one.",
     ),
+    # What is only for types there is there for both here.
+    (r"\n(?:    from \.v1\.\w+ import \w+AsyncStub\n)+", ""),
     (r"async (def|for|with) ", r"\1 "),
     (r"\bawait ", ""),
     (r"AsyncGenerator\[([\w.]+), None\]", r"Generator[\1, None, None]"),
@@ -25,9 +27,6 @@ RULES = [
     (r"from \._aio import", "from ._sync import"),
     (r"from grpc import aio\n", ""),
     (r"\baio\.UnaryUnary", "grpc.UnaryUnary"),
-    # What is only for types there is there for both here.
-    (r"\nif TYPE_CHECKING:\n(?:    .*\n)+", ""),
-    (r"TYPE_CHECKING, ", ""),
 ]
 
 

@@ -1,17 +1,18 @@
-import { BlockState } from "@agent-runtime/client";
+import { BlockState, kindOf, wordsOf } from "@agent-runtime/client";
 import { connect } from "@agent-runtime/client/node";
 
-const client = connect(process.env["ADDR"] ?? "127.0.0.1:50051", { key: process.env["KEY"] ?? "" });
+const { ADDR = "127.0.0.1:50051", KEY = "", SCRIPT = "hello again" } = process.env;
+const client = connect(ADDR, { key: KEY });
 const { session } = await client.sessions.createSession({ agent: "scripted" });
 const sessionId = session?.sessionId ?? "";
-console.log(await client.ask(sessionId, "hello"));
+console.log(`answer: ${await client.ask(sessionId, "hello")}`);
 
-for await (const block of client.run(sessionId, '[{"say": "I look."}, {"run": "echo 1 > one.txt"}]')) {
+for await (const block of client.run(sessionId, SCRIPT)) {
   if (block.state === BlockState.COMPLETE) {
-    console.log(block.content.case, block.blockId);
+    console.log(`${kindOf(block)}: ${wordsOf(block)}`);
   }
 }
-for await (const file of client.files({ sessionId })) {
-  console.log(file.path, file.sizeBytes);
+for await (const { path } of client.files({ sessionId })) {
+  console.log(`file: ${path}`);
 }
 client.close();

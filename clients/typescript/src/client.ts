@@ -1,11 +1,7 @@
 // The client over any transport. What differs between Node.js and browsers stands in `node` and `web`.
 
-import { clone, create, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
-import {
-  type Client as ServiceClient,
-  createClient,
-  type Transport,
-} from "@connectrpc/connect";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Client as ServiceClient, createClient, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
 import type { Block } from "./gen/agentruntime/v1/block_pb.js";
@@ -16,9 +12,11 @@ import { type Session, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
 import {
   type ListBlocksRequestSchema,
   type ListSessionsRequestSchema,
+  type ReadBlobRequestSchema,
   type RunTurnRequestSchema,
   SessionService,
   type WatchSessionRequestSchema,
+  type WatchSessionsRequestSchema,
 } from "./gen/agentruntime/v1/session_service_pb.js";
 import type { WorkspaceFile } from "./gen/agentruntime/v1/workspace_pb.js";
 import {
@@ -29,18 +27,13 @@ import {
   type UploadFileResponse,
   WorkspaceService,
 } from "./gen/agentruntime/v1/workspace_service_pb.js";
-import { Backoff, newRequestId, Resume, sleep } from "./resume.js";
+import { newRequestId, type Options } from "./resume.js";
 import { State } from "./state.js";
+import { List, Run, Watch } from "./streams.js";
+import { again, reliable } from "./transport.js";
 
-// How often a call is made before its caller is told that it failed: two to three seconds of pauses.
-const ATTEMPTS = 6;
 // The most that one request of an upload carries.
 const PIECE = 1 << 20;
-
-/** Ends what was asked for. */
-export interface Options {
-  signal?: AbortSignal;
-}
 
 /** A connection to a server. */
 export class Client {
@@ -52,9 +45,9 @@ export class Client {
   /** Ends the connection, and what goes on over it. */
   readonly close: () => void;
 
-  /** Over any transport of Connect's that speaks gRPC or grpc-web; `connect` makes one. */
-  constructor(base: Transport, key = "", close: () => void = () => {}) {
-    const transport = reliable(base, key);
+  /** Over any transport of Connect's that speaks gRPC or grpc-web, and what drops its connection; `connect` makes one. */
+  constructor(base: Transport, key = "", disconnect: () => void = () => {}) {
+    const { transport, close } = reliable(base, key, disconnect);
     this.sessions = createClient(SessionService, transport);
     this.workspaces = createClient(WorkspaceService, transport);
     this.profiles = createClient(ProfileService, transport);
@@ -67,12 +60,23 @@ export class Client {
    * connections, silence and restarts of the server. If the log no longer reaches back to the cursor, a snapshot comes.
    */
   watch(request: MessageInitShape<typeof WatchSessionRequestSchema>, options?: Options): AsyncGenerator<SessionEvent, void> {
-    return Resume.watch(request).follow(this.sessions, options?.signal);
+    return new Watch(this.sessions, request).follow(options);
+  }
+
+  /**
+   * All sessions that match, newest first: as they are now, and again whenever that changed. Survives what `watch` does, and
+   * keeps the revision itself.
+   */
+  watchSessions(
+    request: MessageInitShape<typeof WatchSessionsRequestSchema> = {},
+    options?: Options,
+  ): AsyncGenerator<Session[], void> {
+    return new List(this.sessions, request).follow(options);
   }
 
   /** Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it. */
   runTurn(request: MessageInitShape<typeof RunTurnRequestSchema>, options?: Options): AsyncGenerator<SessionEvent, void> {
-    return Resume.turn(request).follow(this.sessions, options?.signal);
+    return new Run(this.sessions, request).follow(options);
   }
 
   /**
@@ -80,7 +84,7 @@ export class Client {
    * `clone` what is to be kept. Throws an `AgentRuntimeError` if the turn does not complete.
    */
   run(sessionId: string, text: string, options?: Options): AsyncGenerator<Block, void> {
-    return this.#run(Resume.turn({ sessionId, text }), options);
+    return this.#run(new Run(this.sessions, { sessionId, text }), options);
   }
 
   /**
@@ -89,7 +93,7 @@ export class Client {
    */
   async ask(sessionId: string, text: string, options?: Options): Promise<string> {
     const blocks = new Map<string, Block>();
-    for await (const block of this.#run(Resume.turn({ sessionId, text, omitDeltas: true }), options)) {
+    for await (const block of this.#run(new Run(this.sessions, { sessionId, text, omitDeltas: true }), options)) {
       if (block.content.case === "assistantText" && block.conversationId === "main") {
         blocks.set(block.blockId, block);
       }
@@ -127,6 +131,11 @@ export class Client {
     return joined(data(this.workspaces.readFile(request, options)));
   }
 
+  /** The bytes that a session names by hash: images, attachments. `sessions.readBlob` streams them. */
+  async readBlob(request: MessageInitShape<typeof ReadBlobRequestSchema>, options?: Options): Promise<Uint8Array> {
+    return joined(data(this.sessions.readBlob(request, options)));
+  }
+
   /**
    * Writes a file of any size, or unpacks an archive, all or nothing. If the call has to be made again, `source` is asked
    * again. Not in browsers: they send no streams, and have `workspaces.writeFile`, up to 1 MiB.
@@ -136,40 +145,34 @@ export class Client {
     source: Uint8Array | (() => AsyncIterable<Uint8Array>),
     options?: Options,
   ): Promise<UploadFileResponse> {
-    const { signal } = options ?? {};
     const named = create(UploadFileHeaderSchema, { ...header, requestId: header.requestId || newRequestId() });
-    let broken: { why: unknown } | undefined;
+    const broken = new AbortController();
+    const signal = AbortSignal.any([broken.signal, ...(options?.signal ? [options.signal] : [])]);
     async function* requests(): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
       yield { payload: { case: "header", value: named } };
       try {
         for await (const bytes of source instanceof Uint8Array ? [source] : source()) {
           for (let at = 0; at < bytes.length; at += PIECE) {
-            signal?.throwIfAborted();
+            signal.throwIfAborted();
             yield { payload: { case: "data", value: bytes.subarray(at, at + PIECE) } };
           }
         }
-        signal?.throwIfAborted();
+        signal.throwIfAborted();
       } catch (why) {
         // Node.js ends a stream that is cancelled as if it were whole, so what is broken has to say so: a second header is
         // refused, and with it all that came.
-        broken = { why };
+        broken.abort(why);
         yield { payload: { case: "header", value: named } };
       }
     }
-    return again(async () => {
-      try {
-        return await this.workspaces.uploadFile(requests());
-      } catch (failure) {
-        throw broken ? new Broken(broken.why) : failure;
-      }
-    }, signal).catch((failure: unknown) => {
-      throw failure instanceof Broken ? failure.why : failure;
+    return again(() => this.workspaces.uploadFile(requests()), signal).catch((failure: unknown) => {
+      throw broken.signal.aborted ? broken.signal.reason : failure;
     });
   }
 
-  async *#run(resume: Resume, options?: Options): AsyncGenerator<Block, void, undefined> {
+  async *#run(run: Run, options?: Options): AsyncGenerator<Block, void, undefined> {
     const state = new State();
-    for await (const event of resume.follow(this.sessions, options?.signal)) {
+    for await (const event of run.follow(options)) {
       state.apply(event);
       const { kind } = event;
       let id: string | undefined;
@@ -183,81 +186,9 @@ export class Client {
         yield block;
       }
     }
-    if (resume.turn && resume.turn.status !== TurnStatus.COMPLETED) {
-      throw AgentRuntimeError.ofTurn(resume.turn);
+    if (run.turn && run.turn.status !== TurnStatus.COMPLETED) {
+      throw AgentRuntimeError.ofTurn(run.turn);
     }
-  }
-}
-
-/** The transport with what it lacks: the key on every call, request ids, calls that are made again, and the one error. */
-function reliable(transport: Transport, key = ""): Transport {
-  const authorized = (init: HeadersInit | undefined): Headers => {
-    const header = new Headers(init);
-    if (key.trim() !== "") {
-      header.set("authorization", `Bearer ${key.trim()}`);
-    }
-    return header;
-  };
-  return {
-    unary(method, signal, timeoutMs, header, input, contextValues) {
-      const message = named(method.input, create(method.input, input));
-      const attempt = (leftMs: number | undefined): ReturnType<typeof transport.unary<typeof method.input, typeof method.output>> =>
-        transport.unary(method, signal, leftMs, authorized(header), message, contextValues);
-      return again(attempt, signal, timeoutMs);
-    },
-    async stream(method, signal, timeoutMs, header, input, contextValues) {
-      try {
-        const response = await transport.stream(method, signal, timeoutMs, authorized(header), input, contextValues);
-        return { ...response, message: decoded(response.message) };
-      } catch (failure) {
-        throw AgentRuntimeError.of(failure);
-      }
-    },
-  };
-}
-
-/** The request with an id, its own or a new one, if it changes something. */
-function named<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
-  if (!desc.field["requestId"] || (message as { requestId?: string }).requestId) {
-    return message;
-  }
-  return Object.assign(clone(desc, message), { requestId: newRequestId() });
-}
-
-/** The source of an upload failed: nothing that another attempt would change. */
-class Broken {
-  constructor(readonly why: unknown) {}
-}
-
-async function again<T>(
-  attempt: (leftMs: number | undefined) => Promise<T>,
-  signal?: AbortSignal,
-  timeoutMs?: number,
-): Promise<T> {
-  const backoff = new Backoff();
-  const deadline = timeoutMs === undefined ? Infinity : Date.now() + timeoutMs;
-  for (let made = 1; ; made++) {
-    try {
-      return await attempt(timeoutMs === undefined ? undefined : Math.max(deadline - Date.now(), 1));
-    } catch (failure) {
-      if (failure instanceof Broken) {
-        throw failure;
-      }
-      const error = AgentRuntimeError.of(failure);
-      const pauseMs = backoff.next(error.retryAfterMs);
-      if (made === ATTEMPTS || !error.isTransient || signal?.aborted || Date.now() + pauseMs >= deadline) {
-        throw error;
-      }
-      await sleep(pauseMs, signal);
-    }
-  }
-}
-
-async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  try {
-    yield* messages;
-  } catch (failure) {
-    throw AgentRuntimeError.of(failure);
   }
 }
 

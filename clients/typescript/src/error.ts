@@ -35,11 +35,6 @@ export class AgentRuntimeError extends ConnectError {
     return this.reason === "" ? CUT.has(this.code) : this.code === Code.Unavailable;
   }
 
-  /** Whether the cursor means nothing to this log any more, so that only a snapshot helps. */
-  get wantsSnapshot(): boolean {
-    return this.reason === "SEQUENCE_TRUNCATED" || this.reason === "SESSION_REPLACED";
-  }
-
   /** What a failed call tells. */
   static of(failure: unknown): AgentRuntimeError {
     if (failure instanceof AgentRuntimeError) {

@@ -1,7 +1,11 @@
 // What is the same everywhere. `connect` comes from "@agent-runtime/client/node" or "@agent-runtime/client/web".
 
-export { Client, type Options } from "./client.js";
+export { Code } from "@connectrpc/connect";
+
+export { Client } from "./client.js";
 export { AgentRuntimeError, type FieldViolation } from "./error.js";
+export type { Options } from "./resume.js";
+export { kindOf, wordsOf } from "./show.js";
 export { State } from "./state.js";
 
 export * from "./gen/agentruntime/v1/block_pb.js";

@@ -1,26 +1,17 @@
-// Streams that go on: the one place that knows cursors, ranges, and when to open a stream again.
+// Calls and streams that are made again: how long to wait, when a stream counts as dead, and when to give up.
 
-import { clone, type MessageInitShape, create } from "@bufbuild/protobuf";
-import { Code, type CallOptions } from "@connectrpc/connect";
+import { type CallOptions, Code } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
-import type { SessionEvent } from "./gen/agentruntime/v1/event_pb.js";
-import { SessionStatus, type Turn, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
-import {
-  type RunTurnRequest,
-  RunTurnRequestSchema,
-  type RunTurnResponse,
-  type WatchSessionRequest,
-  WatchSessionRequestSchema,
-  type WatchSessionResponse,
-} from "./gen/agentruntime/v1/session_service_pb.js";
 
 const BOOKMARK_INTERVAL_MS = 15_000;
 
-/** How a stream is opened. */
-export interface Streams {
-  watchSession(request: WatchSessionRequest, options?: CallOptions): AsyncIterable<WatchSessionResponse>;
-  runTurn(request: RunTurnRequest, options?: CallOptions): AsyncIterable<RunTurnResponse>;
+/** What goes with what is asked for. */
+export interface Options {
+  /** Ends it. */
+  signal?: AbortSignal;
+  /** Told when a stream was cut, and why, and when it goes on; the stream comes back by itself. */
+  onConnection?: (isOpen: boolean, why?: AgentRuntimeError) => void;
 }
 
 /** Waits that double from 0.1 s to 10 s, with jitter, so that the watchers of a restarted server do not come back as one. */
@@ -62,43 +53,26 @@ export function newRequestId(): string {
 }
 
 /** A stream that goes on where it was cut. */
-export class Resume {
-  readonly #request: WatchSessionRequest | RunTurnRequest;
-  // Everything up to here was given out; undefined: nothing yet, or a snapshot is on its way.
-  #cursor: bigint | undefined;
-  #uid = "";
-  readonly #backoff = new Backoff();
-  /** The turn that is run, as last told. */
-  turn: Turn | undefined;
-  done = false;
+export abstract class Resume<Response, Item> {
+  /** Nothing more comes. */
+  protected done = false;
   /** Milliseconds of silence after which a stream is dead. */
   silenceMs = 3 * BOOKMARK_INTERVAL_MS;
 
-  constructor(request: WatchSessionRequest | RunTurnRequest) {
-    this.#request = request;
-    this.#cursor = request.afterSequence;
-    if (request.$typeName === "agentruntime.v1.WatchSessionRequest") {
-      this.#uid = request.expectedUid;
-      if (request.bookmarkInterval) {
-        const { seconds, nanos } = request.bookmarkInterval;
-        this.silenceMs = 3 * (Number(seconds) * 1000 + nanos / 1e6);
-      }
-    }
+  /** Asks for what comes after all that was taken. */
+  protected abstract open(options: CallOptions): AsyncIterable<Response>;
+
+  /** What a response brings. Giving an item out moves the cursor over it. */
+  protected abstract take(response: Response): Iterable<Item>;
+
+  /** Forgets the cursor, if the server refused it for this reason and can begin anew. */
+  protected startOver(_reason: string): boolean {
+    return false;
   }
 
-  static watch(request: MessageInitShape<typeof WatchSessionRequestSchema>): Resume {
-    return new Resume(create(WatchSessionRequestSchema, request));
-  }
-
-  /** Of a turn, the request id is what makes the second call go on with the first. */
-  static turn(request: MessageInitShape<typeof RunTurnRequestSchema>): Resume {
-    const copy = clone(RunTurnRequestSchema, create(RunTurnRequestSchema, request));
-    copy.requestId ||= newRequestId();
-    return new Resume(copy);
-  }
-
-  /** The events, over as many streams as it takes. */
-  async *follow(streams: Streams, signal?: AbortSignal): AsyncGenerator<SessionEvent, void, undefined> {
+  /** The items, over as many streams as it takes. */
+  async *follow({ signal, onConnection }: Options = {}): AsyncGenerator<Item, void, undefined> {
+    const backoff = new Backoff();
     while (!this.done) {
       signal?.throwIfAborted();
       let failed: AgentRuntimeError | undefined;
@@ -106,122 +80,42 @@ export class Resume {
       const forward = (): void => hangUp.abort(signal?.reason);
       signal?.addEventListener("abort", forward);
       let guard: ReturnType<typeof setTimeout> | undefined;
-      let isSilent = false;
+      let isOpen = false;
+      const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
       const expect = (): void => {
-        guard = setTimeout(() => {
-          isSilent = true;
-          hangUp.abort();
-        }, this.silenceMs);
+        guard = setTimeout(() => hangUp.abort(silent), this.silenceMs);
       };
       try {
         expect();
-        for await (const response of this.#open(streams, { signal: hangUp.signal })) {
+        for await (const response of this.open({ signal: hangUp.signal })) {
           // Only the server's silence counts, not the caller's.
           clearTimeout(guard);
-          this.#take(response);
-          for (const event of response.events) {
-            this.#move(event);
-            yield event;
-            if (this.done) {
-              return;
-            }
+          backoff.reset();
+          if (!isOpen) {
+            isOpen = true;
+            onConnection?.(true);
+          }
+          for (const item of this.take(response)) {
+            yield item;
+          }
+          if (this.done) {
+            return;
           }
           expect();
         }
       } catch (failure) {
         signal?.throwIfAborted();
-        failed = isSilent
-          ? new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded)
-          : AgentRuntimeError.of(failure);
+        failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
       } finally {
         clearTimeout(guard);
         signal?.removeEventListener("abort", forward);
         hangUp.abort();
       }
-      await sleep(this.#pause(failed), signal);
-    }
-  }
-
-  #open(streams: Streams, options: CallOptions): AsyncIterable<WatchSessionResponse | RunTurnResponse> {
-    if (this.#request.$typeName === "agentruntime.v1.WatchSessionRequest") {
-      const request = clone(WatchSessionRequestSchema, this.#request);
-      request.expectedUid = this.#cursor === undefined ? "" : this.#uid;
-      return streams.watchSession(after(request, this.#cursor), options);
-    }
-    return streams.runTurn(after(clone(RunTurnRequestSchema, this.#request), this.#cursor), options);
-  }
-
-  #take(response: WatchSessionResponse | RunTurnResponse): void {
-    this.#backoff.reset();
-    if (response.$typeName === "agentruntime.v1.WatchSessionResponse") {
-      this.#uid = response.uid || this.#uid;
-    } else if (response.turn) {
-      this.turn = response.turn;
-      this.#cursor ??= response.sequence;
-    }
-  }
-
-  /** Moves the cursor over the event, by the one rule of ranges. */
-  #move(event: SessionEvent): void {
-    switch (event.kind.case) {
-      case "snapshotStart":
-        this.#cursor = undefined;
-        return;
-      case "snapshotChunk":
-        return;
-      case "snapshotComplete":
-        this.#cursor = event.sequence;
-        return;
-      default: {
-        const first = event.firstSequence || event.sequence;
-        // A bookmark may be empty.
-        const end = event.kind.case === "bookmark" ? event.sequence + 1n : event.sequence;
-        if (this.#cursor === undefined || first !== this.#cursor + 1n || end < first) {
-          const told = `${first} to ${event.sequence} came after ${this.#cursor}`;
-          throw new AgentRuntimeError(`the server broke the range rule: ${told}`, Code.DataLoss);
-        }
-        this.#cursor = event.sequence;
-        this.done = this.#isLast(event);
+      if (failed && !this.startOver(failed.reason) && !failed.isTransient) {
+        throw failed;
       }
+      onConnection?.(false, failed);
+      await sleep(backoff.next(failed?.retryAfterMs), signal);
     }
   }
-
-  #isLast({ kind }: SessionEvent): boolean {
-    if (this.#request.$typeName === "agentruntime.v1.WatchSessionRequest") {
-      return kind.case === "statusChanged" && kind.value.status === SessionStatus.DELETED;
-    }
-    if (kind.case !== "turnUpdated" || !this.turn || kind.value.turn?.turnId !== this.turn.turnId) {
-      return false;
-    }
-    this.turn = kind.value.turn;
-    return !WAITING.has(this.turn.status);
-  }
-
-  /** Milliseconds to wait before asking again; throws what asking again cannot help. Without an error it just ended. */
-  #pause(error: AgentRuntimeError | undefined): number {
-    if (error?.wantsSnapshot && this.#request.$typeName === "agentruntime.v1.WatchSessionRequest") {
-      this.#cursor = undefined;
-      this.#uid = "";
-    } else if (error && !error.isTransient) {
-      throw error;
-    }
-    return this.#backoff.next(error?.retryAfterMs);
-  }
-}
-
-const WAITING = new Set([
-  TurnStatus.UNSPECIFIED,
-  TurnStatus.QUEUED,
-  TurnStatus.RUNNING,
-  TurnStatus.AWAITING_INPUT,
-  TurnStatus.PARKED,
-]);
-
-function after<T extends { afterSequence?: bigint | undefined }>(request: T, cursor: bigint | undefined): T {
-  if (cursor === undefined) {
-    delete request.afterSequence;
-  } else {
-    request.afterSequence = cursor;
-  }
-  return request;
 }

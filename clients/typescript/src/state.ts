@@ -4,7 +4,7 @@ import { clone, create, type DescMessage, isFieldSet, type Message, mergeFromBin
 
 import { type Block, BlockSchema } from "./gen/agentruntime/v1/block_pb.js";
 import { type BlockDelta, type BlockUpdate, BlockUpdateSchema, type SessionEvent } from "./gen/agentruntime/v1/event_pb.js";
-import { PermissionRequestSchema, QuestionSchema } from "./gen/agentruntime/v1/permission_pb.js";
+import { type InputResolution, PermissionRequestSchema, QuestionSchema } from "./gen/agentruntime/v1/permission_pb.js";
 import { type Session, SessionSchema, type Turn, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
 import { type SessionState, SessionStateSchema } from "./gen/agentruntime/v1/state_pb.js";
 import { type FileChange, FileChangeKind, type WorkspaceFile } from "./gen/agentruntime/v1/workspace_pb.js";
@@ -22,7 +22,7 @@ export class State {
 
   /** The block of that id, as it is now. */
   block(id: string): Block | undefined {
-    return this.value.blocks[last(this.value.blocks, (block) => block.blockId === id)];
+    return this.value.blocks[last(this.value.blocks, "blockId", id)];
   }
 
   /** Folds one event in. */
@@ -35,7 +35,7 @@ export class State {
         if (kind.value.block) {
           const block = clone(BlockSchema, kind.value.block);
           this.#held.delete(block.blockId);
-          put(state.blocks, block, (held) => held.blockId === block.blockId);
+          put(state.blocks, block, "blockId");
         }
         break;
       case "blockDelta":
@@ -51,7 +51,7 @@ export class State {
       case "conversationUpdated": {
         const { conversation, sessionUsage } = kind.value;
         if (conversation) {
-          put(state.conversations, conversation, (held) => held.conversationId === conversation.conversationId);
+          put(state.conversations, conversation, "conversationId");
         }
         this.#session((session) => replace(session, "usage", sessionUsage));
         break;
@@ -90,15 +90,12 @@ export class State {
       case "permissionRequested":
         if (kind.value.permission) {
           const asked = clone(PermissionRequestSchema, kind.value.permission);
-          put(state.permissions, asked, (held) => held.permissionId === asked.permissionId);
+          put(state.permissions, asked, "permissionId");
         }
         break;
       case "permissionResolved": {
         const { permissionId, resolution } = kind.value;
-        const asked = state.permissions.find((held) => held.permissionId === permissionId);
-        if (asked) {
-          replace(asked, "resolution", resolution);
-        }
+        resolve(state.permissions, "permissionId", permissionId, resolution);
         break;
       }
       case "permissionRulesChanged":
@@ -107,15 +104,12 @@ export class State {
       case "questionRequested":
         if (kind.value.question) {
           const asked = clone(QuestionSchema, kind.value.question);
-          put(state.questions, asked, (held) => held.questionId === asked.questionId);
+          put(state.questions, asked, "questionId");
         }
         break;
       case "questionResolved": {
         const { questionId, resolution } = kind.value;
-        const asked = state.questions.find((held) => held.questionId === questionId);
-        if (asked) {
-          replace(asked, "resolution", resolution);
-        }
+        resolve(state.questions, "questionId", questionId, resolution);
         break;
       }
       case "filesChanged":
@@ -160,7 +154,7 @@ export class State {
       return;
     }
     const { turns } = this.value;
-    put(turns, turn, (held) => held.turnId === turn.turnId);
+    put(turns, turn, "turnId");
     this.#session((session) => {
       replace(session, "activeTurn", turns.find(isActive));
       const queued = turns.filter((held) => held.status === TurnStatus.QUEUED);
@@ -244,20 +238,32 @@ function replace<T, K extends keyof T>(target: T, field: K, value: T[K] | undefi
   }
 }
 
-/** Where it is, or -1. What changes is nearly always among the newest. */
-function last<T>(items: T[], is: (item: T) => boolean): number {
-  for (let at = items.length - 1; at >= 0; at--) {
-    if (is(items[at] as T)) {
-      return at;
-    }
+/** Where the item with this id is, or -1. What changes is nearly always among the newest. */
+function last<T>(items: T[], key: keyof T, id: unknown): number {
+  let at = items.length - 1;
+  while (at >= 0 && items[at]?.[key] !== id) {
+    at--;
   }
-  return -1;
+  return at;
 }
 
 /** `items[id] = item`: replaces, or adds at the end. */
-function put<T>(items: T[], item: T, is: (item: T) => boolean): void {
-  const at = last(items, is);
+function put<T>(items: T[], item: T, key: keyof T): void {
+  const at = last(items, key, item[key]);
   items[at < 0 ? items.length : at] = item;
+}
+
+/** `items[id].resolution = resolution`. */
+function resolve<T extends { resolution?: InputResolution | undefined }>(
+  items: T[],
+  key: keyof T,
+  id: string,
+  resolution: InputResolution | undefined,
+): void {
+  const asked = items[last(items, key, id)];
+  if (asked) {
+    replace(asked, "resolution", resolution);
+  }
 }
 
 function applyChange(files: WorkspaceFile[], { kind, file, previousPath }: FileChange): void {
@@ -277,13 +283,12 @@ function applyChange(files: WorkspaceFile[], { kind, file, previousPath }: FileC
   }
 }
 
-/** The first place whose path is not before this one, by UTF-8 bytes. */
+/** The first place whose path is not before this one. */
 function place(files: WorkspaceFile[], path: string): number {
-  const wanted = utf8.encode(path);
   let [low, high] = [0, files.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (isBefore(utf8.encode(files[middle]?.path), wanted)) {
+    if (isBefore(files[middle]?.path ?? "", path)) {
       low = middle + 1;
     } else {
       high = middle;
@@ -292,11 +297,11 @@ function place(files: WorkspaceFile[], path: string): number {
   return low;
 }
 
-function isBefore(a: Uint8Array, b: Uint8Array): boolean {
-  for (let at = 0; at < a.length && at < b.length; at++) {
-    if (a[at] !== b[at]) {
-      return (a[at] as number) < (b[at] as number);
-    }
+/** By UTF-8 bytes, which is the order of code points and not that of strings. */
+function isBefore(a: string, b: string): boolean {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) {
+    at++;
   }
-  return a.length < b.length;
+  return (a.codePointAt(at) ?? -1) < (b.codePointAt(at) ?? -1);
 }

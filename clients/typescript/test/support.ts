@@ -70,39 +70,67 @@ export class Server {
   }
 }
 
-/** A connection to a server that can be cut, and whose answers can be lost. */
+/** What becomes of a connection that was silent for so long: it is cut, or its bytes go nowhere and nobody is told. */
+export interface Silence {
+  ms: number;
+  how: "cut" | "forget";
+}
+
+/** A connection to a server that can be cut, whose answers can be lost, and that may not like silence. */
 export class Proxy {
   losesAnswers = false;
   /** Bytes that came from the server. */
   answered = 0;
+  /** Connections that were silent for too long. */
+  silences = 0;
   readonly #listener: Listener;
   readonly #open = new Set<Socket>();
 
-  private constructor(server: Server) {
+  private constructor(server: Server, silence?: Silence) {
     this.#listener = createServer((client) => {
       const [host, port] = server.addr.split(":");
       const upstream = dial(Number(port), host);
+      let isForgotten = false;
+      const silent = (): void => {
+        this.silences++;
+        isForgotten = true;
+        if (silence?.how === "cut") {
+          client.destroy();
+        }
+      };
+      let guard = silence && setTimeout(silent, silence.ms);
       for (const side of [client, upstream]) {
         this.#open.add(side);
         side.on("error", () => side.destroy());
         side.on("close", () => {
+          clearTimeout(guard);
           this.#open.delete(side);
           client.destroy();
           upstream.destroy();
         });
+        side.on("data", (bytes) => {
+          if (isForgotten) {
+            return;
+          }
+          if (silence) {
+            clearTimeout(guard);
+            guard = setTimeout(silent, silence.ms);
+          }
+          if (side === client) {
+            upstream.write(bytes);
+            return;
+          }
+          this.answered += bytes.length;
+          if (!this.losesAnswers) {
+            client.write(bytes);
+          }
+        });
       }
-      client.on("data", (bytes) => upstream.write(bytes));
-      upstream.on("data", (bytes) => {
-        this.answered += bytes.length;
-        if (!this.losesAnswers) {
-          client.write(bytes);
-        }
-      });
     });
   }
 
-  static async to(server: Server): Promise<Proxy> {
-    const proxy = new Proxy(server);
+  static async to(server: Server, silence?: Silence): Promise<Proxy> {
+    const proxy = new Proxy(server, silence);
     await new Promise<void>((resolve) => proxy.#listener.listen(0, "127.0.0.1", resolve));
     return proxy;
   }

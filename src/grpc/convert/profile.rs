@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{list, text, timestamp};
 use crate::{
     domain::{
-        McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, SandboxSpec, Secret, SessionOptions, Skill,
-        SlashCommand, SubagentDefinition,
+        McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, Secret, SessionOptions, Skill, SlashCommand,
+        SubagentDefinition,
     },
     proto::{self, mcp_server::Transport, secret::Source},
 };
@@ -79,19 +79,6 @@ fn secrets(secrets: BTreeMap<String, Secret>) -> BTreeMap<String, proto::Secret>
         Secret::Ref(name) => Some(Source::Ref(name)),
     };
     secrets.into_iter().map(|(name, secret)| (name, proto::Secret { source: shown(secret) })).collect()
-}
-
-impl From<SandboxSpec> for proto::SandboxSpec {
-    fn from(spec: SandboxSpec) -> Self {
-        let SandboxSpec { provider, min_isolation } = spec;
-        Self {
-            provider,
-            min_isolation: min_isolation.map(super::number::<_, proto::Isolation>).unwrap_or_default(),
-            // Refused on the way in.
-            strict: false,
-            modal: None,
-        }
-    }
 }
 
 impl From<ProfileFile> for proto::FileContent {

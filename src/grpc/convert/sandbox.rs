@@ -1,8 +1,8 @@
 //! Where the agent runs.
 
-use super::{number, text, timestamp};
+use super::{duration, number, text, timestamp};
 use crate::{
-    domain::{Isolation, Sandbox, SandboxStatus},
+    domain::{Isolation, ModalGpu, ModalNetwork, ModalSettings, Sandbox, SandboxSpec, SandboxStatus},
     proto,
 };
 
@@ -52,6 +52,48 @@ impl From<Isolation> for proto::Isolation {
             Isolation::Process => Self::Process,
             Isolation::Namespace => Self::Namespace,
             Isolation::Remote => Self::Remote,
+        }
+    }
+}
+
+impl From<SandboxSpec> for proto::SandboxSpec {
+    fn from(spec: SandboxSpec) -> Self {
+        let SandboxSpec { provider, min_isolation, strict, modal } = spec;
+        Self {
+            provider,
+            min_isolation: min_isolation.map(number::<_, proto::Isolation>).unwrap_or_default(),
+            strict,
+            modal: modal.map(proto::ModalSettings::from),
+        }
+    }
+}
+
+impl From<ModalSettings> for proto::ModalSettings {
+    fn from(settings: ModalSettings) -> Self {
+        let ModalSettings { image, milli_cpu, memory_mib, timeout, gpu, network } = settings;
+        Self {
+            image,
+            cpu: f64::from(milli_cpu) / 1000.0,
+            memory_mib: memory_mib.into(),
+            timeout: timeout.map(duration),
+            gpu: gpu.map(shown).unwrap_or_default(),
+            network: network.map(proto::ModalNetwork::from),
+        }
+    }
+}
+
+fn shown(gpu: ModalGpu) -> String {
+    let ModalGpu { kind, count } = gpu;
+    if count == 1 { kind } else { format!("{kind}:{count}") }
+}
+
+impl From<ModalNetwork> for proto::ModalNetwork {
+    fn from(network: ModalNetwork) -> Self {
+        match network {
+            ModalNetwork::Blocked => Self { blocked: true, ..Self::default() },
+            ModalNetwork::Allowed { domains, cidrs } => {
+                Self { blocked: false, allowed_domains: domains, allowed_cidrs: cidrs }
+            }
         }
     }
 }

@@ -94,8 +94,27 @@ pub(super) const FIELDS: &[(&str, Fields)] = &[
         &[
             ("provider", Effective("tests/validate.rs::a_full_creation_is_taken")),
             ("min_isolation", Effective("tests/validate.rs::a_full_creation_is_taken")),
-            ("strict", Refused),
-            ("modal", Refused),
+            ("strict", Effective("tests/service/sandboxes.rs::a_strict_session_has_no_setting_that_does_not_apply")),
+            ("modal", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+        ],
+    ),
+    (
+        "ModalSettings",
+        &[
+            ("image", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("cpu", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("memory_mib", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("timeout", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("gpu", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("network", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+        ],
+    ),
+    (
+        "ModalNetwork",
+        &[
+            ("blocked", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("allowed_domains", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
+            ("allowed_cidrs", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),
         ],
     ),
     ("UserMessage", &[("parts", Effective("tests/validate.rs::a_full_creation_is_taken")), ("created_by", Refused)]),

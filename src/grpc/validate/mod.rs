@@ -17,6 +17,7 @@ mod permission;
 mod policy;
 mod profile;
 mod request;
+mod sandbox;
 mod session;
 mod source;
 mod turn;

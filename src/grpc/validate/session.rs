@@ -6,10 +6,11 @@ use super::{
     message, metadata,
     options::session_options,
     request,
+    sandbox::sandbox_spec,
     source::{self, Seeds},
 };
 use crate::{
-    domain::{Failure, Isolation, ProfileId, Request, SandboxSpec, SessionId, SessionStatus, Timestamp},
+    domain::{Failure, ProfileId, Request, SessionId, SessionStatus, Timestamp},
     grpc::page,
     proto,
     session::NewSession,
@@ -104,20 +105,6 @@ pub fn create_session(mut request: proto::CreateSessionRequest) -> Result<NewSes
         request: call,
     };
     check.finish(session)
-}
-
-/// Which sandbox to use; `field` is where it stands in the request.
-pub(super) fn sandbox_spec(check: &mut Check, field: &str, spec: proto::SandboxSpec) -> SandboxSpec {
-    let proto::SandboxSpec { provider, min_isolation, strict, modal } = spec;
-    check.not_applied(format_args!("{field}.strict"), strict);
-    check.not_applied(format_args!("{field}.modal"), modal.is_some());
-    let min_isolation = match check.known(&format!("{field}.min_isolation"), min_isolation, "Isolation") {
-        None | Some(proto::Isolation::Unspecified) => None,
-        Some(proto::Isolation::Process) => Some(Isolation::Process),
-        Some(proto::Isolation::Namespace) => Some(Isolation::Namespace),
-        Some(proto::Isolation::Remote) => Some(Isolation::Remote),
-    };
-    SandboxSpec { provider: check.text(format_args!("{field}.provider"), provider, MAX_ID), min_isolation }
 }
 
 /// Checks a `GetSession` request.

@@ -16,7 +16,7 @@ mod spawn;
 mod whole;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -40,8 +40,8 @@ use self::{
     whole::{look, make},
 };
 use crate::{
-    domain::{Isolation, SandboxId, SessionKey},
-    sandbox::{Epoch, Error, Provider, Sandbox},
+    domain::{Isolation, ModalSettings, SandboxId, SandboxSpec},
+    sandbox::{Epoch, Error, NewSandbox, Provider, Sandbox},
     supervisor::{
         folder::{Folder, private_dir},
         identity::{Identity, Walled},
@@ -55,6 +55,9 @@ pub const LIMIT: Duration = Duration::from_mins(30);
 
 /// Most bytes of one output that are kept and not released, where nobody says otherwise.
 pub const SPOOL_CAP: u64 = 1 << 30;
+
+/// As `SandboxSpec.provider` names it.
+pub const NAME: &str = "local";
 
 /// Sandboxes that are ended at once.
 const AT_ONCE: usize = 16;
@@ -264,19 +267,29 @@ impl Local {
 
 #[async_trait]
 impl Provider for Local {
-    fn name(&self) -> &'static str {
-        "local"
+    fn name(&self) -> &str {
+        NAME
     }
 
     fn isolation(&self) -> Isolation {
         self.0.wall.isolation()
     }
 
+    fn shares_machine(&self) -> bool {
+        true
+    }
+
+    fn not_applied(&self, spec: &SandboxSpec) -> Vec<String> {
+        spec.modal.as_ref().map(ModalSettings::said).unwrap_or_default()
+    }
+
     fn search_path(&self, readable: &[PathBuf]) -> String {
         self.0.wall.search_path(readable)
     }
 
-    async fn create(&self, id: &SandboxId, _: &SessionKey, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
+    async fn create(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
+        let NewSandbox { id, epoch, session: _, generation: _, spec: _, contents: _, progress: _ } = &new;
+        let epoch = *epoch;
         let folder = self.folder(id)?;
         let slot = self.slot(id)?;
         let mut slot = slot.lock().await;
@@ -339,13 +352,24 @@ impl Provider for Local {
         Ok(())
     }
 
-    async fn reap(&self, keep: &[SandboxId]) -> Result<(), Error> {
+    async fn reap(&self, at_work: &[SandboxId], named: &[SandboxId]) -> Result<(), Error> {
         let failed = |error| Error::Unavailable(format!("leftover programs cannot be ended: {error}"));
-        let folders =
-            self.folders().await?.into_iter().filter(|folder| keep.iter().all(|id| id.as_str() != folder.id()));
-        let (alive, dead): (Vec<_>, Vec<_>) = folders.partition(|folder| Lock::held(folder).unwrap_or(true));
+        let ids = |ids: &[SandboxId]| ids.iter().map(ToString::to_string).collect::<HashSet<_>>();
+        let (at_work, named) = (ids(at_work), ids(named));
+        let folders = self.folders().await?.into_iter().filter(|folder| !at_work.contains(folder.id()));
+        let (named, given_up): (Vec<_>, Vec<_>) = folders.partition(|folder| named.contains(folder.id()));
+        let (alive, dead): (Vec<_>, Vec<_>) = named.into_iter().partition(|folder| Lock::held(folder).unwrap_or(true));
         self.end_all(alive).await?;
-        blocking(&self.0.tracker, move || leftovers::kill(&dead)).await?.map_err(failed)
+        blocking(&self.0.tracker, move || leftovers::kill(&dead)).await?.map_err(failed)?;
+        for folder in given_up {
+            let id = SandboxId::new(folder.id());
+            tracing::info!(sandbox = %id, "the folder of a sandbox that no session names is removed");
+            // What cannot be removed now is tried again by the next server.
+            if let Err(error) = self.destroy(&id).await {
+                tracing::warn!(sandbox = %id, %error, "it could not be removed");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -14,13 +14,14 @@ use rustix::process::Signal as Number;
 use tokio::time::timeout;
 
 use super::{
-    blocking,
+    NAME, blocking,
     call::{Call, unexpected},
     ending,
     files::LocalFiles,
     launch::Wall,
     link::{Link, Phase},
     reading,
+    whole::look,
 };
 use crate::{
     domain::{ExecId, Isolation, SandboxId},
@@ -181,8 +182,22 @@ impl Sandbox for Place {
         &self.0.link.id
     }
 
+    fn provider(&self) -> &str {
+        NAME
+    }
+
     fn isolation(&self) -> Isolation {
         self.0.wall.isolation()
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        let link = &self.0.link;
+        let (folder, identity) = (link.folder.clone(), link.identity.clone());
+        let looked = blocking(&link.tracker, move || look(&folder)).await?;
+        match looked.map_err(|error| Error::Unavailable(format!("its folder cannot be read: {error}")))? {
+            Some((found, _)) if found == identity => link.there(),
+            Some(_) | None => Err(Error::Gone(format!("{} is not there any more", link.id))),
+        }
     }
 
     fn paths(&self) -> &Paths {

@@ -93,7 +93,7 @@ impl Actor {
                 After::Prepare(prompt) => self.prepare(prompt),
                 After::Start(sandbox, program) => {
                     if let Side::Starting(starting, _, _) = &mut self.side {
-                        *starting = Some(Box::pin(program.start(sandbox, self.shared.config.clone(), self.epoch)));
+                        *starting = Some(Box::pin(program.start(sandbox, self.epoch)));
                     }
                 }
                 After::Write(row) => {

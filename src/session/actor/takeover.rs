@@ -33,10 +33,10 @@ impl Actor {
 
     /// Ends what an earlier owner left: what it prints cannot be stored, and so it would be for whoever reads it again.
     pub(super) fn give_up(&mut self, error: &store::Error) {
-        let (shared, left) = (Arc::clone(&self.shared), self.left(Vec::new(), true));
+        let left = self.left(Vec::new(), true);
         let message = format!("what the agent did cannot be stored: {error}");
         self.side = Side::Finding(Box::pin(async move {
-            Found::Nothing(Lost::new("not_stored", message, attach::reach(&shared, &left).await))
+            Found::Nothing(Lost::new("not_stored", message, attach::reach(&left).await))
         }));
     }
 
@@ -46,6 +46,7 @@ impl Actor {
             key: self.key.clone(),
             epoch: self.epoch,
             agent: state.session.agent,
+            provider: self.shared.config.providers.of(&state.session),
             mark: self.mark.clone(),
             stdin,
             turn: state.active_turn().cloned(),

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::{ends::Ends, project::Project};
-use super::{Progress, home};
+use super::home;
 use crate::{
     domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason, Secret},
-    sandbox::{self, Epoch, ExecSpec, Exit, Output, Root, Sandbox},
+    sandbox::{self, Epoch, ExecSpec, Exit, Output, Progress, Root, Sandbox},
     session::{Config, launch},
     workspace::{Ignore, Scope},
 };
@@ -47,6 +47,8 @@ const SHORTEST: usize = 6;
 /// What it takes to install them.
 pub(super) struct Bundles<'a> {
     pub(super) config: &'a Config,
+    /// Whether the sandbox is on this machine.
+    pub(super) shares_machine: bool,
     pub(super) sandbox: &'a Arc<dyn Sandbox>,
     pub(super) epoch: Epoch,
     pub(super) env: &'a [(String, String)],
@@ -93,7 +95,7 @@ impl Bundles<'_> {
         let folder = format!("{FOLDER}/{name}-{exec_id}");
         let project = Project::read(path, &self.config.copying).await.map_err(|error| {
             Failure::new(Reason::SandboxFailed, format!("the tool server {name} cannot be copied: {error}"))
-                .with("provider", self.config.provider.name())
+                .with("provider", self.sandbox.provider())
                 .with("cause", "tool_server")
         })?;
         let files = self.sandbox.files();
@@ -111,7 +113,9 @@ impl Bundles<'_> {
     async fn run(&self, name: &str, exec_id: ExecId, folder: &str, command: &str) -> Result<(), Failure> {
         let script = "cd \"$1\" && exec /bin/sh -c \"$2\"";
         let folder = format!("{}/{folder}", self.sandbox.paths().home);
-        let passed = self.config.environment.iter().filter(|(name, _)| WAY.contains(&name.as_str()));
+        // From elsewhere there is another way to a registry.
+        let passed = self.config.environment.iter().filter(|_| self.shares_machine);
+        let passed = passed.filter(|(name, _)| WAY.contains(&name.as_str()));
         let spec = ExecSpec {
             exec_id,
             argv: ["/bin/sh", "-c", script, "sh", &folder, command].map(str::to_owned).into(),
@@ -133,7 +137,7 @@ impl Bundles<'_> {
         let said = self.shown(said);
         let message = format!("`{command}` of the tool server {name} failed ({how}). It said:\n{said}");
         Err(Failure::new(Reason::SandboxFailed, message)
-            .with("provider", self.config.provider.name())
+            .with("provider", self.sandbox.provider())
             .with("sandbox_id", self.sandbox.id())
             .with("cause", "tool_server"))
     }
@@ -163,7 +167,7 @@ impl Bundles<'_> {
     }
 
     fn failed(&self, error: &sandbox::Error) -> Failure {
-        launch::failure(self.config, self.sandbox.id(), error)
+        launch::failure(self.sandbox.provider(), self.sandbox.id(), error)
     }
 }
 

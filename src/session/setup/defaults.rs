@@ -65,7 +65,11 @@ mod tests {
                 permission_mode: "plan".to_owned(),
                 ..SessionOptions::default()
             },
-            sandbox: Some(SandboxSpec { provider: "local".to_owned(), min_isolation: Some(Isolation::Process) }),
+            sandbox: Some(SandboxSpec {
+                provider: "local".to_owned(),
+                min_isolation: Some(Isolation::Process),
+                ..SandboxSpec::default()
+            }),
             default_files: vec![file("a", "profile's"), file("b", "same"), file("c", "same")],
             ..ProfileSetup::default()
         };

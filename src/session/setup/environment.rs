@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::{domain::ProfileSetup, packages::Installed, session::Config};
+use crate::{domain::ProfileSetup, packages::Installed, sandbox::Provider};
 
 /// Variables for the agent. Programs of the profile's packages are found before others.
 pub(super) fn of(
-    config: &Config,
+    provider: &dyn Provider,
     profile: &ProfileSetup,
     installed: &[Installed],
     readable: &[PathBuf],
@@ -24,7 +24,7 @@ pub(super) fn of(
         }
     }
     if !search.is_empty() {
-        search.push(config.provider.search_path(readable));
+        search.push(provider.search_path(readable));
         env.push(("PATH".to_owned(), search.join(":")));
     }
     env

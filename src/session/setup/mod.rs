@@ -4,6 +4,7 @@
 //! was brought back, and into one that is still there it is put over what the agent made of it.
 
 mod bundles;
+mod contents;
 mod defaults;
 mod environment;
 mod home;
@@ -14,9 +15,8 @@ mod secrets;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-pub(super) use self::{defaults::merge, refuse::refuse};
+pub(super) use self::{contents::contents, defaults::merge, refuse::refuse};
 pub use secrets::Secrets;
 
 use super::{launch, shared::Shared};
@@ -24,11 +24,8 @@ use crate::{
     agent::HomeFile,
     domain::{Failure, ProfileSetup, Reason, Session, SessionKey},
     log::unavailable,
-    sandbox::{Epoch, Sandbox},
+    sandbox::{Epoch, Progress, Sandbox},
 };
-
-/// Tells whoever watches the session what takes its time.
-pub(super) type Progress = mpsc::Sender<String>;
 
 /// What a profile brings, ready for an agent to be started with.
 #[derive(Debug)]
@@ -55,11 +52,18 @@ pub(super) async fn ready(
 ) -> Result<Ready, Failure> {
     let profile = pinned(shared, key, session).await?;
     let profile = shared.config.secrets.resolve(profile)?;
-    let installed = packages::install(&shared.config, &profile, &readable, progress).await?;
+    let provider = shared.config.providers.of(session);
+    // Elsewhere they came with the image.
+    let installed = if provider.shares_machine() {
+        packages::install(&shared.config, &*provider, &profile, &readable, progress).await?
+    } else {
+        Vec::new()
+    };
     readable.extend(installed.iter().map(|installed| installed.folder.clone()));
-    let env = environment::of(&shared.config, &profile, &installed, &readable);
+    let env = environment::of(&*provider, &profile, &installed, &readable);
     let bundles = bundles::Bundles {
         config: &shared.config,
+        shares_machine: provider.shares_machine(),
         sandbox,
         epoch,
         env: &env,
@@ -83,11 +87,11 @@ async fn pinned(shared: &Shared, key: &SessionKey, session: &Session) -> Result<
 }
 
 /// Puts files into the home.
-pub(super) async fn put(shared: &Shared, sandbox: &Arc<dyn Sandbox>, files: Vec<HomeFile>) -> Result<(), Failure> {
+pub(super) async fn put(sandbox: &Arc<dyn Sandbox>, files: Vec<HomeFile>) -> Result<(), Failure> {
     let place = sandbox.files();
     for HomeFile { path, mode, content } in files {
         let written = home::put(&*place, &path, mode, Bytes::from(content)).await;
-        written.map_err(|error| launch::failure(&shared.config, sandbox.id(), &error))?;
+        written.map_err(|error| launch::failure(sandbox.provider(), sandbox.id(), &error))?;
     }
     Ok(())
 }

@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
-use super::Progress;
 use crate::{
     domain::{Failure, ProfileSetup, Reason},
     packages::{Installed, Manager, Wanted},
+    sandbox::{Progress, Provider},
     session::Config,
 };
 
 /// Makes sure that they are there.
 pub(super) async fn install(
     config: &Config,
+    provider: &dyn Provider,
     profile: &ProfileSetup,
     readable: &[PathBuf],
     progress: &Progress,
 ) -> Result<Vec<Installed>, Failure> {
-    let search = config.provider.search_path(readable);
+    let search = provider.search_path(readable);
     let mut installed = Vec::new();
     for wanted in wanted(profile) {
         if !config.packages.has(&wanted, &search) {
@@ -26,7 +27,7 @@ pub(super) async fn install(
         let done = config.packages.install(&wanted, &search).await;
         installed.push(done.map_err(|error| {
             Failure::new(Reason::SandboxFailed, format!("the profile's packages are not there: {error}"))
-                .with("provider", config.provider.name())
+                .with("provider", provider.name())
                 .with("cause", "packages")
         })?);
     }
@@ -34,8 +35,14 @@ pub(super) async fn install(
 }
 
 fn wanted(profile: &ProfileSetup) -> Vec<Wanted> {
+    let (npm, pip) = names(profile);
+    let sets = [Wanted::new(Manager::Npm, npm), Wanted::new(Manager::Pip, pip)];
+    sets.into_iter().flatten().collect()
+}
+
+/// What npm and what pip is to install.
+pub(super) fn names(profile: &ProfileSetup) -> (Vec<String>, Vec<String>) {
     let npm = profile.skills.iter().flat_map(|skill| &skill.npm_dependencies).chain(&profile.npm_dependencies);
     let pip = profile.skills.iter().flat_map(|skill| &skill.pip_dependencies).chain(&profile.pip_dependencies);
-    let sets = [Wanted::new(Manager::Npm, npm.cloned()), Wanted::new(Manager::Pip, pip.cloned())];
-    sets.into_iter().flatten().collect()
+    (npm.cloned().collect(), pip.cloned().collect())
 }

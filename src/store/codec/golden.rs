@@ -26,6 +26,7 @@ use crate::domain::{
 use crate::store::Held;
 
 mod asked;
+mod elsewhere;
 mod profile;
 
 #[test]
@@ -60,6 +61,8 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "full", &Profile { setup: self::profile::setup(), ..profile() });
     check(&mut seen, "", &checkpoint());
     check(&mut seen, "", &vec![held()]);
+    check(&mut seen, "", &elsewhere::ledger());
+    check(&mut seen, "elsewhere", &elsewhere::asked(session()));
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);
         check(&mut seen, &variant, &answer);
@@ -430,7 +433,11 @@ fn session() -> Session {
         profile_revision: 2,
         sequence: 42,
         sandbox: Some(sandbox()),
-        sandbox_spec: SandboxSpec { provider: "local".into(), min_isolation: Some(Isolation::Namespace) },
+        sandbox_spec: SandboxSpec {
+            provider: "local".into(),
+            min_isolation: Some(Isolation::Namespace),
+            ..SandboxSpec::default()
+        },
         workspace: None,
         seed_files: Vec::new(),
         options: options(),

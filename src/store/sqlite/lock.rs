@@ -3,9 +3,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -51,6 +51,12 @@ impl Lock {
             return Err(Error::Owned(address(&file)));
         }
         Err(Error::Unavailable(format!("the lock file {} does not come free", path.display())))
+    }
+
+    /// Whether it still is the lock of this database, and not that of a file that was there before.
+    pub(super) fn is_of(&self, db: &Path) -> bool {
+        let same = |own: Metadata, there: Metadata| (own.dev(), own.ino()) == (there.dev(), there.ino());
+        self.0.metadata().is_ok_and(|own| lock_path(db).metadata().is_ok_and(|there| same(own, there)))
     }
 
     /// Tells others where the owner serves.

@@ -30,6 +30,7 @@ mod compact;
 mod error;
 mod events;
 mod files;
+mod ledger;
 mod light;
 mod lock;
 mod open;
@@ -82,6 +83,15 @@ impl SqliteStore {
     pub async fn in_memory() -> Result<Self, Error> {
         let connections = open::Connections::memory().await?;
         Ok(Self { connections, path: None, lock: Mutex::new(None), changed: compact::Changed::default() })
+    }
+
+    /// Whether nobody else can own it: in memory nobody can, and a closed one is nobody's.
+    fn holds_lock(&self) -> bool {
+        match (&self.path, &*self.lock.lock().unwrap_or_else(PoisonError::into_inner)) {
+            (Some(path), Some(lock)) => lock.is_of(path),
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
     }
 
     /// Tells those who find the database owned where its owner serves; in memory there is nobody to tell.

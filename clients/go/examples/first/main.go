@@ -15,15 +15,15 @@ func main() {
 	ctx := context.Background()
 	client := must(agentruntime.Dial(os.Getenv("ADDR"), agentruntime.WithKey(os.Getenv("KEY"))))
 	id := must(client.CreateSession(ctx, &v1.CreateSessionRequest{Agent: "scripted"})).GetSession().GetSessionId()
-	fmt.Println(must(client.Ask(ctx, id, "hello")))
+	fmt.Println("answer:", must(client.Ask(ctx, id, "hello")))
 
-	for block, err := range client.Run(ctx, id, `[{"say": "I look."}, {"run": "echo 1 > one.txt"}]`) {
+	for block, err := range client.Run(ctx, id, os.Getenv("SCRIPT")) {
 		if must(block, err).GetState() == v1.BlockState_BLOCK_STATE_COMPLETE {
-			fmt.Printf("%T %s\n", block.GetContent(), block.GetBlockId())
+			fmt.Printf("%s: %s\n", agentruntime.Kind(block), agentruntime.Words(block))
 		}
 	}
 	for file, err := range client.Files(ctx, &v1.ListFilesRequest{SessionId: id}) {
-		fmt.Println(must(file, err).GetPath(), file.GetSizeBytes())
+		fmt.Println("file:", must(file, err).GetPath())
 	}
 }
 

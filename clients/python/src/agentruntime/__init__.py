@@ -4,8 +4,9 @@
 """
 
 from . import aio, pb
+from ._words import words
 from .client import Client, Session, connect
 from .errors import Error, FieldViolation
 from .state import State
 
-__all__ = ["Client", "Error", "FieldViolation", "Session", "State", "aio", "connect", "pb"]
+__all__ = ["Client", "Error", "FieldViolation", "Session", "State", "aio", "connect", "pb", "words"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import timedelta
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -21,7 +20,7 @@ from grpc import aio
 
 from . import pb
 from ._aio import Cancelled, Channel, Frames, channel, sleep
-from ._resume import ATTEMPTS, Backoff, Resume, named
+from ._resume import ATTEMPTS, Backoff, Events, Listing, Resume, TurnOptions, named
 from .errors import Error
 from .state import State
 from .v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -30,6 +29,8 @@ from .v1.session_service_pb2_grpc import SessionServiceStub
 from .v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .v1.profile_service_pb2_grpc import ProfileServiceAsyncStub
     from .v1.runtime_service_pb2_grpc import RuntimeServiceAsyncStub
     from .v1.session_service_pb2_grpc import SessionServiceAsyncStub
@@ -39,6 +40,7 @@ __all__ = ["Client", "Session", "connect"]
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 
 # No response is larger than 4 MiB; the rest is for what wraps it. A connection that was lost is tried again soon: how
@@ -125,26 +127,23 @@ class Client:
                 raise error
             await sleep(pause)
 
-    async def _follow(self, resume: Resume) -> AsyncGenerator[pb.SessionEvent, None]:
-        """The events of a stream that is opened again as long as that may help."""
+    async def _follow(self, method: Any, resume: Resume[Any, T]) -> AsyncGenerator[T, None]:
+        """What a stream brings that is opened again as long as that may help."""
         while not resume.done:
-            request, error = resume.request(), None
-            if isinstance(request, pb.WatchSessionRequest):
-                call = self.sessions.WatchSession(request, metadata=self._metadata)
-            else:
-                call = self.sessions.RunTurn(request, metadata=self._metadata)  # type: ignore[assignment]
-            frames = Frames[Any](call, resume.silence)
+            frames = Frames[Any](method(resume.request(), metadata=self._metadata), resume.silence)
+            error, came = None, False
             try:
                 while (response := await frames.next()) is not None:
-                    for event in resume.take(response):
-                        yield event
+                    came = True
+                    for item in resume.take(response):
+                        yield item
                     if resume.done:
                         return
             except Error as cut:
                 error = cut
             finally:
                 frames.cancel()
-            await sleep(resume.pause(error))
+            await sleep(resume.pause(error, came))
 
     async def _bytes(self, method: Any, request: Message) -> AsyncGenerator[bytes, None]:
         """The data of a stream of pieces."""
@@ -224,6 +223,25 @@ class Client:
         )
         return self._pages(self.sessions.ListSessions, request, "sessions")
 
+    def watch(
+        self,
+        *,
+        after: int | None = None,
+        status: pb.SessionStatus.ValueType = pb.SESSION_STATUS_UNSPECIFIED,
+        profile_id: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[pb.WatchSessionsResponse, None]:
+        """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
+
+        Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
+        """
+        request = pb.WatchSessionsRequest(after_revision=after, status=status, profile_id=profile_id, labels=labels)
+        return self._follow(self.sessions.WatchSessions, Listing(request))
+
+    def list_profiles(self) -> AsyncGenerator[pb.AgentProfile, None]:
+        """All profiles, by name, with their basic fields."""
+        return self._pages(self.profiles.ListProfiles, pb.ListProfilesRequest(), "profiles")
+
     async def info(self) -> pb.GetRuntimeInfoResponse:
         """What the server is and can do, and who the caller is to it."""
         return await self.call(self.runtime.GetRuntimeInfo, pb.GetRuntimeInfoRequest())
@@ -234,9 +252,14 @@ class Session:
 
     def __init__(self, client: Client, session_id: str, record: pb.Session) -> None:
         self._client = client
+        self._sessions = client.sessions
+        self._workspaces = client.workspaces
         self.id = session_id
         self.record = record
         """As the last call that told it has it."""
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}>"
 
     async def get(self) -> pb.GetSessionResponse:
         """The session now, and what it waits for."""
@@ -289,34 +312,18 @@ class Session:
         )
         return await self._client.call(self._sessions.SendMessage, request)
 
-    def run_turn(
-        self,
-        text: str = "",
-        *,
-        parts: Sequence[pb.ContentPart] = (),
-        busy_policy: pb.BusyPolicy.ValueType = pb.BUSY_POLICY_UNSPECIFIED,
-        omit_deltas: bool = False,
-        request_id: str = "",
-    ) -> AsyncGenerator[pb.SessionEvent, None]:
+    def run_turn(self, text: str = "", **options: Unpack[TurnOptions]) -> AsyncGenerator[pb.SessionEvent, None]:
         """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
-        return self._client._follow(Resume(self._turn(text, parts, busy_policy, omit_deltas, request_id)))
+        return self._follow_turn(self._turn(text, options))
 
-    async def run(
-        self,
-        text: str = "",
-        *,
-        parts: Sequence[pb.ContentPart] = (),
-        busy_policy: pb.BusyPolicy.ValueType = pb.BUSY_POLICY_UNSPECIFIED,
-        omit_deltas: bool = False,
-        request_id: str = "",
-    ) -> AsyncGenerator[pb.Block, None]:
+    async def run(self, text: str = "", **options: Unpack[TurnOptions]) -> AsyncGenerator[pb.Block, None]:
         """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
 
         Raises an `Error` if the turn does not complete.
         """
-        resume = Resume(self._turn(text, parts, busy_policy, omit_deltas, request_id))
+        turn = self._turn(text, options)
         state = State()
-        async for event in self._client._follow(resume):
+        async for event in self._follow_turn(turn):
             state.apply(event)
             kind = event.WhichOneof("kind")
             if kind in ("block_start", "block_complete"):
@@ -327,8 +334,8 @@ class Session:
                 continue
             if block is not None:
                 yield block
-        if resume.turn is not None and resume.turn.status != pb.TURN_STATUS_COMPLETED:
-            raise Error.of_turn(resume.turn)
+        if turn.turn is not None and turn.turn.status != pb.TURN_STATUS_COMPLETED:
+            raise Error.of_turn(turn.turn)
 
     async def ask(self, text: str, *, request_id: str = "") -> str:
         """Gives the agent a message and returns what it writes to the user, with a blank line between two blocks.
@@ -370,7 +377,7 @@ class Session:
             bookmark_interval=_duration(bookmark_interval),
             max_batch_delay=_duration(max_batch_delay),
         )
-        return self._client._follow(Resume(request))
+        return self._client._follow(self._sessions.WatchSession, Events(request))
 
     async def interrupt(self, turn_id: str = "") -> pb.Turn | None:
         """Stops that turn, or the active one; `None` if there was nothing to stop."""
@@ -490,35 +497,12 @@ class Session:
         request = pb.DeleteFileRequest(session_id=self.id, path=path, if_sha256=if_sha256)
         await self._client.call(self._workspaces.DeleteFile, request)
 
-    @property
-    def _sessions(self) -> SessionServiceAsyncStub:
-        return self._client.sessions
+    def _turn(self, text: str, options: TurnOptions) -> Events:
+        return Events(pb.RunTurnRequest(session_id=self.id, text=text, **options))
 
-    @property
-    def _workspaces(self) -> WorkspaceServiceAsyncStub:
-        return self._client.workspaces
-
-    def _turn(
-        self,
-        text: str,
-        parts: Sequence[pb.ContentPart],
-        busy_policy: pb.BusyPolicy.ValueType,
-        omit_deltas: bool,
-        request_id: str,
-    ) -> pb.RunTurnRequest:
-        return pb.RunTurnRequest(
-            session_id=self.id,
-            text=text,
-            parts=parts,
-            busy_policy=busy_policy,
-            omit_deltas=omit_deltas,
-            request_id=request_id,
-        )
+    def _follow_turn(self, turn: Events) -> AsyncGenerator[pb.SessionEvent, None]:
+        return self._client._follow(self._sessions.RunTurn, turn)
 
 
 def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration
+    return None if seconds is None else Duration(seconds=int(seconds), nanos=round(seconds % 1 * 1e9))

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
-from datetime import timedelta
 from itertools import count
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -20,7 +19,7 @@ from google.protobuf.message import Message
 
 from . import pb
 from ._sync import Cancelled, Channel, Frames, channel, sleep
-from ._resume import ATTEMPTS, Backoff, Resume, named
+from ._resume import ATTEMPTS, Backoff, Events, Listing, Resume, TurnOptions, named
 from .errors import Error
 from .state import State
 from .v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -28,10 +27,14 @@ from .v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from .v1.session_service_pb2_grpc import SessionServiceStub
 from .v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["Client", "Session", "connect"]
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 
 # No response is larger than 4 MiB; the rest is for what wraps it. A connection that was lost is tried again soon: how
@@ -118,26 +121,23 @@ class Client:
                 raise error
             sleep(pause)
 
-    def _follow(self, resume: Resume) -> Generator[pb.SessionEvent, None, None]:
-        """The events of a stream that is opened again as long as that may help."""
+    def _follow(self, method: Any, resume: Resume[Any, T]) -> Generator[T, None, None]:
+        """What a stream brings that is opened again as long as that may help."""
         while not resume.done:
-            request, error = resume.request(), None
-            if isinstance(request, pb.WatchSessionRequest):
-                call = self.sessions.WatchSession(request, metadata=self._metadata)
-            else:
-                call = self.sessions.RunTurn(request, metadata=self._metadata)  # type: ignore[assignment]
-            frames = Frames[Any](call, resume.silence)
+            frames = Frames[Any](method(resume.request(), metadata=self._metadata), resume.silence)
+            error, came = None, False
             try:
                 while (response := frames.next()) is not None:
-                    for event in resume.take(response):
-                        yield event
+                    came = True
+                    for item in resume.take(response):
+                        yield item
                     if resume.done:
                         return
             except Error as cut:
                 error = cut
             finally:
                 frames.cancel()
-            sleep(resume.pause(error))
+            sleep(resume.pause(error, came))
 
     def _bytes(self, method: Any, request: Message) -> Generator[bytes, None, None]:
         """The data of a stream of pieces."""
@@ -217,6 +217,25 @@ class Client:
         )
         return self._pages(self.sessions.ListSessions, request, "sessions")
 
+    def watch(
+        self,
+        *,
+        after: int | None = None,
+        status: pb.SessionStatus.ValueType = pb.SESSION_STATUS_UNSPECIFIED,
+        profile_id: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Generator[pb.WatchSessionsResponse, None, None]:
+        """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
+
+        Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
+        """
+        request = pb.WatchSessionsRequest(after_revision=after, status=status, profile_id=profile_id, labels=labels)
+        return self._follow(self.sessions.WatchSessions, Listing(request))
+
+    def list_profiles(self) -> Generator[pb.AgentProfile, None, None]:
+        """All profiles, by name, with their basic fields."""
+        return self._pages(self.profiles.ListProfiles, pb.ListProfilesRequest(), "profiles")
+
     def info(self) -> pb.GetRuntimeInfoResponse:
         """What the server is and can do, and who the caller is to it."""
         return self.call(self.runtime.GetRuntimeInfo, pb.GetRuntimeInfoRequest())
@@ -227,9 +246,14 @@ class Session:
 
     def __init__(self, client: Client, session_id: str, record: pb.Session) -> None:
         self._client = client
+        self._sessions = client.sessions
+        self._workspaces = client.workspaces
         self.id = session_id
         self.record = record
         """As the last call that told it has it."""
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}>"
 
     def get(self) -> pb.GetSessionResponse:
         """The session now, and what it waits for."""
@@ -282,34 +306,18 @@ class Session:
         )
         return self._client.call(self._sessions.SendMessage, request)
 
-    def run_turn(
-        self,
-        text: str = "",
-        *,
-        parts: Sequence[pb.ContentPart] = (),
-        busy_policy: pb.BusyPolicy.ValueType = pb.BUSY_POLICY_UNSPECIFIED,
-        omit_deltas: bool = False,
-        request_id: str = "",
-    ) -> Generator[pb.SessionEvent, None, None]:
+    def run_turn(self, text: str = "", **options: Unpack[TurnOptions]) -> Generator[pb.SessionEvent, None, None]:
         """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
-        return self._client._follow(Resume(self._turn(text, parts, busy_policy, omit_deltas, request_id)))
+        return self._follow_turn(self._turn(text, options))
 
-    def run(
-        self,
-        text: str = "",
-        *,
-        parts: Sequence[pb.ContentPart] = (),
-        busy_policy: pb.BusyPolicy.ValueType = pb.BUSY_POLICY_UNSPECIFIED,
-        omit_deltas: bool = False,
-        request_id: str = "",
-    ) -> Generator[pb.Block, None, None]:
+    def run(self, text: str = "", **options: Unpack[TurnOptions]) -> Generator[pb.Block, None, None]:
         """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
 
         Raises an `Error` if the turn does not complete.
         """
-        resume = Resume(self._turn(text, parts, busy_policy, omit_deltas, request_id))
+        turn = self._turn(text, options)
         state = State()
-        for event in self._client._follow(resume):
+        for event in self._follow_turn(turn):
             state.apply(event)
             kind = event.WhichOneof("kind")
             if kind in ("block_start", "block_complete"):
@@ -320,8 +328,8 @@ class Session:
                 continue
             if block is not None:
                 yield block
-        if resume.turn is not None and resume.turn.status != pb.TURN_STATUS_COMPLETED:
-            raise Error.of_turn(resume.turn)
+        if turn.turn is not None and turn.turn.status != pb.TURN_STATUS_COMPLETED:
+            raise Error.of_turn(turn.turn)
 
     def ask(self, text: str, *, request_id: str = "") -> str:
         """Gives the agent a message and returns what it writes to the user, with a blank line between two blocks.
@@ -363,7 +371,7 @@ class Session:
             bookmark_interval=_duration(bookmark_interval),
             max_batch_delay=_duration(max_batch_delay),
         )
-        return self._client._follow(Resume(request))
+        return self._client._follow(self._sessions.WatchSession, Events(request))
 
     def interrupt(self, turn_id: str = "") -> pb.Turn | None:
         """Stops that turn, or the active one; `None` if there was nothing to stop."""
@@ -483,35 +491,12 @@ class Session:
         request = pb.DeleteFileRequest(session_id=self.id, path=path, if_sha256=if_sha256)
         self._client.call(self._workspaces.DeleteFile, request)
 
-    @property
-    def _sessions(self) -> SessionServiceStub:
-        return self._client.sessions
+    def _turn(self, text: str, options: TurnOptions) -> Events:
+        return Events(pb.RunTurnRequest(session_id=self.id, text=text, **options))
 
-    @property
-    def _workspaces(self) -> WorkspaceServiceStub:
-        return self._client.workspaces
-
-    def _turn(
-        self,
-        text: str,
-        parts: Sequence[pb.ContentPart],
-        busy_policy: pb.BusyPolicy.ValueType,
-        omit_deltas: bool,
-        request_id: str,
-    ) -> pb.RunTurnRequest:
-        return pb.RunTurnRequest(
-            session_id=self.id,
-            text=text,
-            parts=parts,
-            busy_policy=busy_policy,
-            omit_deltas=omit_deltas,
-            request_id=request_id,
-        )
+    def _follow_turn(self, turn: Events) -> Generator[pb.SessionEvent, None, None]:
+        return self._client._follow(self._sessions.RunTurn, turn)
 
 
 def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration
+    return None if seconds is None else Duration(seconds=int(seconds), nanos=round(seconds % 1 * 1e9))

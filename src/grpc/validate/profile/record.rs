@@ -12,7 +12,7 @@ use crate::{
     domain::{Agent, KeptSecret, ProfileSetup, SecretPlace},
     grpc::validate::{
         MAX_DESCRIPTION, MAX_PROMPT, MAX_WORKSPACE_FILES, MAX_WORKSPACE_FILES_BYTES, check::Check, files::Limits,
-        options::session_options, policy::policy, session::sandbox_spec,
+        options::session_options, policy::policy, sandbox::sandbox_spec,
     },
     proto,
 };

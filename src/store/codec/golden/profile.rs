@@ -37,7 +37,11 @@ pub(super) fn setup() -> ProfileSetup {
             ask_timeout: Some(Duration::from_millis(1500)),
             timeout_effect: Some(PermissionEffect::Reject),
         },
-        sandbox: Some(SandboxSpec { provider: "local".into(), min_isolation: Some(Isolation::Process) }),
+        sandbox: Some(SandboxSpec {
+            provider: "local".into(),
+            min_isolation: Some(Isolation::Process),
+            ..SandboxSpec::default()
+        }),
         environment: secrets(),
         npm_dependencies: vec!["c".into()],
         pip_dependencies: vec!["d".into()],

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from agentruntime.v1 import principal_pb2 as agentruntime_dot_v1_dot_principal__pb2
 from agentruntime.v1 import sandbox_pb2 as agentruntime_dot_v1_dot_sandbox__pb2
+from agentruntime.v1 import sandbox_record_pb2 as agentruntime_dot_v1_dot_sandbox__record__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%agentruntime/v1/runtime_service.proto\x12\x0f\x61gentruntime.v1\x1a\x1f\x61gentruntime/v1/principal.proto\x1a\x1d\x61gentruntime/v1/sandbox.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n\x15GetRuntimeInfoRequest\"\x91\x03\n\x16GetRuntimeInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x1a.agentruntime.v1.AgentInfo\x12?\n\x11sandbox_providers\x18\x03 \x03(\x0b\x32$.agentruntime.v1.SandboxProviderInfo\x12 \n\x18\x64\x65\x66\x61ult_sandbox_provider\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61\x63tive_sessions\x18\x06 \x01(\x05\x12\'\n\x06limits\x18\x07 \x01(\x0b\x32\x17.agentruntime.v1.Limits\x12*\n\x06\x63\x61ller\x18\x08 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12&\n\x06scopes\x18\t \x03(\x0e\x32\x16.agentruntime.v1.Scope\x12\x11\n\ttenant_id\x18\n \x01(\t\"r\n\tAgentInfo\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x18\n\x10permission_modes\x18\x05 \x03(\t\"V\n\x13SandboxProviderInfo\x12\x10\n\x08provider\x18\x01 \x01(\t\x12-\n\tisolation\x18\x02 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\"\x93\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_write_file_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_upload_bytes\x18\x03 \x01(\x03\x12\x1e\n\x16max_inline_block_bytes\x18\x04 \x01(\x03\x12\x17\n\x0fmax_event_bytes\x18\x05 \x01(\x03\x12\x15\n\rmax_page_size\x18\x06 \x01(\x05\x12\x18\n\x10max_queued_turns\x18\x07 \x01(\x05\x12\x13\n\x0bmax_watches\x18\x08 \x01(\x05\x12\x37\n\x14request_id_retention\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\x84\x02\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12-\n\tprincipal\x18\x02 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12&\n\x06scopes\x18\x03 \x03(\x0e\x32\x16.agentruntime.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x13\x43reateApiKeyRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x13RevokeApiKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14RevokeApiKeyResponse2\x91\x03\n\x0eRuntimeService\x12\x66\n\x0eGetRuntimeInfo\x12&.agentruntime.v1.GetRuntimeInfoRequest\x1a\'.agentruntime.v1.GetRuntimeInfoResponse\"\x03\x90\x02\x01\x12[\n\x0c\x43reateApiKey\x12$.agentruntime.v1.CreateApiKeyRequest\x1a%.agentruntime.v1.CreateApiKeyResponse\x12]\n\x0bListApiKeys\x12#.agentruntime.v1.ListApiKeysRequest\x1a$.agentruntime.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12[\n\x0cRevokeApiKey\x12$.agentruntime.v1.RevokeApiKeyRequest\x1a%.agentruntime.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%agentruntime/v1/runtime_service.proto\x12\x0f\x61gentruntime.v1\x1a\x1f\x61gentruntime/v1/principal.proto\x1a\x1d\x61gentruntime/v1/sandbox.proto\x1a$agentruntime/v1/sandbox_record.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n\x15GetRuntimeInfoRequest\"\x91\x03\n\x16GetRuntimeInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x1a.agentruntime.v1.AgentInfo\x12?\n\x11sandbox_providers\x18\x03 \x03(\x0b\x32$.agentruntime.v1.SandboxProviderInfo\x12 \n\x18\x64\x65\x66\x61ult_sandbox_provider\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61\x63tive_sessions\x18\x06 \x01(\x05\x12\'\n\x06limits\x18\x07 \x01(\x0b\x32\x17.agentruntime.v1.Limits\x12*\n\x06\x63\x61ller\x18\x08 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12&\n\x06scopes\x18\t \x03(\x0e\x32\x16.agentruntime.v1.Scope\x12\x11\n\ttenant_id\x18\n \x01(\t\"r\n\tAgentInfo\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x18\n\x10permission_modes\x18\x05 \x03(\t\"V\n\x13SandboxProviderInfo\x12\x10\n\x08provider\x18\x01 \x01(\t\x12-\n\tisolation\x18\x02 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\"\x93\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_write_file_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_upload_bytes\x18\x03 \x01(\x03\x12\x1e\n\x16max_inline_block_bytes\x18\x04 \x01(\x03\x12\x17\n\x0fmax_event_bytes\x18\x05 \x01(\x03\x12\x15\n\rmax_page_size\x18\x06 \x01(\x05\x12\x18\n\x10max_queued_turns\x18\x07 \x01(\x05\x12\x13\n\x0bmax_watches\x18\x08 \x01(\x05\x12\x37\n\x14request_id_retention\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\x84\x02\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12-\n\tprincipal\x18\x02 \x01(\x0b\x32\x1a.agentruntime.v1.Principal\x12&\n\x06scopes\x18\x03 \x03(\x0e\x32\x16.agentruntime.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x13\x43reateApiKeyRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.agentruntime.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x13RevokeApiKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14RevokeApiKeyResponse\"T\n\x14ListSandboxesRequest\x12\x15\n\rinclude_ended\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x15ListSandboxesResponse\x12\x31\n\tsandboxes\x18\x01 \x03(\x0b\x32\x1e.agentruntime.v1.SandboxRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06prices\x18\x03 \x01(\t2\xf6\x03\n\x0eRuntimeService\x12\x66\n\x0eGetRuntimeInfo\x12&.agentruntime.v1.GetRuntimeInfoRequest\x1a\'.agentruntime.v1.GetRuntimeInfoResponse\"\x03\x90\x02\x01\x12[\n\x0c\x43reateApiKey\x12$.agentruntime.v1.CreateApiKeyRequest\x1a%.agentruntime.v1.CreateApiKeyResponse\x12]\n\x0bListApiKeys\x12#.agentruntime.v1.ListApiKeysRequest\x1a$.agentruntime.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12\x63\n\rListSandboxes\x12%.agentruntime.v1.ListSandboxesRequest\x1a&.agentruntime.v1.ListSandboxesResponse\"\x03\x90\x02\x01\x12[\n\x0cRevokeApiKey\x12$.agentruntime.v1.RevokeApiKeyRequest\x1a%.agentruntime.v1.RevokeApiKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,30 +40,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNTIMESERVICE'].methods_by_name['GetRuntimeInfo']._serialized_options = b'\220\002\001'
   _globals['_RUNTIMESERVICE'].methods_by_name['ListApiKeys']._loaded_options = None
   _globals['_RUNTIMESERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\220\002\001'
-  _globals['_GETRUNTIMEINFOREQUEST']._serialized_start=187
-  _globals['_GETRUNTIMEINFOREQUEST']._serialized_end=210
-  _globals['_GETRUNTIMEINFORESPONSE']._serialized_start=213
-  _globals['_GETRUNTIMEINFORESPONSE']._serialized_end=614
-  _globals['_AGENTINFO']._serialized_start=616
-  _globals['_AGENTINFO']._serialized_end=730
-  _globals['_SANDBOXPROVIDERINFO']._serialized_start=732
-  _globals['_SANDBOXPROVIDERINFO']._serialized_end=818
-  _globals['_LIMITS']._serialized_start=821
-  _globals['_LIMITS']._serialized_end=1096
-  _globals['_APIKEY']._serialized_start=1099
-  _globals['_APIKEY']._serialized_end=1359
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1361
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1440
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1442
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1518
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1520
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1579
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1581
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1666
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1668
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1725
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1727
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1749
-  _globals['_RUNTIMESERVICE']._serialized_start=1752
-  _globals['_RUNTIMESERVICE']._serialized_end=2153
+  _globals['_RUNTIMESERVICE'].methods_by_name['ListSandboxes']._loaded_options = None
+  _globals['_RUNTIMESERVICE'].methods_by_name['ListSandboxes']._serialized_options = b'\220\002\001'
+  _globals['_GETRUNTIMEINFOREQUEST']._serialized_start=225
+  _globals['_GETRUNTIMEINFOREQUEST']._serialized_end=248
+  _globals['_GETRUNTIMEINFORESPONSE']._serialized_start=251
+  _globals['_GETRUNTIMEINFORESPONSE']._serialized_end=652
+  _globals['_AGENTINFO']._serialized_start=654
+  _globals['_AGENTINFO']._serialized_end=768
+  _globals['_SANDBOXPROVIDERINFO']._serialized_start=770
+  _globals['_SANDBOXPROVIDERINFO']._serialized_end=856
+  _globals['_LIMITS']._serialized_start=859
+  _globals['_LIMITS']._serialized_end=1134
+  _globals['_APIKEY']._serialized_start=1137
+  _globals['_APIKEY']._serialized_end=1397
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1399
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1478
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1480
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1556
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1558
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1617
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1619
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1704
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1706
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1763
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1765
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1787
+  _globals['_LISTSANDBOXESREQUEST']._serialized_start=1789
+  _globals['_LISTSANDBOXESREQUEST']._serialized_end=1873
+  _globals['_LISTSANDBOXESRESPONSE']._serialized_start=1875
+  _globals['_LISTSANDBOXESRESPONSE']._serialized_end=1990
+  _globals['_RUNTIMESERVICE']._serialized_start=1993
+  _globals['_RUNTIMESERVICE']._serialized_end=2495
 # @@protoc_insertion_point(module_scope)

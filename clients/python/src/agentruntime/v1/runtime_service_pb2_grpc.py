@@ -51,6 +51,11 @@ class RuntimeServiceStub(object):
                 request_serializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysRequest.SerializeToString,
                 response_deserializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysResponse.FromString,
                 _registered_method=True)
+        self.ListSandboxes = channel.unary_unary(
+                '/agentruntime.v1.RuntimeService/ListSandboxes',
+                request_serializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesRequest.SerializeToString,
+                response_deserializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesResponse.FromString,
+                _registered_method=True)
         self.RevokeApiKey = channel.unary_unary(
                 '/agentruntime.v1.RuntimeService/RevokeApiKey',
                 request_serializer=agentruntime_dot_v1_dot_runtime__service__pb2.RevokeApiKeyRequest.SerializeToString,
@@ -84,6 +89,14 @@ class RuntimeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSandboxes(self, request, context):
+        """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+        their sessions. Scope ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeApiKey(self, request, context):
         """Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.
         """
@@ -108,6 +121,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.ListApiKeys,
                     request_deserializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysRequest.FromString,
                     response_serializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'ListSandboxes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSandboxes,
+                    request_deserializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesRequest.FromString,
+                    response_serializer=agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesResponse.SerializeToString,
             ),
             'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeApiKey,
@@ -198,6 +216,33 @@ class RuntimeService(object):
             '/agentruntime.v1.RuntimeService/ListApiKeys',
             agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysRequest.SerializeToString,
             agentruntime_dot_v1_dot_runtime__service__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSandboxes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agentruntime.v1.RuntimeService/ListSandboxes',
+            agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesRequest.SerializeToString,
+            agentruntime_dot_v1_dot_runtime__service__pb2.ListSandboxesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class RuntimeServiceStub:
     """Makes a key for a person or a program of the caller's tenant. Scope ADMIN."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListApiKeysRequest, _runtime_service_pb2.ListApiKeysResponse]
     """Lists the tenant's keys, without their secrets. Scope ADMIN."""
+    ListSandboxes: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListSandboxesRequest, _runtime_service_pb2.ListSandboxesResponse]
+    """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+    their sessions. Scope ADMIN.
+    """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.RevokeApiKeyRequest, _runtime_service_pb2.RevokeApiKeyResponse]
     """Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN."""
 
@@ -57,6 +61,10 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """Makes a key for a person or a program of the caller's tenant. Scope ADMIN."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListApiKeysRequest, _runtime_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the tenant's keys, without their secrets. Scope ADMIN."""
+    ListSandboxes: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListSandboxesRequest, _runtime_service_pb2.ListSandboxesResponse]  # type: ignore[assignment]
+    """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+    their sessions. Scope ADMIN.
+    """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.RevokeApiKeyRequest, _runtime_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN."""
 
@@ -88,6 +96,16 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_service_pb2.ListApiKeysResponse, _abc.Awaitable[_runtime_service_pb2.ListApiKeysResponse]]:
         """Lists the tenant's keys, without their secrets. Scope ADMIN."""
+
+    @_abc_1.abstractmethod
+    def ListSandboxes(
+        self,
+        request: _runtime_service_pb2.ListSandboxesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_service_pb2.ListSandboxesResponse, _abc.Awaitable[_runtime_service_pb2.ListSandboxesResponse]]:
+        """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+        their sessions. Scope ADMIN.
+        """
 
     @_abc_1.abstractmethod
     def RevokeApiKey(

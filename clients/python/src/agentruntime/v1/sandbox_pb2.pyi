@@ -184,7 +184,7 @@ Global___SandboxSpec: _TypeAlias = SandboxSpec  # noqa: Y015
 
 @_typing.final
 class ModalSettings(_message.Message):
-    """Settings only Modal knows."""
+    """Settings only Modal knows. What they cost stands in Modal's price list; ListSandboxes estimates it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,15 +192,28 @@ class ModalSettings(_message.Message):
     CPU_FIELD_NUMBER: _builtins.int
     MEMORY_MIB_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    GPU_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     image: _builtins.str
-    """Registry reference; empty: the image the server builds for the agent."""
+    """Registry reference; empty: the image the server builds for the agent. The agent's program and the packages of the
+    profile are installed on top of it, so it needs a Linux with apt, or Node.js and npm of its own.
+    """
     cpu: _builtins.float
-    """Cores, may be fractional; 0: Modal's default."""
+    """Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1)."""
     memory_mib: _builtins.int
-    """0: Modal's default."""
+    """128 to 344064. 0: this server's default for agents (2048)."""
+    gpu: _builtins.str
+    """Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """Longest life of one sandbox, at most 24 h, which is the default."""
+        """Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
+        good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
+        that is not over by then ends with its sandbox, LOST.
+        """
+
+    @_builtins.property
+    def network(self) -> Global___ModalNetwork:
+        """Whom programs may reach. Unset: everybody."""
 
     def __init__(
         self,
@@ -209,11 +222,49 @@ class ModalSettings(_message.Message):
         cpu: _builtins.float = ...,
         memory_mib: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        gpu: _builtins.str = ...,
+        network: Global___ModalNetwork | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "image", b"image", "memory_mib", b"memory_mib", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "gpu", b"gpu", "image", b"image", "memory_mib", b"memory_mib", "network", b"network", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModalSettings: _TypeAlias = ModalSettings  # noqa: Y015
+
+@_typing.final
+class ModalNetwork(_message.Message):
+    """Whom programs in a sandbox may reach. With nothing set: everybody. The runtime itself reaches them in any case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    ALLOWED_DOMAINS_FIELD_NUMBER: _builtins.int
+    ALLOWED_CIDRS_FIELD_NUMBER: _builtins.int
+    blocked: _builtins.bool
+    """Nobody. The agent then needs a model that it can reach without a network."""
+    @_builtins.property
+    def allowed_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These hosts and no others, by the name that a TLS client says, on port 443: "api.anthropic.com" or "*.example.com".
+        Not with blocked. At most 100, with allowed_cidrs.
+        """
+
+    @_builtins.property
+    def allowed_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These addresses and no others: "10.0.0.0/8". Not with blocked."""
+
+    def __init__(
+        self,
+        *,
+        blocked: _builtins.bool = ...,
+        allowed_domains: _abc.Iterable[_builtins.str] | None = ...,
+        allowed_cidrs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_cidrs", b"allowed_cidrs", "allowed_domains", b"allowed_domains", "blocked", b"blocked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModalNetwork: _TypeAlias = ModalNetwork  # noqa: Y015

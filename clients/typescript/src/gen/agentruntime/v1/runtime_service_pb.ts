@@ -8,6 +8,8 @@ import type { Principal, Scope } from "./principal_pb.js";
 import { file_agentruntime_v1_principal } from "./principal_pb.js";
 import type { Isolation } from "./sandbox_pb.js";
 import { file_agentruntime_v1_sandbox } from "./sandbox_pb.js";
+import type { SandboxRecord } from "./sandbox_record_pb.js";
+import { file_agentruntime_v1_sandbox_record } from "./sandbox_record_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentruntime/v1/runtime_service.proto.
  */
 export const file_agentruntime_v1_runtime_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVhZ2VudHJ1bnRpbWUvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEg9hZ2VudHJ1bnRpbWUudjEiFwoVR2V0UnVudGltZUluZm9SZXF1ZXN0IpEDChZHZXRSdW50aW1lSW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKgoGYWdlbnRzGAIgAygLMhouYWdlbnRydW50aW1lLnYxLkFnZW50SW5mbxI/ChFzYW5kYm94X3Byb3ZpZGVycxgDIAMoCzIkLmFnZW50cnVudGltZS52MS5TYW5kYm94UHJvdmlkZXJJbmZvEiAKGGRlZmF1bHRfc2FuZGJveF9wcm92aWRlchgEIAEoCRIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9hY3RpdmVfc2Vzc2lvbnMYBiABKAUSJwoGbGltaXRzGAcgASgLMhcuYWdlbnRydW50aW1lLnYxLkxpbWl0cxIqCgZjYWxsZXIYCCABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEiYKBnNjb3BlcxgJIAMoDjIWLmFnZW50cnVudGltZS52MS5TY29wZRIRCgl0ZW5hbnRfaWQYCiABKAkicgoJQWdlbnRJbmZvEg0KBWFnZW50GAEgASgJEg8KB2FsaWFzZXMYAiADKAkSDwoHdmVyc2lvbhgDIAEoCRIaChJ1bmF2YWlsYWJsZV9yZWFzb24YBCABKAkSGAoQcGVybWlzc2lvbl9tb2RlcxgFIAMoCSJWChNTYW5kYm94UHJvdmlkZXJJbmZvEhAKCHByb3ZpZGVyGAEgASgJEi0KCWlzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24ikwIKBkxpbWl0cxIZChFtYXhfbWVzc2FnZV9ieXRlcxgBIAEoAxIcChRtYXhfd3JpdGVfZmlsZV9ieXRlcxgCIAEoAxIYChBtYXhfdXBsb2FkX2J5dGVzGAMgASgDEh4KFm1heF9pbmxpbmVfYmxvY2tfYnl0ZXMYBCABKAMSFwoPbWF4X2V2ZW50X2J5dGVzGAUgASgDEhUKDW1heF9wYWdlX3NpemUYBiABKAUSGAoQbWF4X3F1ZXVlZF90dXJucxgHIAEoBRITCgttYXhfd2F0Y2hlcxgIIAEoBRI3ChRyZXF1ZXN0X2lkX3JldGVudGlvbhgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKEAgoGQXBpS2V5Eg4KBmtleV9pZBgBIAEoCRItCglwcmluY2lwYWwYAiABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEiYKBnNjb3BlcxgDIAMoDjIWLmFnZW50cnVudGltZS52MS5TY29wZRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfdXNlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk8KE0NyZWF0ZUFwaUtleVJlcXVlc3QSJAoDa2V5GAEgASgLMhcuYWdlbnRydW50aW1lLnYxLkFwaUtleRISCgpyZXF1ZXN0X2lkGAIgASgJIkwKFENyZWF0ZUFwaUtleVJlc3BvbnNlEiQKA2tleRgBIAEoCzIXLmFnZW50cnVudGltZS52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJIjsKEkxpc3RBcGlLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJVChNMaXN0QXBpS2V5c1Jlc3BvbnNlEiUKBGtleXMYASADKAsyFy5hZ2VudHJ1bnRpbWUudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI5ChNSZXZva2VBcGlLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlMpEDCg5SdW50aW1lU2VydmljZRJmCg5HZXRSdW50aW1lSW5mbxImLmFnZW50cnVudGltZS52MS5HZXRSdW50aW1lSW5mb1JlcXVlc3QaJy5hZ2VudHJ1bnRpbWUudjEuR2V0UnVudGltZUluZm9SZXNwb25zZSIDkAIBElsKDENyZWF0ZUFwaUtleRIkLmFnZW50cnVudGltZS52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiUuYWdlbnRydW50aW1lLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlEl0KC0xpc3RBcGlLZXlzEiMuYWdlbnRydW50aW1lLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBokLmFnZW50cnVudGltZS52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIgOQAgESWwoMUmV2b2tlQXBpS2V5EiQuYWdlbnRydW50aW1lLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaJS5hZ2VudHJ1bnRpbWUudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2VC2AEKE2NvbS5hZ2VudHJ1bnRpbWUudjFCE1J1bnRpbWVTZXJ2aWNlUHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_agentruntime_v1_principal, file_agentruntime_v1_sandbox, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiVhZ2VudHJ1bnRpbWUvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEg9hZ2VudHJ1bnRpbWUudjEiFwoVR2V0UnVudGltZUluZm9SZXF1ZXN0IpEDChZHZXRSdW50aW1lSW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKgoGYWdlbnRzGAIgAygLMhouYWdlbnRydW50aW1lLnYxLkFnZW50SW5mbxI/ChFzYW5kYm94X3Byb3ZpZGVycxgDIAMoCzIkLmFnZW50cnVudGltZS52MS5TYW5kYm94UHJvdmlkZXJJbmZvEiAKGGRlZmF1bHRfc2FuZGJveF9wcm92aWRlchgEIAEoCRIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9hY3RpdmVfc2Vzc2lvbnMYBiABKAUSJwoGbGltaXRzGAcgASgLMhcuYWdlbnRydW50aW1lLnYxLkxpbWl0cxIqCgZjYWxsZXIYCCABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEiYKBnNjb3BlcxgJIAMoDjIWLmFnZW50cnVudGltZS52MS5TY29wZRIRCgl0ZW5hbnRfaWQYCiABKAkicgoJQWdlbnRJbmZvEg0KBWFnZW50GAEgASgJEg8KB2FsaWFzZXMYAiADKAkSDwoHdmVyc2lvbhgDIAEoCRIaChJ1bmF2YWlsYWJsZV9yZWFzb24YBCABKAkSGAoQcGVybWlzc2lvbl9tb2RlcxgFIAMoCSJWChNTYW5kYm94UHJvdmlkZXJJbmZvEhAKCHByb3ZpZGVyGAEgASgJEi0KCWlzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24ikwIKBkxpbWl0cxIZChFtYXhfbWVzc2FnZV9ieXRlcxgBIAEoAxIcChRtYXhfd3JpdGVfZmlsZV9ieXRlcxgCIAEoAxIYChBtYXhfdXBsb2FkX2J5dGVzGAMgASgDEh4KFm1heF9pbmxpbmVfYmxvY2tfYnl0ZXMYBCABKAMSFwoPbWF4X2V2ZW50X2J5dGVzGAUgASgDEhUKDW1heF9wYWdlX3NpemUYBiABKAUSGAoQbWF4X3F1ZXVlZF90dXJucxgHIAEoBRITCgttYXhfd2F0Y2hlcxgIIAEoBRI3ChRyZXF1ZXN0X2lkX3JldGVudGlvbhgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKEAgoGQXBpS2V5Eg4KBmtleV9pZBgBIAEoCRItCglwcmluY2lwYWwYAiABKAsyGi5hZ2VudHJ1bnRpbWUudjEuUHJpbmNpcGFsEiYKBnNjb3BlcxgDIAMoDjIWLmFnZW50cnVudGltZS52MS5TY29wZRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfdXNlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk8KE0NyZWF0ZUFwaUtleVJlcXVlc3QSJAoDa2V5GAEgASgLMhcuYWdlbnRydW50aW1lLnYxLkFwaUtleRISCgpyZXF1ZXN0X2lkGAIgASgJIkwKFENyZWF0ZUFwaUtleVJlc3BvbnNlEiQKA2tleRgBIAEoCzIXLmFnZW50cnVudGltZS52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJIjsKEkxpc3RBcGlLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJVChNMaXN0QXBpS2V5c1Jlc3BvbnNlEiUKBGtleXMYASADKAsyFy5hZ2VudHJ1bnRpbWUudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI5ChNSZXZva2VBcGlLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlIlQKFExpc3RTYW5kYm94ZXNSZXF1ZXN0EhUKDWluY2x1ZGVfZW5kZWQYASABKAgSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkicwoVTGlzdFNhbmRib3hlc1Jlc3BvbnNlEjEKCXNhbmRib3hlcxgBIAMoCzIeLmFnZW50cnVudGltZS52MS5TYW5kYm94UmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIOCgZwcmljZXMYAyABKAky9gMKDlJ1bnRpbWVTZXJ2aWNlEmYKDkdldFJ1bnRpbWVJbmZvEiYuYWdlbnRydW50aW1lLnYxLkdldFJ1bnRpbWVJbmZvUmVxdWVzdBonLmFnZW50cnVudGltZS52MS5HZXRSdW50aW1lSW5mb1Jlc3BvbnNlIgOQAgESWwoMQ3JlYXRlQXBpS2V5EiQuYWdlbnRydW50aW1lLnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaJS5hZ2VudHJ1bnRpbWUudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2USXQoLTGlzdEFwaUtleXMSIy5hZ2VudHJ1bnRpbWUudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiQuYWdlbnRydW50aW1lLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiA5ACARJjCg1MaXN0U2FuZGJveGVzEiUuYWdlbnRydW50aW1lLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiYuYWdlbnRydW50aW1lLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZSIDkAIBElsKDFJldm9rZUFwaUtleRIkLmFnZW50cnVudGltZS52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiUuYWdlbnRydW50aW1lLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlQtgBChNjb20uYWdlbnRydW50aW1lLnYxQhNSdW50aW1lU2VydmljZVByb3RvUAFaT2dpdGh1Yi5jb20vYWdlbnQtcnVudGltZS9hZ2VudC1ydW50aW1lL2NsaWVudHMvZ28vYWdlbnRydW50aW1ldjE7YWdlbnRydW50aW1ldjGiAgNBWFiqAg9BZ2VudHJ1bnRpbWUuVjHKAg9BZ2VudHJ1bnRpbWVcVjHiAhtBZ2VudHJ1bnRpbWVcVjFcR1BCTWV0YWRhdGHqAhBBZ2VudHJ1bnRpbWU6OlYxYgZwcm90bzM", [file_agentruntime_v1_principal, file_agentruntime_v1_sandbox, file_agentruntime_v1_sandbox_record, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * See GetRuntimeInfo.
@@ -472,6 +474,76 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_agentruntime_v1_runtime_service, 11);
 
 /**
+ * See ListSandboxes.
+ *
+ * @generated from message agentruntime.v1.ListSandboxesRequest
+ */
+export type ListSandboxesRequest = Message<"agentruntime.v1.ListSandboxesRequest"> & {
+  /**
+   * Also those that are over and that their session could bring back.
+   *
+   * @generated from field: bool include_ended = 1;
+   */
+  includeEnded: boolean;
+
+  /**
+   * 1 to 1000; 0: 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty: the first page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message agentruntime.v1.ListSandboxesRequest.
+ * Use `create(ListSandboxesRequestSchema)` to create a new message.
+ */
+export const ListSandboxesRequestSchema: GenMessage<ListSandboxesRequest> = /*@__PURE__*/
+  messageDesc(file_agentruntime_v1_runtime_service, 12);
+
+/**
+ * See ListSandboxes.
+ *
+ * @generated from message agentruntime.v1.ListSandboxesResponse
+ */
+export type ListSandboxesResponse = Message<"agentruntime.v1.ListSandboxesResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated agentruntime.v1.SandboxRecord sandboxes = 1;
+   */
+  sandboxes: SandboxRecord[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Where the prices are from and as of when, for people.
+   *
+   * @generated from field: string prices = 3;
+   */
+  prices: string;
+};
+
+/**
+ * Describes the message agentruntime.v1.ListSandboxesResponse.
+ * Use `create(ListSandboxesResponseSchema)` to create a new message.
+ */
+export const ListSandboxesResponseSchema: GenMessage<ListSandboxesResponse> = /*@__PURE__*/
+  messageDesc(file_agentruntime_v1_runtime_service, 13);
+
+/**
  * Describes the running server and keeps its API keys. Health is served as grpc.health.v1.Health, per service and
  * for "", and is NOT_SERVING while the server drains.
  *
@@ -507,6 +579,17 @@ export const RuntimeService: GenService<{
     methodKind: "unary";
     input: typeof ListApiKeysRequestSchema;
     output: typeof ListApiKeysResponseSchema;
+  },
+  /**
+   * Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
+   * their sessions. Scope ADMIN.
+   *
+   * @generated from rpc agentruntime.v1.RuntimeService.ListSandboxes
+   */
+  listSandboxes: {
+    methodKind: "unary";
+    input: typeof ListSandboxesRequestSchema;
+    output: typeof ListSandboxesResponseSchema;
   },
   /**
    * Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.

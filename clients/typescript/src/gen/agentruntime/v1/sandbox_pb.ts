@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentruntime/v1/sandbox.proto.
  */
 export const file_agentruntime_v1_sandbox: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2FuZGJveC5wcm90bxIPYWdlbnRydW50aW1lLnYxItoCCgdTYW5kYm94EhIKCnNhbmRib3hfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSLgoGc3RhdHVzGAMgASgOMh4uYWdlbnRydW50aW1lLnYxLlNhbmRib3hTdGF0dXMSFgoOc3RhdHVzX21lc3NhZ2UYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBRItCglpc29sYXRpb24YBiABKA4yGi5hZ2VudHJ1bnRpbWUudjEuSXNvbGF0aW9uEhwKFHJlc3RvcmVkX3RvX3NlcXVlbmNlGAcgASgDEhMKC25vdF9hcHBsaWVkGAggAygJEi8KC2V4cGlyZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6ChZsYXN0X2hlYWx0aF9jaGVja190aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAQoLU2FuZGJveFNwZWMSEAoIcHJvdmlkZXIYASABKAkSMQoNbWluX2lzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24SDgoGc3RyaWN0GAMgASgIEi0KBW1vZGFsGAQgASgLMh4uYWdlbnRydW50aW1lLnYxLk1vZGFsU2V0dGluZ3MiawoNTW9kYWxTZXR0aW5ncxINCgVpbWFnZRgBIAEoCRILCgNjcHUYAiABKAESEgoKbWVtb3J5X21pYhgDIAEoAxIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKqMBCg1TYW5kYm94U3RhdHVzEh4KGlNBTkRCT1hfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXU0FOREJPWF9TVEFUVVNfU1RBUlRJTkcQARIYChRTQU5EQk9YX1NUQVRVU19SRUFEWRACEhwKGFNBTkRCT1hfU1RBVFVTX1VOSEVBTFRIWRADEh0KGVNBTkRCT1hfU1RBVFVTX1RFUk1JTkFURUQQBCpsCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX1BST0NFU1MQARIXChNJU09MQVRJT05fTkFNRVNQQUNFEAISFAoQSVNPTEFUSU9OX1JFTU9URRADQtEBChNjb20uYWdlbnRydW50aW1lLnYxQgxTYW5kYm94UHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2FuZGJveC5wcm90bxIPYWdlbnRydW50aW1lLnYxItoCCgdTYW5kYm94EhIKCnNhbmRib3hfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSLgoGc3RhdHVzGAMgASgOMh4uYWdlbnRydW50aW1lLnYxLlNhbmRib3hTdGF0dXMSFgoOc3RhdHVzX21lc3NhZ2UYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBRItCglpc29sYXRpb24YBiABKA4yGi5hZ2VudHJ1bnRpbWUudjEuSXNvbGF0aW9uEhwKFHJlc3RvcmVkX3RvX3NlcXVlbmNlGAcgASgDEhMKC25vdF9hcHBsaWVkGAggAygJEi8KC2V4cGlyZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6ChZsYXN0X2hlYWx0aF9jaGVja190aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAQoLU2FuZGJveFNwZWMSEAoIcHJvdmlkZXIYASABKAkSMQoNbWluX2lzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24SDgoGc3RyaWN0GAMgASgIEi0KBW1vZGFsGAQgASgLMh4uYWdlbnRydW50aW1lLnYxLk1vZGFsU2V0dGluZ3MiqAEKDU1vZGFsU2V0dGluZ3MSDQoFaW1hZ2UYASABKAkSCwoDY3B1GAIgASgBEhIKCm1lbW9yeV9taWIYAyABKAMSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhILCgNncHUYBSABKAkSLgoHbmV0d29yaxgGIAEoCzIdLmFnZW50cnVudGltZS52MS5Nb2RhbE5ldHdvcmsiTwoMTW9kYWxOZXR3b3JrEg8KB2Jsb2NrZWQYASABKAgSFwoPYWxsb3dlZF9kb21haW5zGAIgAygJEhUKDWFsbG93ZWRfY2lkcnMYAyADKAkqowEKDVNhbmRib3hTdGF0dXMSHgoaU0FOREJPWF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdTQU5EQk9YX1NUQVRVU19TVEFSVElORxABEhgKFFNBTkRCT1hfU1RBVFVTX1JFQURZEAISHAoYU0FOREJPWF9TVEFUVVNfVU5IRUFMVEhZEAMSHQoZU0FOREJPWF9TVEFUVVNfVEVSTUlOQVRFRBAEKmwKCUlzb2xhdGlvbhIZChVJU09MQVRJT05fVU5TUEVDSUZJRUQQABIVChFJU09MQVRJT05fUFJPQ0VTUxABEhcKE0lTT0xBVElPTl9OQU1FU1BBQ0UQAhIUChBJU09MQVRJT05fUkVNT1RFEANC0QEKE2NvbS5hZ2VudHJ1bnRpbWUudjFCDFNhbmRib3hQcm90b1ABWk9naXRodWIuY29tL2FnZW50LXJ1bnRpbWUvYWdlbnQtcnVudGltZS9jbGllbnRzL2dvL2FnZW50cnVudGltZXYxO2FnZW50cnVudGltZXYxogIDQVhYqgIPQWdlbnRydW50aW1lLlYxygIPQWdlbnRydW50aW1lXFYx4gIbQWdlbnRydW50aW1lXFYxXEdQQk1ldGFkYXRh6gIQQWdlbnRydW50aW1lOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Where the session's agent runs now, or ran last.
@@ -140,38 +140,55 @@ export const SandboxSpecSchema: GenMessage<SandboxSpec> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_sandbox, 1);
 
 /**
- * Settings only Modal knows.
+ * Settings only Modal knows. What they cost stands in Modal's price list; ListSandboxes estimates it.
  *
  * @generated from message agentruntime.v1.ModalSettings
  */
 export type ModalSettings = Message<"agentruntime.v1.ModalSettings"> & {
   /**
-   * Registry reference; empty: the image the server builds for the agent.
+   * Registry reference; empty: the image the server builds for the agent. The agent's program and the packages of the
+   * profile are installed on top of it, so it needs a Linux with apt, or Node.js and npm of its own.
    *
    * @generated from field: string image = 1;
    */
   image: string;
 
   /**
-   * Cores, may be fractional; 0: Modal's default.
+   * Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
    *
    * @generated from field: double cpu = 2;
    */
   cpu: number;
 
   /**
-   * 0: Modal's default.
+   * 128 to 344064. 0: this server's default for agents (2048).
    *
    * @generated from field: int64 memory_mib = 3;
    */
   memoryMib: bigint;
 
   /**
-   * Longest life of one sandbox, at most 24 h, which is the default.
+   * Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
+   * good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
+   * that is not over by then ends with its sandbox, LOST.
    *
    * @generated from field: google.protobuf.Duration timeout = 4;
    */
   timeout?: Duration | undefined;
+
+  /**
+   * Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none.
+   *
+   * @generated from field: string gpu = 5;
+   */
+  gpu: string;
+
+  /**
+   * Whom programs may reach. Unset: everybody.
+   *
+   * @generated from field: agentruntime.v1.ModalNetwork network = 6;
+   */
+  network?: ModalNetwork | undefined;
 };
 
 /**
@@ -180,6 +197,42 @@ export type ModalSettings = Message<"agentruntime.v1.ModalSettings"> & {
  */
 export const ModalSettingsSchema: GenMessage<ModalSettings> = /*@__PURE__*/
   messageDesc(file_agentruntime_v1_sandbox, 2);
+
+/**
+ * Whom programs in a sandbox may reach. With nothing set: everybody. The runtime itself reaches them in any case.
+ *
+ * @generated from message agentruntime.v1.ModalNetwork
+ */
+export type ModalNetwork = Message<"agentruntime.v1.ModalNetwork"> & {
+  /**
+   * Nobody. The agent then needs a model that it can reach without a network.
+   *
+   * @generated from field: bool blocked = 1;
+   */
+  blocked: boolean;
+
+  /**
+   * These hosts and no others, by the name that a TLS client says, on port 443: "api.anthropic.com" or "*.example.com".
+   * Not with blocked. At most 100, with allowed_cidrs.
+   *
+   * @generated from field: repeated string allowed_domains = 2;
+   */
+  allowedDomains: string[];
+
+  /**
+   * These addresses and no others: "10.0.0.0/8". Not with blocked.
+   *
+   * @generated from field: repeated string allowed_cidrs = 3;
+   */
+  allowedCidrs: string[];
+};
+
+/**
+ * Describes the message agentruntime.v1.ModalNetwork.
+ * Use `create(ModalNetworkSchema)` to create a new message.
+ */
+export const ModalNetworkSchema: GenMessage<ModalNetwork> = /*@__PURE__*/
+  messageDesc(file_agentruntime_v1_sandbox, 3);
 
 /**
  * The life of a sandbox.

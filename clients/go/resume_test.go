@@ -1,0 +1,131 @@
+package agentruntime
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
+)
+
+const resumes = 100
+
+// A turn is watched as it happens, and taken up again from a hundred of the places where a watcher could have been cut.
+func TestEveryResumeFoldsToTheSameState(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	if given, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		seed = given
+	}
+	t.Logf("SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	client := shared.client(t)
+	id := create(t, client)
+	steps := []step{{"think": "Hä? 😀 é", "size": 1, "pace_ms": 5}, {"count": 20, "size": 20, "pace_ms": 2}, {"tool": "Read", "input": step{}, "output": "x"}}
+	message := script(step{"repeat": 20, "steps": steps}, step{"run": "echo 1 > f"})
+	_, err := client.SendMessage(within(t, patience), &v1.SendMessageRequest{SessionId: id, Text: message})
+	must(t, err)
+	var seen []*v1.SessionEvent
+	for event, err := range client.Watch(within(t, patience), after(id, 0)) {
+		must(t, err)
+		seen = append(seen, event)
+		if isFinal(event.GetTurnUpdated().GetTurn().GetStatus()) {
+			break
+		}
+	}
+	state, head := snapshot(t, client, id)
+	for range resumes {
+		// Not before the session is there: what a bookmark alone says is not kept.
+		cut := 2 + random.IntN(len(seen)-2)
+		var folded State
+		for _, event := range seen[:cut] {
+			folded.Apply(event)
+		}
+		at := seen[cut-1].GetSequence()
+		if at < head {
+			apply(t, client, &folded, id, at, head)
+		}
+		if !proto.Equal(folded.Proto(), state) {
+			t.Fatalf("SEED=%d: taken up after %d of %d it is\n%v\nand not\n%v", seed, at, head, folded.Proto(), state)
+		}
+	}
+	t.Logf("%d events came live; %d resumes fold to the same state", len(seen), resumes)
+}
+
+func TestASilentStreamIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int64
+	counts := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		opened.Add(1)
+		return open(ctx, desc, conn, method, opts...)
+	}
+	client := dial(t, shared.addr, WithKey(shared.key()), WithGRPC(grpc.WithChainStreamInterceptor(counts)))
+	if client.silence != 45*time.Second {
+		t.Error(client.silence)
+	}
+	client.silence = 300 * time.Millisecond
+	id := create(t, client)
+	for event, err := range client.Watch(within(t, patience), after(id, 1)) {
+		must(t, err)
+		// The server keeps still for 15 s; each new stream begins with a bookmark.
+		if event.GetBookmark() != nil && opened.Load() >= 3 {
+			rename(t, client, id, "heard")
+		}
+		if event.GetSessionUpdated() != nil {
+			return
+		}
+	}
+}
+
+// quiet watches a session, in which nothing happens until the caller says so, through a proxy.
+func quiet(t *testing.T, proxy *proxy, until func(bookmarks int) bool) {
+	t.Helper()
+	client, direct := dial(t, proxy.addr, WithKey(shared.key())), shared.client(t)
+	id := create(t, direct)
+	named, bookmarks := false, 0
+	for event, err := range client.Watch(within(t, patience), after(id, 1)) {
+		must(t, err)
+		if event.GetBookmark() != nil {
+			bookmarks++
+		}
+		if event.GetSessionUpdated().GetName() == "heard" {
+			return
+		}
+		if !named && until(bookmarks) {
+			named = true
+			rename(t, direct, id, "heard")
+		}
+	}
+	t.Fatal("the watch ended")
+}
+
+func TestAStreamGoesOnBehindAProxyThatCutsSilentConnections(t *testing.T) {
+	t.Parallel()
+	proxy := impatient(t, shared, 2*time.Second, false)
+	// Each new stream begins with a bookmark.
+	quiet(t, proxy, func(int) bool { return proxy.silenced.Load() >= 3 })
+}
+
+func TestAStreamGoesOnBehindAProxyThatForgetsSilentConnections(t *testing.T) {
+	t.Parallel()
+	proxy := impatient(t, shared, 2*time.Second, true)
+	// That nobody answers any more is seen by HTTP/2's pings, after half a minute.
+	quiet(t, proxy, func(int) bool { return proxy.silenced.Load() >= 1 && proxy.accepted.Load() >= 2 })
+}
+
+func TestBookmarksKeepASilentConnectionOpen(t *testing.T) {
+	t.Parallel()
+	proxy := impatient(t, shared, 20*time.Second, false)
+	// The first comes at once; then half a minute passes, in which a proxy of this patience would have cut.
+	quiet(t, proxy, func(bookmarks int) bool { return bookmarks == 3 })
+	if cut, made := proxy.silenced.Load(), proxy.accepted.Load(); cut != 0 || made != 1 {
+		t.Errorf("%d of %d connections were cut", cut, made)
+	}
+}

@@ -1,0 +1,186 @@
+"""Watches that are taken up again: from a hundred places of a turn, and behind proxies that cut what is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from following import events_to, fold, snapshot
+from support import Proxy, Server, script
+
+import agentruntime
+from agentruntime import State, aio, pb
+from agentruntime._aio import Frames
+from agentruntime._resume import Events
+
+RESUMES = 100
+# Many events, of which each is a place to be cut at.
+BUSY = script(
+    {
+        "repeat": 20,
+        "steps": [
+            {"think": "Hä? 😀 é", "size": 1, "pace_ms": 5},
+            {"count": 20, "size": 20, "pace_ms": 2},
+            {"tool": "Read", "input": {}, "output": "x"},
+        ],
+    },
+    {"run": "echo 1 > f"},
+)
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of what is random; `SEED` gives it again."""
+    return int(os.environ.get("SEED") or random.randrange(1 << 64))
+
+
+def is_final(event: pb.SessionEvent) -> bool:
+    return event.turn_updated.turn.HasField("end_time")
+
+
+async def test_every_resume_folds_to_the_same_state(client: aio.Client, seed: int) -> None:
+    session = await client.create(agent="scripted")
+    sent = await session.send(BUSY)
+    seen = []
+    async for event in session.watch(after=0):
+        seen.append(event)
+        if event.turn_updated.turn.turn_id == sent.turn.turn_id and is_final(event):
+            break
+    state, head = await snapshot(session)
+    places = random.Random(seed)
+    for _ in range(RESUMES):
+        # Not before the session is there: what a bookmark alone says is not kept.
+        before = seen[: places.randrange(2, len(seen))]
+        after = await events_to(session, head, before[-1].sequence) if before[-1].sequence < head else []
+        assert fold(before, after) == state.value, f"SEED={seed}: taken up after {before[-1].sequence} of {head}"
+
+
+def test_every_resume_of_threads_folds_to_the_same_state(server: Server, seed: int) -> None:
+    with agentruntime.connect(server.addr, key=server.key) as client:
+        session = client.create(agent="scripted")
+        session.send(BUSY)
+        seen = []
+        for event in session.watch(after=0):
+            seen.append(event)
+            if is_final(event):
+                break
+        head, places, states = seen[-1].sequence, random.Random(seed), []
+        for _ in range(RESUMES):
+            state, at = State(), places.randrange(2, len(seen))
+            for event in seen[:at]:
+                state.apply(event)
+            for event in session.watch(after=seen[at - 1].sequence):
+                state.apply(event)
+                if event.sequence >= head:
+                    break
+            states.append(state.value)
+        assert all(state == states[0] for state in states), f"SEED={seed}"
+
+
+class Opened:
+    """Counts the streams that are opened."""
+
+    def __init__(self, method: Callable[..., object]) -> None:
+        self.times = 0
+        self._method = method
+
+    def __call__(self, *args: object, **named: object) -> object:
+        self.times += 1
+        return self._method(*args, **named)
+
+
+async def read_all(frames: Frames[pb.WatchSessionResponse]) -> None:
+    while await frames.next() is not None:
+        pass
+
+
+async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
+    session = await client.create(agent="scripted")
+    request = pb.WatchSessionRequest(session_id=session.id, after_sequence=1)
+    frames = Frames[pb.WatchSessionResponse](client.sessions.WatchSession(request, metadata=client._metadata), 0.5)
+    with pytest.raises(agentruntime.Error, match="silent"):
+        await read_all(frames)
+    events, opened = Events(request), Opened(client.sessions.WatchSession)
+    assert events.silence == 45
+    events.silence = 0.3
+    # The server keeps still for 15 s; each new stream begins with a bookmark.
+    async for event in client._follow(opened, events):
+        if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
+            await session.update(name="heard")
+        if event.WhichOneof("kind") == "session_updated":
+            break
+
+
+def test_a_silent_stream_of_threads_is_opened_again(server: Server) -> None:
+    with agentruntime.connect(server.addr, key=server.key) as client:
+        session = client.create(agent="scripted")
+        events = Events(pb.WatchSessionRequest(session_id=session.id, after_sequence=1))
+        opened = Opened(client.sessions.WatchSession)
+        events.silence = 0.3
+        for event in client._follow(opened, events):
+            if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
+                session.update(name="heard")
+            if event.WhichOneof("kind") == "session_updated":
+                break
+
+
+async def quiet(server: Server, proxy: Proxy, enough: Callable[[int], bool]) -> None:
+    """Watches a session through the proxy, in which nothing happens until it is enough."""
+    async with aio.connect(server.addr, key=server.key) as direct, aio.connect(proxy.addr, key=server.key) as client:
+        session, bookmarks = await direct.create(agent="scripted"), 0
+        async for event in client.session(session.id).watch(after=1):
+            bookmarks += event.WhichOneof("kind") == "bookmark"
+            if enough(bookmarks):
+                await session.update(name="heard")
+            if event.WhichOneof("kind") == "session_updated":
+                return
+
+
+def quiet_thread(server: Server, proxy: Proxy, enough: Callable[[int], bool]) -> None:
+    """The same with threads."""
+    with (
+        agentruntime.connect(server.addr, key=server.key) as direct,
+        agentruntime.connect(proxy.addr, key=server.key) as client,
+    ):
+        session, bookmarks = direct.create(agent="scripted"), 0
+        for event in client.session(session.id).watch(after=1):
+            bookmarks += event.WhichOneof("kind") == "bookmark"
+            if enough(bookmarks):
+                session.update(name="heard")
+            if event.WhichOneof("kind") == "session_updated":
+                return
+
+
+@pytest.fixture
+def proxies(server: Server, patience: float) -> Iterator[list[Proxy]]:
+    """Two of this patience."""
+    proxies = [Proxy(server.port, patience) for _ in range(2)]
+    yield proxies
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.mark.parametrize("patience", [2])
+async def test_a_stream_goes_on_behind_a_proxy_that_cuts_silent_connections(
+    server: Server, proxies: list[Proxy]
+) -> None:
+    # Each new stream begins with a bookmark.
+    one, two = proxies
+    await asyncio.gather(
+        quiet(server, one, lambda _: one.silenced >= 2),
+        asyncio.to_thread(quiet_thread, server, two, lambda _: two.silenced >= 2),
+    )
+
+
+@pytest.mark.parametrize("patience", [20])
+async def test_bookmarks_keep_a_silent_connection_open(server: Server, proxies: list[Proxy]) -> None:
+    # The first comes at once; then half a minute passes, in which a proxy of this patience would have cut.
+    one, two = proxies
+    await asyncio.gather(
+        quiet(server, one, lambda bookmarks: bookmarks >= 3),
+        asyncio.to_thread(quiet_thread, server, two, lambda bookmarks: bookmarks >= 3),
+    )
+    assert [(proxy.accepted, proxy.silenced) for proxy in proxies] == [(1, 0), (1, 0)]

@@ -1,0 +1,229 @@
+// What a client lives through: kills, cuts, lost answers, refusals and deadlines.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test, type TestContext } from "node:test";
+
+import { Code } from "@connectrpc/connect";
+
+import { BusyPolicy, type Client, State } from "../src/index.js";
+import { connect } from "../src/node.js";
+import { connect as connectWeb } from "../src/web.js";
+import { all, apply, create, ends, failure, own, same, snapshot, to } from "./sessions.js";
+import { ENDLESS, LONG, numbers, pause, Proxy, script, Server } from "./support.js";
+
+let server: Server;
+let client: Client;
+
+before(async () => {
+  server = await Server.start();
+  client = connect(server.addr, { key: server.key });
+});
+
+after(async () => {
+  client.close();
+  await server.end();
+});
+
+async function proxied(t: TestContext): Promise<[Proxy, Client]> {
+  const proxy = await Proxy.to(server);
+  t.after(() => proxy.close());
+  return [proxy, to(t, proxy.addr, { key: server.key })];
+}
+
+test("a turn survives kill and restart", async (t) => {
+  const fragile = await own(t);
+  const over = to(t, fragile.addr, { key: fragile.key });
+  const sessionId = await create(over);
+  let [text, changes] = ["", 0];
+  for await (const block of over.run(sessionId, LONG)) {
+    text = block.content.case === "assistantText" ? block.content.value.text : "";
+    if (++changes === 12 || changes === 30) {
+      await fragile.kill();
+      await fragile.start();
+    }
+  }
+  assert.equal(text, numbers(400));
+  const [state, replayed] = [await snapshot(over, sessionId), new State()];
+  await apply(over, replayed, sessionId, 0n, state.session?.sequence ?? 0n);
+  same(replayed.value, state);
+});
+
+for (const kind of ["grpc", "grpc-web"]) {
+  test(`a watch survives kill and restart, over ${kind}`, async (t) => {
+    const fragile = await own(t);
+    const key = fragile.key;
+    const over = kind === "grpc" ? to(t, fragile.addr, { key }) : connectWeb(`http://${fragile.addr}`, { key });
+    const sessionId = await create(over);
+    const live = new State();
+    const follows = (async () => {
+      for await (const event of over.watch({ sessionId, bookmarkInterval: { seconds: 1n } })) {
+        live.apply(event);
+        if (ends(event)) {
+          return;
+        }
+      }
+    })();
+    await over.sessions.sendMessage({ sessionId, text: LONG });
+    for (let times = 0; times < 2; times++) {
+      await pause(400);
+      await fragile.kill();
+      await fragile.start();
+    }
+    await follows;
+    const replayed = new State();
+    await apply(over, replayed, sessionId, 0n, live.value.session?.sequence ?? 0n);
+    same(live.value, replayed.value);
+  });
+}
+
+for (const how of ["break", "abort"]) {
+  test(`hanging up ends the stream, by ${how}`, async (t) => {
+    const [proxy, over] = await proxied(t);
+    const sessionId = await create(client);
+    const hangUp = new AbortController();
+    const read = async (): Promise<void> => {
+      for await (const event of over.runTurn({ sessionId, text: ENDLESS }, { signal: hangUp.signal })) {
+        if (event.kind.case === "blockDelta") {
+          if (how === "break") {
+            return;
+          }
+          hangUp.abort(new Error("enough"));
+        }
+      }
+    };
+    await (how === "break" ? read() : assert.rejects(read(), /enough/));
+    const sequence = async (): Promise<bigint> => (await client.sessions.getSession({ sessionId })).session?.sequence ?? 0n;
+    // While the turn goes on, nothing more is sent to who hung up.
+    let quiet = false;
+    for (let tries = 0; tries < 60 && !quiet; tries++) {
+      const [sent, was] = [proxy.answered, await sequence()];
+      // Without watchers four commits a second are made.
+      await pause(1000);
+      quiet = (await sequence()) >= was + 2n && proxy.answered - sent < 200;
+    }
+    await client.sessions.interruptTurn({ sessionId });
+    assert.ok(quiet, "the turn does not go on, or its events still come");
+  });
+}
+
+test("a call whose answer is lost is made once", async (t) => {
+  const [proxy, over] = await proxied(t);
+  const sessionId = await create(over);
+  const said = async (): Promise<string[]> =>
+    (await all(client.blocks({ sessionId }))).filter((b) => b.content.case === "userMessage").map((b) => b.blockId);
+  proxy.losesAnswers = true;
+  const sends = over.sessions.sendMessage({ sessionId, text: script({ say: "once" }), busyPolicy: BusyPolicy.REJECT });
+  while ((await said()).length === 0) {
+    await pause(20);
+  }
+  proxy.losesAnswers = false;
+  proxy.cut();
+  assert.deepEqual(await said(), [(await sends).turn?.blockId]);
+});
+
+test("a repeated request id gets the first answer", async () => {
+  const first = await client.sessions.createSession({ agent: "scripted", requestId: "mine" });
+  const again = await client.sessions.createSession({ agent: "scripted", requestId: "mine" });
+  assert.equal(first.session?.sessionId, again.session?.sessionId);
+  const reused = client.sessions.createSession({ agent: "scripted", name: "another", requestId: "mine" });
+  assert.equal((await failure(reused)).reason, "REQUEST_ID_REUSED");
+});
+
+test("what is refused says why", async (t) => {
+  for (const [key, reason] of [["wrong", "AUTH_INVALID"], ["", "AUTH_MISSING"]] as const) {
+    const stranger = to(t, server.addr, { key });
+    for (const call of [() => create(stranger), () => stranger.watch({ sessionId: "ses_1" }).next()]) {
+      const refused = await failure(call());
+      assert.deepEqual([refused.code, refused.reason], [Code.Unauthenticated, reason]);
+    }
+  }
+  const invalid = await failure(client.sessions.createSession({ agent: "scripted", name: "x".repeat(201) }));
+  assert.deepEqual([invalid.reason, invalid.fieldViolations[0]?.field], ["INVALID_FIELD", "name"]);
+  const missing = await failure(client.sessions.getSession({ sessionId: "ses_nowhere" }));
+  assert.deepEqual([missing.reason, missing.info["session_id"]], ["SESSION_NOT_FOUND", "ses_nowhere"]);
+  const sessionId = await create(client);
+  assert.equal((await failure(client.watch({ sessionId, afterSequence: 1000n }).next())).reason, "SEQUENCE_AHEAD");
+  const other = client.watch({ sessionId, afterSequence: 1n, expectedUid: "another-log" });
+  const first = await other.next();
+  await other.return();
+  assert.equal(first.value?.kind.case, "snapshotStart", "a cursor of another log needs a snapshot");
+});
+
+test("a deadline is kept", async (t) => {
+  const fragile = await own(t);
+  const over = to(t, fragile.addr, { key: fragile.key });
+  const sessionId = await create(over);
+  fragile.signal("SIGSTOP");
+  try {
+    const began = Date.now();
+    const late = await failure(over.sessions.getSession({ sessionId }, { timeoutMs: 500 }));
+    assert.equal(late.code, Code.DeadlineExceeded);
+    assert.ok(Date.now() - began > 400);
+    await assert.rejects(over.watch({ sessionId }, { signal: AbortSignal.timeout(500) }).next(), { name: "TimeoutError" });
+  } finally {
+    fragile.signal("SIGCONT");
+  }
+});
+
+test("a call waits for a server that comes back", async (t) => {
+  const fragile = await own(t);
+  const over = to(t, fragile.addr, { key: fragile.key });
+  const sessionId = await create(over);
+  await fragile.kill();
+  const stops = over.sessions.stopSession({ sessionId });
+  await pause(400);
+  await fragile.start();
+  assert.equal((await stops).session?.sessionId, sessionId);
+  await fragile.kill();
+  assert.equal((await failure(over.sessions.stopSession({ sessionId }))).code, Code.Unavailable);
+});
+
+test("TLS is spoken where it is asked for", async (t) => {
+  const folder = await own(t);
+  const [certificate, secret] = [join(folder.data, "cert.pem"), join(folder.data, "key.pem")];
+  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost " +
+    "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+  execFileSync("openssl", [...args.split(" "), "-keyout", secret, "-out", certificate], { stdio: "ignore" });
+  const secure = await own(t, "--tls-cert", certificate, "--tls-key", secret);
+  const over = to(t, secure.addr, { key: secure.key, ca: readFileSync(certificate, "utf8") });
+  assert.equal(await over.ask(await create(over), script({ say: "hidden" })), "hidden");
+});
+
+test("a list of sessions survives kill and restart", async (t) => {
+  const fragile = await own(t);
+  const over = to(t, fragile.addr, { key: fragile.key });
+  const made = [await create(over), await create(over), await create(over)];
+  const told: boolean[] = [];
+  let times = 0;
+  for await (const list of over.watchSessions({}, { onConnection: (isOpen) => told.push(isOpen) })) {
+    const [listed, want] = [list.map(({ sessionId }) => sessionId), [...made].reverse()];
+    if (JSON.stringify(listed) !== JSON.stringify(want)) {
+      continue;
+    }
+    if (times++ === 2) {
+      break;
+    }
+    await fragile.kill();
+    await fragile.start();
+    await over.sessions.deleteSession({ sessionId: made.shift() ?? "" });
+    made.push(await create(over));
+  }
+  assert.deepEqual(told, [true, false, true, false, true]);
+});
+
+for (const kind of ["grpc", "grpc-web"]) {
+  test(`closing a client ends its streams and calls, over ${kind}`, async () => {
+    const key = server.key;
+    const over = kind === "grpc" ? connect(server.addr, { key }) : connectWeb(`http://${server.addr}`, { key });
+    const sessionId = await create(over);
+    const watch = over.watch({ sessionId });
+    assert.equal((await watch.next()).value?.kind.case, "snapshotStart");
+    const read = failure(all(watch));
+    over.close();
+    assert.match((await read).message, /closed/);
+    assert.match((await failure(over.sessions.getSession({ sessionId }))).message, /closed/);
+  });
+}

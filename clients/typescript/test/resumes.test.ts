@@ -1,0 +1,136 @@
+// Streams that are cut, anywhere and in any way, and what comes after.
+
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { after, before, test, type TestContext } from "node:test";
+
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+
+import { Client, State } from "../src/index.js";
+import { connect } from "../src/node.js";
+import { Watch } from "../src/streams.js";
+import { connect as connectWeb } from "../src/web.js";
+import { apply, create, ends, same, snapshot, to } from "./sessions.js";
+import { LONG, numbers, pause, Proxy, script, Server, type Silence } from "./support.js";
+
+let server: Server;
+let client: Client;
+
+before(async () => {
+  server = await Server.start();
+  client = connect(server.addr, { key: server.key });
+});
+
+after(async () => {
+  client.close();
+  await server.end();
+});
+
+async function proxied(t: TestContext, silence?: Silence): Promise<[Proxy, Client]> {
+  const proxy = await Proxy.to(server, silence);
+  t.after(() => proxy.close());
+  return [proxy, to(t, proxy.addr, { key: server.key })];
+}
+
+test("a hundred resumes at random points fold to the same state", async (t) => {
+  const seed = Number(process.env["SEED"] ?? randomInt(1 << 30));
+  t.diagnostic(`SEED=${seed}`);
+  const random = numbered(seed);
+  const sessionId = await create(client);
+  await client.ask(sessionId, script({ think: "Hä? 😀 é", size: 1 }, { count: 200, size: 20 }, { run: "echo 1 > f" }));
+  const state = await snapshot(client, sessionId);
+  const head = state.session?.sequence ?? 0n;
+  for (let times = 0; times < 100; times++) {
+    const [folded, at] = [new State(), 1n + BigInt(Math.floor(random() * Number(head - 1n)))];
+    const ended = await apply(client, folded, sessionId, 0n, at);
+    await apply(client, folded, sessionId, ended, head);
+    same(folded.value, state, `SEED=${seed}: cut at ${at}`);
+  }
+});
+
+test("cuts in the middle of a turn lose nothing", async (t) => {
+  const [proxy, over] = await proxied(t);
+  const state = new State();
+  let cuts = 0;
+  for await (const event of over.runTurn({ sessionId: await create(client), text: LONG })) {
+    state.apply(event);
+    if (event.sequence % 40n === 0n) {
+      proxy.cut();
+      cuts++;
+    }
+  }
+  const said = state.value.blocks.at(-1)?.content;
+  assert.ok(cuts > 0);
+  assert.equal(said?.case === "assistantText" && said.value.text, numbers(400));
+});
+
+test("a silent stream is opened again", async () => {
+  const watch = new Watch(client.sessions, { sessionId: await create(client), afterSequence: 1n });
+  assert.equal(watch.silenceMs, 45_000);
+  watch.silenceMs = 300;
+  const began = Date.now();
+  let bookmarks = 0;
+  // The server keeps still for 15 s; each new stream begins with a bookmark.
+  for await (const event of watch.follow()) {
+    if (event.kind.case === "bookmark" && ++bookmarks === 3) {
+      break;
+    }
+  }
+  assert.ok(Date.now() - began < 25_000, "three bookmarks of one stream take 30 s");
+});
+
+for (const how of ["cut", "forget"] as const) {
+  for (const kind of ["grpc", "grpc-web"]) {
+    test(`a stream goes on behind a proxy that does not like silence: ${how}, over ${kind}`, async (t) => {
+      const [proxy] = await proxied(t, { ms: 500, how });
+      const over = kind === "grpc" ? withoutPings(t, proxy) : connectWeb(`http://${proxy.addr}`, { key: server.key });
+      const sessionId = await create(client);
+      const watch = new Watch(over.sessions, { sessionId });
+      watch.silenceMs = 1000;
+      const state = new State();
+      let turns = 0;
+      const follows = (async () => {
+        for await (const event of watch.follow()) {
+          state.apply(event);
+          if (ends(event) && ++turns === 3) {
+            return;
+          }
+        }
+      })();
+      for (let times = 0; times < 3; times++) {
+        const before = proxy.silences;
+        while (proxy.silences === before) {
+          await pause(50);
+        }
+        await client.sessions.sendMessage({ sessionId, text: script({ say: `${times}`, size: 1 }) });
+        while ((await client.sessions.getSession({ sessionId })).session?.activeTurn) {
+          await pause(20);
+        }
+      }
+      await follows;
+      const replayed = new State();
+      await apply(client, replayed, sessionId, 0n, state.value.session?.sequence ?? 0n);
+      same(state.value, replayed.value);
+    });
+  }
+}
+
+/** A client that learns of a dead connection only by the silence of its streams. */
+function withoutPings(t: TestContext, proxy: Proxy): Client {
+  const baseUrl = `http://${proxy.addr}`;
+  const sessionManager = new Http2SessionManager(baseUrl);
+  const made = new Client(createGrpcTransport({ baseUrl, sessionManager }), server.key, () => sessionManager.abort());
+  t.after(() => made.close());
+  return made;
+}
+
+/** Random numbers from 0 to 1 that one number gives all of: mulberry32. */
+function numbered(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What is said of Modal here, held against its official SDKs. modal.sh [drift]...: only these.
+#
+# What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mkdir -p "${CARGO_TARGET_DIR:-target}"
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+venv=$target/modal/venv
+
+# The official Python SDK in an environment of its own.
+python_sdk() {
+    # Debian has ensurepip in a package of its own, and no virtual environment without it.
+    if ! python3 -m ensurepip --version > /dev/null 2>&1; then
+        echo "SKIPPED: Modal's Python SDK: python3 with venv is not installed"
+        return 1
+    fi
+    local lock=tests/modal/requirements.txt
+    if ! cmp -s "$lock" "$venv/installed"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
+        cp "$lock" "$venv/installed"
+    fi
+}
+
+# Our part of the API is theirs.
+check_drift() {
+    python_sdk || return 0
+    "$venv/bin/python" tests/modal/drift.py
+}
+
+failed=0
+[ $# -gt 0 ] || set -- drift
+for name in "$@"; do
+    began=$SECONDS
+    echo "-- $name"
+    # In a shell of its own: what fails there ends it, and the others still run.
+    set +e
+    (set -e; "check_$name")
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
+        echo "-- $name: $((SECONDS - began)) s"
+    else
+        echo "-- $name FAILED after $((SECONDS - began)) s"
+        failed=1
+    fi
+done
+exit "$failed"

@@ -1,0 +1,53 @@
+//! What a provider elsewhere holds, asked of the provider itself: what the ledger is compared with, so that nothing runs that
+//! nobody knows of.
+//!
+//! It must not know what becomes of what is found.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::Error;
+use crate::domain::{SandboxId, Timestamp};
+
+/// Asks a provider what is there, and ends it.
+#[async_trait]
+pub trait Inventory: fmt::Debug + Send + Sync {
+    /// All sandboxes with this owner's tag that are not over: complete, or an error.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when any part of the list cannot be read.
+    async fn list(&self) -> Result<Vec<Listed>, Error>;
+
+    /// Whether a sandbox is over, by the provider's own id. One that the provider says it does not know is over.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that cannot be known now.
+    async fn is_over(&self, external_id: &str) -> Result<bool, Error>;
+
+    /// The provider's own id of the sandbox that runs under ours, for one whose making was cut short before its answer.
+    /// `None`: none runs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that cannot be known now.
+    async fn running(&self, id: &SandboxId) -> Result<Option<String>, Error>;
+
+    /// Ends a sandbox with all that is in it, and returns when it is over; one that is over is no error. Keeps no snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`].
+    async fn end(&self, external_id: &str) -> Result<(), Error>;
+}
+
+/// A sandbox as its provider lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The provider's own id.
+    pub external_id: String,
+    /// Ours, as it is tagged; `None`: there is no such tag.
+    pub id: Option<SandboxId>,
+    /// The session, as it is tagged; empty: there is no such tag.
+    pub session: String,
+    /// When the provider made it.
+    pub create_time: Timestamp,
+}

@@ -1,0 +1,36 @@
+//! What is stored of sandboxes away from this machine.
+
+use std::time::Duration;
+
+use crate::domain::{
+    LedgerFacts, LedgerSnapshot, ModalGpu, ModalNetwork, ModalSettings, SandboxSpec, Session, Timestamp,
+};
+
+pub(super) fn ledger() -> LedgerFacts {
+    LedgerFacts {
+        external_id: "sb-1".into(),
+        task_id: "ta-1".into(),
+        create_time: Timestamp(1),
+        expire_time: Some(Timestamp(2)),
+        end_time: Some(Timestamp(3)),
+        settings: settings(ModalNetwork::Blocked),
+        snapshot: Some(LedgerSnapshot { image_id: "im-1".into(), expire_time: Timestamp(4) }),
+    }
+}
+
+pub(super) fn asked(session: Session) -> Session {
+    let network = ModalNetwork::Allowed { domains: vec!["a.example".into()], cidrs: vec!["10.0.0.0/8".into()] };
+    let spec = SandboxSpec { strict: true, modal: Some(settings(network)), ..session.sandbox_spec };
+    Session { sandbox_spec: spec, ..session }
+}
+
+fn settings(network: ModalNetwork) -> ModalSettings {
+    ModalSettings {
+        image: "node:22".into(),
+        milli_cpu: 1500,
+        memory_mib: 2048,
+        timeout: Some(Duration::from_hours(1)),
+        gpu: Some(ModalGpu { kind: "A10G".into(), count: 2 }),
+        network: Some(network),
+    }
+}
