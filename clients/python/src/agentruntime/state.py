@@ -62,7 +62,7 @@ class State:
         elif kind == "permission_resolved":
             asked = _find(state.permissions, "permission_id", event.permission_resolved.permission_id)
             if asked is not None:
-                asked.resolution.CopyFrom(event.permission_resolved.resolution)
+                _set(asked, "resolution", event.permission_resolved, "resolution")
         elif kind == "permission_rules_changed":
             _set(state, "permission_rules", event.permission_rules_changed, "rules")
         elif kind == "question_requested":
@@ -70,7 +70,7 @@ class State:
         elif kind == "question_resolved":
             question = _find(state.questions, "question_id", event.question_resolved.question_id)
             if question is not None:
-                question.resolution.CopyFrom(event.question_resolved.resolution)
+                _set(question, "resolution", event.question_resolved, "resolution")
         elif kind == "files_changed":
             for change in event.files_changed.changes:
                 _change(state.files, change)
