@@ -48,6 +48,36 @@ test("a hundred resumes at random points fold to the same state", async (t) => {
   }
 });
 
+test("who comes in the middle of a block sees all of it", async () => {
+  const sessionId = await create(client);
+  const said = "ä😀é ".repeat(100);
+  await client.sessions.sendMessage({ sessionId, text: script({ say: said, size: 1, pace_ms: 2 }) });
+  const follow = async (): Promise<[boolean, string]> => {
+    const state = new State();
+    let isInside = false;
+    for await (const event of client.watch({ sessionId })) {
+      state.apply(event);
+      const block = state.value.blocks.at(-1)?.content;
+      const text = block?.case === "assistantText" ? block.value.text : "";
+      if (event.kind.case === "snapshotComplete") {
+        isInside = text !== "" && text !== said;
+      }
+      if (text === said || ends(event)) {
+        return [isInside, text];
+      }
+    }
+    throw new Error("the watch ended");
+  };
+  const followers: Promise<[boolean, string]>[] = [];
+  for (let times = 0; times < 10; times++) {
+    followers.push(follow());
+    await pause(60);
+  }
+  const seen = await Promise.all(followers);
+  assert.ok(seen.some(([isInside]) => isInside), "nobody came in the middle of it");
+  seen.forEach(([, text]) => assert.equal(text, said));
+});
+
 test("cuts in the middle of a turn lose nothing", async (t) => {
   const [proxy, over] = await proxied(t);
   const state = new State();
