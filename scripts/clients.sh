@@ -119,12 +119,26 @@ check_first() {
     "$bin/python" clients/first/compare.py
 }
 
+# The transcript of the project's README, by the real program.
+check_grpcurl() {
+    has "grpcurl" go python3 || return 0
+    local version=v1.9.3 folder=$target/grpcurl
+    if [ "$(cat "$folder/installed" 2> /dev/null)" != "$version" ]; then
+        GOBIN=$folder go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version"
+        echo "$version" > "$folder/installed"
+    fi
+    prepare_python
+    "$bin/ruff" check --no-cache --config clients/python/pyproject.toml clients/grpcurl
+    "$bin/ruff" format --no-cache --check --config clients/python/pyproject.toml clients/grpcurl
+    "$bin/python" clients/grpcurl/transcript.py "$folder/grpcurl"
+}
+
 if [ ! -x "$SERVER_UNDER_TEST" ]; then
     echo "there is no server at $SERVER_UNDER_TEST: run cargo build first" >&2
     exit 1
 fi
 failed=0
-[ $# -gt 0 ] || set -- generated python go typescript browser
+[ $# -gt 0 ] || set -- generated python go typescript browser grpcurl
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

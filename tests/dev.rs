@@ -1,5 +1,5 @@
-//! The stand-ins: the model endpoint with the real Claude Code CLI in front of it, and the scripted agent with its parser
-//! behind it.
+//! The stand-ins: the model endpoint with the real Claude Code CLI in front of it, the emulator of Modal, and the scripted
+//! agent with its parser behind it.
 
 #[path = "dev/asks.rs"]
 mod asks;
@@ -7,8 +7,12 @@ mod asks;
 mod claude;
 #[path = "dev/count.rs"]
 mod count;
+#[path = "support/emulator.rs"]
+mod emulator;
 #[path = "dev/interrupt.rs"]
 mod interrupt;
+#[path = "dev/modal/mod.rs"]
+mod modal;
 
 use std::{
     collections::BTreeSet,

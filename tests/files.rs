@@ -1,6 +1,8 @@
 //! Trees of files: looks, changes, manifests, restores, confined operations, archives, sources and hints, on a real file
 //! system; and the files of a local sandbox.
 
+#[path = "files/alike.rs"]
+mod alike;
 #[path = "files/archives.rs"]
 mod archives;
 #[path = "files/change.rs"]
@@ -9,6 +11,8 @@ mod change;
 mod confined;
 #[path = "files/ground.rs"]
 mod ground;
+#[path = "files/here.rs"]
+mod here;
 #[path = "files/hint.rs"]
 mod hint;
 #[path = "files/look.rs"]

@@ -62,6 +62,12 @@ pub async fn install_claude_code(cache: &Path) -> Result<PathBuf, InstallError> 
     install_with(cache, "npm".as_ref()).await
 }
 
+/// The program of the pinned Claude Code, if it is in the cache.
+#[must_use]
+pub fn installed_claude_code(cache: &Path) -> Option<PathBuf> {
+    program_in(&package::claude_code_dir(cache))
+}
+
 async fn install_with(cache: &Path, npm: &OsStr) -> Result<PathBuf, InstallError> {
     let (os, arch) = (env::consts::OS, env::consts::ARCH);
     let dir = package::claude_code_dir(cache);

@@ -18,6 +18,7 @@ mod error;
 mod files;
 pub mod install;
 mod limits;
+mod modal_emulator;
 mod output;
 mod permissions;
 mod profiles;
@@ -86,6 +87,14 @@ enum Command {
     Replay(replay::Args),
     /// Answer agents from a script, instead of a real model.
     ModelEndpoint(dev::model::Args),
+    /// Answer as Modal would, with sandboxes on this machine.
+    ModalEmulator(modal_emulator::Args),
+    /// The first process of an emulated sandbox; the emulator starts it.
+    #[command(hide = true)]
+    ModalSandboxInit(dev::modal::InitArgs),
+    /// The file tools of an emulated sandbox; clients of Modal start them.
+    #[command(hide = true)]
+    ModalSandboxFsTools(dev::modal::tools::Args),
     /// Play a script as an agent; the server starts it.
     #[command(hide = true)]
     ScriptedAgent(dev::scripted_agent::Args),
@@ -102,12 +111,18 @@ pub fn main() -> ExitCode {
         // A plain program of lines in and lines out: it needs nothing of what follows.
         return dev::scripted_agent::run(args);
     }
+    if let Command::ModalSandboxInit(args) = args.command {
+        return dev::modal::init(args);
+    }
+    if let Command::ModalSandboxFsTools(args) = args.command {
+        return dev::modal::tools::run(args);
+    }
     if let Command::Supervise(args) = args.command {
         // One thread, and a log that is a file; nobody filters it.
         tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
         return supervise::run(args);
     }
-    log(if matches!(args.command, Command::Serve(_)) {
+    log(if matches!(args.command, Command::Serve(_) | Command::ModalEmulator(_)) {
         "agent_runtime=info,warn"
     } else {
         "agent_runtime::client=warn"
@@ -127,7 +142,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     match args.command {
         Command::Serve(args) => return serve::run(common, args).await,
         Command::Run(args) => return run::run(common, args).await,
-        Command::ScriptedAgent(_) | Command::Supervise(_) => {}
+        Command::ScriptedAgent(_)
+        | Command::ModalSandboxInit(_)
+        | Command::ModalSandboxFsTools(_)
+        | Command::Supervise(_) => {}
         Command::Watch(args) => watch::run(common, args).await?,
         Command::Turns(args) => turns::list(common, args).await?,
         Command::Interrupt(args) => turns::interrupt(common, args).await?,
@@ -139,6 +157,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Profiles(command) => Box::pin(profiles::run(common, command)).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,
+        Command::ModalEmulator(args) => return modal_emulator::run(common, args).await,
         Command::ModelEndpoint(args) => {
             dev::model::run(args).await.map_err(|error| Error::Other(error.to_string()))?;
         }

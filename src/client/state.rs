@@ -48,15 +48,11 @@ impl State {
         if let Some(kind) = &event.kind {
             self.apply_kind(kind);
         }
-        let is_frame = matches!(
-            event.kind,
-            Some(Kind::SnapshotStart(_) | Kind::SnapshotChunk(_) | Kind::SnapshotComplete(_) | Kind::Bookmark(_))
-        );
         if event.sequence > 0
             && let Some(session) = &mut self.0.session
         {
             session.sequence = event.sequence;
-            if !is_frame {
+            if !matches!(event.kind, Some(Kind::Bookmark(_))) {
                 session.last_activity_time = event.event_time;
             }
         }

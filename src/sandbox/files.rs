@@ -3,7 +3,7 @@
 //!
 //! It must not know how a sandbox keeps its files. Trees, scopes and manifests are the workspace room's own.
 
-use std::{fmt, fs::File, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, fs::File, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -79,6 +79,10 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// All bytes of a file that has at most `most`. A larger one is refused without being read: whoever looks at what an
     /// agent can write does not know its size.
     async fn read_small(&self, root: Root, path: &str, most: u64) -> Result<Bytes, Error>;
+
+    /// The bytes of several files that have at most `most` together, as far as they can be read, by path: one that cannot,
+    /// or is none, is missing.
+    async fn read_all(&self, root: Root, paths: &[String], most: u64) -> Result<BTreeMap<String, Bytes>, Error>;
 
     /// Writes a file of at most `limit` bytes, whole or not at all; missing folders are made.
     async fn write(&self, root: Root, path: &str, mode: u32, content: Content, limit: u64) -> Result<Entry, Error>;

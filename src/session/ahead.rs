@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
 use super::look::Eyes;
@@ -16,8 +16,8 @@ use crate::{
 
 /// Bytes of one transaction.
 const AT_ONCE: usize = 4 << 20;
-/// Small files that are read at the same time.
-const READERS: usize = 4;
+/// Small files that are read at once, however small they are.
+const FILES: usize = 1000;
 /// Contents that are asked for at once.
 const ASKED: usize = 1000;
 
@@ -33,14 +33,12 @@ pub(super) struct Moved {
     pub(super) sha256: String,
 }
 
-/// What became of a content.
-enum Read {
-    /// All of it, in pieces; small enough to be held.
-    Whole(Vec<BlobPiece>),
-    /// It is read when it is its turn.
-    Large,
-    /// The file is another one by now, or gone.
-    Moved,
+/// A content that is small enough to be held.
+struct Small {
+    hash: String,
+    root: Root,
+    path: String,
+    size: u64,
 }
 
 impl Eyes {
@@ -54,33 +52,47 @@ impl Eyes {
             }
         }
         let mut moved = Vec::new();
-        let mut waiting = Vec::new();
-        let mut bytes = 0;
-        let mut reads = stream::iter(wanted)
-            .map(|(hash, (root, path, size))| async move {
-                let read = if size > Piece::BYTES as u64 {
-                    Ok(Read::Large)
-                } else {
-                    self.read(&hash, root, &path, size).await
-                };
-                read.map(|read| (hash, root, path, size, read))
-            })
-            .buffered(READERS);
-        while let Some((hash, root, path, size, read)) = reads.try_next().await? {
-            match read {
-                Read::Whole(pieces) => {
-                    bytes += pieces.iter().map(|piece| piece.data.len()).sum::<usize>();
-                    waiting.extend(pieces);
-                    if bytes >= AT_ONCE {
-                        self.put(&std::mem::take(&mut waiting)).await?;
-                        bytes = 0;
-                    }
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (hash, (root, path, size)) in wanted {
+            if size > Piece::BYTES as u64 {
+                if !self.put_large(&hash, root, &path, size).await? {
+                    moved.push(Moved { root, path, sha256: hash });
                 }
-                Read::Large if self.put_large(&hash, root, &path, size).await? => {}
-                Read::Large | Read::Moved => moved.push(Moved { root, path, sha256: hash }),
+                continue;
+            }
+            bytes += size;
+            batch.push(Small { hash, root, path, size });
+            if bytes >= AT_ONCE as u64 || batch.len() >= FILES {
+                moved.extend(self.put_small(std::mem::take(&mut batch)).await?);
+                bytes = 0;
             }
         }
-        self.put(&waiting).await?;
+        moved.extend(self.put_small(batch).await?);
+        Ok(moved)
+    }
+
+    /// Reads small files, all of a root at once, and puts them. Says which of them are others by now.
+    async fn put_small(&self, files: Vec<Small>) -> Result<Vec<Moved>, Failure> {
+        let (mut moved, mut pieces) = (Vec::new(), Vec::new());
+        for root in [Root::Workspace, Root::Home] {
+            let paths: Vec<String> =
+                files.iter().filter(|file| file.root == root).map(|file| file.path.clone()).collect();
+            if paths.is_empty() {
+                continue;
+            }
+            let most = files.iter().filter(|file| file.root == root).map(|file| file.size).sum();
+            let read = self.files.read_all(root, &paths, most).await;
+            let mut read = self.still_there(read)?.unwrap_or_default();
+            for Small { hash, root, path, size } in files.iter().filter(|file| file.root == root) {
+                match read.remove(path) {
+                    Some(data) if format!("{:x}", Sha256::digest(&data)) == *hash => {
+                        pieces.push(BlobPiece { sha256: hash.clone(), size: *size, offset: 0, data: data.into() });
+                    }
+                    Some(_) | None => moved.push(Moved { root: *root, path: path.clone(), sha256: hash.clone() }),
+                }
+            }
+        }
+        self.put(&pieces).await?;
         Ok(moved)
     }
 
@@ -90,23 +102,6 @@ impl Eyes {
             return Ok(());
         }
         self.store().put_blobs(&self.key.tenant, &self.by, pieces).await.map_err(|error| unavailable(&error))
-    }
-
-    /// Reads a small file.
-    async fn read(&self, hash: &str, root: Root, path: &str, size: u64) -> Result<Read, Failure> {
-        let Some(mut reading) = self.open(root, path).await? else { return Ok(Read::Moved) };
-        let mut data = Vec::new();
-        while let Some(bytes) = reading.next().await {
-            let Some(bytes) = self.still_there(bytes)? else { return Ok(Read::Moved) };
-            data.extend_from_slice(&bytes);
-            if data.len() as u64 > size {
-                return Ok(Read::Moved);
-            }
-        }
-        if format!("{:x}", Sha256::digest(&data)) != hash {
-            return Ok(Read::Moved);
-        }
-        Ok(Read::Whole(vec![BlobPiece { sha256: hash.to_owned(), size, offset: 0, data }]))
     }
 
     /// Reads a large file and puts it as it comes; its last piece, which makes it whole, only when the hash is right.

@@ -10,7 +10,10 @@ use rustix::{
 use super::{Error, Folder, folder::Links};
 
 /// Refuses a folder that holds something already.
-pub(super) fn must_be_empty(folder: &Folder) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Source`], which names what it holds.
+pub fn must_be_empty(folder: &Folder) -> Result<(), Error> {
     match names(folder)?.first() {
         None => Ok(()),
         Some(name) => Err(Error::Source(format!("the workspace is not empty: it holds {:?}", name.to_string_lossy()))),
@@ -43,6 +46,14 @@ fn take_back(folder: &Folder, gathered: &Folder, name: &CStr) {
     if let Err(errno) = gone {
         tracing::warn!(%errno, "a source that could not be brought in left something behind");
     }
+}
+
+/// The names of everything that lies in the folder itself.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn top(folder: &Folder) -> Result<Vec<String>, Error> {
+    Ok(names(folder)?.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 
 /// Everything in a directory but itself and the one above.

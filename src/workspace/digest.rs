@@ -37,6 +37,15 @@ pub(super) fn copy(from: &mut dyn Read, to: &mut dyn Write, limit: u64) -> io::R
     }
 }
 
+/// The SHA-256 of all of `from`, and its size; `None` once it is over `limit`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest(from: &mut dyn Read, limit: u64) -> io::Result<Option<(String, u64)>> {
+    let digest = copy(from, &mut io::sink(), limit)?;
+    Ok(digest.map(|Digest { sha256, size }| (sha256, size)))
+}
+
 /// Of bytes in memory.
 pub(super) fn of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

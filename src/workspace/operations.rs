@@ -2,11 +2,13 @@
 //! itself is never followed. What is told of an entry is told of where it really lies.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     os::fd::OwnedFd,
 };
 
+use bytes::Bytes;
 use rustix::{
     fs::{AtFlags, FileType as Sort, Mode, fchmod, readlinkat, symlinkat, unlinkat},
     io::Errno,
@@ -77,6 +79,22 @@ impl Folder {
             return Err(Error::TooLarge { what: format!("{path:?}, in bytes,"), limit: most });
         }
         Ok(bytes)
+    }
+
+    /// The bytes of several files that have at most `most` together, by path: one that cannot be read is missing.
+    ///
+    /// # Errors
+    /// [`Error::Path`] for what is no path.
+    pub fn read_all(&self, paths: &[String], most: u64) -> Result<BTreeMap<String, Bytes>, Error> {
+        let (mut files, mut left) = (BTreeMap::new(), most);
+        for path in paths {
+            path::check(path)?;
+            if let Ok(bytes) = self.read_small(path, left) {
+                left -= bytes.len() as u64;
+                files.insert(path.clone(), bytes.into());
+            }
+        }
+        Ok(files)
     }
 
     /// Describes what is at `path`: a file, a link, or a directory whether or not it is empty.
@@ -265,7 +283,8 @@ fn endless(path: &str) -> Error {
 }
 
 /// What it is called in a sentence.
-pub(super) fn word(sort: Sort) -> &'static str {
+#[must_use]
+pub fn word(sort: Sort) -> &'static str {
     match sort {
         Sort::RegularFile => "a file",
         Sort::Directory => "a directory",

@@ -7,7 +7,10 @@ use crate::domain::WorkspacePath;
 pub(super) const PATH_MAX: usize = WorkspacePath::MAX_BYTES;
 
 /// Refuses what is not the path of an entry.
-pub(super) fn check(path: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Path`], which names the rule.
+pub fn check(path: &str) -> Result<(), Error> {
     WorkspacePath::check(path)
         .map_err(|rule| Error::path(path.chars().take(PATH_MAX).collect::<String>(), format!("is refused: {rule}")))
 }

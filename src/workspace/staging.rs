@@ -73,9 +73,20 @@ impl Staging {
     }
 }
 
+/// A new, empty folder in the directory `staging`, which is made when it is missing and which only this process uses; it goes
+/// with all it holds when the first is dropped.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn aside(staging: &Path) -> Result<(Staged, Folder), Error> {
+    let staging = Staging::new(staging);
+    staging.clean();
+    staging.folder()
+}
+
 /// Something in the staging directory; removed when it is dropped, unless it was moved away.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub struct Staged {
     path: PathBuf,
     moved: bool,
 }

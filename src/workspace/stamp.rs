@@ -2,7 +2,7 @@
 //! thing under another name. A stamp means something on this machine only and is never stored.
 
 use rustix::{
-    fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, statx},
+    fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, major, minor, statx},
     time::{ClockId, clock_gettime},
 };
 
@@ -15,6 +15,21 @@ const TICK: i64 = 20_000_000;
 const COARSE: i64 = 2_000_000_000;
 
 const SECOND: i64 = 1_000_000_000;
+
+/// What another machine's file system says of an entry of its own; times in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Which file system.
+    pub device: u64,
+    /// Which entry of it.
+    pub inode: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// When the content last changed.
+    pub modified: i64,
+    /// When anything of it last changed.
+    pub changed: i64,
+}
 
 /// How an entry looked from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +49,6 @@ impl Stamp {
     /// Of what was found at a time when the clock said `now`.
     pub(super) fn new(stat: &Statx, now: i64) -> Self {
         let changed = nanos(&stat.stx_ctime);
-        let grain = if changed % SECOND == 0 { COARSE } else { TICK };
         let born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         Self {
             device: (stat.stx_dev_major, stat.stx_dev_minor),
@@ -43,8 +57,27 @@ impl Stamp {
             size: stat.stx_size,
             modified: nanos(&stat.stx_mtime),
             changed,
-            settled: changed < now.saturating_sub(grain),
+            settled: is_settled(changed, now),
         }
+    }
+
+    /// Of what another machine told, whose clock said `now`. It cannot tell an inode that is used again from the same one.
+    pub(super) fn told(told: &Told, now: i64) -> Self {
+        let Told { device, inode, size, modified, changed } = *told;
+        Self {
+            device: (major(device), minor(device)),
+            inode,
+            born: None,
+            size,
+            modified,
+            changed,
+            settled: is_settled(changed, now),
+        }
+    }
+
+    /// When anything of it last changed, and whether that is all that was to be seen of that moment.
+    pub(super) fn reach(&self) -> (i64, bool) {
+        (self.changed, self.settled)
     }
 
     /// Nothing touched it between the two looks.
@@ -59,7 +92,8 @@ impl Stamp {
     }
 
     /// The stamp of something that was changing while it was read.
-    pub(super) fn unsettled(self) -> Self {
+    #[must_use]
+    pub fn unsettled(self) -> Self {
         Self { settled: false, ..self }
     }
 
@@ -67,6 +101,12 @@ impl Stamp {
     pub(super) fn identity(&self) -> Option<((u32, u32), u64, i64)> {
         Some((self.device, self.inode, self.born?))
     }
+}
+
+/// Whether whatever changes later gets another time.
+fn is_settled(changed: i64, now: i64) -> bool {
+    let grain = if changed % SECOND == 0 { COARSE } else { TICK };
+    changed < now.saturating_sub(grain)
 }
 
 /// What the file system says of `name` in a directory, or of the descriptor itself where it is empty.

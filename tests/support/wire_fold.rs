@@ -48,7 +48,11 @@ pub fn apply(state: &mut SessionState, event: &SessionEvent) {
             put(&mut state.conversations, e.conversation.unwrap(), |c| c.conversation_id.clone());
             session(state).usage = e.session_usage;
         }
-        Kind::SessionCreated(e) => *state = SessionState { session: e.session, ..SessionState::default() },
+        Kind::SessionCreated(e) => {
+            // "Unset inside SessionState."
+            let told = e.session.map(|session| Session { oldest_sequence: 0, ..session });
+            *state = SessionState { session: told, ..SessionState::default() };
+        }
         Kind::SessionUpdated(e) => {
             let session = session(state);
             session.name = e.name;

@@ -3,13 +3,11 @@
 //! destroyed meanwhile is seen as what it is.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
 };
 
@@ -19,7 +17,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::blocking;
+use super::super::blocking::{GiveUp, blocking, content_of};
 use crate::{
     domain::{ArchiveFormat, FileType, WorkspaceFile},
     sandbox::{Content, Contents, Error, Files, Reading, Root, Source},
@@ -104,6 +102,11 @@ impl Files for LocalFiles {
         Ok(self.with(root, move |folder| folder.read_small(&path, most)).await?.into())
     }
 
+    async fn read_all(&self, root: Root, paths: &[String], most: u64) -> Result<BTreeMap<String, Bytes>, Error> {
+        let paths = paths.to_owned();
+        self.with(root, move |folder| folder.read_all(&paths, most)).await
+    }
+
     async fn write(&self, root: Root, path: &str, mode: u32, content: Content, limit: u64) -> Result<Entry, Error> {
         let path = path.to_owned();
         self.with(root, move |folder| match content {
@@ -138,22 +141,14 @@ impl Files for LocalFiles {
     ) -> Result<Restored, Error> {
         let handle = Handle::current();
         self.with(root, move |folder| {
-            restore(folder, &scope, &files, &mut |sha256| {
-                let opened = handle.block_on(contents.open(sha256));
-                let stream = opened.map_err(|error| workspace::Error::Content {
-                    path: String::new(),
-                    sha256: sha256.to_owned(),
-                    cause: error.to_string(),
-                })?;
-                Ok(Box::new(Blocking { handle: handle.clone(), stream, chunk: Bytes::new() }))
-            })
+            restore(folder, &scope, &files, &mut |sha256| content_of(&*contents, &handle, sha256))
         })
         .await
     }
 
     async fn seed(&self, source: Source) -> Result<(), Error> {
-        let stop = GiveUp(Arc::default());
-        let stopped = Arc::clone(&stop.0);
+        let stop = GiveUp::default();
+        let stopped = stop.is_given_up();
         self.with(Root::Workspace, move |folder| match source {
             Source::Git(source, cloning) => clone(folder, &source, &cloning, &stopped),
             Source::Directory(from, copying) => copy_directory(folder, &from, &copying).map(drop),
@@ -187,15 +182,6 @@ impl Files for LocalFiles {
     }
 }
 
-/// Ends what the call began when nobody waits for it any more.
-struct GiveUp(Arc<AtomicBool>);
-
-impl Drop for GiveUp {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A file on its way out.
 struct Reader {
     content: File,
@@ -213,28 +199,6 @@ impl Reader {
             Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), self)))
         })
         .await?
-    }
-}
-
-/// A stream, read by a thread that may block.
-struct Blocking {
-    handle: Handle,
-    stream: BoxStream<'static, Result<Bytes, Error>>,
-    chunk: Bytes,
-}
-
-impl Read for Blocking {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.handle.block_on(self.stream.next()) {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(error)) => return Err(io::Error::other(error)),
-                None => return Ok(0),
-            }
-        }
-        let taken = buffer.len().min(self.chunk.len());
-        buffer[..taken].copy_from_slice(&self.chunk.split_to(taken));
-        Ok(taken)
     }
 }
 

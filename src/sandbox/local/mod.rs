@@ -39,6 +39,7 @@ use self::{
     spawn::Spawner,
     whole::{look, make},
 };
+use super::blocking::blocking;
 use crate::{
     domain::{Isolation, ModalSettings, SandboxId, SandboxSpec},
     sandbox::{Epoch, Error, NewSandbox, Provider, Sandbox},
@@ -401,13 +402,4 @@ impl Local {
         *slot = Some(place.clone());
         Ok(place)
     }
-}
-
-/// Runs what may block where it may, as a task that the provider waits for when it shuts down.
-fn blocking<T: Send + 'static>(
-    tracker: &TaskTracker,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> impl Future<Output = Result<T, Error>> {
-    let work = tracker.spawn_blocking(work);
-    async { work.await.map_err(|error| Error::Unavailable(error.to_string())) }
 }

@@ -26,7 +26,7 @@ enum Step<'p> {
 }
 
 /// Moves everything in, or nothing.
-pub(super) fn enter(folder: &Folder, gathered: &Gathered<'_>) -> Result<usize, Error> {
+pub(super) fn enter(folder: &Folder, gathered: &Gathered) -> Result<usize, Error> {
     let targets: Vec<(String, &str, Sort)> =
         gathered.entries().iter().map(|(path, sort)| (path::join(gathered.under(), path), &**path, *sort)).collect();
     for above in path::above(gathered.under()).chain(Some(gathered.under()).filter(|under| !under.is_empty())) {
@@ -68,7 +68,7 @@ fn in_the_way(folder: &Folder, target: &str, sort: Sort) -> Result<(), Error> {
 
 fn all<'p>(
     folder: &Folder,
-    gathered: &Gathered<'_>,
+    gathered: &Gathered,
     targets: &'p [(String, &str, Sort)],
     steps: &mut Vec<Step<'p>>,
 ) -> Result<(), Error> {
@@ -189,7 +189,7 @@ mod tests {
         let before = texts(&root);
         let folder = Folder::open(&root, &dir.path().join("staging")).unwrap();
         let mut gathered = Gathered::new(&folder, "", ArchiveLimits::default(), 1).unwrap();
-        let gather = |gathered: &mut Gathered<'_>| {
+        let gather = |gathered: &mut Gathered| {
             for path in ["a", "there/b", "made/for/c", "z"] {
                 gathered.file(path, 0o644, &mut &b"new"[..]).unwrap();
             }

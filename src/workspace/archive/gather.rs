@@ -22,11 +22,12 @@ pub(super) enum Sort {
 }
 
 /// What an archive brings, in a folder of its own.
-pub(super) struct Gathered<'u> {
+#[derive(Debug)]
+pub struct Gathered {
     folder: Folder,
     /// Removes what was not moved in.
-    _staged: Staged,
-    under: &'u str,
+    staged: Staged,
+    under: String,
     /// By their path in the archive.
     entries: BTreeMap<String, Sort>,
     count: usize,
@@ -36,21 +37,28 @@ pub(super) struct Gathered<'u> {
     most: u64,
 }
 
-impl<'u> Gathered<'u> {
-    pub(super) fn new(folder: &Folder, under: &'u str, limits: ArchiveLimits, packed: u64) -> Result<Self, Error> {
+impl Gathered {
+    pub(super) fn new(folder: &Folder, under: &str, limits: ArchiveLimits, packed: u64) -> Result<Self, Error> {
         let (staged, folder) = folder.staging.folder()?;
         let most = limits.bytes.min(packed.saturating_mul(limits.ratio).max(RATIO_FROM));
-        Ok(Self { folder, _staged: staged, under, entries: BTreeMap::new(), count: 0, bytes: 0, limits, most })
+        Ok(Self { folder, staged, under: under.to_owned(), entries: BTreeMap::new(), count: 0, bytes: 0, limits, most })
     }
 
-    /// Where the files lie.
-    pub(super) fn folder(&self) -> &Folder {
+    /// Where the files lie, by their path in the archive.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// The same, with what removes it when it is dropped.
+    #[must_use]
+    pub fn into_parts(self) -> (Folder, Staged) {
+        (self.folder, self.staged)
     }
 
     /// The folder they go to.
     pub(super) fn under(&self) -> &str {
-        self.under
+        &self.under
     }
 
     /// Every entry, folders that are only implied too, sorted.
@@ -131,7 +139,7 @@ impl<'u> Gathered<'u> {
             let limit = self.limits.entries as u64;
             return Err(Error::TooLarge { what: "the number of entries in the archive".to_owned(), limit });
         }
-        let whole = path::join(self.under, path);
+        let whole = path::join(&self.under, path);
         if path::check(&whole).is_err() {
             return Err(refused(path, "has a path of more than 1024 bytes where it is to go"));
         }
@@ -169,7 +177,7 @@ impl<'u> Gathered<'u> {
         if target.starts_with('/') {
             return leaves();
         }
-        let whole = path::join(self.under, path);
+        let whole = path::join(&self.under, path);
         let mut depth = path::above(&whole).count();
         let mut down = false;
         for part in target.split('/') {

@@ -1,6 +1,7 @@
 //! Unpacking an archive, all of it or nothing: it is read into a folder that nobody sees, and every entry is checked on the
 //! way; what can stand in the way is looked for; then it is moved in.
 
+mod afar;
 mod enter;
 mod gather;
 mod tar;
@@ -8,7 +9,7 @@ mod zip;
 
 use std::fs::File;
 
-use self::gather::Gathered;
+pub use self::{afar::Step, gather::Gathered};
 use super::{Error, Folder, path};
 use crate::domain::ArchiveFormat;
 
@@ -43,6 +44,21 @@ pub fn unpack(
     under: &str,
     limits: ArchiveLimits,
 ) -> Result<usize, Error> {
+    enter::enter(folder, &gather(folder, format, archive, under, limits)?)
+}
+
+/// Reads and checks an archive that is to go into the folder `under`, and puts what it holds together beside `folder`; nothing
+/// in that is touched.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn gather(
+    folder: &Folder,
+    format: ArchiveFormat,
+    archive: File,
+    under: &str,
+    limits: ArchiveLimits,
+) -> Result<Gathered, Error> {
     if !under.is_empty() {
         path::check(under)?;
     }
@@ -53,5 +69,5 @@ pub fn unpack(
         ArchiveFormat::TarGz => tar::read(flate2::read::MultiGzDecoder::new(archive), &mut gathered)?,
         ArchiveFormat::Zip => zip::read(archive, &mut gathered)?,
     }
-    enter::enter(folder, &gathered)
+    Ok(gathered)
 }

@@ -14,7 +14,7 @@ use crate::workspace::Error;
 const EXTENSION_MAX: u64 = 1024 * 1024;
 
 /// Reads all of it.
-pub(super) fn read(stream: impl Read, gathered: &mut Gathered<'_>) -> Result<(), Error> {
+pub(super) fn read(stream: impl Read, gathered: &mut Gathered) -> Result<(), Error> {
     let mut archive = Archive::new(stream);
     let damaged = |error: io::Error| Error::Archive(error.to_string());
     let mut next = Extended::default();

@@ -12,7 +12,7 @@ use super::gather::{Gathered, refused};
 use crate::workspace::{Error, operations::TARGET_MAX};
 
 /// Reads all of it.
-pub(super) fn read(archive: File, gathered: &mut Gathered<'_>) -> Result<(), Error> {
+pub(super) fn read(archive: File, gathered: &mut Gathered) -> Result<(), Error> {
     let damaged = |error: ZipError| Error::Archive(error.to_string());
     let mut archive = ZipArchive::new(BufReader::new(archive)).map_err(damaged)?;
     // Honest archives have every byte once; others make much of little.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .v1.block_pb2 import Block
 from .v1.event_pb2 import BlockDelta, BlockUpdate, SessionEvent
-from .v1.session_pb2 import Session, Turn, TurnStatus
+from .v1.session_pb2 import Session, TurnStatus
 from .v1.state_pb2 import SessionState
 from .v1.workspace_pb2 import FileChange, FileChangeKind, WorkspaceFile
 
@@ -62,7 +62,7 @@ class State:
         elif kind == "permission_resolved":
             asked = _find(state.permissions, "permission_id", event.permission_resolved.permission_id)
             if asked is not None:
-                asked.resolution.CopyFrom(event.permission_resolved.resolution)
+                _set(asked, "resolution", event.permission_resolved, "resolution")
         elif kind == "permission_rules_changed":
             _set(state, "permission_rules", event.permission_rules_changed, "rules")
         elif kind == "question_requested":
@@ -70,7 +70,7 @@ class State:
         elif kind == "question_resolved":
             question = _find(state.questions, "question_id", event.question_resolved.question_id)
             if question is not None:
-                question.resolution.CopyFrom(event.question_resolved.resolution)
+                _set(question, "resolution", event.question_resolved, "resolution")
         elif kind == "files_changed":
             for change in event.files_changed.changes:
                 _change(state.files, change)
@@ -204,6 +204,3 @@ def _remove(files: MutableSequence[WorkspaceFile], path: str) -> None:
 
 def _place(files: MutableSequence[WorkspaceFile], path: str) -> int:
     return bisect_left(files, path.encode(), key=lambda file: file.path.encode())
-
-
-__all__ = ["State", "Turn"]

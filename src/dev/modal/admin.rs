@@ -1,0 +1,93 @@
+//! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is, that a sandbox
+//! dies, that all tokens have expired, and which calls fail.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Serialize;
+
+use super::{
+    faults::Rule,
+    sandbox::{Life, Sandbox},
+    world::World,
+};
+
+/// A sandbox, for whoever tests with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shown {
+    /// Its id.
+    pub id: String,
+    /// Its task's.
+    pub task: String,
+    /// Its name among the running ones of its app; may be empty.
+    pub name: String,
+    /// Its tags.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// The image it was made from.
+    pub image: String,
+    /// It runs.
+    pub running: bool,
+    /// How it ended, as Modal names it; empty while it runs.
+    pub status: String,
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/emulator/sandboxes", get(list))
+        .route("/emulator/sandboxes/{id}/kill", post(kill))
+        .route("/emulator/expire-tokens", post(expire))
+        .route("/emulator/faults", post(faults))
+        .with_state(world)
+}
+
+async fn list(State(world): State<Arc<World>>) -> Json<Vec<Shown>> {
+    Json(shown(&world))
+}
+
+async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result<(), (StatusCode, String)> {
+    let sandbox = world.sandbox(&id).map_err(|error| (StatusCode::NOT_FOUND, error.to_string()))?;
+    sandbox.fail().await;
+    Ok(())
+}
+
+async fn expire(State(world): State<Arc<World>>) {
+    world.tokens.expire();
+}
+
+/// The body holds the rules, with commas between them; none: nothing fails any more.
+async fn faults(State(world): State<Arc<World>>, text: String) -> Result<(), (StatusCode, String)> {
+    world.faults.set(rules(&text).map_err(|said| (StatusCode::BAD_REQUEST, said))?);
+    Ok(())
+}
+
+/// Rules with commas between them.
+pub(super) fn rules(text: &str) -> Result<Vec<Rule>, String> {
+    text.split(',').map(str::trim).filter(|rule| !rule.is_empty()).map(str::parse).collect()
+}
+
+/// All sandboxes there are and were.
+pub(super) fn shown(world: &World) -> Vec<Shown> {
+    world.sandboxes().iter().map(|sandbox| show(sandbox)).collect()
+}
+
+fn show(sandbox: &Sandbox) -> Shown {
+    let facts = &sandbox.facts;
+    let status = match &*sandbox.life().borrow() {
+        Life::Running => String::new(),
+        Life::Ended(result, _) => result.status().as_str_name().to_owned(),
+    };
+    Shown {
+        id: facts.id.clone(),
+        task: facts.task.clone(),
+        name: facts.definition.name.clone().unwrap_or_default(),
+        tags: sandbox.tags().into_iter().map(|tag| (tag.tag_name, tag.tag_value)).collect(),
+        image: facts.definition.image_id.clone(),
+        running: status.is_empty(),
+        status,
+    }
+}

@@ -1,0 +1,205 @@
+//! An emulator of Modal on loopback: its control plane and its command router, with real processes in a private root a
+//! sandbox. For tests, and for development without an account. What it does otherwise than Modal stands in
+//! `ARCHITECTURE.md`.
+//!
+//! It knows Modal's wire and this machine. It must not know the provider that talks to it, agents, sessions or storage: what
+//! it answers comes from what is known of Modal, not from what the provider needs.
+//!
+//! ```text
+//! api      Modal's calls: control plane and router          admin   plain HTTP, for tests
+//! world    apps, secrets, names, sandboxes                  faults  calls that fail on purpose
+//! sandbox  one sandbox: execs, snapshots, life and end      image   layers by content, snapshots
+//! program  a program: output and input by offset, its end   tools   /__modal/.bin/modal-sandbox-fs-tools
+//! cell     one root, one pid namespace, one first process that starts programs in it
+//! ```
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+mod admin;
+mod api;
+mod cell;
+mod error;
+mod faults;
+mod ids;
+mod image;
+mod options;
+mod program;
+mod sandbox;
+mod tokens;
+pub mod tools;
+mod world;
+
+pub use admin::Shown;
+pub use cell::init::{Args as InitArgs, run as init};
+pub use faults::Rule;
+pub use options::Options;
+use world::World;
+
+/// Serves an emulator on a listener, which must be on loopback: what is said on it is not encrypted.
+///
+/// # Errors
+/// When the listener is not on loopback, and when sandboxes cannot be made on this machine; says what is missing.
+pub fn serve(listener: TcpListener, options: Options) -> io::Result<Handle> {
+    let addr = listener.local_addr()?;
+    if !addr.ip().is_loopback() {
+        let rule = format!("the emulator listens on loopback only, and {addr} is not; use 127.0.0.1");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+    }
+    let world = World::new(options).map_err(io::Error::other)?;
+    let router = api::router(&world, addr);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+    Ok(Handle { addr, stop, tasks, world })
+}
+
+/// A running emulator. Dropping it ends it, and all that runs in it soon after; [`Handle::shutdown`] waits for that.
+#[derive(Debug)]
+pub struct Handle {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<io::Result<()>>,
+    world: Arc<World>,
+}
+
+impl Handle {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What a client of Modal needs in its environment to use it.
+    #[must_use]
+    pub fn env(&self) -> [(&'static str, String); 3] {
+        let options = &self.world.options;
+        [
+            ("MODAL_SERVER_URL", format!("http://{}", self.addr)),
+            ("MODAL_TOKEN_ID", options.token_id.clone()),
+            ("MODAL_TOKEN_SECRET", options.token_secret.clone()),
+        ]
+    }
+
+    /// All sandboxes there are and were, in the order they were made.
+    #[must_use]
+    pub fn sandboxes(&self) -> Vec<Shown> {
+        admin::shown(&self.world)
+    }
+
+    /// Lets a sandbox die as when the machine below it fails. Says whether there is one.
+    pub async fn kill(&self, sandbox: &str) -> bool {
+        let Ok(sandbox) = self.world.sandbox(sandbox) else { return false };
+        sandbox.fail().await;
+        true
+    }
+
+    /// All tokens that it gave out have expired.
+    pub fn expire_tokens(&self) {
+        self.world.tokens.expire();
+    }
+
+    /// Replaces the rules by which calls fail.
+    pub fn set_faults(&self, rules: Vec<Rule>) {
+        self.world.faults.set(rules);
+    }
+
+    /// Ends all sandboxes, then all connections, and waits until nothing is left.
+    pub async fn shutdown(mut self) {
+        self.world.stop.cancel();
+        self.world.tracker.close();
+        self.world.tracker.wait().await;
+        self.stop.cancel();
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.world.stop.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// Arguments of `modal-emulator`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Address to listen on; loopback only. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Seconds after which tokens expire that it gives out; clients get new ones.
+    #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
+    pub token_life: u64,
+    /// Calls that fail on purpose, with commas between them: `Call=CODE@K*N` fails the call after K messages of its answer,
+    /// the first N times; `CODE+S` asks to try again after S seconds; `%P` instead of `*N` fails with probability P. `*` is
+    /// any call.
+    #[arg(long, default_value = "", value_name = "RULES")]
+    pub faults: String,
+    /// Makes faults by chance the same ones each time.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Most sandboxes on one page of a list.
+    #[arg(long, default_value_t = 100)]
+    pub page: usize,
+}
+
+/// Why the emulator does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It is told something it does not understand.
+    #[error("--faults: {0}")]
+    Faults(String),
+    /// It cannot serve there, or make sandboxes.
+    #[error("cannot serve on {addr}: {cause}")]
+    Serve {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Its output or its signals fail.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Serves until it is told to end, by SIGINT or SIGTERM, and ends all sandboxes then. Prints what clients need: `export
+/// MODAL_SERVER_URL=…` and the account's token.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(args: Args, claude: Option<PathBuf>) -> Result<(), RunError> {
+    let options = Options {
+        claude,
+        token_life: Duration::from_secs(args.token_life),
+        page: args.page,
+        faults: admin::rules(&args.faults).map_err(RunError::Faults)?,
+        seed: args.seed,
+        ..Options::new(std::env::current_exe()?)
+    };
+    let refused = |cause| RunError::Serve { addr: args.listen, cause };
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
+    let handle = serve(listener, options).map_err(refused)?;
+    {
+        let mut out = io::stdout().lock();
+        for (name, value) in handle.env() {
+            writeln!(out, "export {name}={value}")?;
+        }
+        out.flush()?;
+    }
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    handle.shutdown().await;
+    Ok(())
+}

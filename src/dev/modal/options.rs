@@ -1,0 +1,43 @@
+//! What an emulator can be told.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::faults::Rule;
+
+/// How an emulator behaves, for those who start one in their own process.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This project's program: the first process of each sandbox and its file tools, and `/usr/local/bin/agent-runtime` in it.
+    pub program: PathBuf,
+    /// Lies at `/usr/local/bin/claude` in each sandbox.
+    pub claude: Option<PathBuf>,
+    /// The account's token, which callers must send.
+    pub token_id: String,
+    /// Its secret.
+    pub token_secret: String,
+    /// How long tokens live that the emulator gives out.
+    pub token_life: Duration,
+    /// Most sandboxes on one page of a list.
+    pub page: usize,
+    /// Which calls fail, and how.
+    pub faults: Vec<Rule>,
+    /// Makes faults by chance the same ones each time.
+    pub seed: u64,
+}
+
+impl Options {
+    /// What is so unless something else is said.
+    #[must_use]
+    pub fn new(program: PathBuf) -> Self {
+        Self {
+            program,
+            claude: None,
+            token_id: "ak-emulator".to_owned(),
+            token_secret: "as-emulator".to_owned(),
+            token_life: Duration::from_mins(20),
+            page: 100,
+            faults: Vec::new(),
+            seed: 0,
+        }
+    }
+}

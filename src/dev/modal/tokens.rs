@@ -1,0 +1,115 @@
+//! Tokens that expire: for the account, and for the router of each task. Clients read when they expire, so they are JWTs.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a block of SHA-256, which the key of a signature fills.
+const BLOCK: usize = 64;
+
+/// Makes tokens and checks them.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    key: [u8; 32],
+    life: Duration,
+    /// Tokens of an earlier one have expired, whatever they say.
+    generation: AtomicU64,
+}
+
+/// Why a token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Invalid {
+    /// It is none of ours.
+    #[error("the token is not valid")]
+    Forged,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It is good for something else.
+    #[error("the token is for something else")]
+    Other,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: u64,
+    generation: u64,
+}
+
+impl Tokens {
+    /// Tokens that live so long.
+    pub(super) fn new(life: Duration) -> Self {
+        Self { key: rand::random(), life, generation: AtomicU64::new(0) }
+    }
+
+    /// A token for a subject.
+    pub(super) fn issue(&self, subject: &str) -> String {
+        let exp = (since_epoch() + self.life).as_secs();
+        let claims = Claims { sub: subject.to_owned(), exp, generation: self.generation.load(Ordering::Relaxed) };
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+        let claims = URL_SAFE_NO_PAD.encode(serde_json::json!(claims).to_string());
+        let signed = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    /// Whether a token is good for a subject now.
+    pub(super) fn check(&self, token: &str, subject: &str) -> Result<(), Invalid> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Forged)?;
+        let given = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Invalid::Forged)?;
+        if !bool::from(subtle::ConstantTimeEq::ct_eq(given.as_slice(), self.sign(signed.as_bytes()).as_slice())) {
+            return Err(Invalid::Forged);
+        }
+        let (_, claims) = signed.split_once('.').ok_or(Invalid::Forged)?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| Invalid::Forged)?;
+        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| Invalid::Forged)?;
+        if claims.exp <= since_epoch().as_secs() || claims.generation != self.generation.load(Ordering::Relaxed) {
+            return Err(Invalid::Expired);
+        }
+        if claims.sub == subject { Ok(()) } else { Err(Invalid::Other) }
+    }
+
+    /// From now on all tokens that there are have expired.
+    pub(super) fn expire(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// HMAC with SHA-256, by its definition (RFC 2104).
+    fn sign(&self, message: &[u8]) -> [u8; 32] {
+        let mut block = [0; BLOCK];
+        block[..self.key.len()].copy_from_slice(&self.key);
+        let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message).finalize();
+        Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize().into()
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_subject_and_its_time() {
+        let tokens = Tokens::new(Duration::from_mins(1));
+        let token = tokens.issue("ta-1");
+        assert_eq!(tokens.check(&token, "ta-1"), Ok(()));
+        assert_eq!(tokens.check(&token, "ta-2"), Err(Invalid::Other));
+        assert_eq!(tokens.check(&token.replacen('.', ".x", 1), "ta-1"), Err(Invalid::Forged));
+        assert_eq!(tokens.check("", "ta-1"), Err(Invalid::Forged));
+        tokens.expire();
+        assert_eq!(tokens.check(&token, "ta-1"), Err(Invalid::Expired));
+        assert_eq!(tokens.check(&tokens.issue("ta-1"), "ta-1"), Ok(()));
+        let short = Tokens::new(Duration::ZERO);
+        assert_eq!(short.check(&short.issue("ta-1"), "ta-1"), Err(Invalid::Expired));
+        assert_eq!(short.check(&token, "ta-1"), Err(Invalid::Forged));
+    }
+}
