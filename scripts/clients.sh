@@ -138,7 +138,7 @@ if [ ! -x "$SERVER_UNDER_TEST" ]; then
     exit 1
 fi
 failed=0
-[ $# -gt 0 ] || set -- generated python go typescript browser grpcurl
+[ $# -gt 0 ] || set -- generated python go typescript browser first grpcurl
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

@@ -27,7 +27,7 @@ use super::{
     Command,
     after::{After, Halt, InFlight},
     edit::Edit,
-    launch::{self, Prepared},
+    launch::{self, Prepared, Wanted},
     once,
     pending::Pending,
     provide::{self, Filled, NotProvided},
@@ -398,14 +398,14 @@ impl Actor {
         }
         let (before, shared, key, epoch) =
             (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
-        let agent = prompt.is_some();
+        let wanted = prompt.is_some().then(|| Wanted { strict: self.pending.strict(&self.policy), memory });
         let (progress, told) = mpsc::channel(PROGRESS);
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(shared, key, epoch, session, memory, agent, progress).await
+            launch::prepare(shared, key, epoch, session, wanted, progress).await
         };
         self.side = Side::Preparing(Box::pin(preparing), prompt, told);
     }
@@ -508,6 +508,8 @@ impl Actor {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        // They may have changed while it was started, or while nobody had hold of it.
+        self.tell_rules();
         self.press_on();
         if let Some(prompt) = self.files.waiting() {
             self.give(prompt);
