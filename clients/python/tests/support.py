@@ -67,6 +67,11 @@ class Server:
         """Sends it a signal."""
         self.process.send_signal(number)
 
+    def stand_still(self) -> None:
+        """Until it gets SIGCONT. All of its threads stand when this returns."""
+        self.signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
     def kill(self) -> None:
         """As a crash would."""
         self.process.kill()
