@@ -21,11 +21,11 @@ use crate::proto::{
     GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, GetTurnRequest, GetTurnResponse,
     InterruptTurnRequest, InterruptTurnResponse, ListBlocksRequest, ListBlocksResponse, ListFilesRequest,
     ListFilesResponse, ListPermissionRulesRequest, ListPermissionRulesResponse, ListProfilesRequest,
-    ListProfilesResponse, ListSessionsRequest, ListSessionsResponse, ListTurnsRequest, ListTurnsResponse,
-    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
-    SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest, SyncSessionResponse,
-    UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse, WatchSessionRequest,
-    WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    ListProfilesResponse, ListSandboxesRequest, ListSandboxesResponse, ListSessionsRequest, ListSessionsResponse,
+    ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
+    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
     runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
     workspace_service_client::WorkspaceServiceClient,
 };
@@ -230,6 +230,7 @@ calls! {
     profiles.list_profiles(ListProfilesRequest) -> ListProfilesResponse;
     /// What the server is and can do, and who the caller is to it.
     runtime.get_runtime_info(GetRuntimeInfoRequest) -> GetRuntimeInfoResponse;
+    runtime.list_sandboxes(ListSandboxesRequest) -> ListSandboxesResponse;
 }
 
 /// Puts the credential on every call.
