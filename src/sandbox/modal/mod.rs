@@ -205,11 +205,17 @@ impl Modal {
         remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))
     }
 
-    /// Makes one from an image and writes it down, before and after.
-    async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String) -> Result<Place, Error> {
+    /// Makes one from an image and writes it down, before and after. What the one before `left` stays in the row until there
+    /// is something newer: if this is cut short, it is what the next one is made from.
+    async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String, left: bool) -> Result<Place, Error> {
         let settings = make::filled(new.spec.modal.as_ref());
         let create_time = Timestamp::now();
-        let old = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
+        let known = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
+        let snapshot = match known {
+            Some(known) if left && known.image_id == image_id => Some(known),
+            Some(_) | None if left => Some(record::kept_from(create_time, image_id.clone())),
+            Some(_) | None => None,
+        };
         let mut entry = LedgerEntry {
             id: new.id.clone(),
             session: new.session.clone(),
@@ -220,7 +226,7 @@ impl Modal {
                 create_time,
                 expire_time: Some(record::after(create_time, settings.lifetime())),
                 settings: settings.clone(),
-                snapshot: old,
+                snapshot,
                 ..LedgerFacts::default()
             },
         };
@@ -295,13 +301,12 @@ impl Provider for Modal {
             Err(Some(entry)) => self.left(&entry).await?,
             Err(None) => None,
         };
-        let image_id = if let Some(image_id) = left {
-            image_id
-        } else {
-            let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
-            self.image(base, &new.contents, &new.progress).await?
-        };
-        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+        if let Some(image_id) = left {
+            return Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?));
+        }
+        let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
+        let image_id = self.image(base, &new.contents, &new.progress).await?;
+        Ok(Arc::new(self.make(&new, &mut slot, image_id, false).await?))
     }
 
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
@@ -327,7 +332,7 @@ impl Provider for Modal {
         let Some(image_id) = left else {
             return Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id)));
         };
-        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+        Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?))
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
