@@ -32,7 +32,8 @@ export class BlockView {
 
   constructor(client: Client, sessionId: string, block: Block) {
     this.#block = block;
-    this.#more = el("button", { type: "button", class: "more", hidden: true, click: () => void this.#showAll(client, sessionId) });
+    const showAll = (): void => void this.#showAll(client, sessionId);
+    this.#more = el("button", { type: "button", class: "more", hidden: true, click: showAll });
     const summary = el("summary", {}, this.#label, " ", this.#hint, " ", this.#status);
     this.#details = el("details", { open: true }, summary, this.#text, this.#more);
     this.element = el("li", {}, this.#details);
@@ -82,12 +83,14 @@ function shown({ content, state }: Block): Shown {
       return { label: "You", status, text: content.value.parts.map(ofPart).join("\n"), isProse: true };
     case "assistantText":
       return { label: "Agent", status, text: content.value.text, isProse: true };
-    case "thinking":
-      return { label: "Thinking", status, hint: content.value.summary, text: content.value.text, isProse: true, folds: "later" };
+    case "thinking": {
+      const { summary: hint, text } = content.value;
+      return { label: "Thinking", status, hint, text, isProse: true, folds: "later" };
+    }
     case "toolUse": {
       const { toolName, displayName, description, inputJson, status: execution } = content.value;
-      const label = displayName || toolName;
-      return { label, status: ofExecution(execution), hint: description || gist(inputJson), text: pretty(inputJson), folds: "always" };
+      const [label, hint] = [displayName || toolName, description || gist(inputJson)];
+      return { label, status: ofExecution(execution), hint, text: pretty(inputJson), folds: "always" };
     }
     case "toolResult": {
       const { output, isError, exitCode } = content.value;
@@ -96,8 +99,8 @@ function shown({ content, state }: Block): Shown {
       return { label: isError ? "Error" : "Result", status: ended, text };
     }
     case "subagent": {
-      const { name, input, output, status: execution } = content.value;
-      return { label: `Subagent ${name}`, status: ofExecution(execution), hint: input, text: output, isProse: true, folds: "later" };
+      const { name, input: hint, output: text, status: execution } = content.value;
+      return { label: `Subagent ${name}`, status: ofExecution(execution), hint, text, isProse: true, folds: "later" };
     }
     case "system":
       return { label: "Note", status: "", hint: content.value.message, text: "" };
