@@ -2,14 +2,17 @@
 //!
 //! `ELSEWHERE_KILLS` and `ELSEWHERE_SESSIONS` set the sizes, `SEED` the moments.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use agent_runtime::proto::{self, SandboxStatus};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, eventually, text},
+    rig::{Rig, created, text},
     support::{Sessions, send},
 };
 
@@ -67,26 +70,30 @@ async fn nothing_is_left_that_nobody_wants_and_nothing_ends_that_somebody_does()
         drop(tokio::time::timeout(moment, work).await);
         server.kill();
     }
-    let before = rig.running();
-    let server = rig.open();
-    let mut sessions = server.sessions().await;
-    let ours = |it: &serde_json::Value| text(&it["tags"]["agent-runtime-sandbox"]);
-    let mut last = (BTreeSet::new(), BTreeSet::new());
-    let patience = std::time::Instant::now() + Duration::from_secs(180);
-    loop {
-        let wanted = wanted(&mut sessions).await;
-        let running: BTreeSet<String> = rig.emulator.running().iter().map(ours).collect();
-        // What is wanted runs, and what runs is wanted.
-        if wanted == running && (wanted, running) == last {
-            break;
-        }
-        last = (crate::orphans::wanted(&mut sessions).await, rig.emulator.running().iter().map(ours).collect());
-        assert!(std::time::Instant::now() < patience, "wanted {:?}, running {:?}; before {before:?}", last.0, last.1);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    // The reaper looks when a server starts, and what it finds on its way then the next one sees.
+    for _ in 0..2 {
+        let server = rig.open();
+        let mut sessions = server.sessions().await;
+        settled(&rig, &mut sessions).await;
+        server.kill();
     }
-    eventually("one sandbox a name", || {
-        let names: Vec<String> = rig.emulator.running().iter().map(ours).collect();
-        names.iter().collect::<BTreeSet<_>>().len() == names.len()
-    })
-    .await;
+}
+
+/// Waits until what is wanted runs, and what runs is wanted, one sandbox each.
+async fn settled(rig: &Rig, sessions: &mut Sessions) {
+    let running = || {
+        let mut names: Vec<String> =
+            rig.emulator.running().iter().map(|it| text(&it["tags"]["agent-runtime-sandbox"])).collect();
+        names.sort();
+        names
+    };
+    let patience = Instant::now() + Duration::from_mins(2);
+    loop {
+        let (before, wanted, after) = (running(), wanted(sessions).await, running());
+        if before == after && after.iter().eq(&wanted) {
+            return;
+        }
+        assert!(Instant::now() < patience, "wanted: {wanted:?}, running: {after:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -67,7 +67,7 @@ pub(crate) fn shell(command: &str) -> String {
 
 /// Waits until it is so.
 pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + Duration::from_mins(2);
     while !so() {
         assert!(Instant::now() < patience, "not within two minutes: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
