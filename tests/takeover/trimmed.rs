@@ -51,7 +51,7 @@ async fn what_an_agent_was_given_is_not_kept_while_it_lives_and_it_is_gone_on_wi
     let agents = house.agents();
     // The newest tells where the next one begins; that it was taken may be noted with the next turn only.
     let bytes = kept(&house).await;
-    assert!(bytes >= SIZE && bytes < 3 * SIZE, "{bytes} bytes are kept of {TURNS} messages");
+    assert!((SIZE..3 * SIZE).contains(&bytes), "{bytes} bytes are kept of {TURNS} messages");
 
     // Between turns, and while one waits.
     server.kill();
