@@ -197,8 +197,11 @@ impl Modal {
                 return Ok((Timestamp::now() < kept.expire_time).then(|| kept.image_id.clone()));
             }
             LedgerState::Ended | LedgerState::Created => {}
-            // Never known to be made: nothing that counts was in it.
-            LedgerState::Intended => return Ok(None),
+            // Never known to be made, so nothing that counts was in it but what it was to be made from.
+            LedgerState::Intended => {
+                let kept = snapshot.as_ref().filter(|kept| Timestamp::now() < kept.expire_time);
+                return Ok(kept.map(|kept| kept.image_id.clone()));
+            }
         }
         // It ended by itself, or in a hurry.
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
@@ -347,6 +350,10 @@ impl Provider for Modal {
         };
         if let Some(place) = slot.take() {
             place.condemn();
+        }
+        if external.is_none() && entry.state == LedgerState::Intended {
+            // The call that makes it may still be on its way: the row stays for whoever compares the two later.
+            return Ok(());
         }
         if let Some(external) = external {
             let remote = Remote::new(Arc::clone(&self.0.control), external);
