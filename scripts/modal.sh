@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is said of Modal here, held against its official SDKs. modal.sh [drift]...: only these.
+# What is said of Modal here, held against its official SDKs. modal.sh [drift | sdks]...: only these.
 #
 # What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/.
 set -euo pipefail
@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 venv=$target/modal/venv
+modules=$target/modal/node
 
 # The official Python SDK in an environment of its own.
 python_sdk() {
@@ -31,8 +32,34 @@ check_drift() {
     "$venv/bin/python" tests/modal/drift.py
 }
 
+# The official SDKs work against the emulator, and send it what they were seen to send elsewhere.
+check_sdks() {
+    python_sdk || return 0
+    local program=${SERVER_UNDER_TEST:-$target/debug/agent-runtime} javascript=()
+    if ! command -v bwrap > /dev/null; then
+        echo "SKIPPED: the emulator of Modal: bubblewrap is not installed"
+        return 0
+    fi
+    [ -x "$program" ] || cargo build --locked
+    if node --version > /dev/null 2>&1 && npm --version > /dev/null 2>&1; then
+        if ! cmp -s tests/modal/package-lock.json "$modules/installed"; then
+            rm -rf "$modules"
+            mkdir -p "$modules"
+            cp tests/modal/package.json tests/modal/package-lock.json "$modules"
+            # Without the optional packages, which only make things faster and are not to be had everywhere.
+            (cd "$modules" && npm install --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error)
+            cp tests/modal/package-lock.json "$modules/installed"
+        fi
+        cp tests/modal/drive.mjs "$modules"
+        javascript=("$modules/drive.mjs")
+    else
+        echo "SKIPPED: Modal's JavaScript SDK: Node.js with npm is not installed"
+    fi
+    "$venv/bin/python" tests/modal/sdks.py "$program" "$target/test-cache" ${javascript[@]+"${javascript[@]}"}
+}
+
 failed=0
-[ $# -gt 0 ] || set -- drift
+[ $# -gt 0 ] || set -- drift sdks
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

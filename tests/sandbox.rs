@@ -2,6 +2,12 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/elsewhere.rs"]
+mod elsewhere;
+#[path = "support/emulator.rs"]
+mod emulator;
+#[path = "sandbox/far.rs"]
+mod far;
 #[path = "sandbox/handshake.rs"]
 mod handshake;
 #[path = "sandbox/input.rs"]
@@ -46,6 +52,17 @@ macro_rules! conformance {
                     let Some(rig) = crate::rig::Rig::namespace() else { return };
                     crate::rig::soon(crate::$module::$case(&rig.local)).await;
                     rig.close().await;
+                }
+            )+)+
+        }
+
+        mod modal_tier {
+            $($(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $case() {
+                    let Some(elsewhere) = crate::elsewhere::Elsewhere::start().await else { return };
+                    crate::rig::soon(crate::$module::$case(&elsewhere.modal)).await;
+                    elsewhere.close().await;
                 }
             )+)+
         }

@@ -252,7 +252,7 @@ func TestMessagesWaitTheirTurn(t *testing.T) {
 	var ended []string
 	for event, err := range client.Watch(ctx, after(id, 0)) {
 		must(t, err)
-		if turn := event.GetTurnUpdated().GetTurn(); isFinal(turn.GetStatus()) {
+		if turn := event.GetTurnUpdated().GetTurn(); turn.GetEndTime() != nil {
 			if ended = append(ended, turn.GetTurnId()); turn.GetTurnId() == waits {
 				break
 			}

@@ -71,7 +71,7 @@ func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.S
 		at, turnID := cursor{sequence: request.AfterSequence, yield: yield}, ""
 		at.isLast = func(event *v1.SessionEvent) bool {
 			turn := event.GetTurnUpdated().GetTurn()
-			return turn != nil && turn.GetTurnId() == turnID && isFinal(turn.GetStatus())
+			return turn.GetEndTime() != nil && turn.GetTurnId() == turnID
 		}
 		run := stream[v1.RunTurnResponse]{silence: c.silence}
 		run.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.RunTurnResponse], error) {
@@ -93,15 +93,6 @@ func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.S
 			yield(nil, err)
 		}
 	}
-}
-
-func isFinal(status v1.TurnStatus) bool {
-	switch status {
-	case v1.TurnStatus_TURN_STATUS_UNSPECIFIED, v1.TurnStatus_TURN_STATUS_QUEUED, v1.TurnStatus_TURN_STATUS_RUNNING,
-		v1.TurnStatus_TURN_STATUS_AWAITING_INPUT, v1.TurnStatus_TURN_STATUS_PARKED:
-		return false
-	}
-	return true
 }
 
 // cursor is how far events were given out.

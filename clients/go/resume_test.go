@@ -36,7 +36,7 @@ func TestEveryResumeFoldsToTheSameState(t *testing.T) {
 	for event, err := range client.Watch(within(t, patience), after(id, 0)) {
 		must(t, err)
 		seen = append(seen, event)
-		if isFinal(event.GetTurnUpdated().GetTurn().GetStatus()) {
+		if event.GetTurnUpdated().GetTurn().GetEndTime() != nil {
 			break
 		}
 	}

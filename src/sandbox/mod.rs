@@ -147,7 +147,8 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
 
     /// Gives the program input that stands at `offset` of all it is given, then, with `eof`, closes its input. Bytes it
-    /// has already must be the same ones. Returns how many bytes it has.
+    /// has already must be the same ones. Returns how many bytes it has. A sandbox that cannot hold what the program does
+    /// not read waits until it does, or has ended.
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::UnknownExec`], [`Error::Offset`] when it would leave a hole, [`Error::StdinConflict`]

@@ -6,7 +6,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -22,6 +22,7 @@ pub struct Emulator {
     pub env: Vec<(String, String)>,
     process: Child,
     folder: TempDir,
+    killed: bool,
 }
 
 impl Emulator {
@@ -49,7 +50,7 @@ impl Emulator {
             .collect();
         assert_eq!(env.len(), 3, "the emulator says how it is reached");
         let addr = env[0].1.strip_prefix("http://").expect("plaintext").to_owned();
-        Self { addr, env, process, folder }
+        Self { addr, env, process, folder, killed: false }
     }
 
     /// All sandboxes there are and were: `id`, `task`, `name`, `tags`, `image`, `running`, `status`.
@@ -77,6 +78,21 @@ impl Emulator {
         self.ask("POST", "faults", rules);
     }
 
+    /// Kills it, as a crash would; what it kept on disk stays until this is dropped.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("kill -9");
+        self.process.wait().expect("reaped");
+        self.killed = true;
+    }
+
+    /// Processes of its sandboxes, which see its folder among their mounts.
+    pub fn processes(&self) -> Vec<PathBuf> {
+        let name = self.folder.path().to_str().expect("a plain path");
+        let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok).map(|entry| entry.path());
+        let mounts = |process: &PathBuf| std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        entries.filter(|process| mounts(process).contains(name)).collect()
+    }
+
     fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the emulator listens");
         let request = format!(
@@ -95,18 +111,12 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        let _ = kill_process(pid, Signal::TERM);
-        let _ = self.process.wait();
-        if !std::thread::panicking() {
-            let left: Vec<_> = std::fs::read_dir("/proc")
-                .expect("/proc")
-                .filter_map(Result::ok)
-                .map(|entry| entry.path())
-                .filter(|process| {
-                    let mounts = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-                    mounts.contains(self.folder.path().to_str().expect("a plain path"))
-                })
-                .collect();
+        if !self.killed {
+            let _ = kill_process(pid, Signal::TERM);
+            let _ = self.process.wait();
+        }
+        if !std::thread::panicking() && !self.killed {
+            let left = self.processes();
             assert!(left.is_empty(), "the emulator left processes: {left:?}");
             let files: Vec<_> = std::fs::read_dir(self.folder.path()).expect("its folder").collect();
             assert!(files.is_empty(), "the emulator left files: {files:?}");

@@ -26,7 +26,7 @@ OLDEST = (
     "types-grpcio==1.0.0.20250426",
     "types-protobuf==5.29.1.20250208",
 )
-# A type checker that sees all types refuses just two lines of it; one that takes something for Any says that there is
+# A type checker that sees all types refuses just four lines of it; one that takes something for Any says that there is
 # nothing to ignore.
 TYPED = """
 import agentruntime
@@ -36,8 +36,10 @@ async def main(client: aio.Client, threads: agentruntime.Client) -> None:
     turn: pb.Turn = (await client.call(client.sessions.GetTurn, pb.GetTurnRequest())).turn
     async for block in client.session("ses_1").run("hello"):
         print(block.nonsense, turn.turn_id)  # type: ignore[attr-defined]
-    for block in threads.session("ses_1").run("hello"):
+    for block in threads.session("ses_1").run("hello", omit_deltas=True):
         print(block.nonsense)  # type: ignore[attr-defined]
+    await client.session("ses_1").ask("hello", nonsense=True)  # type: ignore[call-arg]
+    threads.session("ses_1").run_turn("hello", nonsense=True)  # type: ignore[call-arg]
 """
 
 

@@ -107,7 +107,7 @@ async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
     assert events.silence == 45
     events.silence = 0.3
     # The server keeps still for 15 s; each new stream begins with a bookmark.
-    async for event in client._follow(opened, events):
+    async for event in client._follow(opened, events, None):
         if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
             await session.update(name="heard")
         if event.WhichOneof("kind") == "session_updated":
@@ -120,7 +120,7 @@ def test_a_silent_stream_of_threads_is_opened_again(server: Server) -> None:
         events = Events(pb.WatchSessionRequest(session_id=session.id, after_sequence=1))
         opened = Opened(client.sessions.WatchSession)
         events.silence = 0.3
-        for event in client._follow(opened, events):
+        for event in client._follow(opened, events, None):
             if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
                 session.update(name="heard")
             if event.WhichOneof("kind") == "session_updated":

@@ -1,6 +1,364 @@
 //! Sandboxes of Modal: far away, reached only through the programs that are run in them.
+//!
+//! A sandbox of ours is one of Modal's after the other: each ends, at the latest after a day, and what its files were is the
+//! image of the next. The ledger says which one it is now; it is written before one is made and when it has ended.
 
+mod address;
+mod attempts;
+mod control;
+mod epochs;
+mod failure;
 mod files;
 pub mod helper;
+mod helpers;
+mod home;
+mod image;
+mod input;
+mod inventory;
+mod jwt;
+mod make;
+mod names;
+mod place;
+mod program;
+mod record;
+mod remote;
+mod router;
+mod scripts;
+mod slots;
 
-pub use files::ModalFiles;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+
+use self::{
+    address::Address,
+    control::Control,
+    home::Home,
+    image::{Images, Wanted},
+    make::{Made, Plan},
+    place::{Place, WORKSPACE},
+    record::Record,
+    remote::{Over, Remote},
+    router::{Channels, Router},
+    slots::{Slot, Slots},
+};
+pub use self::{control::Credentials, files::ModalFiles};
+use crate::{
+    domain::{Isolation, LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxSpec, Timestamp},
+    sandbox::{
+        Epoch, Error, ImageContents, NewSandbox, Progress, Provider, Sandbox, inventory::Inventory, lease::Lease,
+        ledger::Ledger,
+    },
+};
+
+/// As `SandboxSpec.provider` names it.
+pub const NAME: &str = "modal";
+
+/// Where Modal is, where nobody says otherwise.
+pub const SERVER: &str = "https://api.modal.com:443";
+
+/// How long what is under way may take when the server leaves.
+const LAST: Duration = Duration::from_secs(2);
+
+/// How Modal is reached, and what is ours there.
+#[derive(Clone, Debug)]
+pub struct ModalConfig {
+    /// [`SERVER`], or a stand-in.
+    pub server: String,
+    /// The account's token.
+    pub credentials: Credentials,
+    /// Of the account; empty: its default.
+    pub environment: String,
+    /// Holds all sandboxes of this server's.
+    pub app: String,
+    /// A folder of this machine for files on their way into a sandbox.
+    pub staging: PathBuf,
+}
+
+/// Makes sandboxes at Modal. A clone is the same provider.
+#[derive(Clone, Debug)]
+pub struct Modal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    control: Arc<Control>,
+    channels: Channels,
+    home: Home,
+    images: Images,
+    ledger: Arc<dyn Ledger>,
+    slots: Slots,
+    staging: PathBuf,
+    tracker: TaskTracker,
+}
+
+impl Modal {
+    /// Checks what can be checked without asking anybody.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the server's address or the credentials cannot be right.
+    pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
+        let ModalConfig { server, credentials, environment, app, staging } = config;
+        let address = Address::control(&server).map_err(Error::Unavailable)?;
+        let control = Arc::new(Control::new(address, &credentials).map_err(Error::Unavailable)?);
+        Ok(Self(Arc::new(Inner {
+            control,
+            channels: Channels::default(),
+            home: Home::new(app, environment),
+            images: Images::default(),
+            ledger,
+            slots: Slots::new(lease),
+            staging,
+            tracker: TaskTracker::new(),
+        })))
+    }
+
+    /// Has the image made that sandboxes with these contents start from, so that the first session does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what the build said.
+    pub async fn build_ahead(&self, contents: &ImageContents) -> Result<(), Error> {
+        let (progress, _) = tokio::sync::mpsc::channel(1);
+        self.image("", contents, &progress).await.map(drop)
+    }
+
+    /// Makes and finds no more sandboxes, and leaves those that are there as they run. Returns those in which programs may run.
+    pub async fn detach(&self) -> Vec<SandboxId> {
+        let open = self.0.slots.shut().await;
+        self.0.tracker.close();
+        if tokio::time::timeout(LAST, self.0.tracker.wait()).await.is_err() {
+            tracing::info!("something was still being done in sandboxes at Modal");
+        }
+        open.into_iter().map(|place| place.id().clone()).collect()
+    }
+
+    /// Ends every sandbox that this process has used, with its files kept, and makes no more of them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when one cannot be ended; Modal ends it when nothing runs in it any more.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let open = self.0.slots.shut().await;
+        let ends = open.iter().map(|place| place.terminate(place.epoch()));
+        let ended = futures::future::join_all(ends).await.into_iter().collect();
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+        ended
+    }
+
+    async fn image(&self, base: &str, contents: &ImageContents, progress: &Progress) -> Result<String, Error> {
+        let Inner { control, home, images, .. } = &*self.0;
+        let home = home.find(control).await.map_err(|status| failure::unavailable(&status))?;
+        images.get(control, home, &Wanted { base, workspace: WORKSPACE, contents }, progress).await
+    }
+
+    /// The sandbox as it runs; `None`: it does not, and the row says what it was.
+    async fn running(&self, id: &SandboxId, slot: &mut Slot) -> Result<Result<Place, Option<LedgerEntry>>, Error> {
+        let over = |remote: Remote| async move { remote.over().await.map_err(|status| failure::unavailable(&status)) };
+        if let Some(place) = slot.place()
+            && over(place.remote().clone()).await?.is_none()
+        {
+            return Ok(Ok(place.clone()));
+        }
+        let Some(mut entry) = self.0.ledger.find(id).await? else { return Ok(Err(None)) };
+        match entry.state {
+            LedgerState::Ended => Ok(Err(Some(entry))),
+            LedgerState::Created => {
+                let remote = Remote::new(Arc::clone(&self.0.control), entry.facts.external_id.clone());
+                if let Some(Over(how)) = over(remote.clone()).await? {
+                    tracing::info!(sandbox = %id, how, "a sandbox is over");
+                    return Ok(Err(Some(entry)));
+                }
+                let made = Made { remote, task_id: entry.facts.task_id.clone(), access: None };
+                Ok(Ok(self.place(id, slot, made, entry)?))
+            }
+            // Its making was cut short: it is there, or it is not.
+            LedgerState::Intended => {
+                let found = make::running(&self.0.control, &self.0.home, id).await;
+                let Some(external) = found.map_err(|status| failure::unavailable(&status))? else {
+                    return Ok(Err(Some(entry)));
+                };
+                let adopted = make::adopt(&self.0.control, external).await;
+                let made = adopted.map_err(|status| failure::unavailable(&status))?;
+                self.created(&mut entry, &made).await?;
+                Ok(Ok(self.place(id, slot, made, entry)?))
+            }
+        }
+    }
+
+    /// What a sandbox that is over left: the image of its files. `None`: nothing.
+    async fn left(&self, entry: &LedgerEntry) -> Result<Option<String>, Error> {
+        let LedgerFacts { external_id, snapshot, .. } = &entry.facts;
+        match entry.state {
+            LedgerState::Ended if let Some(kept) = snapshot => {
+                return Ok((Timestamp::now() < kept.expire_time).then(|| kept.image_id.clone()));
+            }
+            LedgerState::Ended | LedgerState::Created => {}
+            // Never known to be made: nothing that counts was in it.
+            LedgerState::Intended => return Ok(None),
+        }
+        // It ended by itself, or in a hurry.
+        let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
+        remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))
+    }
+
+    /// Makes one from an image and writes it down, before and after.
+    async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String) -> Result<Place, Error> {
+        let settings = make::filled(new.spec.modal.as_ref());
+        let create_time = Timestamp::now();
+        let old = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
+        let mut entry = LedgerEntry {
+            id: new.id.clone(),
+            session: new.session.clone(),
+            generation: new.generation,
+            provider: NAME.to_owned(),
+            state: LedgerState::Intended,
+            facts: LedgerFacts {
+                create_time,
+                expire_time: Some(record::after(create_time, settings.lifetime())),
+                settings: settings.clone(),
+                snapshot: old,
+                ..LedgerFacts::default()
+            },
+        };
+        slot.epochs().held(new.epoch)?;
+        self.0.ledger.put(&entry).await?;
+        let _ = new.progress.try_send("starting".to_owned());
+        let plan = Plan {
+            id: &new.id,
+            session: &new.session,
+            generation: new.generation,
+            owner: self.0.ledger.owner(),
+            image_id,
+            workspace: WORKSPACE,
+            settings: &settings,
+        };
+        slot.epochs().held(new.epoch)?;
+        let made = make::make(&self.0.control, &self.0.home, &plan).await.map_err(|status| {
+            // The image may be what is missing.
+            self.0.images.forget();
+            failure::unavailable(&status)
+        })?;
+        self.created(&mut entry, &made).await?;
+        self.place(&new.id, slot, made, entry)
+    }
+
+    async fn created(&self, entry: &mut LedgerEntry, made: &Made) -> Result<(), Error> {
+        entry.state = LedgerState::Created;
+        made.remote.sandbox_id().clone_into(&mut entry.facts.external_id);
+        entry.facts.task_id.clone_from(&made.task_id);
+        self.0.ledger.put(entry).await
+    }
+
+    fn place(&self, id: &SandboxId, slot: &mut Slot, made: Made, entry: LedgerEntry) -> Result<Place, Error> {
+        let Inner { control, channels, ledger, staging, tracker, .. } = &*self.0;
+        let Made { remote, task_id, access } = made;
+        let router = Router::new(remote, task_id, channels.clone(), access);
+        let router = Arc::new(router.map_err(|status| failure::unavailable(&status))?);
+        let record = Record::new(Arc::clone(ledger), Arc::clone(control), entry);
+        let place = Place::new(id.clone(), router, slot.epochs().clone(), record, Path::new(staging), tracker);
+        slot.fill(place.clone());
+        Ok(place)
+    }
+}
+
+#[async_trait]
+impl Provider for Modal {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn isolation(&self) -> Isolation {
+        Isolation::Remote
+    }
+
+    fn shares_machine(&self) -> bool {
+        false
+    }
+
+    fn not_applied(&self, _: &SandboxSpec) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn search_path(&self, _: &[PathBuf]) -> String {
+        image::search_path()
+    }
+
+    async fn create(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
+        let mut slot = self.0.slots.enter(&new.id).await?;
+        slot.epochs().see(new.epoch)?;
+        let left = match self.running(&new.id, &mut slot).await? {
+            Ok(place) => return Ok(Arc::new(place)),
+            Err(Some(entry)) => self.left(&entry).await?,
+            Err(None) => None,
+        };
+        let image_id = if let Some(image_id) = left {
+            image_id
+        } else {
+            let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
+            self.image(base, &new.contents, &new.progress).await?
+        };
+        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+    }
+
+    async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
+        let mut slot = self.0.slots.enter(id).await?;
+        slot.epochs().see(epoch)?;
+        match self.running(id, &mut slot).await? {
+            Ok(place) => Ok(Arc::new(place)),
+            Err(_) => Err(Error::Gone(format!("{id} does not run at Modal any more"))),
+        }
+    }
+
+    async fn resume(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
+        let mut slot = self.0.slots.enter(&new.id).await?;
+        slot.epochs().see(new.epoch)?;
+        let entry = match self.running(&new.id, &mut slot).await? {
+            Ok(place) => return Ok(Arc::new(place)),
+            Err(entry) => entry,
+        };
+        let left = match &entry {
+            Some(entry) => self.left(entry).await?,
+            None => None,
+        };
+        let Some(image_id) = left else {
+            return Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id)));
+        };
+        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+    }
+
+    async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
+        let mut slot = self.0.slots.enter(id).await?;
+        let Some(entry) = self.0.ledger.find(id).await? else { return Ok(()) };
+        let unavailable = |status: tonic::Status| failure::unavailable(&status);
+        slot.epochs().held(slot.epochs().newest())?;
+        let external = match entry.state {
+            LedgerState::Created => Some(entry.facts.external_id.clone()),
+            LedgerState::Intended => make::running(&self.0.control, &self.0.home, id).await.map_err(unavailable)?,
+            LedgerState::Ended => None,
+        };
+        if let Some(place) = slot.take() {
+            place.condemn();
+        }
+        if let Some(external) = external {
+            let remote = Remote::new(Arc::clone(&self.0.control), external);
+            remote.terminate().await.map_err(unavailable)?;
+        }
+        if let Some(snapshot) = entry.facts.snapshot {
+            record::drop_image(&self.0.control, snapshot.image_id).await;
+        }
+        self.0.ledger.remove(id).await
+    }
+
+    /// What is at Modal is found by the ledger and [`Provider::inventory`].
+    async fn reap(&self, _: &[SandboxId], _: &[SandboxId]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn inventory(&self) -> Option<&dyn Inventory> {
+        Some(self)
+    }
+}

@@ -125,6 +125,19 @@ async fn lists_are_paged_and_show_what_has_all_the_tags() {
 }
 
 #[tokio::test]
+async fn a_killed_emulator_takes_all_with_it() {
+    let mut rig = Rig::new(&[]).await;
+    let mut sandbox = rig.sandbox(entry(&["sleep", "1000"]), &[]).await.unwrap();
+    sandbox.start(&["sh", "-c", "setsid sleep 1000 & sleep 1000"]).await;
+    assert!(!rig.emulator.processes().is_empty());
+    rig.emulator.kill();
+    // They notice by a socket that is closed.
+    while !rig.emulator.processes().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_emulated_is_refused_by_name() {
     let mut rig = Rig::new(&[]).await;
     let gpu = Resources { gpu_config: Some(GpuConfig { count: 1, gpu_type: "T4".into() }), ..Default::default() };

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -14,7 +16,7 @@ from google.protobuf.message import Message
 from .errors import Error
 from .v1.block_pb2 import ContentPart
 from .v1.event_pb2 import SessionEvent
-from .v1.session_pb2 import SessionStatus, Turn, TurnStatus
+from .v1.session_pb2 import SessionStatus, Turn
 from .v1.session_service_pb2 import (
     BusyPolicy,
     RunTurnRequest,
@@ -30,13 +32,6 @@ ATTEMPTS = 6
 """How often a call is made before its caller is told that it failed: two to three seconds of pauses."""
 
 _BOOKMARK_INTERVAL = 15.0
-_WAITING = (
-    TurnStatus.TURN_STATUS_UNSPECIFIED,
-    TurnStatus.TURN_STATUS_QUEUED,
-    TurnStatus.TURN_STATUS_RUNNING,
-    TurnStatus.TURN_STATUS_AWAITING_INPUT,
-    TurnStatus.TURN_STATUS_PARKED,
-)
 
 M = TypeVar("M", bound=Message)
 A = TypeVar("A")
@@ -75,6 +70,21 @@ class Backoff:
         self._failures += 1
         jittered: float = ceiling * random.uniform(0.5, 1.0)
         return jittered if retry_after is None else retry_after + min(jittered, retry_after)
+
+
+class Deadline:
+    """When the caller has waited long enough."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._at = math.inf if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds until then; `None`: never."""
+        return None if self._at == math.inf else max(self._at - time.monotonic(), 0.001)
+
+    def allows(self, pause: float) -> bool:
+        """Whether it is still ahead after a pause."""
+        return time.monotonic() + pause < self._at
 
 
 class Resume(Generic[A, T]):
@@ -171,7 +181,7 @@ class Events(Resume[WatchSessionResponse | RunTurnResponse, SessionEvent]):
         if self.turn is None or turn.turn_id != self.turn.turn_id:
             return False
         self.turn = turn
-        return turn.status not in _WAITING
+        return turn.HasField("end_time")
 
 
 class Listing(Resume[WatchSessionsResponse, WatchSessionsResponse]):

@@ -5,8 +5,6 @@ Calls are made again while what went wrong may pass, under one request id. Strea
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from itertools import count
 from os import PathLike
@@ -20,7 +18,7 @@ from grpc import aio
 
 from . import pb
 from ._aio import Cancelled, Channel, Frames, channel, sleep
-from ._resume import ATTEMPTS, Backoff, Events, Listing, Resume, TurnOptions, named
+from ._resume import ATTEMPTS, Backoff, Deadline, Events, Listing, Resume, TurnOptions, named
 from .errors import Error
 from .state import State
 from .v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -69,7 +67,7 @@ def connect(addr: str, *, key: str = "", ca: bytes | None = None, timeout: float
     """A client of the server at `HOST:PORT`, with the key that goes after "Bearer ".
 
     The connection is made when it is needed, and over TLS with `ca`, the certificates to trust in PEM, or `https://`.
-    `timeout` bounds each call, all its attempts together, in seconds; streams have no bound.
+    `timeout` bounds each call, all its attempts together, in seconds; streams are given theirs where they are opened.
     """
     tls = ca is not None or addr.startswith("https://")
     address = addr.removeprefix("https://").removeprefix("http://").rstrip("/")
@@ -115,22 +113,23 @@ class Client:
         return answer
 
     async def _again(self, attempt: Any) -> Any:
-        backoff, deadline = Backoff(), time.monotonic() + (math.inf if self._timeout is None else self._timeout)
+        backoff, deadline = Backoff(), Deadline(self._timeout)
         for made in count(1):
-            left = deadline - time.monotonic()
             try:
-                return await attempt(None if left == math.inf else max(left, 0.001))
+                return await attempt(deadline.left())
             except grpc.RpcError as failed:
                 error = Error.of(failed)
             pause = backoff.next(error.retry_after)
-            if made == ATTEMPTS or not error.is_transient or time.monotonic() + pause >= deadline:
+            if made == ATTEMPTS or not error.is_transient or not deadline.allows(pause):
                 raise error
             await sleep(pause)
 
-    async def _follow(self, method: Any, resume: Resume[Any, T]) -> AsyncGenerator[T, None]:
+    async def _follow(self, method: Any, resume: Resume[Any, T], timeout: float | None) -> AsyncGenerator[T, None]:
         """What a stream brings that is opened again as long as that may help."""
+        deadline = Deadline(timeout)
         while not resume.done:
-            frames = Frames[Any](method(resume.request(), metadata=self._metadata), resume.silence)
+            call = method(resume.request(), metadata=self._metadata, timeout=deadline.left())
+            frames = Frames[Any](call, resume.silence)
             error, came = None, False
             try:
                 while (response := await frames.next()) is not None:
@@ -143,7 +142,10 @@ class Client:
                 error = cut
             finally:
                 frames.cancel()
-            await sleep(resume.pause(error, came))
+            pause = resume.pause(error, came)
+            if not deadline.allows(pause):
+                raise error or Error(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream ended, and there is no time left")
+            await sleep(pause)
 
     async def _bytes(self, method: Any, request: Message) -> AsyncGenerator[bytes, None]:
         """The data of a stream of pieces."""
@@ -230,13 +232,14 @@ class Client:
         status: pb.SessionStatus.ValueType = pb.SESSION_STATUS_UNSPECIFIED,
         profile_id: str = "",
         labels: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> AsyncGenerator[pb.WatchSessionsResponse, None]:
         """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
 
         Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
         """
         request = pb.WatchSessionsRequest(after_revision=after, status=status, profile_id=profile_id, labels=labels)
-        return self._follow(self.sessions.WatchSessions, Listing(request))
+        return self._follow(self.sessions.WatchSessions, Listing(request), timeout)
 
     def list_profiles(self) -> AsyncGenerator[pb.AgentProfile, None]:
         """All profiles, by name, with their basic fields."""
@@ -312,18 +315,25 @@ class Session:
         )
         return await self._client.call(self._sessions.SendMessage, request)
 
-    def run_turn(self, text: str = "", **options: Unpack[TurnOptions]) -> AsyncGenerator[pb.SessionEvent, None]:
-        """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
-        return self._follow_turn(self._turn(text, options))
+    def run_turn(
+        self, text: str = "", *, timeout: float | None = None, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[pb.SessionEvent, None]:
+        """Gives the agent a message, once, and streams its turn up to its end, or for `timeout` seconds.
 
-    async def run(self, text: str = "", **options: Unpack[TurnOptions]) -> AsyncGenerator[pb.Block, None]:
+        Hanging up does not cancel the turn.
+        """
+        return self._follow_turn(self._turn(text, options), timeout)
+
+    async def run(
+        self, text: str = "", *, timeout: float | None = None, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[pb.Block, None]:
         """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
 
-        Raises an `Error` if the turn does not complete.
+        Raises an `Error` if the turn does not complete, or not within `timeout` seconds.
         """
         turn = self._turn(text, options)
         state = State()
-        async for event in self._follow_turn(turn):
+        async for event in self._follow_turn(turn, timeout):
             state.apply(event)
             kind = event.WhichOneof("kind")
             if kind in ("block_start", "block_complete"):
@@ -337,13 +347,13 @@ class Session:
         if turn.turn is not None and turn.turn.status != pb.TURN_STATUS_COMPLETED:
             raise Error.of_turn(turn.turn)
 
-    async def ask(self, text: str, *, request_id: str = "") -> str:
+    async def ask(self, text: str, *, timeout: float | None = None, request_id: str = "") -> str:
         """Gives the agent a message and returns what it writes to the user, with a blank line between two blocks.
 
-        Raises an `Error` if the turn does not complete.
+        Raises an `Error` if the turn does not complete, or not within `timeout` seconds.
         """
         blocks: dict[str, pb.Block] = {}
-        async for block in self.run(text, omit_deltas=True, request_id=request_id):
+        async for block in self.run(text, timeout=timeout, omit_deltas=True, request_id=request_id):
             if block.WhichOneof("content") == "assistant_text" and block.conversation_id == "main":
                 blocks[block.block_id] = block
         return "\n\n".join([await self.text(block) for block in blocks.values()])
@@ -366,8 +376,12 @@ class Session:
         omit_deltas: bool = False,
         bookmark_interval: float | None = None,
         max_batch_delay: float | None = None,
+        timeout: float | None = None,
     ) -> AsyncGenerator[pb.SessionEvent, None]:
-        """Streams the session: everything after a sequence, or a snapshot first; then live, until it is deleted."""
+        """Streams the session: everything after a sequence, or a snapshot first; then live, until it is deleted.
+
+        Raises an `Error` after `timeout` seconds.
+        """
         request = pb.WatchSessionRequest(
             session_id=self.id,
             after_sequence=after,
@@ -377,7 +391,7 @@ class Session:
             bookmark_interval=_duration(bookmark_interval),
             max_batch_delay=_duration(max_batch_delay),
         )
-        return self._client._follow(self._sessions.WatchSession, Events(request))
+        return self._client._follow(self._sessions.WatchSession, Events(request), timeout)
 
     async def interrupt(self, turn_id: str = "") -> pb.Turn | None:
         """Stops that turn, or the active one; `None` if there was nothing to stop."""
@@ -500,8 +514,8 @@ class Session:
     def _turn(self, text: str, options: TurnOptions) -> Events:
         return Events(pb.RunTurnRequest(session_id=self.id, text=text, **options))
 
-    def _follow_turn(self, turn: Events) -> AsyncGenerator[pb.SessionEvent, None]:
-        return self._client._follow(self._sessions.RunTurn, turn)
+    def _follow_turn(self, turn: Events, timeout: float | None) -> AsyncGenerator[pb.SessionEvent, None]:
+        return self._client._follow(self._sessions.RunTurn, turn, timeout)
 
 
 def _duration(seconds: float | None) -> Duration | None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .v1.block_pb2 import Block
 from .v1.event_pb2 import BlockDelta, BlockUpdate, SessionEvent
-from .v1.session_pb2 import Session, Turn, TurnStatus
+from .v1.session_pb2 import Session, TurnStatus
 from .v1.state_pb2 import SessionState
 from .v1.workspace_pb2 import FileChange, FileChangeKind, WorkspaceFile
 
@@ -204,6 +204,3 @@ def _remove(files: MutableSequence[WorkspaceFile], path: str) -> None:
 
 def _place(files: MutableSequence[WorkspaceFile], path: str) -> int:
     return bisect_left(files, path.encode(), key=lambda file: file.path.encode())
-
-
-__all__ = ["State", "Turn"]

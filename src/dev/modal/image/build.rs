@@ -20,6 +20,22 @@ use crate::dev::modal::{
     program::{Plan, Program, Sink, State},
 };
 
+/// What builds get of the emulator's environment: the way to a registry.
+const PASSED: [&str; 9] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+];
+
+/// How the names of more such variables begin, which are settings of package managers.
+const SETTINGS: [&str; 3] = ["NPM_CONFIG_", "PIP_", "UV_"];
+
 /// What a layer is built of.
 pub(super) struct Recipe {
     /// Its commands.
@@ -98,7 +114,8 @@ impl Work<'_> {
         match judge(text, self.site.building.has_claude()) {
             Run::Shell(script) => {
                 log.say(&format!("RUN {text}"));
-                let mut env = self.site.building.environment();
+                let mut env: Vec<_> = std::env::vars().filter(|(name, _)| passed(name)).collect();
+                env.extend(self.site.building.environment());
                 env.extend(self.made.env.iter().cloned());
                 env.extend(recipe.env.iter().cloned());
                 env.push(("PIP_USER".to_owned(), "1".to_owned()));
@@ -191,6 +208,11 @@ impl Work<'_> {
         self.tree = Some(tree.clone());
         Ok(tree)
     }
+}
+
+fn passed(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    PASSED.contains(&name) || SETTINGS.iter().any(|prefix| upper.starts_with(prefix))
 }
 
 /// A root that holds what an image holds.

@@ -1,0 +1,115 @@
+//! The control plane's client: each call with who we are, made again where that helps, under one key for all its attempts.
+//!
+//! It must not know what the calls are for.
+
+mod metadata;
+mod token;
+
+use std::time::Duration;
+
+use tokio::{sync::OnceCell, time::sleep};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+use uuid::Uuid;
+
+pub use self::metadata::Credentials;
+use self::{metadata::Identity, token::Tokens};
+use super::{
+    address::{self, Address},
+    attempts::{self, Attempts},
+};
+use crate::modal_wire::{ControlClient, MESSAGE_LIMIT, client::AuthTokenGetRequest};
+
+/// How long a token may take to come.
+const TOKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The control plane, as one account sees it.
+#[derive(Debug)]
+pub(super) struct Control {
+    address: Address,
+    identity: Identity,
+    channel: OnceCell<Channel>,
+    tokens: Tokens,
+}
+
+impl Control {
+    /// Nothing is asked yet.
+    pub(super) fn new(address: Address, credentials: &Credentials) -> Result<Self, String> {
+        let identity = Identity::new(credentials, address.host())?;
+        Ok(Self { address, identity, channel: OnceCell::new(), tokens: Tokens::default() })
+    }
+
+    /// Where it is: routers are judged by that.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Makes a call, again where it failed in a way that passes.
+    pub(super) async fn call<Q, A, F>(
+        &self,
+        query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let (key, mut attempts) = (Uuid::new_v4(), Attempts::new(attempts::CONTROL));
+        let mut exchanged = false;
+        loop {
+            let token = self.tokens.current(|| self.fetch_token()).await?;
+            let answered = async {
+                let mut request = Request::new(query.clone());
+                self.identity.say(request.metadata_mut());
+                metadata::say_token(request.metadata_mut(), &token)?;
+                metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
+                send(self.client().await?, request).await
+            };
+            let failure = match answered.await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(failure) => failure,
+            };
+            if failure.code() == Code::Unauthenticated && !exchanged {
+                // It ended before its time, or our clock is not theirs.
+                exchanged = true;
+                self.tokens.refused(&token);
+                continue;
+            }
+            match attempts.after(&failure) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    /// Opens a stream of answers. It is not opened again here: only who reads it knows where it stood.
+    pub(super) async fn stream<Q, A, F>(
+        &self,
+        query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<Streaming<A>, Status>
+    where
+        F: Future<Output = Result<Response<Streaming<A>>, Status>>,
+    {
+        let token = self.tokens.current(|| self.fetch_token()).await?;
+        let mut request = Request::new(query);
+        self.identity.say(request.metadata_mut());
+        metadata::say_token(request.metadata_mut(), &token)?;
+        Ok(send(self.client().await?, request).await?.into_inner())
+    }
+
+    async fn client(&self) -> Result<ControlClient<Channel>, Status> {
+        let connect = || self.address.connect(address::CONTROL, || async { Ok(()) });
+        let channel = self.channel.get_or_try_init(connect).await?;
+        Ok(ControlClient::new(channel.clone())
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(MESSAGE_LIMIT))
+    }
+
+    async fn fetch_token(&self) -> Result<String, Status> {
+        let mut request = Request::new(AuthTokenGetRequest {});
+        request.set_timeout(TOKEN_WITHIN);
+        self.identity.say(request.metadata_mut());
+        metadata::say_attempt(request.metadata_mut(), Uuid::new_v4(), &Attempts::new(attempts::CONTROL))?;
+        Ok(self.client().await?.auth_token_get(request).await?.into_inner().token)
+    }
+}

@@ -1,0 +1,73 @@
+//! Where our sandboxes belong at Modal: an app of an environment, and the version of the builder that makes images there. Asked
+//! once.
+
+use tokio::sync::OnceCell;
+use tonic::Status;
+
+use super::control::Control;
+use crate::modal_wire::client::{
+    AppGetOrCreateRequest, EnvironmentGetOrCreateRequest, ObjectCreationType, SandboxGetFromNameRequest,
+};
+
+/// What was asked, and what it came to.
+#[derive(Debug)]
+pub(super) struct Home {
+    app: String,
+    environment: String,
+    found: OnceCell<Found>,
+}
+
+/// The app and its surroundings.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) app_id: String,
+    /// Empty: Modal's own choice.
+    pub(super) builder_version: String,
+}
+
+impl Home {
+    /// An app by this name in an environment; empty: the account's default.
+    pub(super) fn new(app: String, environment: String) -> Self {
+        Self { app, environment, found: OnceCell::new() }
+    }
+
+    /// As Modal is asked about it; empty: the account's default.
+    pub(super) fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// The app, made if it is not there.
+    pub(super) async fn find(&self, control: &Control) -> Result<&Found, Status> {
+        let find = || async {
+            let request = AppGetOrCreateRequest {
+                app_name: self.app.clone(),
+                environment_name: self.environment.clone(),
+                object_creation_type: ObjectCreationType::CreateIfMissing.into(),
+            };
+            let app = control
+                .call(request, |mut control, request| async move { control.app_get_or_create(request).await })
+                .await?;
+            let request = EnvironmentGetOrCreateRequest {
+                deployment_name: self.environment.clone(),
+                ..EnvironmentGetOrCreateRequest::default()
+            };
+            let environment = control
+                .call(request, |mut control, request| async move { control.environment_get_or_create(request).await })
+                .await?;
+            let settings = environment.metadata.and_then(|metadata| metadata.settings);
+            let builder_version = settings.map(|settings| settings.image_builder_version).unwrap_or_default();
+            Ok(Found { app_id: app.app_id, builder_version })
+        };
+        self.found.get_or_try_init(find).await
+    }
+
+    /// How the sandbox that runs under a name is looked for.
+    pub(super) fn by_name(&self, name: String) -> SandboxGetFromNameRequest {
+        SandboxGetFromNameRequest {
+            sandbox_name: name,
+            environment_name: self.environment.clone(),
+            app_name: self.app.clone(),
+            include_terminated: false,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Images: built by Modal, layer by layer, and known by what stands in them. Modal keeps what it has built; here it is only
+//! remembered which image that is.
+
+mod layers;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::OnceCell, time::sleep};
+use tonic::Status;
+
+pub(super) use self::layers::search_path;
+use super::{control::Control, home::Found};
+use crate::{
+    modal_wire::client::{
+        BaseImage, GenericResult, GpuConfig, Image, ImageGetOrCreateRequest, ImageJoinStreamingRequest,
+        ImageRegistryConfig, generic_result::GenericStatus,
+    },
+    sandbox::{Error, ImageContents, Progress},
+};
+
+/// How long one stream of a build's log lasts, in seconds.
+const HELD: f32 = 55.0;
+/// Streams of a build's log that may fail, and builds that may be ended by Modal, before that is an error.
+const FAILURES: u32 = 3;
+/// Between a stream that failed and the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How much of a line of a log is told.
+const SHOWN: usize = 160;
+
+/// What is asked of an image.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    /// A registry's name; empty: ours.
+    pub(super) base: &'a str,
+    pub(super) workspace: &'a str,
+    pub(super) contents: &'a ImageContents,
+}
+
+/// The images of one app, by the commands of their layers.
+#[derive(Debug, Default)]
+pub(super) struct Images(Mutex<HashMap<Layers, Arc<OnceCell<String>>>>);
+
+type Layers = Vec<Vec<String>>;
+
+impl Images {
+    /// The id of an image with all that is wanted; built if Modal has none. Who wants the same one at the same time waits for
+    /// the same build.
+    pub(super) async fn get(
+        &self,
+        control: &Control,
+        home: &Found,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<String, Error> {
+        let layers = layers::of(wanted.base, wanted.workspace, wanted.contents);
+        let cell = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(layers.clone()).or_default())
+        };
+        let build = || async {
+            let mut below = None;
+            for (number, commands) in layers.iter().enumerate() {
+                let building = Building { control, home, progress, step: (number + 1, layers.len()) };
+                below = Some(building.layer(below, commands).await?);
+            }
+            below.ok_or_else(|| Error::Unavailable("an image of nothing cannot be built".to_owned()))
+        };
+        cell.get_or_try_init(build).await.cloned()
+    }
+
+    /// Asks again from now on: Modal may have dropped what it had.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+struct Building<'a> {
+    control: &'a Control,
+    home: &'a Found,
+    progress: &'a Progress,
+    step: (usize, usize),
+}
+
+impl Building<'_> {
+    /// One layer over the image below it.
+    async fn layer(&self, below: Option<String>, commands: &[String]) -> Result<String, Error> {
+        let mut dockerfile_commands = commands.to_vec();
+        let base_images = match below {
+            None => Vec::new(),
+            Some(image_id) => {
+                dockerfile_commands.insert(0, "FROM base".to_owned());
+                vec![BaseImage { image_id, docker_tag: "base".to_owned() }]
+            }
+        };
+        let image = Image {
+            base_images,
+            dockerfile_commands,
+            gpu_config: Some(GpuConfig::default()),
+            image_registry_config: Some(ImageRegistryConfig::default()),
+            ..Image::default()
+        };
+        let request = ImageGetOrCreateRequest {
+            image: Some(image),
+            app_id: self.home.app_id.clone(),
+            builder_version: self.home.builder_version.clone(),
+            ..ImageGetOrCreateRequest::default()
+        };
+        for _ in 0..FAILURES {
+            let asked = self.control.call(request.clone(), |mut control, request| async move {
+                control.image_get_or_create(request).await
+            });
+            let answer = asked.await.map_err(|status| failed(status.message()))?;
+            let result = match answer.result {
+                Some(result) if over(&result) => result,
+                Some(_) | None => self.join(&answer.image_id).await.map_err(|status| failed(status.message()))?,
+            };
+            match result.status() {
+                GenericStatus::Success => return Ok(answer.image_id),
+                // Modal ended the build, not a command in it: asked again, it goes on.
+                GenericStatus::Terminated => {}
+                GenericStatus::Unspecified
+                | GenericStatus::Failure
+                | GenericStatus::Timeout
+                | GenericStatus::InitFailure
+                | GenericStatus::InternalFailure
+                | GenericStatus::IdleTimeout
+                | GenericStatus::MemoryManagerEviction
+                | GenericStatus::MemoryThrashingEviction
+                | GenericStatus::KernelOomKill => {
+                    let why =
+                        if result.exception.is_empty() { result.status().as_str_name() } else { &result.exception };
+                    return Err(failed(why));
+                }
+            }
+        }
+        Err(failed("Modal ended the build each time"))
+    }
+
+    /// Follows a build to its end and tells of it.
+    async fn join(&self, image_id: &str) -> Result<GenericResult, Status> {
+        let (step, steps) = self.step;
+        self.say(format!("building the image ({step} of {steps})"));
+        let (mut last_entry_id, mut failures) = (String::new(), 0);
+        loop {
+            let request = ImageJoinStreamingRequest {
+                image_id: image_id.to_owned(),
+                timeout: HELD,
+                last_entry_id: last_entry_id.clone(),
+                include_logs_for_finished: false,
+            };
+            let followed = async {
+                let mut entries = self
+                    .control
+                    .stream(request, |mut control, request| async move { control.image_join_streaming(request).await })
+                    .await?;
+                while let Some(entry) = entries.message().await? {
+                    if !entry.entry_id.is_empty() {
+                        last_entry_id = entry.entry_id;
+                    }
+                    let lines = entry.task_logs.iter().flat_map(|log| log.data.lines());
+                    if let Some(line) = lines.map(str::trim).rfind(|line| !line.is_empty()) {
+                        let line: String = line.chars().take(SHOWN).collect();
+                        tracing::debug!(image_id, line, "building an image");
+                        self.say(format!("building the image ({step} of {steps}): {line}"));
+                    }
+                    if let Some(result) = entry.result.filter(over) {
+                        return Ok(Some(result));
+                    }
+                }
+                Ok(None)
+            };
+            match followed.await {
+                Ok(Some(result)) => return Ok(result),
+                Ok(None) => {}
+                Err(status) => {
+                    failures += 1;
+                    if failures > FAILURES {
+                        return Err(status);
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn say(&self, what: String) {
+        // Nobody need listen.
+        let _ = self.progress.try_send(what);
+    }
+}
+
+fn over(result: &GenericResult) -> bool {
+    result.status() != GenericStatus::Unspecified
+}
+
+fn failed(why: &str) -> Error {
+    Error::Unavailable(format!("Modal could not build the image of the sandbox: {why}"))
+}

@@ -1,0 +1,74 @@
+//! What there is at Modal of this owner's, read to the end.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    Modal, failure,
+    make::{self, OWNER, SANDBOX, SESSION},
+    remote::Remote,
+};
+use crate::{
+    domain::{SandboxId, Timestamp},
+    modal_wire::client::{SandboxInfo, SandboxListRequest, SandboxTag},
+    sandbox::{
+        Error,
+        inventory::{Inventory, Listed},
+    },
+};
+
+#[async_trait]
+impl Inventory for Modal {
+    async fn list(&self) -> Result<Vec<Listed>, Error> {
+        let failed = |status: tonic::Status| failure::unavailable(&status);
+        let control = &self.0.control;
+        let app_id = self.0.home.find(control).await.map_err(failed)?.app_id.clone();
+        let owner = SandboxTag { tag_name: OWNER.to_owned(), tag_value: self.0.ledger.owner().to_owned() };
+        let mut request = SandboxListRequest {
+            app_id,
+            environment_name: self.0.home.environment().to_owned(),
+            tags: vec![owner],
+            ..SandboxListRequest::default()
+        };
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let page = control
+                .call(request.clone(), |mut control, request| async move { control.sandbox_list_v2(request).await })
+                .await
+                .map_err(failed)?
+                .sandboxes;
+            let Some(last) = page.last() else { return Ok(all) };
+            request.before_timestamp = last.created_at;
+            // Those made at one moment may stand on two pages.
+            all.extend(
+                page.into_iter().map(listed).filter(|one| all.iter().all(|other| other != one)).collect::<Vec<_>>(),
+            );
+        }
+    }
+
+    async fn is_over(&self, external_id: &str) -> Result<bool, Error> {
+        let remote = Remote::new(Arc::clone(&self.0.control), external_id.to_owned());
+        remote.over().await.map(|over| over.is_some()).map_err(|status| failure::unavailable(&status))
+    }
+
+    async fn running(&self, id: &SandboxId) -> Result<Option<String>, Error> {
+        let running = make::running(&self.0.control, &self.0.home, id).await;
+        running.map_err(|status| failure::unavailable(&status))
+    }
+
+    async fn end(&self, external_id: &str) -> Result<(), Error> {
+        self.0.slots.held()?;
+        let remote = Remote::new(Arc::clone(&self.0.control), external_id.to_owned());
+        remote.terminate().await.map_err(|status| failure::unavailable(&status))
+    }
+}
+
+fn listed(info: SandboxInfo) -> Listed {
+    let tag = |name: &str| info.tags.iter().find(|tag| tag.tag_name == name).map(|tag| tag.tag_value.clone());
+    // Modal tells seconds.
+    #[expect(clippy::cast_possible_truncation, reason = "a time in microseconds fits for 292,000 years")]
+    let create_time = Timestamp((info.created_at * 1e6) as i64);
+    let (id, session) = (tag(SANDBOX).map(SandboxId::new), tag(SESSION).unwrap_or_default());
+    Listed { external_id: info.id, id, session, create_time }
+}
