@@ -11,8 +11,15 @@ mod archives;
 mod change;
 #[path = "files/confined.rs"]
 mod confined;
+#[allow(dead_code, reason = "the suite of programs has its own part")]
+#[path = "sandbox/elsewhere.rs"]
+mod elsewhere;
+#[path = "support/emulator.rs"]
+mod emulator;
 #[path = "files/ground.rs"]
 mod ground;
+#[path = "files/half.rs"]
+mod half;
 #[path = "files/here.rs"]
 mod here;
 #[path = "files/hint.rs"]
@@ -25,6 +32,9 @@ mod look;
 mod operate;
 #[path = "files/put_back.rs"]
 mod put_back;
+#[allow(dead_code, reason = "the suite of programs has its own part")]
+#[path = "sandbox/rig.rs"]
+mod rig;
 #[path = "files/sandboxed.rs"]
 mod sandboxed;
 #[path = "files/sources.rs"]
@@ -37,6 +47,8 @@ mod suite_large;
 mod suite_whole;
 #[path = "files/trees.rs"]
 mod trees;
+#[path = "files/watched.rs"]
+mod watched;
 
 /// Each case on each kind of machine.
 macro_rules! suite {
@@ -52,11 +64,13 @@ macro_rules! suite {
             )+)+
         }
 
-        mod through_helpers {
+        mod at_modal {
             $($(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $case() {
-                    crate::kinds::soon(crate::$module::$case(&crate::kinds::Folders)).await;
+                    let Some(elsewhere) = crate::elsewhere::Elsewhere::start().await else { return };
+                    crate::kinds::soon(crate::$module::$case(&elsewhere)).await;
+                    elsewhere.close().await;
                 }
             )+)+
         }
@@ -71,6 +85,7 @@ suite! {
         what_is_in_the_way_is_named
         several_are_read_at_once
         changes_are_seen
+        hints_come_while_they_are_asked_for
         what_is_left_out_is_counted;
     suite_whole:
         an_archive_comes_whole_or_not_at_all

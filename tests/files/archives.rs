@@ -17,6 +17,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use crate::ground::{Found, Ground, dump};
 
 /// An entry of an archive that a test writes, whatever it is.
+#[derive(Clone)]
 pub(crate) struct Item<'a> {
     pub(crate) path: &'a str,
     pub(crate) sort: EntryType,

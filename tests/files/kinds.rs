@@ -1,17 +1,17 @@
 //! The kinds of machines whose files must be alike, and short words for what the cases do all the time.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use agent_runtime::{
-    domain::ExecId,
-    sandbox::{Content, Epoch, Error, ExecSpec, Exit, Files, Output, Root, Sandbox},
+    domain::{ExecId, SandboxId, SessionId, SessionKey, TenantId},
+    sandbox::{Content, Epoch, Error, ExecSpec, Exit, Files, NewSandbox, Output, Provider as _, Root, Sandbox},
     workspace::{Entry, Scope, Tree},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::{ground::Ground, here::afar, sandboxed::Rig};
+use crate::{elsewhere::Elsewhere, sandboxed::Rig};
 
 /// Most bytes of a file that a case writes, unless it is about that.
 pub(crate) const LIMIT: u64 = 128 << 20;
@@ -64,32 +64,13 @@ impl Place for Arc<dyn Sandbox> {
     }
 }
 
-/// Folders of the test, through the helpers of a sandbox far away.
-pub(crate) struct Folders;
-
 #[async_trait]
-impl Kind for Folders {
+impl Kind for Elsewhere {
     async fn place(&self) -> Box<dyn Place> {
-        Box::new(Ground::new())
+        let session = SessionKey { tenant: TenantId::default_tenant(), session: SessionId::mint() };
+        let new = NewSandbox::plain(SandboxId::mint(), session, Epoch(1));
+        Box::new(self.modal.create(new).await.expect("created"))
     }
-}
-
-#[async_trait]
-impl Place for Ground {
-    fn files(&self) -> Arc<dyn Files> {
-        Arc::new(afar(self))
-    }
-
-    async fn sh(&self, script: &str) -> String {
-        run(&self.root(), &self.beside("home"), script).await
-    }
-}
-
-async fn run(workspace: &Path, home: &Path, script: &str) -> String {
-    let mut command = tokio::process::Command::new("/bin/sh");
-    let out = command.args(["-c", script]).current_dir(workspace).env("HOME", home).output().await.expect("started");
-    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
 /// What hangs fails.

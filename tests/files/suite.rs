@@ -1,6 +1,6 @@
 //! What is true of single files and of looks, in every sandbox.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use agent_runtime::{
     domain::FileType,
@@ -8,6 +8,7 @@ use agent_runtime::{
     workspace::{self, Scope, Why},
 };
 use bytes::Bytes;
+use futures::StreamExt as _;
 
 use crate::{
     ground::{files, paths},
@@ -256,6 +257,25 @@ pub(crate) async fn changes_are_seen(kind: &dyn Kind) {
     assert!(known.is_empty());
 }
 
+/// Hints come, also for what lies in a new folder.
+pub(crate) async fn hints_come_while_they_are_asked_for(kind: &dyn Kind) {
+    let place = kind.place().await;
+    let files = place.files();
+    let mut hints = files.hints().await.expect("watched");
+    for script in ["date >x", "mkdir d; date >d/x"] {
+        let mut hint = hints.next();
+        let script = format!("{script}; rm -rf d");
+        loop {
+            // Again and again: it may not be watched yet.
+            tokio::select! {
+                biased;
+                hint = &mut hint => break assert_eq!(hint, Some(())),
+                _ = place.sh(&script) => {}
+            }
+        }
+    }
+}
+
 pub(crate) async fn what_is_left_out_is_counted(kind: &dyn Kind) {
     let place = kind.place().await;
     let files = place.files();
@@ -278,6 +298,10 @@ pub(crate) async fn what_is_left_out_is_counted(kind: &dyn Kind) {
     assert_eq!(paths(&shown), ["CACHEDIR.TAG", "e", "kept", "large", "lone", "plain/target/CACHEDIR.TAG"]);
     let few = scan(&*files, Root::Workspace, Scope { max_entries: 2, ..Scope::shown() }).await;
     assert!(few.is_incomplete() && few.len() == 2, "{few:?}");
+    // When the time is up the rest stands as it was known.
+    let scope = Scope { time: Duration::ZERO, ..Scope::shown() };
+    let late = files.scan(Root::Workspace, scope, Arc::new(shown.clone())).await.expect("scanned");
+    assert_eq!((self::files(&late), late.is_incomplete()), (self::files(&shown), true));
     // Of a home only what is named; what is on the way is not.
     place.sh("cd; mkdir -p .agent/projects/p .agent/cache; echo 1 >.agent/projects/p/1; echo x >.agent/cache/x").await;
     let scope = Scope::only([".agent/projects", "missing/x", ".agent/cache/x"]);
