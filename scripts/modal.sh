@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is said of Modal here, held against its official SDKs. modal.sh [drift | sdks]...: only these.
+# What is said of Modal here, held against its official SDKs. modal.sh [drift | sdks | provider]...: only these.
 #
 # What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/.
 set -euo pipefail
@@ -58,8 +58,18 @@ check_sdks() {
     "$venv/bin/python" tests/modal/sdks.py "$program" "$target/test-cache" ${javascript[@]+"${javascript[@]}"}
 }
 
+# What our provider sends is what the official SDKs send, but for differences that are explained.
+check_provider() {
+    python_sdk || return 0
+    if ! command -v bwrap > /dev/null; then
+        echo "SKIPPED: the emulator of Modal: bubblewrap is not installed"
+        return 0
+    fi
+    "$venv/bin/python" tests/modal/provider.py "${SERVER_UNDER_TEST:-$target/debug/agent-runtime}"
+}
+
 failed=0
-[ $# -gt 0 ] || set -- drift sdks
+[ $# -gt 0 ] || set -- drift sdks provider
 for name in "$@"; do
     began=$SECONDS
     echo "-- $name"

@@ -1,5 +1,14 @@
-//! The Rust client against a server that misbehaves on demand: cuts, silence, refusals, broken ranges. The real server
-//! does none of this when asked, so these answers are played from a list, over a real connection.
+//! The Rust client: in `client/` against a real server, and here against one that misbehaves on demand: cuts, silence,
+//! refusals, broken ranges. The real server does none of this when asked, so these answers are played from a list, over a
+//! real connection.
+
+#[path = "client/link.rs"]
+mod link;
+#[path = "client/live.rs"]
+mod live;
+#[path = "client/outages.rs"]
+mod outages;
+mod support;
 
 use std::{
     collections::{BTreeSet, VecDeque},

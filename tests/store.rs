@@ -14,6 +14,8 @@ mod groups;
 mod history;
 #[path = "store/kept.rs"]
 mod kept;
+#[path = "store/ledger.rs"]
+mod ledger;
 #[path = "store/load.rs"]
 mod load;
 #[path = "store/make.rs"]
@@ -100,6 +102,9 @@ conformance! {
     kept::events_that_are_old_go_but_never_the_newest,
     writes::a_caller_may_give_up_at_any_point,
     writes::a_closed_store_says_so,
+    ledger::a_sandbox_elsewhere_has_one_row,
+    ledger::a_row_outlives_its_session,
+    ledger::whose_sandboxes_are_is_known_and_stays,
     requests::a_call_is_stored_with_its_effect_or_not_at_all,
     requests::an_id_stands_for_one_call_of_its_tenant,
     requests::a_call_is_remembered_also_when_there_was_nothing_to_do,

@@ -255,7 +255,7 @@ func TestADeadlineIsKept(t *testing.T) {
 	server := own(t)
 	client := server.client(t)
 	id := create(t, client)
-	server.signal(syscall.SIGSTOP)
+	server.standStill(t)
 	defer server.signal(syscall.SIGCONT)
 	began := time.Now()
 	_, err := client.GetSession(within(t, 500*time.Millisecond), &v1.GetSessionRequest{SessionId: id})

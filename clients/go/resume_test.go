@@ -9,8 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
 )
@@ -127,5 +131,43 @@ func TestBookmarksKeepASilentConnectionOpen(t *testing.T) {
 	quiet(t, proxy, func(bookmarks int) bool { return bookmarks == 3 })
 	if cut, made := proxy.silenced.Load(), proxy.accepted.Load(); cut != 0 || made != 1 {
 		t.Errorf("%d of %d connections were cut", cut, made)
+	}
+}
+
+func TestPausesGrowWithJitterAndAreWhatTheServerAsksFor(t *testing.T) {
+	t.Parallel()
+	var pauses pauses
+	seen := map[time.Duration]bool{}
+	for ceiling := 100 * time.Millisecond; ; ceiling *= 2 {
+		ceiling = min(ceiling, 10*time.Second)
+		pause := pauses.next(0)
+		if pause < ceiling/2 || pause > ceiling {
+			t.Errorf("%v is not between half of %v and all of it", pause, ceiling)
+		}
+		if seen[pause] = true; len(seen) == 12 {
+			break
+		}
+	}
+	for range 100 {
+		if pause := pauses.next(30 * time.Second); pause < 30*time.Second || pause > 60*time.Second {
+			t.Errorf("%v is not what the server asked for", pause)
+		}
+	}
+}
+
+func TestWhatTheServerAsksForIsRead(t *testing.T) {
+	t.Parallel()
+	refused, err := status.New(codes.ResourceExhausted, "slow down").WithDetails(
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
+		&errdetails.ErrorInfo{Reason: "RATE_LIMITED", Metadata: map[string]string{"limit": "7"}},
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "text", Description: "is too long"}}},
+	)
+	must(t, err)
+	failed := errorOf(context.Background(), refused.Err())
+	if failed.Reason != "RATE_LIMITED" || failed.RetryAfter != 1500*time.Millisecond || failed.Metadata["limit"] != "7" || !failed.Transient() {
+		t.Error(failed)
+	}
+	if failed.Error() != "slow down [RATE_LIMITED]\n  text: is too long" {
+		t.Errorf("%q", failed.Error())
 	}
 }

@@ -102,6 +102,14 @@ func (s *server) kill() {
 
 func (s *server) signal(signal syscall.Signal) { s.process.Process.Signal(signal) }
 
+// standStill stops all of its threads, until it gets SIGCONT.
+func (s *server) standStill(t *testing.T) {
+	t.Helper()
+	s.signal(syscall.SIGSTOP)
+	_, err := syscall.Wait4(s.process.Process.Pid, nil, syscall.WUNTRACED, nil)
+	must(t, err)
+}
+
 // end ends it politely, with its agents.
 func (s *server) end() {
 	if s.process.ProcessState == nil {

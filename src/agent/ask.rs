@@ -31,6 +31,8 @@ pub struct Ask {
     pub cwd: String,
     /// [`Ask::input_sha256`] of the input as the agent gave it, where something of it does not stand in `input_json` any more.
     pub given_sha256: Option<String>,
+    /// It asks because it was told of rules, in wider words than theirs: by itself it would ask about nothing.
+    pub only_by_rule: bool,
 }
 
 /// Whether a rule is about a call.
@@ -58,6 +60,7 @@ impl Default for Ask {
             always: None,
             cwd: String::new(),
             given_sha256: None,
+            only_by_rule: false,
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Setup {
     pub memory: Option<String>,
     /// What its profile sets up, all of which the agent honours ([`refusals`]); each [`crate::domain::Secret`] is a value.
     pub profile: ProfileSetup,
+    /// The rules that may keep a call from running, of the session and of the profile: what they are about must be asked.
+    pub strict: Vec<PermissionRule>,
     /// The home, as programs in the sandbox see it.
     pub home: String,
     /// Where the projects of bundled tool servers lie, as programs in the sandbox see it, by name of the server.
@@ -336,6 +338,15 @@ impl Parser {
         match self {
             Self::Claude(parser) => parser.adapt(options),
             Self::Scripted(parser) => parser.adapt(options),
+        }
+    }
+
+    /// The bytes by which the program comes to ask about what these rules may keep from running, where it has to be told.
+    pub fn told_rules(&mut self, strict: &[PermissionRule]) -> Option<Vec<u8>> {
+        match self {
+            Self::Claude(parser) => parser.told_rules(strict),
+            // It asks whenever its script says so.
+            Self::Scripted(_) => None,
         }
     }
 

@@ -368,6 +368,7 @@ impl State {
                     always: None,
                     cwd: CWD.to_owned(),
                     given_sha256: None,
+                    only_by_rule: false,
                 };
                 ask.always = claude::pattern(&ask, None);
                 actions.push(Action::Ask(Box::new(ask)));

@@ -26,6 +26,7 @@ mod questions;
 mod render;
 mod replay;
 mod run;
+mod sandboxes;
 mod serve;
 mod sessions;
 mod signals;
@@ -83,6 +84,8 @@ enum Command {
     /// See which agents the server has, and install them.
     #[command(subcommand, visible_alias = "agent")]
     Agents(agents::Command),
+    /// List the sandboxes away from the server's machine, with their age and what they cost.
+    Sandboxes(sandboxes::Args),
     /// Show which events a recording of an agent's output gives.
     Replay(replay::Args),
     /// Answer agents from a script, instead of a real model.
@@ -156,6 +159,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Questions(command) => questions::run(common, command).await?,
         Command::Profiles(command) => Box::pin(profiles::run(common, command)).await?,
         Command::Agents(command) => agents::run(common, command).await?,
+        Command::Sandboxes(args) => sandboxes::run(common, &args).await?,
         Command::Replay(args) => replay::run(common, &args)?,
         Command::ModalEmulator(args) => return modal_emulator::run(common, args).await,
         Command::ModelEndpoint(args) => {

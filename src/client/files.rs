@@ -70,7 +70,7 @@ impl Client {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        once::once(header, |header| {
+        let call = once::once(header, |header| {
             let (mut stub, bytes) = (self.workspace.clone(), bytes());
             async move {
                 let (broken, breaks) = oneshot::channel();
@@ -81,8 +81,8 @@ impl Client {
                     Ok(error) = breaks => Err(Status::failed_precondition(format!("the file cannot be read: {error}"))),
                 }
             }
-        })
-        .await
+        });
+        self.bounded(Box::pin(call)).await
     }
 }
 

@@ -2,16 +2,31 @@
 //!
 //! Owns connecting, the credential, one decoded [`Error`], streams that resume by themselves, and the wire's fold
 //! ([`State`]). It knows the contract and nothing of the server behind it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), agent_runtime::client::Error> {
+//! use agent_runtime::client::{Client, State, Target};
+//! use futures::TryStreamExt as _;
+//!
+//! let target = Target { addr: "127.0.0.1:50051".into(), key: "what stands in DIR/key".into() };
+//! let client = Client::connect(target).await?;
+//! let session = client.create("claude-code").await?;
+//! println!("{}", client.ask(&session.session_id, "Which files are there?").await?);
+//!
+//! // Everything since the first event, then live; over cuts, silence and restarts of the server.
+//! let (mut events, mut state) = (client.watch(&session.session_id, Some(0)), State::default());
+//! while let Some(event) = events.try_next().await? {
+//!     state.apply(&event);
+//!     println!("{} blocks", state.as_proto().blocks.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use futures::stream::BoxStream;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use tokio::time::timeout;
 
 use crate::proto::{
     AnswerQuestionRequest, AnswerQuestionResponse, CancelTurnRequest, CancelTurnResponse, CreateProfileRequest,
@@ -21,16 +36,17 @@ use crate::proto::{
     GetRuntimeInfoResponse, GetSessionRequest, GetSessionResponse, GetTurnRequest, GetTurnResponse,
     InterruptTurnRequest, InterruptTurnResponse, ListBlocksRequest, ListBlocksResponse, ListFilesRequest,
     ListFilesResponse, ListPermissionRulesRequest, ListPermissionRulesResponse, ListProfilesRequest,
-    ListProfilesResponse, ListSessionsRequest, ListSessionsResponse, ListTurnsRequest, ListTurnsResponse,
-    ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest, SendMessageRequest, SendMessageResponse,
-    SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest, SyncSessionResponse,
-    UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse, WatchSessionRequest,
-    WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
+    ListProfilesResponse, ListSandboxesRequest, ListSandboxesResponse, ListSessionsRequest, ListSessionsResponse,
+    ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
+    SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
+    SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
+    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
     runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
     workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
+mod connect;
 mod error;
 mod files;
 mod once;
@@ -40,6 +56,7 @@ mod run;
 mod show;
 mod state;
 
+pub use connect::{Bearer, Target};
 pub use error::{Error, FieldViolation};
 pub use files::FileBytes;
 pub use pages::Items;
@@ -48,17 +65,7 @@ pub use show::{kind_of, words_of};
 pub use state::State;
 pub use tonic::Code;
 
-/// No response is larger than 4 MiB; the rest is for what wraps it.
-const MAX_RESPONSE: usize = 5 << 20;
-
-/// Where a server is, and who calls.
-#[derive(Clone, Debug, Default)]
-pub struct Target {
-    /// `HOST:PORT`, or a whole `http://` or `https://` address.
-    pub addr: String,
-    /// What goes after "Bearer "; empty for a server without authentication.
-    pub key: String,
-}
+use connect::{MAX_RESPONSE, Route, Stub};
 
 /// Events of a session. Ends only when there is nothing more to come, or with an error that a retry cannot help.
 pub type Events = BoxStream<'static, Result<SessionEvent, Error>>;
@@ -66,10 +73,12 @@ pub type Events = BoxStream<'static, Result<SessionEvent, Error>>;
 /// A connection to a server. Cloning it is cheap and shares the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
-    sessions: SessionServiceClient<InterceptedService<Channel, Bearer>>,
-    workspace: WorkspaceServiceClient<InterceptedService<Channel, Bearer>>,
-    profiles: ProfileServiceClient<InterceptedService<Channel, Bearer>>,
-    runtime: RuntimeServiceClient<InterceptedService<Channel, Bearer>>,
+    route: Route,
+    limit: Option<Duration>,
+    sessions: SessionServiceClient<Stub>,
+    workspace: WorkspaceServiceClient<Stub>,
+    profiles: ProfileServiceClient<Stub>,
+    runtime: RuntimeServiceClient<Stub>,
 }
 
 impl Client {
@@ -86,49 +95,46 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub async fn connect_trusting(target: Target, ca: Option<&[u8]>) -> Result<Self, Error> {
-        let invalid = |what: &str| Error::local(Code::InvalidArgument, format!("{what} is not valid"));
-        let address = if target.addr.contains("://") { target.addr } else { format!("http://{}", target.addr) };
-        let mut endpoint = Endpoint::from_shared(address.clone())
-            .map_err(|_| invalid("the server address"))?
-            .connect_timeout(Duration::from_secs(10))
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        if address.starts_with("https://") {
-            let ca = ca.ok_or_else(|| {
-                Error::local(Code::InvalidArgument, "an https address needs the certificate to trust (--ca FILE)")
-            })?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            endpoint = endpoint.tls_config(tls).map_err(|_| invalid("the certificate"))?;
-        }
-        let channel = endpoint.connect().await.map_err(|cause| {
-            Error::local(Code::Unavailable, format!("no server answers at {address}: {}", root_cause(&cause)))
-        })?;
-        let bearer = if target.key.is_empty() {
-            Bearer(None)
-        } else {
-            let mut value: MetadataValue<Ascii> =
-                format!("Bearer {}", target.key).parse().map_err(|_| invalid("the key"))?;
-            value.set_sensitive(true);
-            Bearer(Some(value))
-        };
+        let route = Route::to(target, ca)?;
+        let stub = route.connect().await?;
         Ok(Self {
-            sessions: SessionServiceClient::with_interceptor(channel.clone(), bearer.clone())
-                .max_decoding_message_size(MAX_RESPONSE),
-            workspace: WorkspaceServiceClient::with_interceptor(channel.clone(), bearer.clone())
-                .max_decoding_message_size(MAX_RESPONSE),
-            profiles: ProfileServiceClient::with_interceptor(channel.clone(), bearer.clone())
-                .max_decoding_message_size(MAX_RESPONSE),
-            runtime: RuntimeServiceClient::with_interceptor(channel, bearer),
+            sessions: connect::sessions(stub.clone()),
+            workspace: WorkspaceServiceClient::new(stub.clone()).max_decoding_message_size(MAX_RESPONSE),
+            profiles: ProfileServiceClient::new(stub.clone()).max_decoding_message_size(MAX_RESPONSE),
+            runtime: RuntimeServiceClient::new(stub),
+            limit: None,
+            route,
         })
+    }
+
+    /// The same connection, over which a call has to be answered within this time, all its attempts together; else it fails
+    /// with [`Code::DeadlineExceeded`]. Streams, and what is made of them, are as long as they are.
+    ///
+    /// ```no_run
+    /// # async fn example(client: agent_runtime::client::Client) -> Result<(), agent_runtime::client::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let session = client.within(Duration::from_secs(2)).create("scripted").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self.clone() }
+    }
+
+    /// Waits for an answer as long as it may take.
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some(limit) = self.limit else { return call.await };
+        let late = |_| Error::local(Code::DeadlineExceeded, format!("no answer came within {limit:?}"));
+        timeout(limit, call).await.map_err(late)?
     }
 
     /// Gives the agent a message, once, and streams what it does about it. Survives cut connections and restarts of the
     /// server; hanging up does not cancel the turn.
     #[must_use]
     pub fn run_turn(&self, request: RunTurnRequest) -> Events {
-        resume::run_turn(self.sessions.clone(), request)
+        resume::run_turn(self.route.clone(), self.sessions.clone(), request)
     }
 
     /// Streams a session: everything after a sequence, or a snapshot first, then live. Survives cut connections and
@@ -145,7 +151,7 @@ impl Client {
     /// As [`Client::watch`], with everything a watch can be asked for.
     #[must_use]
     pub fn watch_session(&self, request: WatchSessionRequest) -> Events {
-        resume::watch(self.sessions.clone(), request)
+        resume::watch(self.route.clone(), self.sessions.clone(), request)
     }
 }
 
@@ -153,14 +159,13 @@ impl Client {
 /// are cut, under one request id: the caller's, or a new one.
 macro_rules! calls {
     (@make $self:ident $service:ident.$call:ident($request:ident)) => {
-        Ok($self.$service.clone().$call($request).await?.into_inner())
+        async { Ok($self.$service.clone().$call($request).await?.into_inner()) }
     };
     (@make once $self:ident $service:ident.$call:ident($request:ident)) => {
         once::once($request, |request| {
             let mut stub = $self.$service.clone();
             async move { stub.$call(request).await }
         })
-        .await
     };
     ($($(#[$doc:meta])* $([$once:ident])? $service:ident.$call:ident($request:ident) -> $response:ident;)*) => {
         impl Client {
@@ -170,7 +175,8 @@ macro_rules! calls {
                 /// # Errors
                 /// What the server refuses, or the connection's failure.
                 pub async fn $call(&self, request: $request) -> Result<$response, Error> {
-                    calls!(@make $($once)? self $service.$call(request))
+                    // On the heap: a request is moved through here more than once.
+                    self.bounded(Box::pin(calls!(@make $($once)? self $service.$call(request)))).await
                 }
             )*
         }
@@ -230,26 +236,5 @@ calls! {
     profiles.list_profiles(ListProfilesRequest) -> ListProfilesResponse;
     /// What the server is and can do, and who the caller is to it.
     runtime.get_runtime_info(GetRuntimeInfoRequest) -> GetRuntimeInfoResponse;
-}
-
-/// Puts the credential on every call.
-#[derive(Clone, Debug)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
-        }
-        Ok(request)
-    }
-}
-
-/// The transport's own words are only "transport error"; what happened stands at the end of its chain.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
+    runtime.list_sandboxes(ListSandboxesRequest) -> ListSandboxesResponse;
 }

@@ -4,31 +4,37 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio::time::{sleep, timeout};
-use tonic::{Code, service::interceptor::InterceptedService, transport::Channel};
+use tonic::Code;
 
-use super::{Bearer, Error, Events, backoff::Backoff, once::Changes as _};
+use super::{
+    Error, Events,
+    backoff::Backoff,
+    connect::{self, Route, Stub},
+    once::Changes as _,
+};
 use crate::proto::{
     RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, Turn, TurnStatus, WatchSessionRequest,
     WatchSessionResponse, session_event::Kind, session_service_client::SessionServiceClient,
 };
 
-type Sessions = SessionServiceClient<InterceptedService<Channel, Bearer>>;
+type Sessions = SessionServiceClient<Stub>;
 
 /// The server's own default; a stream that is silent for three of them is dead.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// See [`super::Client::watch_session`].
-pub(super) fn watch(sessions: Sessions, request: WatchSessionRequest) -> Events {
+pub(super) fn watch(route: Route, sessions: Sessions, request: WatchSessionRequest) -> Events {
     let interval = request.bookmark_interval.and_then(|interval| Duration::try_from(interval).ok());
     let (cursor, uid) = (request.after_sequence, request.expected_uid.clone());
-    Resumed::new(sessions, Call::Watch(request), cursor, uid, interval.unwrap_or(BOOKMARK_INTERVAL) * 3).events()
+    let silence = interval.unwrap_or(BOOKMARK_INTERVAL) * 3;
+    Resumed::new(route, sessions, Call::Watch(request), cursor, uid, silence).events()
 }
 
 /// See [`super::Client::run_turn`].
-pub(super) fn run_turn(sessions: Sessions, request: RunTurnRequest) -> Events {
+pub(super) fn run_turn(route: Route, sessions: Sessions, request: RunTurnRequest) -> Events {
     let cursor = request.after_sequence;
     let call = Call::Turn { request: request.named(), turn_id: String::new() };
-    Resumed::new(sessions, call, cursor, String::new(), BOOKMARK_INTERVAL * 3).events()
+    Resumed::new(route, sessions, call, cursor, String::new(), BOOKMARK_INTERVAL * 3).events()
 }
 
 /// What is asked for, again and again.
@@ -45,6 +51,7 @@ struct Frame {
 }
 
 struct Resumed {
+    route: Route,
     sessions: Sessions,
     call: Call,
     /// Everything up to here was delivered; `None`: nothing yet, or a snapshot is on its way.
@@ -58,8 +65,9 @@ struct Resumed {
 }
 
 impl Resumed {
-    fn new(sessions: Sessions, call: Call, cursor: Option<i64>, uid: String, silence: Duration) -> Self {
+    fn new(route: Route, sessions: Sessions, call: Call, cursor: Option<i64>, uid: String, silence: Duration) -> Self {
         Self {
+            route,
             sessions,
             call,
             cursor,
@@ -109,14 +117,23 @@ impl Resumed {
     }
 
     async fn read(&mut self) -> Result<Option<Frame>, Error> {
-        let silent = |_| Error::local(Code::DeadlineExceeded, "the server has been silent for too long");
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => timeout(self.silence, self.connect()).await.map_err(silent)??,
+            None => match timeout(self.silence, self.connect()).await {
+                Ok(opened) => opened?,
+                Err(_) => return Err(self.silent()),
+            },
         };
-        let frame = timeout(self.silence, open.next()).await.map_err(silent)?.transpose()?;
+        let Ok(frame) = timeout(self.silence, open.next()).await else { return Err(self.silent()) };
+        let frame = frame.transpose()?;
         self.open = Some(open);
         Ok(frame)
+    }
+
+    /// A connection whose other end forgot it is known as dead only after half a minute: this stream goes on over another.
+    fn silent(&mut self) -> Error {
+        self.sessions = connect::sessions(self.route.apart());
+        Error::local(Code::DeadlineExceeded, "the server has been silent for too long")
     }
 
     async fn connect(&mut self) -> Result<BoxStream<'static, Result<Frame, Error>>, Error> {

@@ -13,6 +13,25 @@ use crate::proto::{
 };
 
 /// What there is to show of a session.
+///
+/// ```
+/// use agent_runtime::{
+///     client::State,
+///     proto::{SessionEvent, from_json},
+/// };
+///
+/// let mut state = State::default();
+/// for json in [
+///     r#"{"sequence": "1", "sessionCreated": {"session": {"sessionId": "ses_1"}}}"#,
+///     r#"{"sequence": "2", "blockStart": {"block": {"blockId": "b", "assistantText": {"text": "Hel"}}}}"#,
+///     r#"{"sequence": "3", "blockDelta": {"blockId": "b", "delta": "lo", "offset": "3"}}"#,
+/// ] {
+///     let event: SessionEvent = from_json("agentruntime.v1.SessionEvent", json)?;
+///     state.apply(&event);
+/// }
+/// assert_eq!(agent_runtime::client::words_of(state.block("b").expect("it began")), "Hello");
+/// # Ok::<(), agent_runtime::proto::JsonError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State(SessionState);
 

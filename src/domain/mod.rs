@@ -16,6 +16,7 @@ mod meter;
 mod modal;
 mod path;
 mod permission;
+mod price;
 mod principal;
 mod profile;
 mod profile_change;
@@ -52,6 +53,7 @@ pub use permission::{
     PermissionOptionKind, PermissionPolicy, PermissionRequest, PermissionRule, Question, QuestionAnswer,
     QuestionChoice, QuestionItem, SILENCE,
 };
+pub use price::PRICES;
 pub use principal::{Caller, Principal, PrincipalKind, Scope};
 pub use profile::{
     McpServer, McpTransport, Profile, ProfileFile, ProfileSetup, Secret, Skill, SlashCommand, SubagentDefinition,

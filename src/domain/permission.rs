@@ -388,6 +388,12 @@ impl PermissionPolicy {
         *self == Self::default()
     }
 
+    /// The rules that may keep a call from running.
+    #[must_use]
+    pub fn strict(&self) -> Vec<PermissionRule> {
+        self.rules.iter().filter(|rule| rule.effect != PermissionEffect::Allow).cloned().collect()
+    }
+
     /// What becomes of a call that nobody answered for.
     #[must_use]
     pub fn silence(&self) -> PermissionEffect {

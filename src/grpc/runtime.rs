@@ -63,8 +63,14 @@ impl RuntimeService for Runtime {
         }))
     }
 
-    async fn list_sandboxes(&self, _: Request<proto::ListSandboxesRequest>) -> Answer<proto::ListSandboxesResponse> {
-        Err(not_implemented("RuntimeService/ListSandboxes"))
+    async fn list_sandboxes(
+        &self,
+        request: Request<proto::ListSandboxesRequest>,
+    ) -> Answer<proto::ListSandboxesResponse> {
+        let caller = caller(request.extensions())?;
+        let list = validate::list_sandboxes(request.into_inner())?;
+        let entries = self.manager.sandboxes(&list.query(&caller.tenant)).await?;
+        Ok(Response::new(list.respond(entries, Timestamp::now())))
     }
 
     async fn create_api_key(&self, _: Request<proto::CreateApiKeyRequest>) -> Answer<proto::CreateApiKeyResponse> {

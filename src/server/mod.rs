@@ -6,6 +6,7 @@ mod config;
 mod health;
 mod keep;
 mod key;
+mod ledger;
 mod oversize;
 mod routes;
 mod tls;
@@ -23,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::TcpIncoming;
 
 pub use config::{Config, StartError};
+pub use ledger::StoredLedger;
 
 pub use crate::session::{Ending, LeftRunning};
 

@@ -7,6 +7,7 @@ mod begin;
 mod budget;
 mod files;
 mod leave;
+mod life;
 mod submit;
 mod takeover;
 mod turns;
@@ -21,13 +22,14 @@ use tracing::Instrument as _;
 pub(super) use self::begin::Begin;
 use self::{
     files::{CREATED, FilesSide, Step},
+    life::Life,
     turns::{Closing, Pressing},
 };
 use super::{
     Command,
     after::{After, Halt, InFlight},
     edit::Edit,
-    launch::{self, Prepared},
+    launch::{self, Prepared, Wanted},
     once,
     pending::Pending,
     provide::{self, Filled, NotProvided},
@@ -41,8 +43,8 @@ use super::{
 use crate::{
     agent::{Action, Draft},
     domain::{
-        Failure, FirstAnswer, Kind, PermissionPolicy, Remembered, Request, SandboxId, SandboxStatus, SessionKey,
-        SessionStatus, Timestamp, TurnId,
+        Failure, FirstAnswer, Kind, PermissionPolicy, Remembered, Request, SandboxId, SessionKey, SessionStatus,
+        Timestamp, TurnId,
     },
     sandbox::{Epoch, Sandbox},
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
@@ -85,6 +87,7 @@ pub(super) struct Actor {
     /// A message that is to be given to a new program, because this one knows nothing of what was before.
     again: Option<Prompt>,
     files: FilesSide,
+    life: Life,
     /// What the program's sandbox was told of the last open request.
     waits_until: Option<Timestamp>,
     /// When the program is ended, if it does not end its turn before.
@@ -151,6 +154,7 @@ impl Actor {
             actions: Vec::new(),
             again: None,
             files: FilesSide::default(),
+            life: Life::default(),
             waits_until: None,
             cut_at: None,
             checkpoint: None,
@@ -223,7 +227,7 @@ impl Actor {
         let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
-        let look_at = self.files.look_at();
+        let (look_at, check_at, moves_at) = (self.files.look_at(), self.check_at(), self.moves_at());
         let expires_at = self.expires_at();
         let (works_until, cut_at) = (self.works_until(), self.cut_at);
         let drain = self.shared.drain.clone();
@@ -242,6 +246,9 @@ impl Actor {
             turn = self.side.next(read), if !holding => self.side_turned(turn),
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
+            checked = self.life.checked(), if !holding => self.checked(checked),
+            () = until(check_at) => self.check(),
+            () = until(moves_at), if !holding => self.move_out(),
             // What changed since the last turn is saved first.
             () = until(idle_at) => self.hold(Step::Idle),
             () = until(press_at), if !holding => self.press_harder(),
@@ -334,6 +341,9 @@ impl Actor {
 
     /// Gives the agent a prompt: to the one that runs, else to the one that is started for it.
     fn give(&mut self, prompt: Prompt) {
+        if self.is_to_be_left() {
+            return self.move_on(prompt);
+        }
         if self.adapt() {
             return self.restart(prompt);
         }
@@ -398,14 +408,14 @@ impl Actor {
         }
         let (before, shared, key, epoch) =
             (self.halting.clone(), Arc::clone(&self.shared), self.key.clone(), self.epoch);
-        let agent = prompt.is_some();
+        let wanted = prompt.is_some().then(|| Wanted { strict: self.pending.strict(&self.policy), memory });
         let (progress, told) = mpsc::channel(PROGRESS);
         let preparing = async move {
             // The same sandbox may just be ending: what is started now must not end with it.
             if let Some(before) = before {
                 before.await;
             }
-            launch::prepare(shared, key, epoch, session, memory, agent, progress).await
+            launch::prepare(shared, key, epoch, session, wanted, progress).await
         };
         self.side = Side::Preparing(Box::pin(preparing), prompt, told);
     }
@@ -419,7 +429,7 @@ impl Actor {
 
     fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
         let Prepared { sandbox, filled, program } = prepared;
-        let described = self.sandbox(SandboxStatus::Ready, "");
+        let described = self.ready(&sandbox);
         let generation = described.generation;
         self.pending.record_session(None, Kind::SandboxChanged { sandbox: described });
         if let Some((filled, seen)) = filled {
@@ -508,6 +518,8 @@ impl Actor {
         self.waits_until = None;
         self.files.follow(&running.sandbox);
         self.side = Side::On(running);
+        // They may have changed while it was started, or while nobody had hold of it.
+        self.tell_rules();
         self.press_on();
         if let Some(prompt) = self.files.waiting() {
             self.give(prompt);

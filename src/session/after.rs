@@ -46,7 +46,8 @@ pub(super) struct InFlight {
 
 impl Halt {
     pub(super) async fn carry_out(self, shared: Arc<Shared>, epoch: Epoch) {
-        if let Some(sandbox) = &self.sandbox
+        // What is removed need not be ended so that it can be gone on with.
+        if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| Some(sandbox.id()) != self.destroy.as_ref())
             && let Err(error) = sandbox.terminate(epoch).await
         {
             tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");

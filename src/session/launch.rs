@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     agent::{self, Checkpoint, HomeFile, Parser, Setup, Stderr},
-    domain::{ExecId, Failure, FileChangeOrigin, Reason, Sandbox, SandboxId, SandboxStatus, Session, SessionKey},
+    domain::{
+        ExecId, Failure, FileChangeOrigin, PermissionRule, Reason, Sandbox, SandboxId, SandboxStatus, Session,
+        SessionKey,
+    },
     sandbox::{self, Epoch, ExecSpec, Output, Progress},
     store::ExecMark,
 };
@@ -48,29 +51,40 @@ pub(super) struct Program {
     spec: ExecSpec,
 }
 
-/// Makes the sandbox ready and, for an agent, lays the plan. `memory` is what the session's last agent process left behind.
+/// The agent that is to be started.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// What it has to ask about.
+    pub(super) strict: Vec<PermissionRule>,
+    /// What the session's last agent process left behind.
+    pub(super) memory: Option<String>,
+}
+
+/// Makes the sandbox ready and, for an agent, lays the plan.
 pub(super) async fn prepare(
     shared: Arc<Shared>,
     key: SessionKey,
     epoch: Epoch,
     session: Session,
-    memory: Option<String>,
-    agent: bool,
+    wanted: Option<Wanted>,
     progress: Progress,
 ) -> Result<Prepared, NotProvided> {
     let shares_machine = shared.config.providers.of(&session).shares_machine();
-    let located = match (agent, shares_machine) {
-        (false, _) => None,
-        (true, true) => Some(shared.config.programs.locate(session.agent)?),
-        (true, false) => Some(Programs::in_image(session.agent)),
+    let located = match (wanted, shares_machine) {
+        (None, _) => None,
+        (Some(wanted), true) => Some((shared.config.programs.locate(session.agent)?, wanted)),
+        (Some(wanted), false) => Some((Programs::in_image(session.agent), wanted)),
     };
     let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session, &progress).await?;
-    let memory = match &filled {
-        // The agent remembers what its files know.
-        Some(Filled::Restored(checkpoint)) => checkpoint.parser.as_ref().map(|parser| parser.state.clone()),
-        Some(Filled::Seeded) => None,
-        None => memory,
-    };
+    let located = located.map(|(program, Wanted { strict, memory })| {
+        let memory = match &filled {
+            // The agent remembers what its files know.
+            Some(Filled::Restored(checkpoint)) => checkpoint.parser.as_ref().map(|parser| parser.state.clone()),
+            Some(Filled::Seeded) => None,
+            None => memory,
+        };
+        (program, Wanted { strict, memory })
+    });
     let filled = match filled {
         Some(filled) => {
             let look = match filled {
@@ -83,12 +97,12 @@ pub(super) async fn prepare(
         None => None,
     };
     let program = match located {
-        Some(program) => {
+        Some((program, wanted)) => {
             let shown = if shares_machine { readable(&program) } else { Vec::new() };
             let ready = setup::ready(&shared, &key, epoch, &session, &sandbox, shown, &progress).await?;
             let home = sandbox.paths().home.clone();
             let values = shared.known.with(redact::of_profile(&ready.profile, |_| None));
-            let (program, files) = plan(&shared.config, values, &session, program, memory, home, ready)?;
+            let (program, files) = plan(&shared.config, values, &session, program, wanted, home, ready)?;
             setup::put(&sandbox, files).await?;
             Some(program)
         }
@@ -103,7 +117,7 @@ fn plan(
     values: Arc<Values>,
     session: &Session,
     program: PathBuf,
-    memory: Option<String>,
+    Wanted { strict, memory }: Wanted,
     home: String,
     ready: Ready,
 ) -> Result<(Program, Vec<HomeFile>), Failure> {
@@ -115,6 +129,7 @@ fn plan(
         fresh_session: Uuid::new_v4().to_string(),
         memory,
         profile,
+        strict,
         home,
         bundles,
     };

@@ -31,6 +31,7 @@ mod programs;
 mod provide;
 mod questions;
 mod queue;
+mod reaper;
 mod redact;
 mod replay;
 mod rules;

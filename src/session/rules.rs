@@ -1,6 +1,6 @@
 //! Standing answers: those that "always" answers left in the session, and those of its profile's policy.
 
-use super::{pending::Pending, waiting::mint};
+use super::{pending::Pending, redact, waiting::mint};
 use crate::{
     agent::{self, Ask, Covers},
     domain::{
@@ -53,6 +53,14 @@ fn verdict<'a>(
 }
 
 impl Pending {
+    /// The agent asks for the sake of rules, and none is about this call: it runs as all does that the agent does not ask
+    /// about.
+    pub(super) fn is_unruled(&self, policy: &PermissionPolicy, call: Call<'_>) -> bool {
+        let state = self.state();
+        let of = |agent| verdict(agent, &state.permission_rules, policy, call);
+        call.given.only_by_rule && of(state.session.agent).rule.is_none()
+    }
+
     /// How a request ends that is answered without asking anybody; `None`: somebody is asked.
     pub(super) fn ruled(&self, policy: &PermissionPolicy, call: Call<'_>) -> Option<InputResolution> {
         let state = self.state();
@@ -68,6 +76,17 @@ impl Pending {
         let rule_id = rule.map(|rule| rule.rule_id.clone()).unwrap_or_default();
         let itself = InputResolution::by_itself(outcome, self.time());
         Some(InputResolution { message, rule_id, effect: Some(effect), ..itself })
+    }
+
+    /// The rules that may keep a call from running: what the agent must ask about in every mode.
+    pub(super) fn strict(&self, policy: &PermissionPolicy) -> Vec<PermissionRule> {
+        // A pattern without its secrets covers nothing in the agent's eyes.
+        let of_session = self.state().permission_rules.iter().filter(|rule| rule.effect != PermissionEffect::Allow);
+        let of_session = of_session.cloned().map(|rule| {
+            let pattern = if redact::hides(&rule.pattern) { String::new() } else { rule.pattern };
+            PermissionRule { pattern, ..rule }
+        });
+        policy.strict().into_iter().chain(of_session).collect()
     }
 
     /// What a request can be answered.

@@ -4,7 +4,20 @@
 use async_trait::async_trait;
 
 use super::Error;
-use crate::domain::{LedgerEntry, SandboxId};
+use crate::domain::{LedgerEntry, SandboxId, TenantId};
+
+/// Which rows, and from where on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerQuery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Also of what is over.
+    pub include_ended: bool,
+    /// Id of the last one of the page before.
+    pub after: Option<SandboxId>,
+    /// At most so many.
+    pub limit: usize,
+}
 
 /// The part of a store that keeps sandboxes from being forgotten.
 ///
@@ -26,6 +39,9 @@ pub trait LedgerRows {
 
     /// All rows of a provider, by id.
     async fn entries(&self, provider: &str) -> Result<Vec<LedgerEntry>, Error>;
+
+    /// Rows of a tenant, by id, which is as they were minted.
+    async fn tenant_entries(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, Error>;
 
     /// Takes a row away; one that is not there is no error.
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error>;

@@ -22,7 +22,7 @@ mod parts;
 mod sqlite;
 
 pub use batch::{Batch, Beside, BlobBytes, BlobPiece, ExecMark, Held, NewCheckpoint, Part, StdinRow, TextPiece};
-pub use ledger::LedgerRows;
+pub use ledger::{LedgerQuery, LedgerRows};
 pub use listing::{ChangesPage, ChangesQuery, ListChange, ListedChange, SessionFilter};
 pub use parts::parts_of;
 pub use sqlite::{SqliteStore, owner_address};

@@ -114,6 +114,7 @@ const BASES: &[(&str, &str)] = &[
     ("ProfileService/GetProfile", r#"{"profileId":"prof_1"}"#),
     ("ProfileService/ListProfiles", "{}"),
     ("RuntimeService/GetRuntimeInfo", "{}"),
+    ("RuntimeService/ListSandboxes", "{}"),
     // Bytes of each kind of part.
     (
         "SessionService/CreateSession",
@@ -184,6 +185,7 @@ fn validated(method: &str, wire: &[u8]) -> Result<String, Failure> {
         "ProfileService/GetProfile" => run(wire, validate::get_profile),
         "ProfileService/ListProfiles" => run(wire, validate::list_profiles),
         "RuntimeService/GetRuntimeInfo" => run(wire, validate::get_runtime_info),
+        "RuntimeService/ListSandboxes" => run(wire, validate::list_sandboxes),
         other => panic!("{other} has no validation"),
     }
 }

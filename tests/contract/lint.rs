@@ -7,6 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
+use sha2::{Digest as _, Sha256};
+
 #[test]
 fn the_contract_passes_buf_lint() {
     let Some(buf) = buf() else { return };
@@ -26,6 +28,19 @@ fn nothing_that_the_baseline_promises_is_broken() {
     let breaking = breaking(&buf, Path::new(env!("CARGO_MANIFEST_DIR")));
     let said = String::from_utf8_lossy(&breaking.stdout);
     assert!(breaking.status.success(), "buf breaking:\n{said}{}", String::from_utf8_lossy(&breaking.stderr));
+}
+
+/// The changelog names the baseline by its hash, so that one cannot change without the other.
+#[test]
+fn the_baseline_changes_only_with_a_line_in_the_changelog() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let hash = Sha256::digest(fs::read(root.join("proto/baseline.binpb")).unwrap());
+    let hash: String = hash.iter().take(6).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let changelog = fs::read_to_string(root.join("CHANGELOG.md")).unwrap();
+    assert!(
+        changelog.contains(&format!("`proto/baseline.binpb` ({hash})")),
+        "proto/baseline.binpb changed: say in CHANGELOG.md what that breaks, and name it there: ({hash})"
+    );
 }
 
 #[test]

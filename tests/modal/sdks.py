@@ -1,5 +1,5 @@
 """Drives the official SDKs against the emulator, in both versions of Modal's sandboxes, and compares what they send with what
-they were seen to send elsewhere.
+they were seen to send elsewhere. Then once more where tokens live for seconds and calls fail by chance, which they get over.
 
     sdks.py AGENT_RUNTIME CACHE [DRIVE_MJS]
 
@@ -19,6 +19,17 @@ sys.path.insert(0, str(HERE))
 
 import compare  # noqa: E402  from this folder
 
+# Calls that fail before and after they had their effect, streams that are cut, and a server that asks for patience.
+FAULTS = ",".join(
+    [
+        "TaskExecStart=UNAVAILABLE@1%0.2",
+        "TaskExecStdioRead=UNAVAILABLE@1%0.3",
+        "TaskExecWait=UNAVAILABLE@0%0.3",
+        "TaskExecStdinWriteStream=UNAVAILABLE@0%0.2",
+        "SandboxWaitV2=UNAVAILABLE@0%0.2",
+        "SandboxListV2=RESOURCE_EXHAUSTED+0.2@0*2",
+    ]
+)
 # Longest that anything here may take on a busy machine.
 PATIENCE = 300
 
@@ -61,6 +72,24 @@ def drive(command, env):
     return done.stdout.strip()
 
 
+class Emulator:
+    """An emulator, and what its clients need."""
+
+    def __init__(self, program, cache, *more):
+        command = [program, "modal-emulator", "--cache", cache, *more]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "agent_runtime=warn"}
+        )
+
+    def __enter__(self):
+        return environment([self.process.stdout.readline().strip() for _ in range(3)])
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+
+
 def check(version, sdks, env, folder):
     """Drives all SDKs in one of the two versions."""
     well = True
@@ -87,16 +116,13 @@ def main():
     well = True
     for version in (2, 1):
         # A fresh one each: of an image that is built already nobody waits for the build.
-        command = [program, "modal-emulator", "--cache", cache]
-        emulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            env = environment([emulator.stdout.readline().strip() for _ in range(3)])
-            with tempfile.TemporaryDirectory() as folder:
-                well &= check(version, sdks, env, pathlib.Path(folder))
-        finally:
-            emulator.terminate()
-            emulator.wait()
-            emulator.stdout.close()
+        with Emulator(program, cache) as env, tempfile.TemporaryDirectory() as folder:
+            well &= check(version, sdks, env, pathlib.Path(folder))
+    print("  with tokens that live for 2 s, and calls that fail:")
+    with Emulator(program, cache, "--token-life", "2", "--seed", "5", "--faults", FAULTS) as env:
+        env["MODAL_SANDBOX_V2"] = "1"
+        for _, driver in sdks:
+            well &= drive([*driver, "more"], env) is not None
     sys.exit(0 if well else 1)
 
 

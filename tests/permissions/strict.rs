@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{
     asked::Asked,
-    claude::start,
+    claude::{session, start, workspace},
     policy::{rule, session_of},
-    rules::ruled,
-    support::Sessions,
+    rules::{always, ruled, rules},
+    support::{Sessions, stop},
 };
 
 /// Changes when a session's agent asks.
@@ -71,4 +71,51 @@ async fn the_real_cli_asks_in_the_mode_that_asks_nothing_about_what_a_rule_rejec
         assert_eq!(by_rule, expected.iter().filter(|rejected| **rejected).count(), "{:#?}", ruled(&asked));
         model.shutdown().await;
     }
+}
+
+/// A turn of one shell command for each prompt.
+fn commands(commands: &[(&str, &str)]) -> Value {
+    let steps = commands.iter().flat_map(|(when, command)| {
+        let call = call("Bash", &json!({ "command": command, "description": "Work" }));
+        [json!({ "when": when, "answer": [call] }), json!({ "answer": [{ "text": "Done." }] })]
+    });
+    steps.collect()
+}
+
+#[tokio::test]
+async fn what_an_answer_rejects_for_good_the_real_cli_does_not_do_in_the_mode_that_asks_nothing_either() {
+    // One that the CLI never takes for what its own rules say: it looks at the pieces.
+    let steps = commands(&[("make", "cd . && echo one >> made.txt"), ("other", "cd . && echo two >> other.txt")]);
+    let Some((server, model)) = start(steps).await else { return };
+    let mut sessions = server.sessions().await;
+    let id = session(&mut sessions).await;
+    let mut asked = Asked::of(&mut sessions, id.clone(), "make").await;
+    let rule = always(&mut sessions, &asked, "reject_always").await;
+    assert_eq!(asked.end().await.status(), TurnStatus::Completed);
+    assert_eq!(rule.pattern, "cd . && echo one >> made.txt");
+    let folder = workspace(&server, &mut sessions, &id).await;
+    let made = || std::fs::read_to_string(folder.join("made.txt")).unwrap_or_default();
+
+    set_mode(&mut sessions, &id, "bypassPermissions").await;
+    assert_eq!(asked.next(&mut sessions, "make").await.status(), TurnStatus::Completed);
+    assert_eq!((made().as_str(), rejections(&asked)), ("", 1), "the process that runs knows of it");
+    // What is asked about only because the CLI knows the rule in wider words is not waited for.
+    assert_eq!(asked.next(&mut sessions, "other").await.status(), TurnStatus::Completed);
+    assert_eq!(std::fs::read_to_string(folder.join("other.txt")).expect("made"), "two\n");
+
+    stop(&mut sessions, &id).await;
+    assert_eq!(asked.next(&mut sessions, "make").await.status(), TurnStatus::Completed);
+    assert_eq!((made().as_str(), rejections(&asked)), ("", 2), "and the next one");
+
+    let rule_id = rules(&mut sessions, &id).await.remove(0).rule_id;
+    let request = proto::DeletePermissionRuleRequest { session_id: id.clone(), rule_id, ..Default::default() };
+    sessions.delete_permission_rule(request).await.expect("deleted");
+    assert_eq!(asked.next(&mut sessions, "make").await.status(), TurnStatus::Completed);
+    assert_eq!((made().as_str(), rejections(&asked)), ("one\n", 2), "it is taken back from the process that runs");
+    model.shutdown().await;
+}
+
+/// The calls that a rule rejected.
+fn rejections(asked: &Asked) -> usize {
+    ruled(asked).into_iter().filter(|by| by.effect() == PermissionEffect::Reject).count()
 }

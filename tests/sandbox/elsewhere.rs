@@ -22,6 +22,8 @@ pub(crate) struct Elsewhere {
     pub(crate) modal: Modal,
     pub(crate) emulator: Emulator,
     pub(crate) book: Arc<Book>,
+    /// Where the provider asks.
+    pub(crate) server: String,
     folder: TempDir,
 }
 
@@ -38,8 +40,23 @@ impl Elsewhere {
         let owner = store.owner().await.expect("an owner");
         let emulator = Emulator::start_with(arguments);
         let book = Arc::new(Book { store, owner });
-        let modal = provider(&emulator, &emulator.env[0].1, &book, folder.path().join("staging"));
-        Some(Self { modal, emulator, book, folder })
+        let server = emulator.env[0].1.clone();
+        let modal = provider(&emulator, &server, &book, folder.path().join("staging"));
+        Some(Self { modal, emulator, book, server, folder })
+    }
+
+    /// The same over whatever `MODAL_SERVER_URL`, `MODAL_TOKEN_ID` and `MODAL_TOKEN_SECRET` name, if they are set: another
+    /// stand-in of Modal's, or Modal itself.
+    pub(crate) async fn stand_in() -> Option<Self> {
+        let mut elsewhere = Self::start().await?;
+        if let Ok(server) = std::env::var("MODAL_SERVER_URL") {
+            for (name, value) in &mut elsewhere.emulator.env {
+                *value = std::env::var(&*name).expect("all three are set");
+            }
+            elsewhere.modal = elsewhere.another(&server);
+            elsewhere.server = server;
+        }
+        Some(elsewhere)
     }
 
     /// Another server's provider, over the same database, by another way to the emulator.

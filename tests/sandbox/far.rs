@@ -75,7 +75,9 @@ async fn every_call_may_fail_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_fail_by_chance_lose_nothing() {
-    for seed in 0..4 {
+    // `MODAL_SEEDS=200` for more of them.
+    let seeds = std::env::var("MODAL_SEEDS").map_or(4, |seeds| seeds.parse().expect("a number"));
+    for seed in 0..seeds {
         let Some(elsewhere) = Elsewhere::start_with(&["--seed", &seed.to_string()]).await else { return };
         elsewhere.emulator.set_faults("*=UNAVAILABLE@0%0.05,*=UNAVAILABLE@1%0.05");
         soon(a_life(&elsewhere)).await;

@@ -1,6 +1,13 @@
 //! Which provider a session gets, and what that one does not apply.
 
-use agent_runtime::proto;
+use agent_runtime::{
+    domain::{
+        LedgerEntry, LedgerFacts, LedgerSnapshot, LedgerState, ModalGpu, ModalSettings, SandboxId, SessionId,
+        SessionKey, TenantId, Timestamp,
+    },
+    proto::{self, SandboxRecordState},
+    store::{LedgerRows as _, SqliteStore, Store as _},
+};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -40,4 +47,106 @@ async fn the_default_provider_and_all_others_are_told() {
     assert_eq!(info.default_sandbox_provider, "local");
     let names: Vec<&str> = info.sandbox_providers.iter().map(|info| info.provider.as_str()).collect();
     assert_eq!(names, ["local"], "without an account there is no other");
+}
+
+const HOUR: i64 = 3_600_000_000;
+
+/// Rows as a server before left them: two that may run, one that is over, one of another tenant.
+async fn ledger(data: &std::path::Path, now: i64) {
+    let store = SqliteStore::open(&data.join("agent-runtime.db")).await.expect("a store");
+    let entry = |id: &str, tenant: &str, state, facts| LedgerEntry {
+        id: SandboxId::new(id),
+        session: SessionKey { tenant: TenantId::new(tenant), session: SessionId::new("ses_gone") },
+        generation: 1,
+        provider: "modal".into(),
+        state,
+        facts,
+    };
+    let facts = LedgerFacts { create_time: Timestamp(now - 2 * HOUR), ..LedgerFacts::default() };
+    let gpu = Some(ModalGpu { kind: "T4".into(), count: 2 });
+    let settings = ModalSettings { milli_cpu: 500, gpu, ..ModalSettings::default() };
+    let snapshot = Some(LedgerSnapshot { image_id: "im-1".into(), expire_time: Timestamp(now + 9 * HOUR) });
+    let running = LedgerFacts {
+        external_id: "sb-1".into(),
+        expire_time: Some(Timestamp(now - HOUR)),
+        settings: settings.clone(),
+        ..facts.clone()
+    };
+    let ended = LedgerFacts { end_time: Some(Timestamp(now - HOUR)), snapshot, ..facts.clone() };
+    for entry in [
+        entry("sbx_1", "default", LedgerState::Created, running),
+        entry("sbx_2", "default", LedgerState::Ended, ended),
+        entry("sbx_3", "default", LedgerState::Intended, facts.clone()),
+        entry("sbx_4", "other", LedgerState::Created, facts),
+    ] {
+        store.put_entry(&entry).await.expect("written");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_runs_elsewhere_is_listed_with_its_cost() {
+    let data = tempfile::tempdir().expect("a folder");
+    let now = Timestamp::now().0;
+    ledger(data.path(), now).await;
+    let server = Server::start_on(data.path(), &[]);
+    let mut runtime = server.runtime().await;
+    let ids = |told: &proto::ListSandboxesResponse| {
+        told.sandboxes.iter().map(|sandbox| sandbox.sandbox_id.clone()).collect::<Vec<_>>()
+    };
+    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
+    let told = runtime.list_sandboxes(all.clone()).await.expect("listed").into_inner();
+    assert_eq!(ids(&told), ["sbx_1", "sbx_2", "sbx_3"], "another tenant's are not there");
+    assert!(told.prices.contains("estimate"));
+    let states: Vec<_> = told.sandboxes.iter().map(proto::SandboxRecord::state).collect();
+    assert_eq!(states, [SandboxRecordState::Running, SandboxRecordState::Ended, SandboxRecordState::Intended]);
+    let one = &told.sandboxes[0];
+    // Half a core, 2 GiB and two T4: 0.00001971 + 0.00001334 + 0.000328 dollars a second; its provider ended it an hour ago.
+    assert_eq!((one.hourly_cost_micro_usd, one.cost_micro_usd), (1_299_780, 1_299_780));
+    assert_eq!((one.external_id.as_str(), one.session_id.as_str()), ("sb-1", "ses_gone"));
+    let modal = one.modal.clone().expect("settings");
+    assert_eq!((modal.cpu, modal.memory_mib, modal.gpu.as_str()), (0.5, 2048, "T4:2"));
+    let two = &told.sandboxes[1];
+    assert_eq!(two.cost_micro_usd, two.hourly_cost_micro_usd, "an hour");
+    assert!(two.end_time.is_some() && two.snapshot_expire_time.is_some());
+    assert!(told.sandboxes[2].cost_micro_usd >= 2 * told.sandboxes[2].hourly_cost_micro_usd, "and it counts on");
+
+    let running = proto::ListSandboxesRequest { page_size: 1, ..Default::default() };
+    let first = runtime.list_sandboxes(running.clone()).await.expect("listed").into_inner();
+    assert_eq!(ids(&first), ["sbx_1"]);
+    let next = proto::ListSandboxesRequest { page_token: first.next_page_token, ..running };
+    let last = runtime.list_sandboxes(next.clone()).await.expect("listed").into_inner();
+    assert_eq!((ids(&last), last.next_page_token.as_str()), (vec!["sbx_3".to_owned()], ""));
+    let other = proto::ListSandboxesRequest { include_ended: true, ..next };
+    let refused = runtime.list_sandboxes(other).await.expect_err("a token of another query");
+    assert_eq!(reason(&refused), "INVALID_FIELD");
+}
+
+fn command(data: &std::path::Path) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-runtime"));
+    command.arg("--data").arg(data).arg("sandboxes").env_remove("RUST_LOG");
+    command
+}
+
+#[tokio::test]
+async fn the_command_shows_what_runs_elsewhere() {
+    let data = tempfile::tempdir().expect("a folder");
+    ledger(data.path(), Timestamp::now().0).await;
+    let server = Server::start_on(data.path(), &[]);
+    let said = |args: &'static [&'static str]| {
+        let output = command(server.data()).args(args).output().expect("run");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let shown = said(&[]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[1].starts_with("sbx_1") && lines[1].contains("modal sb-1") && lines[1].contains("2h 0m"), "{shown}");
+    assert!(lines[1].contains("$1.2998") && lines[2].starts_with("sbx_3"), "{shown}");
+    assert!(shown.contains("2 not over, about $1.4897 an hour together"), "{shown}");
+    assert!(said(&["--all"]).contains("sbx_2"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&said(&["--json"])).expect("JSON");
+    assert_eq!(json["sandboxes"][0]["hourlyCostMicroUsd"], "1299780");
+    let empty = Server::start();
+    let output = command(empty.data()).output().expect("run");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no sandboxes away"), "{output:?}");
 }

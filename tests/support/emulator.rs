@@ -33,6 +33,11 @@ impl Emulator {
 
     /// The same with more arguments.
     pub fn start_with(args: &[&str]) -> Self {
+        Self::try_start(args).expect("an emulator; what it lacks stands above")
+    }
+
+    /// The same; `None` where no sandboxes can be made on this machine, which is told, and is no excuse in CI.
+    pub fn try_start(args: &[&str]) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("test-cache");
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-runtime"));
@@ -48,9 +53,14 @@ impl Emulator {
                 (name.to_owned(), value.to_owned())
             })
             .collect();
-        assert_eq!(env.len(), 3, "the emulator says how it is reached");
-        let addr = env[0].1.strip_prefix("http://").expect("plaintext").to_owned();
-        Self { addr, env, process, folder, killed: false }
+        let Some((_, url)) = env.first() else {
+            process.wait().expect("it has ended");
+            println!("SKIPPED: the emulator of Modal cannot make sandboxes on this machine, and says why");
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have what it needs");
+            return None;
+        };
+        let addr = url.strip_prefix("http://").expect("plaintext").to_owned();
+        Some(Self { addr, env, process, folder, killed: false })
     }
 
     /// All sandboxes there are and were: `id`, `task`, `name`, `tags`, `image`, `running`, `status`.

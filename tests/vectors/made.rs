@@ -41,7 +41,7 @@ pub(crate) struct Made {
 /// The story of a seed.
 pub(crate) fn made(seed: u64) -> Made {
     let mut maker = Maker { dice: Dice::new(seed), events: Vec::new(), state: SessionState::default(), time: 0 };
-    let length = 14 + maker.dice.below(6);
+    let length = 12 + maker.dice.below(6);
     // Every kind has its turn, whatever the dice say; the rest is as they fall.
     let kinds = kinds();
     let offset = usize::try_from(seed).unwrap() * 5;
@@ -53,6 +53,14 @@ pub(crate) fn made(seed: u64) -> Made {
             let kind = maker.dice.pick(OFTEN);
             maker.add(kind);
         }
+    }
+    // What a whole block would hide again comes last.
+    for _ in 0..3 {
+        maker.add("block_update");
+    }
+    // Only as the last does it show that its time does not count.
+    if seed.is_multiple_of(4) {
+        maker.add("bookmark");
     }
     Made { events: maker.events, state: maker.state }
 }
@@ -208,7 +216,7 @@ impl Maker {
         let all = ids("block_id").unwrap();
         assert_eq!(all.len(), fields.len(), "an id for each kind of block");
         // Those that can change are the most.
-        let at = if self.dice.hits(75) { self.dice.pick(&[1, 2, 3, 4, 6]) } else { self.dice.below(all.len()) };
+        let at = if self.dice.hits(75) { self.dice.pick(&[1, 2, 3, 4, 4, 6, 6]) } else { self.dice.below(all.len()) };
         set(&mut block, "block_id", Value::String(all[at].to_owned()));
         let content = value(&mut self.dice, &fields[at], 0);
         block.set_field(&fields[at], content);
@@ -274,8 +282,14 @@ impl Maker {
     fn file_change(&mut self) -> DynamicMessage {
         let mut change = fill(&mut self.dice, &message("FileChange"), 0);
         let mut file = fill(&mut self.dice, &message("WorkspaceFile"), 1);
-        self.id(&mut file, "path");
-        self.id(&mut change, "previous_path");
+        for (message, name) in [(&mut file, "path"), (&mut change, "previous_path")] {
+            self.id(message, name);
+            // Most changes are of files that are there.
+            if self.dice.hits(50) && !self.state.files.is_empty() {
+                let path = self.dice.pick(&self.state.files).path;
+                set(message, name, Value::String(path));
+            }
+        }
         set(&mut change, "file", Value::Message(file));
         change
     }

@@ -832,7 +832,8 @@ func (x *QuestionAnswer) GetText() string {
 // the session and survive its sandboxes; rules of a profile hold for all its sessions. A session's rules come
 // first; among rules of one place the most recent that matches decides. The server matches them itself, narrowly where
 // they allow and widely where they do not: a pattern that begins a command allows no command that may be several, and a
-// call that nobody can judge is asked about. Rules are no wall; that is the sandbox.
+// call that nobody can judge is asked about. They hold from the agent's next call on, in every permission_mode, also one that
+// asks nothing. Rules are no wall; that is the sandbox.
 type PermissionRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Minted by the server, like "rule_01J9Z3". In a profile empty for a new rule; one that was read is written back with its

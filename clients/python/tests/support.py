@@ -67,6 +67,11 @@ class Server:
         """Sends it a signal."""
         self.process.send_signal(number)
 
+    def stand_still(self) -> None:
+        """Until it gets SIGCONT. All of its threads stand when this returns."""
+        self.signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
     def kill(self) -> None:
         """As a crash would."""
         self.process.kill()
@@ -84,12 +89,14 @@ class Server:
 class Proxy:
     """A connection to a server that can be cut, and whose answers can be lost.
 
-    With `patience` it has enough of a connection over which nothing went for so long, either way, and cuts it.
+    With `patience` it has enough of a connection over which nothing went for so long, either way: it cuts it, or just
+    forgets it, so that nothing more arrives and nobody is told.
     """
 
-    def __init__(self, port: int, patience: float | None = None) -> None:
+    def __init__(self, port: int, patience: float | None = None, *, forgets: bool = False) -> None:
         self._port = port
         self._patience = patience
+        self._forgets = forgets
         self.accepted = self.silenced = 0
         self.refuses = 0
         """How many more connections end as soon as they are made."""
@@ -131,23 +138,37 @@ class Proxy:
                 return
             self._pairs.append((client, server))
             self.accepted += 1
-            heard = threading.Event()
-            threading.Thread(target=self._copy, args=(client, server, False, heard), daemon=True).start()
-            threading.Thread(target=self._copy, args=(server, client, True, heard), daemon=True).start()
+            heard, forgotten = threading.Event(), threading.Event()
+            threading.Thread(target=self._copy, args=(client, server, False, heard, forgotten), daemon=True).start()
+            threading.Thread(target=self._copy, args=(server, client, True, heard, forgotten), daemon=True).start()
             if self._patience is not None:
-                threading.Thread(target=self._listen, args=(client, server, heard), daemon=True).start()
+                threading.Thread(target=self._listen, args=(client, server, heard, forgotten), daemon=True).start()
 
-    def _listen(self, client: socket.socket, server: socket.socket, heard: threading.Event) -> None:
+    def _listen(
+        self, client: socket.socket, server: socket.socket, heard: threading.Event, forgotten: threading.Event
+    ) -> None:
         while heard.wait(self._patience):
             heard.clear()
         self.silenced += 1
+        if self._forgets:
+            forgotten.set()
+            return
         for side in (client, server):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
-    def _copy(self, source: socket.socket, sink: socket.socket, answers: bool, heard: threading.Event) -> None:
+    def _copy(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        answers: bool,
+        heard: threading.Event,
+        forgotten: threading.Event,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if forgotten.is_set():
+                    continue
                 heard.set()
                 if answers:
                     self.answered += len(data)

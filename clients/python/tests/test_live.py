@@ -358,7 +358,7 @@ async def test_what_is_refused_says_why(client: aio.Client, server: Server) -> N
 async def test_a_deadline_is_kept(own_server: Server) -> None:
     async with aio.connect(own_server.addr, key=own_server.key) as client:
         session = await client.create(agent="scripted")
-        own_server.signal(signal.SIGSTOP)
+        own_server.stand_still()
         try:
             began = time.monotonic()
             with pytest.raises(Error) as late:

@@ -120,7 +120,7 @@ def test_what_is_refused_says_why(server: Server) -> None:
 def test_a_deadline_is_kept(own_server: Server) -> None:
     with agentruntime.connect(own_server.addr, key=own_server.key) as client:
         session = client.create(agent="scripted")
-        own_server.signal(signal.SIGSTOP)
+        own_server.stand_still()
         try:
             began = time.monotonic()
             with pytest.raises(Error) as late:

@@ -7,14 +7,16 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
+import grpc
 import pytest
 from following import events_to, fold, snapshot
+from google.rpc import error_details_pb2, status_pb2
 from support import Proxy, Server, script
 
 import agentruntime
 from agentruntime import State, aio, pb
 from agentruntime._aio import Frames
-from agentruntime._resume import Events
+from agentruntime._resume import Backoff, Events
 
 RESUMES = 100
 # Many events, of which each is a place to be cut at.
@@ -176,11 +178,48 @@ async def test_a_stream_goes_on_behind_a_proxy_that_cuts_silent_connections(
 
 
 @pytest.mark.parametrize("patience", [20])
-async def test_bookmarks_keep_a_silent_connection_open(server: Server, proxies: list[Proxy]) -> None:
-    # The first comes at once; then half a minute passes, in which a proxy of this patience would have cut.
+async def test_half_a_minute_of_silence(server: Server, proxies: list[Proxy]) -> None:
     one, two = proxies
+    forgets = [Proxy(server.port, 2, forgets=True) for _ in range(2)]
+    three, four = forgets
     await asyncio.gather(
+        # Bookmarks keep a connection open. The first comes at once; then half a minute passes, in which a proxy of this
+        # patience would have cut.
         quiet(server, one, lambda bookmarks: bookmarks >= 3),
         asyncio.to_thread(quiet_thread, server, two, lambda bookmarks: bookmarks >= 3),
+        # Where a connection is forgotten nobody answers any more, which HTTP/2's pings see after half a minute.
+        quiet(server, three, lambda _: three.accepted >= 2),
+        asyncio.to_thread(quiet_thread, server, four, lambda _: four.accepted >= 2),
     )
     assert [(proxy.accepted, proxy.silenced) for proxy in proxies] == [(1, 0), (1, 0)]
+    assert all(proxy.silenced >= 1 for proxy in forgets)
+    for proxy in forgets:
+        proxy.close()
+
+
+def test_pauses_grow_with_jitter_and_are_what_the_server_asks_for() -> None:
+    backoff = Backoff()
+    pauses = [backoff.next() for _ in range(12)]
+    ceilings = [min(0.1 * 2**failures, 10.0) for failures in range(12)]
+    assert all(ceiling / 2 <= pause <= ceiling for pause, ceiling in zip(pauses, ceilings, strict=True)), pauses
+    assert len(set(pauses)) == 12
+    assert all(30 <= backoff.next(30) <= 60 for _ in range(100))
+
+
+def test_what_the_server_asks_for_is_read() -> None:
+    told = status_pb2.Status(code=8, message="slow down")
+    bad = error_details_pb2.BadRequest.FieldViolation(field="text", description="is too long")
+    for detail in (
+        error_details_pb2.RetryInfo(retry_delay={"seconds": 1, "nanos": 500_000_000}),
+        error_details_pb2.ErrorInfo(reason="RATE_LIMITED", metadata={"limit": "7"}),
+        error_details_pb2.BadRequest(field_violations=[bad]),
+    ):
+        told.details.add().Pack(detail)
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", told.SerializeToString()))
+    refused = grpc.aio.AioRpcError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailers, details=told.message
+    )
+    error = agentruntime.Error.of(refused)
+    assert (error.reason, error.retry_after, error.metadata) == ("RATE_LIMITED", 1.5, {"limit": "7"})
+    assert error.is_transient
+    assert str(error) == "slow down [RATE_LIMITED]\n  text: is too long"

@@ -204,7 +204,8 @@ async function* pages<P extends { nextPageToken: string }, T>(
   } while (token !== "");
 }
 
-type Piece = { data: Uint8Array } | { payload: { case: "data"; value: Uint8Array } | { case: string | undefined; value?: unknown } };
+type Payload = { case: "data"; value: Uint8Array } | { case: string | undefined; value?: unknown };
+type Piece = { data: Uint8Array } | { payload: Payload };
 
 async function* data(pieces: AsyncIterable<Piece>): AsyncGenerator<Uint8Array, void, undefined> {
   for await (const piece of pieces) {

@@ -2,7 +2,7 @@
 
 import { type Block, BlockSchema, type ContentPart } from "./gen/agentruntime/v1/block_pb.js";
 
-/** What the block is, as the contract spells it: `assistant_text`, `tool_use` and so on; empty for a kind newer than this client. */
+/** What the block is, as the contract spells it: `assistant_text` and so on; empty for a kind newer than this client. */
 export function kindOf({ content }: Block): string {
   return content.case ? BlockSchema.field[content.case].name : "";
 }

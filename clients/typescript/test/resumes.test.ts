@@ -48,6 +48,42 @@ test("a hundred resumes at random points fold to the same state", async (t) => {
   }
 });
 
+test("who comes in the middle of a block sees all of it", async () => {
+  const sessionId = await create(client);
+  const said = "ä😀é ".repeat(100);
+  await client.sessions.sendMessage({ sessionId, text: script({ say: said, size: 1, pace_ms: 2 }) });
+  const follow = async (): Promise<[boolean, string]> => {
+    const state = new State();
+    const text = (): string => {
+      const block = state.value.blocks.at(-1)?.content;
+      return block?.case === "assistantText" ? block.value.text : "";
+    };
+    let isInside = false;
+    for await (const event of client.watch({ sessionId })) {
+      if (event.kind.case === "blockComplete" && event.kind.value.block?.content.case === "assistantText") {
+        // What deltas made of it; the complete block would mend what is wrong with it.
+        return [isInside, text()];
+      }
+      state.apply(event);
+      if (event.kind.case === "snapshotComplete") {
+        isInside = text() !== "" && text() !== said;
+        if (text() === said) {
+          return [isInside, text()];
+        }
+      }
+    }
+    throw new Error("the watch ended");
+  };
+  const followers: Promise<[boolean, string]>[] = [];
+  for (let times = 0; times < 10; times++) {
+    followers.push(follow());
+    await pause(60);
+  }
+  const seen = await Promise.all(followers);
+  assert.ok(seen.some(([isInside]) => isInside), "nobody came in the middle of it");
+  seen.forEach(([, text]) => assert.equal(text, said));
+});
+
 test("cuts in the middle of a turn lose nothing", async (t) => {
   const [proxy, over] = await proxied(t);
   const state = new State();

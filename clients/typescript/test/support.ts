@@ -11,6 +11,13 @@ import { fileURLToPath } from "node:url";
 // From build/test.
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 
+// A file that takes too long is told to end, and so are its servers: what they print is waited for.
+const running = new Set<ChildProcess>();
+process.once("SIGTERM", () => {
+  running.forEach((child) => child.kill("SIGTERM"));
+  process.exit(1);
+});
+
 /** A server on a free port, with a data folder that outlives its process. */
 export class Server {
   readonly data = mkdtempSync(join(tmpdir(), "art"));
@@ -31,8 +38,11 @@ export class Server {
     const program = process.env["SERVER_UNDER_TEST"] || join(target, "debug", "agent-runtime");
     const args = ["serve", "--listen", this.addr, "--data", this.data, ...this.options];
     const env = { ...process.env, AGENT_RUNTIME_ON_SHUTDOWN: "stop", RUST_LOG: "error" };
-    this.#process = spawn(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
-    for await (const line of createInterface({ input: this.#process.stdout as NodeJS.ReadableStream })) {
+    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+    this.#process = child;
+    running.add(child);
+    child.once("exit", () => running.delete(child));
+    for await (const line of createInterface({ input: child.stdout })) {
       if (line.startsWith("listening on ")) {
         this.addr = line.slice("listening on ".length).trim();
         return;

@@ -12,6 +12,9 @@ use super::{
 use crate::agent::{Action, Ask};
 use crate::domain::{ConversationId, PermissionAnswer};
 
+/// Where the rules stand that it is told.
+const OURS: &str = "flagSettings";
+
 impl Reading<'_> {
     /// The CLI wants something of us. What we do not know it is told, because it waits.
     pub(super) fn control_request(&mut self, line: ControlLine<'_>) -> Result<(), Unreadable> {
@@ -43,6 +46,10 @@ impl Reading<'_> {
         let input_json = request.input.map_or("{}", RawValue::get).to_owned();
         let questions = questions::items(&tool_name, &input_json);
         let cwd = self.state.process.cwd.clone();
+        // What a workspace has the CLI ask about, as far as that can be told, is somebody's wish and no matter of ours.
+        let source = request.decision_reason_rule_source.as_deref().unwrap_or(OURS);
+        let given = self.state.process.given.as_ref().filter(|_| source == OURS);
+        let only_by_rule = given.is_some_and(|given| given.asks_only_by_rule(&tool_name));
         let mut ask = Ask {
             agent_request_id,
             conversation_id,
@@ -54,6 +61,7 @@ impl Reading<'_> {
             always: None,
             cwd,
             given_sha256: None,
+            only_by_rule,
         };
         let suggestions = request.permission_suggestions.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let suggestions: Value = suggestions.unwrap_or_default();

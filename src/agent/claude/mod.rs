@@ -66,7 +66,9 @@ pub(super) const RESERVED: &[&str] = &[
 
 /// When the CLI asks for permission, where nobody says: never, for the sandbox is the boundary. It asks its questions all
 /// the same, and for what a rule says must be asked about.
-const MODE: &str = "bypassPermissions";
+const MODE: &str = ASKS_NOTHING;
+/// The mode in which the CLI asks for nothing by itself.
+const ASKS_NOTHING: &str = "bypassPermissions";
 /// The same where a policy says what becomes of its requests.
 const MODE_OF_POLICY: &str = "default";
 
@@ -131,13 +133,15 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         state = State::fresh(&setup.fresh_session);
         ["--session-id".to_owned(), state.session.clone()]
     };
-    let policy = &setup.profile.permission_policy;
-    let default_mode = if policy.is_empty() { MODE } else { MODE_OF_POLICY };
-    state.process.given = Some(Given {
+    let default_mode = if setup.profile.permission_policy.is_empty() { MODE } else { MODE_OF_POLICY };
+    let mut given = Given {
         model: setup.model.clone(),
         permission_mode: setup.permission_mode.clone(),
         default_mode: default_mode.to_owned(),
-    });
+        ..Given::default()
+    };
+    let rules = given.tell_rules(&setup.strict).unwrap_or_default();
+    state.process.given = Some(given);
     let mut argv = vec![setup.program.clone()];
     argv.extend(
         [
@@ -159,8 +163,9 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
     argv.extend(["--permission-mode".to_owned(), mode.to_owned()]);
     // In every mode, so that a process that runs can be told to go on in any other one.
     argv.extend(["--permission-prompt-tool", "stdio", "--allow-dangerously-skip-permissions"].map(str::to_owned));
-    if let Some(settings) = rules::settings(policy) {
-        argv.extend(["--settings".to_owned(), settings]);
+    // Those of the profile hold for as long as the process lives, whatever it is told.
+    if let Some(settings) = rules::settings(&setup.profile.permission_policy.strict(), false) {
+        argv.extend(["--settings".to_owned(), settings.to_string()]);
     }
     argv.extend(session);
     if !setup.model.is_empty() {
@@ -173,7 +178,7 @@ pub(super) fn plan(setup: &Setup) -> Result<Plan, UnknownCheckpoint> {
         env: ENV.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain(env).collect(),
         pass_env: PASS_ENV,
         files,
-        greeting: control::greeting(),
+        greeting: [control::greeting(), rules].concat(),
         parser: super::Parser::Claude(Parser::new(state)),
     })
 }

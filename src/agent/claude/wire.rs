@@ -218,6 +218,9 @@ pub(super) struct ControlRequest<'a> {
     /// The task of the subagent that asks.
     #[serde(borrow)]
     pub(super) agent_id: Option<Text<'a>>,
+    /// Where the rule stands that has it ask, where one alone does.
+    #[serde(borrow)]
+    pub(super) decision_reason_rule_source: Option<Text<'a>>,
     /// What the CLI itself would note after an "always".
     #[serde(borrow)]
     pub(super) permission_suggestions: Option<&'a RawValue>,

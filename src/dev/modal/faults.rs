@@ -127,7 +127,7 @@ impl Faults {
 pub(super) async fn inject(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
     let call = request.uri().path().rsplit('/').next().unwrap_or_default();
     let Some(rule) = world.faults.draw(call) else { return next.run(request).await };
-    tracing::info!(call, fault = ?rule.code, after = rule.after, "a call fails on purpose");
+    tracing::debug!(call, fault = ?rule.code, after = rule.after, "a call fails on purpose");
     if rule.after == 0 {
         return rule.status().into_http();
     }

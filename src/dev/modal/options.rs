@@ -17,6 +17,8 @@ pub struct Options {
     pub token_secret: String,
     /// How long tokens live that the emulator gives out.
     pub token_life: Duration,
+    /// How long a sandbox still runs after it was asked to end.
+    pub linger: Duration,
     /// Most sandboxes on one page of a list.
     pub page: usize,
     /// Which calls fail, and how.
@@ -35,6 +37,7 @@ impl Options {
             token_id: "ak-emulator".to_owned(),
             token_secret: "as-emulator".to_owned(),
             token_life: Duration::from_mins(20),
+            linger: Duration::from_millis(150),
             page: 100,
             faults: Vec::new(),
             seed: 0,

@@ -216,7 +216,14 @@ impl World {
         self.things().sandboxes.push(Arc::clone(&sandbox));
         let (world, gone) = (Arc::clone(self), Arc::clone(&sandbox));
         let ended = move || world.things().names.retain(|_, id| *id != gone.facts.id);
-        self.tracker.spawn(Arc::clone(&sandbox).live(entered, Arc::clone(&self.images), self.stop.clone(), ended));
+        let linger = self.options.linger;
+        self.tracker.spawn(Arc::clone(&sandbox).live(
+            entered,
+            linger,
+            Arc::clone(&self.images),
+            self.stop.clone(),
+            ended,
+        ));
         Ok(sandbox)
     }
 

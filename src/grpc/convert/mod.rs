@@ -9,6 +9,7 @@ mod event;
 mod permission;
 mod principal;
 mod profile;
+mod record;
 mod sandbox;
 mod session;
 mod turn;
@@ -16,6 +17,7 @@ mod workspace;
 
 use std::{fmt::Display, time::Duration};
 
+pub use record::sandbox_record;
 pub use session::session;
 
 use crate::domain::{Metadata, Timestamp};

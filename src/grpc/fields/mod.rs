@@ -23,7 +23,6 @@ pub type Fields = &'static [(&'static str, Use)];
 /// RPCs that answer `NOT_IMPLEMENTED` whatever they are asked.
 pub const UNBUILT: &[&str] = &[
     "SessionService/ExportTranscript",
-    "RuntimeService/ListSandboxes",
     "RuntimeService/CreateApiKey",
     "RuntimeService/ListApiKeys",
     "RuntimeService/RevokeApiKey",

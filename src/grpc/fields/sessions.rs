@@ -99,6 +99,14 @@ pub(super) const FIELDS: &[(&str, Fields)] = &[
         ],
     ),
     (
+        "ListSandboxesRequest",
+        &[
+            ("include_ended", Effective("tests/service/sandboxes.rs::what_runs_elsewhere_is_listed_with_its_cost")),
+            ("page_size", Effective("tests/service/sandboxes.rs::what_runs_elsewhere_is_listed_with_its_cost")),
+            ("page_token", Effective("tests/service/sandboxes.rs::what_runs_elsewhere_is_listed_with_its_cost")),
+        ],
+    ),
+    (
         "ModalSettings",
         &[
             ("image", Effective("tests/validate/sandbox.rs::what_is_asked_of_modal_is_taken")),

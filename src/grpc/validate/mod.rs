@@ -18,6 +18,7 @@ mod policy;
 mod profile;
 mod request;
 mod sandbox;
+mod sandboxes;
 mod session;
 mod source;
 mod turn;
@@ -35,6 +36,7 @@ pub use permission::{
 pub use profile::{
     GetProfile, ListProfiles, create_profile, delete_profile, get_profile, list_profiles, update_profile,
 };
+pub use sandboxes::{ListSandboxes, list_sandboxes};
 pub use session::{
     DeleteSession, ListSessions, StopSession, WatchSessions, create_session, delete_session, get_session,
     list_sessions, stop_session, watch_sessions,

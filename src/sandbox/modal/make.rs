@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use tokio::time::sleep;
 use tonic::{Code, Status};
 
 use super::{
@@ -26,6 +27,10 @@ const MILLI_CPU: u32 = 1000;
 const MEMORY_MIB: u32 = 2048;
 /// After so long in which nothing runs in it Modal ends a sandbox, and keeps its files: whoever should have is not there.
 const IDLE: Duration = Duration::from_mins(30);
+
+/// How often a name that is taken is tried again, and after which pause.
+const NAME_FREED_WITHIN: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tags: what a sandbox belongs to, for whoever looks for what is left over.
 pub(super) const OWNER: &str = "agent-runtime-owner";
@@ -67,6 +72,22 @@ pub(super) fn filled(settings: Option<&ModalSettings>) -> ModalSettings {
 /// Makes it, or finds the one that was made before.
 pub(super) async fn make(control: &Arc<Control>, home: &Home, plan: &Plan<'_>) -> Result<Made, Status> {
     let found = home.find(control).await?;
+    let mut tried = 0;
+    loop {
+        let failure = match once(control, home, found, plan).await {
+            Ok(made) => return Ok(made),
+            Err(failure) => failure,
+        };
+        // The name may still be that of one that is just ending.
+        tried += 1;
+        if failure.code() != Code::AlreadyExists || tried == NAME_FREED_WITHIN {
+            return Err(failure);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn once(control: &Arc<Control>, home: &Home, found: &Found, plan: &Plan<'_>) -> Result<Made, Status> {
     let made = match &plan.settings.gpu {
         // Only the first version of the call knows GPUs.
         Some(_) => make_v1(control, found, plan).await,
@@ -89,7 +110,11 @@ pub(super) async fn make(control: &Arc<Control>, home: &Home, plan: &Plan<'_>) -
         return Err(failure);
     }
     match running(control, home, plan.id).await? {
-        Some(sandbox_id) => adopt(control, sandbox_id).await,
+        Some(sandbox_id) => adopt(control, sandbox_id).await.map_err(|status| match status.code() {
+            // It was found, and is over by now.
+            Code::NotFound => Status::already_exists(status.message()),
+            _ => status,
+        }),
         None => Err(failure),
     }
 }

@@ -162,11 +162,17 @@ impl Shared {
         }
         self.epochs.held(epoch)?;
         let started = self.router.start(Start { exec_id: id.clone(), argv, env }).await;
-        started.map_err(|status| match status.code() {
-            Code::InvalidArgument => failed(status.message().to_owned()),
-            _ => failure::of(&status),
-        })?;
-        match program::header(&self.router, &id).await.map_err(|status| failure::of(&status))? {
+        if let Err(status) = started {
+            return Err(match status.code() {
+                Code::InvalidArgument => failed(status.message().to_owned()),
+                _ => program::lost(&self.router, &status).await,
+            });
+        }
+        let header = match program::header(&self.router, &id).await {
+            Ok(header) => header,
+            Err(status) => return Err(program::lost(&self.router, &status).await),
+        };
+        match header {
             Some(Header::Started) => {
                 self.keep(exec, id);
                 Ok(())
@@ -175,7 +181,7 @@ impl Shared {
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(exec.clone()).or_default() += 1;
                 Err(failed(cause))
             }
-            None => Err(self.about(exec, &Status::not_found("a program that was just started is not there")).await),
+            None => Err(program::lost(&self.router, &Status::unavailable("it has no such program")).await),
         }
     }
 

@@ -217,9 +217,20 @@ impl Program {
 /// What a failure means: that there is no such program, or that there is no such sandbox any more, which a router that is gone
 /// with it cannot tell apart.
 pub(super) async fn about(router: &Router, exec: &ExecId, status: &Status) -> Error {
+    if status.code() != Code::NotFound {
+        return lost(router, status).await;
+    }
     match router.remote().over().await {
         Ok(Some(Over(how))) => Error::Gone(how),
-        Ok(None) if status.code() == Code::NotFound => Error::UnknownExec(exec.clone()),
+        Ok(None) => Error::UnknownExec(exec.clone()),
+        Err(also) => failure::unavailable(&also),
+    }
+}
+
+/// What a failure means that no program is to blame for: the sandbox is over, or does not answer.
+pub(super) async fn lost(router: &Router, status: &Status) -> Error {
+    match router.remote().over().await {
+        Ok(Some(Over(how))) => Error::Gone(how),
         Ok(None) => failure::unavailable(status),
         Err(also) => failure::unavailable(&also),
     }

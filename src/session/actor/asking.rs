@@ -8,7 +8,10 @@ use tokio::time::Instant;
 use super::Actor;
 use crate::{
     agent::Ask,
-    domain::{ExecId, Failure, FirstAnswer, InputOutcome, InputResolution, Principal, Question, Request, Timestamp},
+    domain::{
+        ExecId, Failure, FirstAnswer, InputOutcome, InputResolution, PermissionAnswer, Principal, Question, Request,
+        Timestamp,
+    },
     session::{Decision, Reaction, Reply, Resolved, after::After, rules::Call, side::Side},
 };
 
@@ -35,6 +38,7 @@ impl Actor {
             self.resolve_as(permission_id, resolution, Some(by));
             if let Some(rule) = &rule {
                 self.pending.keep_rule(rule, by);
+                self.tell_rules();
             }
             let permission = self.pending.held_permission(permission_id)?.clone();
             Some(Resolved { permission, rule })
@@ -79,8 +83,17 @@ impl Actor {
         if let Err(failure) = self.pending.delete_rule(rule_id, by) {
             return drop(reply.send(Err(failure)));
         }
+        self.tell_rules();
         self.remember(request, || FirstAnswer::Deleted);
         self.after.push(After::Reply(Box::new(move |stored| drop(reply.send(stored)))));
+    }
+
+    /// Tells the program that runs what it has to ask about, where that is not what it was told.
+    pub(super) fn tell_rules(&mut self) {
+        let Side::On(running) = &mut self.side else { return };
+        if let Some(data) = running.parser.told_rules(&self.pending.strict(&self.policy)) {
+            self.tell(data);
+        }
     }
 
     /// How long somebody is waited for.
@@ -123,6 +136,13 @@ impl Actor {
         // Nobody but the user knows what the user thinks.
         if !ask.questions.is_empty() {
             return false;
+        }
+        if self.pending.is_unruled(&self.policy, call) {
+            let allowed = PermissionAnswer::Allow { updated_input_json: String::new() };
+            let Side::On(running) = &mut self.side else { return false };
+            let data = running.parser.answer(&ask.agent_request_id, &ask.tool_use_id, &allowed);
+            self.tell(data);
+            return true;
         }
         let Some(resolution) = self.pending.ruled(&self.policy, call) else { return false };
         let Side::On(running) = &mut self.side else { return false };

@@ -63,6 +63,7 @@ pub(super) enum Step {
     Exit(Exit),
     Command(Command),
     Idle,
+    Move,
 }
 
 /// What a job came to.
@@ -145,9 +146,10 @@ impl FilesSide {
         self.hints = Some(hints.flatten().boxed());
     }
 
-    /// Nothing runs any more.
-    pub(super) fn unfollow(&mut self) {
-        (self.hints, self.look_at, self.house, self.waiting) = (None, None, None, None);
+    /// Nothing runs any more. Returns the sandbox that was kept ready without a program.
+    pub(super) fn unfollow(&mut self) -> Option<Arc<dyn Sandbox>> {
+        (self.hints, self.look_at, self.waiting) = (None, None, None);
+        self.house.take()
     }
 
     /// A message waits until what is under way is there.
@@ -217,7 +219,7 @@ impl Actor {
     }
 
     /// A sandbox whose files can be looked at now.
-    fn open_sandbox(&self) -> Option<Arc<dyn Sandbox>> {
+    pub(super) fn open_sandbox(&self) -> Option<Arc<dyn Sandbox>> {
         match &self.side {
             Side::On(running) => Some(Arc::clone(&running.sandbox)),
             Side::Off => self.files.house.clone(),
@@ -396,6 +398,7 @@ impl Actor {
                 Step::Exit(exit) => self.exited(exit),
                 Step::Command(command) => self.decide(command),
                 Step::Idle => self.stop_idle(),
+                Step::Move => self.moved_out(),
             }
         }
         self.begin_anew();

@@ -34,7 +34,7 @@ impl Actor {
 
     /// All that a program that ended changed is told.
     pub(super) fn exited(&mut self, exit: Exit) {
-        self.off();
+        let sandbox = self.off();
         let agent = self.pending.state().session.agent;
         let (said, code) = match exit {
             Exit::Code(code) => (format!("{agent} ended with exit code {code}"), code.to_string()),
@@ -59,6 +59,8 @@ impl Actor {
         }
         self.end_exec();
         self.sandbox_gone(&said);
+        // Nothing runs in it any more, but elsewhere it costs as if something did.
+        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
     }
 
     /// The program can no longer be driven: nobody can know what it does or did.
@@ -194,7 +196,7 @@ impl Actor {
     pub(super) fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.idle_since = Instant::now();
         self.given = None;
-        self.files.unfollow();
+        let house = self.files.unfollow();
         self.after.retain(|after| match after {
             After::Prepare(_) | After::Start(..) | After::Write(_) => false,
             After::Reply(_) | After::Halt(_) | After::Leave => true,
@@ -203,7 +205,7 @@ impl Actor {
             in_flight.after.retain(|after| !matches!(after, After::Prepare(_) | After::Start(..) | After::Write(_)));
         }
         match std::mem::replace(&mut self.side, Side::Off) {
-            Side::Off | Side::Finding(_) | Side::Preparing(..) => None,
+            Side::Off | Side::Finding(_) | Side::Preparing(..) => house,
             Side::Starting(starting, sandbox, _) => {
                 self.wait_for(starting);
                 Some(sandbox)

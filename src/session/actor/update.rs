@@ -37,13 +37,15 @@ impl Actor {
     pub(super) fn adapt(&mut self) -> bool {
         let Side::On(running) = &mut self.side else { return false };
         match running.parser.adapt(&self.pending.state().session.options) {
-            Adapt::Keep => false,
+            Adapt::Keep => {}
             Adapt::Tell(data) => {
                 self.tell(data);
-                false
+                // In another mode they are said otherwise.
+                self.tell_rules();
             }
-            Adapt::Restart => true,
+            Adapt::Restart => return true,
         }
+        false
     }
 
     /// Gives a prompt to another program in the place of the one that runs.

@@ -170,6 +170,7 @@ impl Redaction {
             always,
             cwd: _,
             given_sha256: _,
+            only_by_rule: _,
         } = ask;
         self.texts([tool_name, input_json, title]);
         if let Some(pattern) = always {

@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use self::{
     known::{Known, of_profile},
-    values::Values,
+    values::{Values, hides},
 };
 use crate::{
     agent::Action,

@@ -370,6 +370,7 @@ fn no_field_is_forgotten() {
         always: Some(secret()),
         cwd: String::new(),
         given_sha256: None,
+        only_by_rule: false,
     })));
     actions.push(Action::TurnEnded(TurnEnd { outcome: Outcome::Failed(error()), usage: Usage::default() }));
     for is_open in [true, false] {

@@ -213,6 +213,11 @@ pub(super) fn placeholder(name: &str) -> String {
     format!("[secret {name}]")
 }
 
+/// Whether something in a text stands for a value, or looks like it.
+pub(in crate::session) fn hides(text: &str) -> bool {
+    text.contains("[secret ")
+}
+
 /// Tells a value from another one, and nothing of it: another number for each block, too short to guess by.
 fn check(id: &BlockId, text: &str) -> u32 {
     let hash = Sha256::new().chain_update(id.as_str()).chain_update([0]).chain_update(text).finalize();

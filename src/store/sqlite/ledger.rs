@@ -6,7 +6,7 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 use super::{SqliteStore, open::Connections};
 use crate::{
     domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SessionId, SessionKey, TenantId},
-    store::{Error, LedgerRows, codec},
+    store::{Error, LedgerQuery, LedgerRows, codec},
 };
 
 const SELECT: &str = "SELECT sandbox_id, tenant_id, session_id, generation, provider, state, body FROM ledger";
@@ -37,6 +37,22 @@ impl LedgerRows for SqliteStore {
         let mut tx = self.connections.read().await?;
         let sql = format!("{SELECT} WHERE provider = ? ORDER BY sandbox_id");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(provider).fetch_all(&mut *tx).await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn tenant_entries(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, Error> {
+        let LedgerQuery { tenant, include_ended, after, limit } = query;
+        let mut tx = self.connections.read().await?;
+        let sql = format!(
+            "{SELECT} WHERE tenant_id = ? AND sandbox_id > ? AND (? OR state <> 'ended') ORDER BY sandbox_id LIMIT ?"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(tenant.as_str())
+            .bind(after.as_ref().map_or("", SandboxId::as_str))
+            .bind(include_ended)
+            .bind(i64::try_from(*limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
         rows.iter().map(read).collect()
     }
 

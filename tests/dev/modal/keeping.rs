@@ -13,7 +13,7 @@ use super::Rig;
 
 #[tokio::test]
 async fn layers_are_built_once_and_say_what_was_left_out() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let (base, log) = rig.layer(None, &["FROM node:20-slim"]).await;
     assert!(log.contains("pulls nothing"), "{log}");
     let commands = [
@@ -51,7 +51,7 @@ async fn layers_are_built_once_and_say_what_was_left_out() {
 
 #[tokio::test]
 async fn a_build_that_fails_says_why() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let image =
         Image { dockerfile_commands: vec!["FROM x".into(), "RUN echo oh; test 1 = 2".into()], ..Default::default() };
     let request = ImageGetOrCreateRequest { image: Some(image), app_id: rig.app.clone(), ..Default::default() };
@@ -67,7 +67,7 @@ async fn a_build_that_fails_says_why() {
 
 #[tokio::test]
 async fn a_snapshot_restores_all_that_could_be_written() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let script = "cd /workspace && echo kept > a && chmod 600 a && ln -s a b && mkdir -p /made/here && echo x > /root/.x && \
                   echo t > /tmp/t && echo l > /usr/local/l";
@@ -106,7 +106,7 @@ async fn a_snapshot_restores_all_that_could_be_written() {
 
 #[tokio::test]
 async fn the_last_state_is_kept_where_that_was_asked_for() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let experimental_options_v2 = [("enable_exit_snapshot".to_owned(), "true".to_owned())].into();
     let mut sandbox = rig.sandbox(Sandbox { experimental_options_v2, ..Default::default() }, &[]).await.unwrap();
     sandbox.run("echo last > /workspace/file", "").await;

@@ -1,6 +1,6 @@
 //! The emulator of Modal, called as its clients call it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use agent_runtime::modal_wire::{
     ControlClient, RouterClient,
@@ -14,6 +14,7 @@ use agent_runtime::modal_wire::{
         TaskExecStdoutConfig, TaskExecWaitRequest, task_exec_wait_response::ExitStatus,
     },
 };
+use tokio::time::timeout;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -29,6 +30,9 @@ mod keeping;
 mod lives;
 mod running;
 mod trust;
+
+/// How long anything in a test may take before it counts as a hang.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Adds what calls must bring.
 #[derive(Clone)]
@@ -67,8 +71,9 @@ fn sends(pairs: &[(&'static str, &str)]) -> Sends {
 }
 
 impl Rig {
-    async fn new(args: &[&str]) -> Self {
-        let emulator = Emulator::start_with(args);
+    /// `None`: there are no emulated sandboxes on this machine, which is told.
+    async fn new(args: &[&str]) -> Option<Self> {
+        let emulator = Emulator::try_start(args)?;
         let (channel, mut control) = Self::connect(&emulator).await;
         let app = AppGetOrCreateRequest {
             app_name: "test".into(),
@@ -76,7 +81,7 @@ impl Rig {
             ..Default::default()
         };
         let app = control.app_get_or_create(app).await.expect("an app").into_inner().app_id;
-        Self { emulator, channel, control, app }
+        Some(Self { emulator, channel, control, app })
     }
 
     /// A caller with tokens of its own.
@@ -185,7 +190,7 @@ impl Guest {
         let request = TaskExecStdioReadRequest { task_id, exec_id, offset, ..Default::default() };
         let mut stream = self.router.task_exec_stdio_read(request).await?.into_inner();
         let mut all = Vec::new();
-        while let Some(message) = stream.message().await? {
+        while let Some(message) = timeout(PATIENCE, stream.message()).await.expect("the output ends")? {
             all.extend_from_slice(&message.data);
         }
         Ok(all)
@@ -193,7 +198,8 @@ impl Guest {
 
     async fn wait(&mut self, exec: &str) -> Result<ExitStatus, Status> {
         let request = TaskExecWaitRequest { task_id: self.task.clone(), exec_id: exec.to_owned() };
-        Ok(self.router.task_exec_wait(request).await?.into_inner().exit_status.expect("an end"))
+        let ended = timeout(PATIENCE, self.router.task_exec_wait(request)).await.expect("the program ends");
+        Ok(ended?.into_inner().exit_status.expect("an end"))
     }
 
     /// Runs a script of the shell with this input, and returns how it ended and what it said.

@@ -7,7 +7,7 @@ use super::{Rig, source};
 
 #[tokio::test]
 async fn programs_see_a_root_of_their_own_and_each_other() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let (mut one, mut other) = (rig.plain().await, rig.plain().await);
     let script = "id -u; echo $HOME; cd /workspace && echo mine > file && echo here > /made && cat /made; \
                   touch /usr/bin/x 2>/dev/null || echo read-only; agent-runtime --version > /dev/null && echo itself; ls /proc/1/exe > /dev/null; pwd";
@@ -30,7 +30,7 @@ async fn programs_see_a_root_of_their_own_and_each_other() {
 
 #[tokio::test]
 async fn output_is_kept_and_read_from_any_offset() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let exec = sandbox.start(&["sh", "-c", "seq 100000; read line; echo $line"]).await;
     let mut reader = sandbox.clone();
@@ -53,7 +53,7 @@ async fn output_is_kept_and_read_from_any_offset() {
 
 #[tokio::test]
 async fn a_start_is_made_once_and_says_what_is_wrong_with_it() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let request = sandbox.request(&["sh", "-c", "echo run >> /root/runs"]);
     for _ in 0..3 {
@@ -79,7 +79,7 @@ async fn a_start_is_made_once_and_says_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn later_variables_win_and_reach_one_program_only() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let mut request = sandbox.request(&["sh", "-c", "echo $A $B $C; pwd"]);
     request.env = [("A".to_owned(), "map".to_owned()), ("C".to_owned(), "map".to_owned())].into();
@@ -94,7 +94,7 @@ async fn later_variables_win_and_reach_one_program_only() {
 
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_killed_with_its_group() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let mut request = sandbox.request(&["sh", "-c", "sleep 1000 & sleep 1000"]);
     request.timeout_secs = Some(1);
@@ -107,7 +107,7 @@ async fn a_program_that_takes_too_long_is_killed_with_its_group() {
 #[tokio::test]
 async fn the_file_tools_do_what_clients_expect_of_them() {
     const TOOLS: &str = "/__modal/.bin/modal-sandbox-fs-tools";
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let ok = ExitStatus::Code(0);
     let write = r#"{"WriteFile":{"path":"/workspace/a/b.txt"}}"#;

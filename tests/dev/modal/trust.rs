@@ -16,7 +16,7 @@ use super::{Rig, sends};
 
 #[tokio::test]
 async fn callers_say_who_they_are_and_what_they_are() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let sandbox = rig.plain().await;
     let (id, secret) = (rig.emulator.env[1].1.clone(), rig.emulator.env[2].1.clone());
     let kind = [("x-modal-client-type", "1"), ("x-modal-client-version", "1.6.4")];
@@ -48,7 +48,7 @@ async fn callers_say_who_they_are_and_what_they_are() {
 
 #[tokio::test]
 async fn tokens_expire_and_are_given_again() {
-    let mut rig = Rig::new(&[]).await;
+    let Some(mut rig) = Rig::new(&[]).await else { return };
     let mut sandbox = rig.plain().await;
     let exec = sandbox.start(&["sh", "-c", "echo begun; read line; echo $line"]).await;
     let (task_id, exec_id) = (sandbox.task.clone(), exec.clone());
@@ -71,7 +71,7 @@ async fn tokens_expire_and_are_given_again() {
 
 #[tokio::test]
 async fn calls_fail_where_they_are_told_to() {
-    let mut rig = Rig::new(&["--faults", "AppGetOrCreate=RESOURCE_EXHAUSTED+0.5@0*0"]).await;
+    let Some(mut rig) = Rig::new(&["--faults", "AppGetOrCreate=RESOURCE_EXHAUSTED+0.5@0*0"]).await else { return };
     let image = rig.image().await;
     rig.emulator.set_faults(
         "SandboxWaitV2=RESOURCE_EXHAUSTED+0.5@0*1, SandboxCreateV2=UNAVAILABLE@1*1, TaskExecStdioRead=UNAVAILABLE@1*2",

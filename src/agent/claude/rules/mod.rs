@@ -18,7 +18,7 @@ mod shell;
 
 use serde_json::Value;
 
-pub(super) use self::settings::settings;
+pub(super) use self::settings::{LONGEST as LONGEST_SETTINGS, fits, nothing, settings, tools};
 use crate::{
     agent::{Ask, Covers},
     domain::{PermissionEffect, PermissionRule},
@@ -104,7 +104,7 @@ pub(super) fn suggested<'a>(suggestions: &'a Value, tool_name: &str) -> Option<&
 }
 
 /// A rule for `named` is about calls of `tool`.
-fn names(named: &str, tool: &str) -> bool {
+pub(super) fn names(named: &str, tool: &str) -> bool {
     let of_server = |server: &str| tool.strip_prefix(server).is_some_and(|rest| rest.starts_with("__"));
     match named {
         "Edit" => EDITS.contains(&tool),

@@ -1,5 +1,7 @@
 //! Rules as the CLI's settings have them. It reads some otherwise than [`covers`](super::covers), and what it does not take
-//! for a match it never asks about: each rule is said so that it matches at least the calls that the rule is about.
+//! for a match it never asks about: each rule is said so that it matches at least the calls that the rule is about. Where the
+//! CLI asks about nothing by itself, that is all calls of the tool: whoever it asks knows which of them a rule is about.
+//! Elsewhere it asks by itself about what may do harm, and no more is said than must be:
 //!
 //! | rule | said as | because to the CLI |
 //! |---|---|---|
@@ -9,36 +11,65 @@
 //! | `Edit(/src/**)` | `Edit(./src/**)` | one slash begins at the folder of the settings, which are in no file |
 //! | `Agent(reviewer)`, `Task` | `Agent`, `Task` | they are one tool, asked about by its name alone |
 //! | `Grep(x)`, `mcp__a(x)` | `Grep`, `mcp__a` | such patterns say nothing, and to us all such calls are unclear |
+//! | `Bash(make && ls > log)` | `Bash(make:*)` | a command is compared piece by piece, and never with what is more than one |
+//! | `Bash(cd a && make)` | `Bash` | the same, where the first piece may be passed over, or names no program |
 
-use super::{EDITS, READS, SEARCHES};
-use crate::domain::{PermissionEffect, PermissionPolicy, PermissionRule};
+use serde_json::{Value, json};
 
-/// Settings by which the CLI asks about each call that a rule of the policy does not plainly allow, also where it would not
-/// ask by itself: a call that is not asked about could not be rejected.
-pub(in crate::agent::claude) fn settings(policy: &PermissionPolicy) -> Option<String> {
-    let mut ask: Vec<String> = Vec::new();
-    for rule in policy.rules.iter().filter(|rule| rule.effect != PermissionEffect::Allow) {
-        for said in said(rule) {
-            if !ask.contains(&said) {
-                ask.push(said);
-            }
+use super::{EDITS, READS, SEARCHES, shell};
+use crate::domain::PermissionRule;
+
+/// Bytes of settings that can be an argument: Linux takes none of 128 KiB.
+pub(in crate::agent::claude) const LONGEST: usize = 120 << 10;
+
+/// Settings by which the CLI asks about each call that these rules do not plainly allow, also where it would not ask by
+/// itself: a call that is not asked about could not be rejected. `None`: there is nothing to say.
+pub(in crate::agent::claude) fn settings(strict: &[PermissionRule], asks_nothing: bool) -> Option<Value> {
+    let ask = if asks_nothing { tools(strict) } else { entries(strict, said) };
+    (!ask.is_empty()).then(|| asking(&ask))
+}
+
+/// The tools that these rules are about, as the CLI names them.
+pub(in crate::agent::claude) fn tools(strict: &[PermissionRule]) -> Vec<String> {
+    entries(strict, named)
+}
+
+/// Whether one argument of the CLI says these rules.
+pub(in crate::agent::claude) fn fits(strict: &[PermissionRule]) -> bool {
+    asking(&entries(strict, said)).to_string().len() <= LONGEST
+}
+
+/// Each once.
+fn entries(strict: &[PermissionRule], said: fn(&PermissionRule) -> Vec<String>) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    for said in strict.iter().flat_map(said) {
+        if !entries.contains(&said) {
+            entries.push(said);
         }
     }
-    (!ask.is_empty()).then(|| serde_json::json!({ "permissions": { "ask": ask } }).to_string())
+    entries
+}
+
+fn asking(entries: &[String]) -> Value {
+    json!({ "permissions": { "ask": entries } })
+}
+
+/// Settings that take back what [`settings`] said.
+pub(in crate::agent::claude) fn nothing() -> Value {
+    asking(&[])
 }
 
 /// What the CLI is told of a rule.
 fn said(rule: &PermissionRule) -> Vec<String> {
     let PermissionRule { tool_name, pattern, .. } = rule;
     let tool = tool_name.as_str();
-    let all = || tools(tool).into_iter().map(str::to_owned).collect();
     if pattern.is_empty() {
-        return all();
+        return named(rule);
     }
     if EDITS.contains(&tool) || READS.contains(&tool) {
         // To gitignore such a one takes back what another one says.
         if pattern.starts_with('!') {
-            return all();
+            return named(rule);
         }
         let of = if EDITS.contains(&tool) { "Edit" } else { "Read" };
         let from_root = pattern.starts_with("//");
@@ -48,19 +79,24 @@ fn said(rule: &PermissionRule) -> Vec<String> {
         };
     }
     match tool {
-        "Bash" => vec![written(tool, pattern)],
+        "Bash" if shell::is_plain(pattern) => vec![written(tool, pattern)],
+        "Bash" => match shell::program(pattern) {
+            Some(program) => vec![written(tool, &format!("{program}:*"))],
+            None => named(rule),
+        },
         "WebFetch" if pattern.starts_with("domain:") => vec![written(tool, pattern)],
-        _ => all(),
+        _ => named(rule),
     }
 }
 
-/// The tools whose calls a rule without a pattern is about, as the CLI names them.
-fn tools(named: &str) -> Vec<&str> {
-    match named {
-        "Edit" => EDITS.iter().copied().filter(|tool| *tool != "MultiEdit").collect(),
-        "Read" => ["Read"].into_iter().chain(SEARCHES).collect(),
-        "Agent" | "Task" => vec!["Agent", "Task"],
-        named => vec![named],
+/// The same of a rule that had no pattern: the tools that it is about, as the CLI names them.
+fn named(rule: &PermissionRule) -> Vec<String> {
+    let all = |tools: &[&str]| tools.iter().map(|&tool| tool.to_owned()).collect();
+    match rule.tool_name.as_str() {
+        "Edit" => EDITS.iter().filter(|tool| **tool != "MultiEdit").map(|&tool| tool.to_owned()).collect(),
+        "Read" => [all(&["Read"]), all(&SEARCHES)].concat(),
+        "Agent" | "Task" => all(&["Agent", "Task"]),
+        named => all(&[named]),
     }
 }
 
@@ -73,27 +109,31 @@ fn written(tool: &str, pattern: &str) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::settings;
-    use crate::domain::{PermissionEffect, PermissionPolicy, PermissionRule};
+    use super::{nothing, settings};
+    use crate::domain::{PermissionEffect, PermissionRule};
 
-    fn told(rules: &[(&str, &str, PermissionEffect)]) -> Option<Value> {
-        let rules = rules.iter().map(|(tool, pattern, effect)| PermissionRule::of(tool, pattern, *effect)).collect();
-        let told = settings(&PermissionPolicy { rules, ..PermissionPolicy::default() })?;
-        Some(serde_json::from_str::<Value>(&told).expect("JSON")["permissions"]["ask"].clone())
+    fn rules(said: &[(&str, &str)]) -> Vec<PermissionRule> {
+        said.iter().map(|(tool, pattern)| PermissionRule::of(tool, pattern, PermissionEffect::Reject)).collect()
+    }
+
+    fn told(said: &[(&str, &str)]) -> Option<Value> {
+        Some(settings(&rules(said), false)?["permissions"]["ask"].clone())
     }
 
     #[test]
-    fn the_cli_is_told_to_ask_where_a_rule_is_strict() {
-        let (allow, ask, reject) = (PermissionEffect::Allow, PermissionEffect::Ask, PermissionEffect::Reject);
-        let rules = [
-            ("Bash", "ls:*", reject),
-            ("Bash", "npm run *", allow),
-            ("Read", "a", ask),
-            ("Bash", r"echo (\*)", ask),
-            ("Bash", "ls:*", ask),
-        ];
-        assert_eq!(told(&rules), Some(json!(["Bash(ls:*)", "Read(a)", r"Bash(echo \(\\*\))"])));
-        assert_eq!(told(&rules[1..2]), None);
+    fn the_cli_is_told_each_rule_once() {
+        let said = [("Bash", "ls:*"), ("Read", "a"), ("Bash", "ls:*"), ("WebFetch", "domain:(a)")];
+        assert_eq!(told(&said), Some(json!(["Bash(ls:*)", "Read(a)", r"WebFetch(domain:\(a\))"])));
+        assert_eq!(told(&[]), None);
+        assert_eq!(nothing()["permissions"]["ask"], json!([]));
+    }
+
+    #[test]
+    fn a_cli_that_asks_nothing_by_itself_is_told_the_tools() {
+        let strict = rules(&[("Bash", "ls:*"), ("Write", "src/**"), ("Bash", "cd a"), ("mcp__a", "x")]);
+        let told = settings(&strict, true).expect("settings");
+        assert_eq!(told["permissions"]["ask"], json!(["Bash", "Write", "mcp__a"]));
+        assert_eq!(settings(&[], true), None);
     }
 
     #[test]
@@ -116,8 +156,23 @@ mod tests {
             ("mcp__github", "owner:me", &["mcp__github"]),
             ("WebFetch", "domain:example.com", &["WebFetch(domain:example.com)"]),
             ("WebFetch", "example.com", &["WebFetch"]),
+            ("Bash", "npm run test", &["Bash(npm run test)"]),
+            ("Bash", "npm run * --fix", &["Bash(npm run * --fix)"]),
+            ("Bash", "A=1 git push:*", &["Bash(A=1 git push:*)"]),
+            ("Bash", r"ls \*.txt", &["Bash(ls:*)"]),
+            ("Bash", "make > log && ls", &["Bash(make:*)"]),
+            ("Bash", "cd a && make > log", &["Bash"]),
+            ("Bash", "cd a", &["Bash(cd a)"]),
+            ("Bash", " ./run.sh", &["Bash(./run.sh:*)"]),
+            ("Bash", "echo (a)", &["Bash(echo:*)"]),
+            ("Bash", "push [secret TOKEN]", &["Bash(push:*)"]),
+            ("Bash", "[secret PROGRAM] push", &["Bash"]),
+            ("Bash", "if true; then make; fi", &["Bash"]),
+            ("Bash", "A=1 make > log", &["Bash"]),
+            ("Bash", "make* > log", &["Bash"]),
+            ("Bash", "(make)", &["Bash"]),
         ] {
-            assert_eq!(told(&[(tool, pattern, PermissionEffect::Reject)]), Some(json!(said)), "{tool}({pattern})");
+            assert_eq!(told(&[(tool, pattern)]), Some(json!(said)), "{tool}({pattern})");
         }
     }
 }

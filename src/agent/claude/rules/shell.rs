@@ -62,6 +62,22 @@ pub(super) fn only(command: &str) -> String {
     command.replace('\\', r"\\").replace('*', r"\*")
 }
 
+/// It is of words alone, and of stars: no shell takes it for more than one command, nor for another one than it shows.
+pub(super) fn is_plain(pattern: &str) -> bool {
+    let pattern = pattern.strip_suffix(":*").unwrap_or(pattern);
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./=,@%+*".contains(char);
+    pattern.split(' ').all(|word| !word.is_empty() && word.chars().all(is_plain))
+}
+
+/// The program whose name commands begin with that fit a pattern. `cd` is none: where it leads nowhere else, it may be passed
+/// over.
+pub(super) fn program(pattern: &str) -> Option<&str> {
+    let is_named = |char: char| char.is_ascii_alphanumeric() || "-_./".contains(char);
+    let first = pattern.split_whitespace().next()?;
+    let is_word = KEYWORDS.contains(&first) || ["for", "case", "select", "function", "cd"].contains(&first);
+    (first.chars().all(is_named) && !is_word).then_some(first)
+}
+
 /// It can be seen to be one command.
 fn is_simple(command: &str) -> bool {
     !command.contains(NOT_SIMPLE) && !command.contains(char::is_control)

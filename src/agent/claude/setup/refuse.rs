@@ -44,17 +44,15 @@ const TOOLS: &[&str] = &[
 /// Begins the names that the CLI gives to tools of servers.
 const OF_SERVER: &str = "mcp__";
 
-/// Bytes of the settings that say a profile's rules. They are one argument of the CLI, and Linux takes none of 128 KiB.
-const LONGEST_SETTINGS: usize = 120 << 10;
-
 /// What cannot be honoured, field by field.
 pub(in crate::agent) fn refusals(profile: &ProfileSetup) -> Vec<Violation> {
     let mut refused = Vec::new();
     tools(profile, &mut refused);
-    if rules::settings(&profile.permission_policy).is_some_and(|settings| settings.len() > LONGEST_SETTINGS) {
+    if !rules::fits(&profile.permission_policy.strict()) {
+        let most = rules::LONGEST_SETTINGS;
         refused.push(refusal(
             "permission_policy.rules",
-            format!("those that reject or ask must be at most {LONGEST_SETTINGS} bytes in Claude Code's settings"),
+            format!("those that reject or ask must be at most {most} bytes in Claude Code's settings"),
         ));
     }
     for (at, skill) in profile.skills.iter().enumerate() {

@@ -230,7 +230,8 @@ pub(in super::super) async fn copy(from: &Path, to: &Path) -> io::Result<()> {
     command.args(["-a", "--reflink=auto", "--"]).arg(from).arg(to).env("LC_ALL", "C");
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() || said.lines().all(|line| line.ends_with("No such file or directory")) && to.is_dir() {
+    let vanished = !said.is_empty() && said.lines().all(|line| line.ends_with("No such file or directory"));
+    if output.status.success() || vanished && to.is_dir() {
         return Ok(());
     }
     Err(io::Error::other(said.trim().to_owned()))

@@ -12,9 +12,6 @@ use crate::{
     modal_wire::client::{GenericResult, generic_result::GenericStatus},
 };
 
-/// How long a sandbox still runs after it was asked to end: whoever asks must wait for the end.
-const LINGER: Duration = Duration::from_millis(150);
-
 /// Exit code that goes with an end by force.
 const KILLED: i32 = 137;
 
@@ -22,11 +19,12 @@ const KILLED: i32 = 137;
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
 impl Sandbox {
-    /// Lives until the end, whatever it is, and clears up. `entered` says whether its program runs; `ended` is called when
-    /// the end is told.
+    /// Lives until the end, whatever it is, and clears up. `entered` says whether its program runs; it goes on for
+    /// `linger` when it was asked to end; `ended` is called when the end is told.
     pub(in super::super) async fn live(
         self: Arc<Self>,
         entered: Result<(), Error>,
+        linger: Duration,
         images: Arc<Images>,
         shutdown: CancellationToken,
         ended: impl FnOnce() + Send,
@@ -36,7 +34,7 @@ impl Sandbox {
             () = self.cell.over() => result(GenericStatus::InternalFailure, 1, "the machine of the sandbox has failed"),
             () = self.lifetime() => result(GenericStatus::Timeout, 124, ""),
             () = self.idle() => result(GenericStatus::IdleTimeout, KILLED, ""),
-            () = self.asked() => result(GenericStatus::Terminated, KILLED, ""),
+            () = self.asked(linger) => result(GenericStatus::Terminated, KILLED, ""),
             () = shutdown.cancelled() => result(GenericStatus::Terminated, KILLED, ""),
         };
         self.cell.close().await;
@@ -92,9 +90,10 @@ impl Sandbox {
         }
     }
 
-    async fn asked(&self) {
+    /// Whoever asks for the end must wait for it.
+    async fn asked(&self, linger: Duration) {
         self.stop.cancelled().await;
-        sleep(LINGER).await;
+        sleep(linger).await;
     }
 }
 

@@ -72,10 +72,9 @@ pub(super) fn watch(
             Err(Errno::INTR) => continue,
             done => done.map_err(io::Error::from)?,
         };
-        if !ready[1].revents().is_empty() && rustix::io::read(&stdin, &mut [0_u8; 512]).map_err(io::Error::from)? == 0 {
-            return Ok(());
-        }
-        if !ready[0].revents().is_empty() {
+        let [news, asked] = ready.map(|fd| !fd.revents().is_empty());
+        // What happened before the end is told.
+        if news {
             let mut out = io::stdout().lock();
             for event in watching.read()? {
                 let name = format!("{:?}", event.event_type);
@@ -85,6 +84,9 @@ pub(super) fn watch(
                 }
             }
             out.flush()?;
+        }
+        if asked && rustix::io::read(&stdin, &mut [0_u8; 512]).map_err(io::Error::from)? == 0 {
+            return Ok(());
         }
     }
 }

@@ -101,7 +101,8 @@ class Item {
     this.#choices = choices.map(({ label }) => el("input", { type, name, value: label }));
     const rows = this.#choices.map((input, at) => {
       const description = choices[at]?.description;
-      return el("label", { class: "choice" }, input, el("span", {}, input.value), description ? ` ${description}` : "");
+      const about = el("span", { class: "hint" }, description ?? "");
+      return el("label", { class: "choice" }, input, " ", el("strong", {}, input.value), " ", about);
     });
     this.element = el("fieldset", {}, el("legend", {}, text), ...rows, labelled("In your words", this.#text));
   }

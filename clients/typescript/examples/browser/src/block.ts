@@ -14,8 +14,8 @@ interface Shown {
   text: string;
   /** The text is written by people or models, and not by machines. */
   isProse?: boolean;
-  /** Worth a look only for who asks. */
-  folds?: boolean;
+  /** Worth a look only for who asks: always, or once it is complete. */
+  folds?: "always" | "later";
 }
 
 /** A block's place in the list. */
@@ -32,7 +32,8 @@ export class BlockView {
 
   constructor(client: Client, sessionId: string, block: Block) {
     this.#block = block;
-    this.#more = el("button", { type: "button", class: "more", hidden: true, click: () => void this.#showAll(client, sessionId) });
+    const showAll = (): void => void this.#showAll(client, sessionId);
+    this.#more = el("button", { type: "button", class: "more", hidden: true, click: showAll });
     const summary = el("summary", {}, this.#label, " ", this.#hint, " ", this.#status);
     this.#details = el("details", { open: true }, summary, this.#text, this.#more);
     this.element = el("li", {}, this.#details);
@@ -44,7 +45,7 @@ export class BlockView {
     const isNew = this.element.dataset["state"] === undefined;
     const was = this.#block.state;
     this.#block = block;
-    const { label, status, hint = "", text, isProse = false, folds = false } = shown(block);
+    const { label, status, hint = "", text, isProse = false, folds } = shown(block);
     this.element.dataset["kind"] = block.content.case ?? "unknown";
     this.element.dataset["state"] = ofBlock(block.state);
     this.element.dataset["status"] = status;
@@ -59,7 +60,7 @@ export class BlockView {
     say(this.#more, `Show the other ${block.truncatedBytes} bytes`);
     // Whoever opened or closed it later knows better.
     if (isNew || (was === BlockState.STREAMING && block.state !== BlockState.STREAMING)) {
-      this.#details.open = !folds || block.state === BlockState.STREAMING;
+      this.#details.open = folds === undefined || (folds === "later" && block.state === BlockState.STREAMING);
     }
   }
 
@@ -82,12 +83,14 @@ function shown({ content, state }: Block): Shown {
       return { label: "You", status, text: content.value.parts.map(ofPart).join("\n"), isProse: true };
     case "assistantText":
       return { label: "Agent", status, text: content.value.text, isProse: true };
-    case "thinking":
-      return { label: "Thinking", status, hint: content.value.summary, text: content.value.text, isProse: true, folds: true };
+    case "thinking": {
+      const { summary: hint, text } = content.value;
+      return { label: "Thinking", status, hint, text, isProse: true, folds: "later" };
+    }
     case "toolUse": {
       const { toolName, displayName, description, inputJson, status: execution } = content.value;
-      const label = displayName || toolName;
-      return { label, status: ofExecution(execution), hint: description || gist(inputJson), text: pretty(inputJson), folds: true };
+      const [label, hint] = [displayName || toolName, description || gist(inputJson)];
+      return { label, status: ofExecution(execution), hint, text: pretty(inputJson), folds: "always" };
     }
     case "toolResult": {
       const { output, isError, exitCode } = content.value;
@@ -96,8 +99,8 @@ function shown({ content, state }: Block): Shown {
       return { label: isError ? "Error" : "Result", status: ended, text };
     }
     case "subagent": {
-      const { name, input, output, status: execution } = content.value;
-      return { label: `Subagent ${name}`, status: ofExecution(execution), hint: input, text: output, isProse: true, folds: true };
+      const { name, input: hint, output: text, status: execution } = content.value;
+      return { label: `Subagent ${name}`, status: ofExecution(execution), hint, text, isProse: true, folds: "later" };
     }
     case "system":
       return { label: "Note", status: "", hint: content.value.message, text: "" };

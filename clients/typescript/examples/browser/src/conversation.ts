@@ -46,7 +46,8 @@ export class Conversation {
         form.requestSubmit();
       }
     });
-    const head = el("div", { class: "head" }, el("a", { href: "#", class: "back" }, "All sessions"), this.#title, this.#about, this.#files);
+    const back = el("a", { href: "#", class: "back" }, "All sessions");
+    const head = el("div", { class: "head" }, back, this.#title, this.#about, this.#files);
     this.#scrolls = el("div", { class: "scrolls" }, head, this.#blocks, this.#asks.element);
     this.#scrolls.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.#scrolls;

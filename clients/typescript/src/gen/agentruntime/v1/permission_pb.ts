@@ -391,7 +391,8 @@ export const QuestionAnswerSchema: GenMessage<QuestionAnswer> = /*@__PURE__*/
  * the session and survive its sandboxes; rules of a profile hold for all its sessions. A session's rules come
  * first; among rules of one place the most recent that matches decides. The server matches them itself, narrowly where
  * they allow and widely where they do not: a pattern that begins a command allows no command that may be several, and a
- * call that nobody can judge is asked about. Rules are no wall; that is the sandbox.
+ * call that nobody can judge is asked about. They hold from the agent's next call on, in every permission_mode, also one that
+ * asks nothing. Rules are no wall; that is the sandbox.
  *
  * @generated from message agentruntime.v1.PermissionRule
  */

@@ -1,0 +1,41 @@
+//! What the ledger has of a sandbox elsewhere.
+
+use super::timestamp;
+use crate::{
+    domain::{LedgerEntry, LedgerFacts, LedgerState, Timestamp},
+    proto,
+};
+
+/// A row as it is told at a time, which says what it has cost.
+#[must_use]
+pub fn sandbox_record(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecord {
+    let LedgerEntry { id, session, generation, provider, state, facts } = entry;
+    let LedgerFacts { external_id, task_id: _, create_time, expire_time, end_time, settings, snapshot } = facts;
+    // Its provider ends it then, whoever knows of it.
+    let until = end_time.unwrap_or_else(|| expire_time.map_or(now, |expires| expires.min(now)));
+    proto::SandboxRecord {
+        sandbox_id: id.to_string(),
+        provider,
+        external_id,
+        session_id: session.session.to_string(),
+        generation,
+        state: proto::SandboxRecordState::from(state).into(),
+        create_time: Some(timestamp(create_time)),
+        expire_time: expire_time.map(timestamp),
+        end_time: end_time.map(timestamp),
+        hourly_cost_micro_usd: settings.hourly_cost_micro_usd(),
+        cost_micro_usd: settings.cost_micro_usd(until.since(create_time)),
+        modal: Some(settings.filled().into()),
+        snapshot_expire_time: snapshot.map(|snapshot| timestamp(snapshot.expire_time)),
+    }
+}
+
+impl From<LedgerState> for proto::SandboxRecordState {
+    fn from(state: LedgerState) -> Self {
+        match state {
+            LedgerState::Intended => Self::Intended,
+            LedgerState::Created => Self::Running,
+            LedgerState::Ended => Self::Ended,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The reaper: what providers elsewhere hold for this server is compared with what is written down here, so that nothing runs
+//! and costs that no session wants. What must be read for that and cannot be is a reason to end nothing.
+//!
+//! What is decided stands in `decide`; here is what is read before, and what is done after.
+
+mod decide;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::timeout};
+
+use self::decide::{After, Decision, Row, Standing, decide};
+use super::{Command, Manager, shared::Shared};
+use crate::{
+    domain::{LedgerEntry, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
+    sandbox::{
+        self,
+        inventory::{Inventory, Listed},
+    },
+    store,
+};
+
+/// How long a sandbox may take to end, and a provider to answer.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Why nothing more was done.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("what it holds cannot be listed: {0}")]
+    List(sandbox::Error),
+    #[error("the ledger, or a session, cannot be read or written: {0}")]
+    Store(#[from] store::Error),
+}
+
+/// Keeps a session from getting an actor.
+struct Reserved {
+    shared: Arc<Shared>,
+    key: SessionKey,
+    /// Whoever asks for an actor meanwhile waits here, and asks again when it is gone.
+    _commands: mpsc::Receiver<Command>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shared.slots().remove(&self.key);
+    }
+}
+
+impl Reserved {
+    /// `None`: it has one.
+    fn take(shared: &Arc<Shared>, key: &SessionKey) -> Option<Self> {
+        let mut slots = shared.slots();
+        if slots.contains_key(key) {
+            return None;
+        }
+        let (sender, commands) = mpsc::channel(1);
+        slots.insert(key.clone(), sender);
+        Some(Self { shared: Arc::clone(shared), key: key.clone(), _commands: commands })
+    }
+}
+
+impl Manager {
+    /// Ends what sessions have given up at providers elsewhere, and closes the rows of what is over.
+    pub async fn reap(&self) {
+        for provider in self.config().providers.all() {
+            let Some(inventory) = provider.inventory() else { continue };
+            let name = provider.name();
+            if let Err(error) = (Reaper { manager: self, name, inventory }).run().await {
+                tracing::error!(provider = name, %error, "nothing more is ended there until it is looked at again");
+            }
+        }
+    }
+}
+
+/// One look at one provider.
+struct Reaper<'a> {
+    manager: &'a Manager,
+    name: &'a str,
+    inventory: &'a dyn Inventory,
+}
+
+impl Reaper<'_> {
+    async fn run(&self) -> Result<(), Stopped> {
+        // The list comes first: what is in it had its row before, and that its session before that.
+        let listed = timeout(PATIENCE, self.inventory.list()).await.unwrap_or_else(|_| Err(silent()));
+        let (mut running, mut unnamed) = (HashMap::new(), Vec::new());
+        for sandbox in listed.map_err(Stopped::List)? {
+            match &sandbox.id {
+                Some(id) => running.entry(id.clone()).or_insert_with(Vec::new).push(sandbox),
+                None => unnamed.push(sandbox),
+            }
+        }
+        for entry in self.manager.shared.log.store().entries(self.name).await? {
+            let listed = running.remove(&entry.id).unwrap_or_default();
+            self.look(entry, &listed).await?;
+        }
+        for Listed { external_id, id, session, create_time } in running.into_values().flatten().chain(unnamed) {
+            debug_assert_eq!(decide(None, true), Decision::Report);
+            let age = Timestamp::now().since(create_time).as_secs();
+            tracing::error!(
+                provider = self.name,
+                external_id,
+                ?id,
+                session,
+                age,
+                "a sandbox has this server's tag and is not in its ledger: it is left alone, and costs until somebody ends it"
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks at one row, and at what is listed of it.
+    async fn look(&self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+        let key = &entry.session;
+        // While this is held, what is read of the session stays so.
+        let reserved = Reserved::take(&self.manager.shared, key);
+        let standing = match self.standing(key, &entry.id).await? {
+            Standing::Asleep if reserved.is_none() => Standing::Wanted,
+            standing => standing,
+        };
+        let row = Row { state: entry.state, age: Timestamp::now().since(entry.facts.create_time), standing };
+        let decision = decide(Some(row), !listed.is_empty());
+        match decision {
+            Decision::Leave => {
+                tracing::debug!(sandbox = %entry.id, ?row, listed = listed.len(), "a sandbox is left as it is");
+                return Ok(());
+            }
+            Decision::Report | Decision::End(_) | Decision::Ask(_) | Decision::Forget => {}
+        }
+        tracing::info!(provider = self.name, sandbox = %entry.id, session = %key, external_id = entry.facts.external_id,
+            ?row, listed = listed.len(), ?decision, "the reaper has decided");
+        let over = match decision {
+            Decision::Leave | Decision::Report => return Ok(()),
+            Decision::End(after) => self.ended(listed).await.map(|()| Some(after)),
+            Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some(after)),
+            Decision::Forget => Ok(Some(After::Goes)),
+        };
+        match over {
+            Ok(Some(after)) => self.close(entry, after).await,
+            Ok(None) => {
+                tracing::warn!(sandbox = %entry.id, "it is not in the list, and runs all the same; it is looked at again later");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = %entry.id, %error, "it could not be ended or asked for; it is looked at again later");
+                Ok(())
+            }
+        }
+    }
+
+    async fn standing(&self, key: &SessionKey, id: &SandboxId) -> Result<Standing, Stopped> {
+        let view = self.manager.shared.log.store().session(key).await?;
+        let sandbox = view.and_then(|view| view.session.sandbox);
+        let own = sandbox.filter(|sandbox| sandbox.sandbox_id.as_ref() == Some(id));
+        Ok(match own.map(|sandbox| sandbox.status) {
+            None => Standing::GivenUp,
+            Some(SandboxStatus::Terminated) => Standing::Asleep,
+            Some(SandboxStatus::Starting | SandboxStatus::Ready | SandboxStatus::Unhealthy) => Standing::Wanted,
+        })
+    }
+
+    async fn ended(&self, listed: &[Listed]) -> Result<(), sandbox::Error> {
+        for sandbox in listed {
+            timeout(PATIENCE, self.inventory.end(&sandbox.external_id)).await.unwrap_or_else(|_| Err(silent()))?;
+        }
+        Ok(())
+    }
+
+    async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, sandbox::Error> {
+        let asked = async {
+            if entry.facts.external_id.is_empty() {
+                return Ok(self.inventory.running(&entry.id).await?.is_none());
+            }
+            self.inventory.is_over(&entry.facts.external_id).await
+        };
+        timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn close(&self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
+        let store = self.manager.shared.log.store();
+        match after {
+            After::Goes => store.remove_entry(&entry.id).await?,
+            After::Stays => {
+                entry.state = LedgerState::Ended;
+                entry.facts.end_time.get_or_insert_with(Timestamp::now);
+                store.put_entry(&entry).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn silent() -> sandbox::Error {
+    sandbox::Error::Unavailable(format!("not within {} s", PATIENCE.as_secs()))
+}

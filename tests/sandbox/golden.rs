@@ -1,0 +1,45 @@
+//! A walk through all that the provider asks of Modal, for whoever writes down what it sends: `scripts/modal.sh provider` compares
+//! that with what the official SDKs send. By itself it is a test like the others.
+
+use agent_runtime::{
+    domain::SandboxId,
+    sandbox::{Content, Exit, NewSandbox, Output, Provider, Root, inventory::Inventory as _},
+};
+use futures::StreamExt as _;
+
+use crate::{
+    elsewhere::Elsewhere,
+    rig::{NOW, give, prints, read_from, session, soon, start, stdout},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walk() {
+    let Some(elsewhere) = Elsewhere::stand_in().await else { return };
+    let new = NewSandbox::plain(SandboxId::mint(), session(), NOW);
+    let sandbox = soon(elsewhere.modal.create(new.clone())).await.expect("created");
+    let exec = start(&*sandbox, "cat; echo err >&2; exit 3").await;
+    give(&*sandbox, &exec, b"line1\n").await;
+    assert_eq!(stdout(&*sandbox, &exec).await, b"line1\n");
+    assert_eq!(read_from(&*sandbox, &exec, Output::Stderr, 0).await, b"err\n");
+    assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(3)));
+
+    let files = sandbox.files();
+    let content = Content::Bytes("hello fs\n".into());
+    files.write(Root::Workspace, "file", 0o644, content, 1024).await.expect("written");
+    let bytes = files.read(Root::Workspace, "file", 0).await.expect("readable").bytes;
+    let read: Vec<_> = bytes.map(|bytes| bytes.expect("bytes")).collect().await;
+    assert_eq!(read.concat(), b"hello fs\n");
+
+    assert!(elsewhere.modal.list().await.expect("listed").iter().any(|one| one.id.as_ref() == Some(&new.id)));
+    sandbox.check().await.expect("alive");
+    sandbox.terminate(NOW).await.expect("terminated");
+    let back = soon(elsewhere.modal.resume(new.clone())).await.expect("brought back");
+    assert_eq!(prints(&*back, "cat file").await, "hello fs\n");
+
+    // Another server attaches.
+    let other = elsewhere.another(&elsewhere.server);
+    let attached = other.attach(&new.id, NOW).await.expect("there");
+    assert_eq!(prints(&*attached, "echo re").await, "re\n");
+    elsewhere.modal.destroy(&new.id).await.expect("destroyed");
+    elsewhere.close().await;
+}
