@@ -24,6 +24,8 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(1);
 /// Output that is stored is released in steps of this many bytes.
 const RELEASE_STEP: u64 = 1 << 20;
+/// Input that was taken need not be kept: so said in steps of this many bytes.
+const FORGET_STEP: u64 = 64 << 10;
 
 type Chunks = BoxStream<'static, Result<Bytes, sandbox::Error>>;
 
@@ -40,9 +42,13 @@ pub(super) struct Running {
     exited: Option<Result<Exit, sandbox::Error>>,
     kill_at: Option<Instant>,
     given: u64,
+    /// Of what was given, what the sandbox has, and what of it nobody keeps any more.
+    taken: u64,
+    forgotten: u64,
     released: Offsets,
     calls: VecDeque<Call>,
-    calling: Option<BoxFuture<'static, Result<(), sandbox::Error>>>,
+    /// Gives the offset up to which input was taken by it.
+    calling: Option<BoxFuture<'static, Result<Option<u64>, sandbox::Error>>>,
 }
 
 /// How far each output was read.
@@ -106,6 +112,8 @@ impl Running {
             exited: None,
             kill_at: None,
             given: 0,
+            taken: 0,
+            forgotten: 0,
             released: Offsets::default(),
             calls: VecDeque::new(),
             calling: None,
@@ -140,6 +148,15 @@ impl Running {
                 self.calls.push_back(Call::Release(fd, read));
             }
         }
+    }
+
+    /// How much of its input need not be kept, where that is worth saying: the sandbox has it.
+    pub(super) fn forget(&mut self) -> Option<(ExecId, u64)> {
+        if self.taken < self.forgotten + FORGET_STEP {
+            return None;
+        }
+        self.forgotten = self.taken;
+        Some((self.exec_id.clone(), self.taken))
     }
 
     /// Says how long the program may run on without a server.
@@ -226,8 +243,9 @@ impl Running {
                 }
                 result = maybe(&mut self.calling) => {
                     self.calling = None;
-                    if let Err(error) = result {
-                        return Happened::Failed(error);
+                    match result {
+                        Ok(taken) => self.taken = self.taken.max(taken.unwrap_or(0)),
+                        Err(error) => return Happened::Failed(error),
                     }
                     if self.calls.is_empty() {
                         return Happened::Given;
@@ -247,7 +265,8 @@ impl Running {
         self.calling = Some(Box::pin(async move {
             let tidied = match call {
                 Call::Write(row) => {
-                    return sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await.map(drop);
+                    sandbox.write_stdin(epoch, &exec, row.offset, &row.data, false).await?;
+                    return Ok(Some(row.offset + row.data.len() as u64));
                 }
                 Call::Release(fd, offset) => sandbox.release(epoch, &exec, fd, offset).await,
                 Call::Limit(limit) => sandbox.limit(epoch, limit).await.map(drop),
@@ -257,7 +276,7 @@ impl Running {
             if let Err(error) = tidied {
                 tracing::warn!(%exec, %error, "tidying up in a sandbox failed");
             }
-            Ok(())
+            Ok(None)
         }));
     }
 }

@@ -15,9 +15,10 @@ import re
 import sys
 import time
 
-import grpc
 from google.protobuf import descriptor_pool, json_format, message_factory
 from modal_proto import api_pb2, task_command_router_pb2  # noqa: F401  registers the descriptors
+
+import grpc
 
 LIMIT = 100 << 20
 OPTIONS = [

@@ -17,7 +17,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import compare  # noqa: E402  from this folder
+import compare
 
 # Calls that fail before and after they had their effect, streams that are cut, and a server that asks for patience.
 FAULTS = ",".join(

@@ -14,3 +14,4 @@ mod house;
 mod idle;
 mod lost;
 mod signals;
+mod trimmed;

@@ -78,6 +78,15 @@ impl Seen {
         asked
     }
 
+    /// Reads on until the question that the agent asks, and its turn waits.
+    pub(crate) async fn questioned(&mut self) -> proto::Question {
+        self.until(|event| matches!(event.kind, Some(Kind::QuestionRequested(_)))).await;
+        let Some(Kind::QuestionRequested(asked)) = &self.events[self.at - 1].kind else { unreachable!() };
+        let asked = asked.question.clone().expect("a question");
+        self.until(|event| status(event) == Some(TurnStatus::AwaitingInput)).await;
+        asked
+    }
+
     /// Reads on to the end of a turn, and returns it.
     pub(crate) async fn end_of(&mut self, turn: &Turn) -> Turn {
         self.until(|event| ended(event, &turn.turn_id)).await;

@@ -8,6 +8,7 @@ mod cli;
 
 mod at_work;
 mod claude;
+mod claude_breaks;
 mod claude_interrupt;
 mod ends;
 mod garbage;

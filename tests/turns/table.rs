@@ -3,7 +3,10 @@
 
 use agent_runtime::{
     domain::{Busy, Command, Effect},
-    proto::{BusyPolicy, SessionStatus, Turn, TurnStatus},
+    proto::{
+        AnswerQuestionRequest, Budget, BusyPolicy, CreateSessionRequest, QuestionAnswer, SessionOptions, SessionStatus,
+        Turn, TurnStatus,
+    },
 };
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -14,8 +17,8 @@ use crate::{
     support::{Server, Sessions, pid_of, reason, stop},
 };
 
-/// The states of a turn that can be reached without a budget.
-const REACHED: [TurnStatus; 9] = [
+/// The states of a turn.
+const ALL: [TurnStatus; 10] = [
     TurnStatus::Queued,
     TurnStatus::Running,
     TurnStatus::AwaitingInput,
@@ -24,37 +27,88 @@ const REACHED: [TurnStatus; 9] = [
     TurnStatus::Interrupted,
     TurnStatus::Cancelled,
     TurnStatus::Failed,
+    TurnStatus::BudgetExhausted,
     TurnStatus::Lost,
 ];
 
-/// A session with a turn in some state, and a permission request of the turn or of the one before it.
+/// A session with a turn in some state, and what the agent asked in the turn or in the one before it.
 struct There {
     seen: Seen,
     turn: Turn,
-    permission_id: String,
+    asked: Asks,
 }
 
-fn script(then: &[Value]) -> String {
-    let ask = json!({ "ask": { "tool": "Bash", "input": { "command": "ls" } }, "again": [{ "say": "Never mind." }] });
+/// What an agent asks.
+#[derive(Clone, Debug)]
+enum Asks {
+    Permission(String),
+    Question(String),
+}
+
+/// Asks, and then does this.
+fn script(question: bool, then: &[Value]) -> String {
+    let mut ask = if question {
+        json!({ "question": [{ "question": "Which name?" }] })
+    } else {
+        json!({ "ask": { "tool": "Bash", "input": { "command": "ls" } } })
+    };
+    ask["again"] = json!([{ "say": "Never mind." }]);
     let mut steps = vec![ask];
     steps.extend(then.iter().cloned());
     Value::from(steps).to_string()
 }
 
-async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus) -> There {
+/// Answers with yes, or with a name.
+async fn reply(sessions: &mut Sessions, id: &str, asked: &Asks) -> Result<(), Status> {
+    match asked {
+        Asks::Permission(permission_id) => allow(sessions, id, permission_id).await,
+        Asks::Question(question_id) => {
+            let answers = vec![QuestionAnswer { text: "Emil".into(), ..QuestionAnswer::default() }];
+            let (session_id, question_id) = (id.to_owned(), question_id.clone());
+            let request = AnswerQuestionRequest { session_id, question_id, answers, ..Default::default() };
+            sessions.answer_question(request).await.map(drop)
+        }
+    }
+}
+
+/// A session whose turn may make one call of its model.
+async fn limited(sessions: &mut Sessions) -> String {
+    let budget = Some(Budget { turn_steps: 1, ..Budget::default() });
+    let options = Some(SessionOptions { budget, ..SessionOptions::default() });
+    let request = CreateSessionRequest { agent: "scripted".into(), options, ..Default::default() };
+    sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
+}
+
+async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus, question: bool) -> There {
+    let works = json!({ "pause_ms": 600_000 });
     let then = match wanted {
-        TurnStatus::Running => vec![json!({ "pause_ms": 600_000 })],
+        TurnStatus::Running => vec![works],
         TurnStatus::Failed => vec![json!({ "error": "no idea" })],
+        TurnStatus::BudgetExhausted => {
+            let call = json!({ "usage": { "cost_micro_usd": 1 } });
+            vec![call.clone(), call, works]
+        }
         _ => Vec::new(),
     };
-    let (mut seen, mut turn) = Seen::at_work(sessions, &script(&then)).await;
+    let mut seen = match wanted {
+        TurnStatus::BudgetExhausted => {
+            let id = limited(sessions).await;
+            Seen::of(sessions, id).await
+        }
+        _ => Seen::new(sessions).await,
+    };
+    let mut turn = seen.begin(sessions, &script(question, &then)).await;
     let id = seen.id.clone();
-    let permission_id = seen.asked().await.permission_id;
+    let asked = if question {
+        Asks::Question(seen.questioned().await.question_id)
+    } else {
+        Asks::Permission(seen.asked().await.permission_id)
+    };
     match wanted {
         TurnStatus::AwaitingInput => {}
-        TurnStatus::Running => allow(sessions, &id, &permission_id).await.expect("answered"),
-        TurnStatus::Completed | TurnStatus::Failed => {
-            allow(sessions, &id, &permission_id).await.expect("answered");
+        TurnStatus::Running => reply(sessions, &id, &asked).await.expect("answered"),
+        TurnStatus::Completed | TurnStatus::Failed | TurnStatus::BudgetExhausted => {
+            reply(sessions, &id, &asked).await.expect("answered");
             seen.end_of(&turn).await;
         }
         TurnStatus::Parked | TurnStatus::Lost => {
@@ -64,7 +118,7 @@ async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus) -> 
             }
             seen.until(|event| status(event) == Some(TurnStatus::Parked)).await;
             if wanted == TurnStatus::Lost {
-                allow(sessions, &id, &permission_id).await.expect("answered");
+                reply(sessions, &id, &asked).await.expect("answered");
                 seen.end_of(&turn).await;
             }
         }
@@ -80,11 +134,11 @@ async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus) -> 
                 seen.end_of(&first).await;
             }
         }
-        TurnStatus::Unspecified | TurnStatus::BudgetExhausted => panic!("not brought about here"),
+        TurnStatus::Unspecified => panic!("not brought about here"),
     }
     let turn = get_turn(sessions, &id, &turn.turn_id).await.expect("there");
     assert_eq!(turn.status(), wanted);
-    There { seen, turn, permission_id }
+    There { seen, turn, asked }
 }
 
 fn in_domain(status: TurnStatus) -> agent_runtime::domain::TurnStatus {
@@ -108,14 +162,13 @@ async fn call(sessions: &mut Sessions, there: &There, command: Command) -> Resul
             assert_eq!(stop(sessions, &id).await.status(), SessionStatus::Stopped);
             Ok(None)
         }
-        Command::Resolve => allow(sessions, &id, &there.permission_id).await.map(|()| None),
-        Command::Answer => panic!("questions have tests of their own"),
+        Command::Resolve | Command::Answer => reply(sessions, &id, &there.asked).await.map(|()| None),
     }
 }
 
 /// Checks that the command has the effect that the table says.
 async fn check(server: &Server, sessions: &mut Sessions, from: TurnStatus, command: Command) {
-    let mut there = bring(server, sessions, from).await;
+    let mut there = bring(server, sessions, from, command == Command::Answer).await;
     let (id, turn_id) = (there.seen.id.clone(), there.turn.turn_id.clone());
     let answer = call(sessions, &there, command).await;
     let what = format!("{command:?} on {from:?}");
@@ -168,11 +221,14 @@ async fn check(server: &Server, sessions: &mut Sessions, from: TurnStatus, comma
 async fn every_command_has_its_effect_on_a_turn_in_every_state() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
-    let commands = Command::ALL.into_iter().filter(|command| *command != Command::Answer);
-    for command in commands {
-        for from in REACHED {
-            // A turn that waits is behind another one, which is what a message or an answer is about then.
-            if from == TurnStatus::Queued && command == Command::Resolve {
+    for command in Command::ALL {
+        for from in ALL {
+            // A turn that waits is behind another one, which is what an answer is about then.
+            if from == TurnStatus::Queued && matches!(command, Command::Resolve | Command::Answer) {
+                continue;
+            }
+            // An agent is told what it asked, and goes on: that does not lose its turn.
+            if from == TurnStatus::Lost && command == Command::Answer {
                 continue;
             }
             check(&server, &mut sessions, from, command).await;
@@ -181,7 +237,7 @@ async fn every_command_has_its_effect_on_a_turn_in_every_state() {
     // And without a turn.
     for command in [Command::Send(Busy::Reject), Command::Send(Busy::Queue), Command::Send(Busy::Interrupt)] {
         let seen = Seen::new(&mut sessions).await;
-        let there = There { seen, turn: Turn::default(), permission_id: String::new() };
+        let there = There { seen, turn: Turn::default(), asked: Asks::Permission(String::new()) };
         let turn = call(&mut sessions, &there, command).await.expect("accepted").expect("a turn");
         assert_eq!(turn.status(), TurnStatus::Running, "{command:?}");
     }

@@ -2,7 +2,7 @@
 //!
 //! It knows no wire format: a frame is bytes, and the wait before them.
 
-use std::{convert::Infallible, time::Duration};
+use std::{io, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -44,19 +44,36 @@ fn cut(text: String, pace: Pace) -> Box<dyn Iterator<Item = (u64, String)> + Sen
     }))
 }
 
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its last frame.
+    Whole,
+    /// After its last frame its connection is cut.
+    Cut,
+}
+
 struct Playing {
     frames: Frames,
+    end: End,
     held: Option<Frame>,
     due: Instant,
     stop: CancellationToken,
 }
 
 /// Sends the frames. What is late is sent at once, so that the pace holds over the whole of it.
-pub(super) fn body(frames: Frames, stop: CancellationToken) -> Body {
-    let playing = Playing { frames, held: None, due: Instant::now(), stop };
+pub(super) fn body(frames: Frames, end: End, stop: CancellationToken) -> Body {
+    let playing = Playing { frames, end, held: None, due: Instant::now(), stop };
     Body::from_stream(stream::unfold(playing, |mut playing| async move {
-        let bytes = playing.next_write().await?;
-        Some((Ok::<_, Infallible>(bytes), playing))
+        match playing.next_write().await {
+            Some(bytes) => Some((Ok(bytes), playing)),
+            None if std::mem::replace(&mut playing.end, End::Whole) == End::Cut => {
+                // What was sent before goes out first: the server flushes whenever it has to wait.
+                tokio::task::yield_now().await;
+                Some((Err(io::Error::other("the script breaks off")), playing))
+            }
+            None => None,
+        }
     }))
 }
 

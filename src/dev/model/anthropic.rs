@@ -11,14 +11,20 @@ use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 use super::{
-    answer::{self, Frame},
-    script::{Answer, Ask, Part, Reply},
+    answer::{self, End, Frame},
+    script::{Answer, Ask, Broken, Part, Reply},
     server::{Kind, Outcome, Shared},
 };
 
 /// Texts that an agent program puts between the user's: they are no prompts.
 const HIDDEN: [&str; 5] =
     ["<system-reminder>", "<task-notification>", "<command-", "<local-command", "[Request interrupted by user"];
+
+/// A stream's content type.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
+/// So an agent program asks its model to go on with an answer that broke off: what it has of that stands before.
+const BROKEN_OFF: &str = "Your response above was cut off mid-stream";
 
 /// `POST /v1/messages`.
 pub(super) fn messages(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Outcome {
@@ -35,17 +41,33 @@ pub(super) fn messages(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Out
         }
         Reply::Answer(answer) => {
             let message = Message::new(&request, &answer);
-            if request.body["stream"] == Value::Bool(true) {
+            if request.is_streamed() {
                 let frames = Box::new(message.frames(answer));
-                let body = answer::body(frames, shared.stop.clone());
-                respond(StatusCode::OK, "text/event-stream; charset=utf-8", &message.id, body)
+                let body = answer::body(frames, End::Whole, shared.stop.clone());
+                respond(StatusCode::OK, EVENTS, &message.id, body)
             } else {
                 let whole = message.whole(answer);
                 respond(StatusCode::OK, "application/json", &message.id, Body::from(whole.to_string()))
             }
         }
+        Reply::Break(broken) => breaking(shared, &request, broken),
     };
     Outcome { kind, ask, model: request.model(), response }
+}
+
+/// An answer that breaks off: by an error in its place in the stream, or by a cut. One that is not streamed has no middle.
+fn breaking(shared: &Shared, request: &Request, Broken { answer, after, error }: Broken) -> Response {
+    let message = Message::new(request, &answer);
+    if !request.is_streamed() {
+        let body = answer::body(Box::new(std::iter::empty()), End::Cut, shared.stop.clone());
+        return respond(StatusCode::OK, "application/json", &message.id, body);
+    }
+    let end = if error.is_some() { End::Whole } else { End::Cut };
+    let error = error.map(|(kind, message)| {
+        event(0, &json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": id("req") }))
+    });
+    let frames = Box::new(message.frames(answer).take(after).chain(error));
+    respond(StatusCode::OK, EVENTS, &message.id, answer::body(frames, end, shared.stop.clone()))
 }
 
 /// `POST /v1/messages/count_tokens`.
@@ -121,6 +143,10 @@ impl Request {
         self.body["model"].as_str().unwrap_or_default().to_owned()
     }
 
+    fn is_streamed(&self) -> bool {
+        self.body["stream"] == Value::Bool(true)
+    }
+
     fn ask(&self) -> Ask {
         let mut ask = Ask { session: self.session.clone(), ..Ask::default() };
         let mut directory = texts(&self.body["system"]).find_map(working_directory);
@@ -135,7 +161,9 @@ impl Request {
                     }
                     ask.shown.extend(content.as_array().into_iter().flatten().filter_map(shown));
                     for text in texts(content) {
-                        if HIDDEN.iter().any(|hidden| text.trim_start().starts_with(hidden)) {
+                        if text.starts_with(BROKEN_OFF) {
+                            ask.answers = ask.answers.saturating_sub(1);
+                        } else if HIDDEN.iter().any(|hidden| text.trim_start().starts_with(hidden)) {
                             directory = directory.or_else(|| working_directory(text));
                         } else {
                             ask.prompts.push(text.to_owned());

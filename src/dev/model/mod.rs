@@ -15,6 +15,9 @@
 //!   {"when": "overloaded", "status": 529, "times": 2},
 //!   {"answer": [{"text": "Now it works."}]},
 //!
+//!   {"when": "cut off", "answer": [{"text": "Half of", "chunk": 4}], "breaks_after": 5, "times": 1},
+//!   {"answer": [{"text": "Half of it was said before."}]},
+//!
 //!   {"when": "count", "answer": [{"count": 1000, "size": 20, "pace_us": 500}]}
 //! ]}
 //! ```
@@ -25,6 +28,8 @@
 //!   `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`; else they follow from the lengths.
 //! - A **refusal** has a `status` from 400 to 599, and may have a `message`, `retry_after` in seconds, and `times`: the
 //!   step after it answers once the call was refused that often. Without `times` it refuses for good.
+//! - An answer with **`breaks_after`** ends after so many events of its stream: with an `error` in it, of that kind
+//!   (`overloaded_error`) and with that `message`, or, without one, by a cut connection. `times` as with a refusal.
 //! - A step with **`when`** opens a section, which goes on to the next `when`. A prompt goes to the first section whose
 //!   `when` it contains, in any case of letters; else to the steps before the first `when`.
 //! - Within a section, an answer with a tool is followed by the next step when the tool's result comes. An answer without
@@ -35,7 +40,7 @@
 //!
 //! Which step comes next is read from the request alone, which carries the whole conversation: several agents can use one
 //! endpoint at once, a restarted agent goes on where it was, and side requests (a session's title, counting tokens)
-//! consume nothing. Only refusals are counted, per call.
+//! consume nothing. Only what fails is counted, per call.
 
 use std::{
     io::{self, Write as _},

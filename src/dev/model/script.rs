@@ -20,11 +20,19 @@ struct Section {
     runs: Vec<Vec<Call>>,
 }
 
-/// One answered model call, with the refusals that come before it.
+/// One answered model call, with those that fail before it.
 #[derive(Clone, Debug, Default)]
 struct Call {
-    refusals: Vec<Refusal>,
+    failing: Vec<Failing>,
     answer: Option<Answer>,
+}
+
+/// Calls that fail.
+#[derive(Clone, Debug)]
+struct Failing {
+    reply: Reply,
+    /// `None`: every time.
+    times: Option<u64>,
 }
 
 /// What the model says in one call.
@@ -70,8 +78,17 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) message: String,
     pub(super) retry_after: Option<u64>,
-    /// `None`: every time.
-    times: Option<u64>,
+}
+
+/// An answer that breaks off.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Broken {
+    pub(super) answer: Answer,
+    /// Events of the stream that are sent whole.
+    pub(super) after: usize,
+    /// The error that the stream ends with: its kind, in the words of the wire format, and a message. `None`: the connection is
+    /// cut.
+    pub(super) error: Option<(String, String)>,
 }
 
 /// What a wire format found out about one model call.
@@ -96,6 +113,7 @@ pub(super) struct Ask {
 pub(super) enum Reply {
     Answer(Answer),
     Refuse(Refusal),
+    Break(Broken),
 }
 
 /// A script that cannot be played.
@@ -134,31 +152,30 @@ impl Script {
         }
         let mut sections = vec![Section { when: None, runs: Vec::new() }];
         let mut run: Vec<Call> = Vec::new();
-        let mut refusals: Vec<Refusal> = Vec::new();
+        let mut failing: Vec<Failing> = Vec::new();
         for (at, step) in file.steps.into_iter().enumerate() {
             let wrong = |rule: &str| Error::Step { step: at + 1, rule: rule.into() };
             if let Some(when) = &step.when {
-                close(&mut sections, &mut run, &mut refusals);
+                close(&mut sections, &mut run, &mut failing);
                 sections.push(Section { when: Some(when.clone()), runs: Vec::new() });
             }
             match step.read().map_err(|rule| wrong(&rule))? {
-                Reply::Refuse(refusal) => {
-                    let always = refusal.times.is_none();
-                    refusals.push(refusal);
-                    if always {
-                        close(&mut sections, &mut run, &mut refusals);
+                (reply @ (Reply::Refuse(_) | Reply::Break(_)), times) => {
+                    failing.push(Failing { reply, times });
+                    if times.is_none() {
+                        close(&mut sections, &mut run, &mut failing);
                     }
                 }
-                Reply::Answer(answer) => {
+                (Reply::Answer(answer), _) => {
                     let goes_on = answer.parts.iter().any(|part| matches!(part, Part::Tool { .. }));
-                    run.push(Call { refusals: std::mem::take(&mut refusals), answer: Some(answer) });
+                    run.push(Call { failing: std::mem::take(&mut failing), answer: Some(answer) });
                     if !goes_on {
-                        close(&mut sections, &mut run, &mut refusals);
+                        close(&mut sections, &mut run, &mut failing);
                     }
                 }
             }
         }
-        close(&mut sections, &mut run, &mut refusals);
+        close(&mut sections, &mut run, &mut failing);
         sections.retain(|section| !section.runs.is_empty());
         Ok(Self { sections })
     }
@@ -173,8 +190,8 @@ impl Script {
         Self::parse(&text)
     }
 
-    /// What answers this call, when the same call was refused `refused` times before.
-    pub(super) fn reply(&self, ask: &Ask, refused: u64) -> Reply {
+    /// What answers this call, when the same call failed `failed` times before.
+    pub(super) fn reply(&self, ask: &Ask, failed: u64) -> Reply {
         let nothing = String::new();
         let prompt = ask.prompts.last().unwrap_or(&nothing);
         let mine = self
@@ -190,11 +207,11 @@ impl Script {
         let Some(call) = run.get(ask.answers) else {
             return Reply::Answer(Answer::plain("The script has no more steps for this prompt.".to_owned()));
         };
-        let mut left = refused;
-        for refusal in &call.refusals {
-            match refusal.times {
-                Some(times) if left >= times => left -= times,
-                Some(_) | None => return Reply::Refuse(refusal.clone()),
+        let mut left = failed;
+        for Failing { reply, times } in &call.failing {
+            match times {
+                Some(times) if left >= *times => left -= times,
+                Some(_) | None => return reply.clone().filled_in(ask, prompt),
             }
         }
         match &call.answer {
@@ -209,6 +226,16 @@ impl Script {
         match matched {
             Some(other) => std::ptr::eq(other, section),
             None => section.when.is_none(),
+        }
+    }
+}
+
+impl Reply {
+    fn filled_in(self, ask: &Ask, prompt: &str) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(answer.filled_in(ask, prompt)),
+            Self::Break(broken) => Self::Break(Broken { answer: broken.answer.filled_in(ask, prompt), ..broken }),
+            Self::Refuse(refusal) => Self::Refuse(refusal),
         }
     }
 }
@@ -253,6 +280,8 @@ struct Step {
     when: Option<String>,
     answer: Option<Vec<RawPart>>,
     usage: Option<Usage>,
+    breaks_after: Option<usize>,
+    error: Option<String>,
     status: Option<u16>,
     times: Option<u64>,
     message: Option<String>,
@@ -274,24 +303,37 @@ struct RawPart {
 }
 
 impl Step {
-    fn read(self) -> Result<Reply, String> {
-        match (self.answer, self.status) {
+    /// What it says, and of what fails how often.
+    fn read(self) -> Result<(Reply, Option<u64>), String> {
+        let Self { when: _, answer, usage, breaks_after, error, status, times, message, retry_after } = self;
+        match (answer, status) {
             (Some(parts), None) => {
-                if self.times.is_some() || self.message.is_some() || self.retry_after.is_some() {
-                    return Err("\"times\", \"message\" and \"retry_after\" belong to a \"status\"".into());
+                if retry_after.is_some() {
+                    return Err("\"retry_after\" belongs to a \"status\"".into());
                 }
                 if parts.is_empty() {
                     return Err("\"answer\" is empty".into());
                 }
                 let parts = parts.into_iter().map(RawPart::read).collect::<Result<_, _>>()?;
-                Ok(Reply::Answer(Answer { parts, usage: self.usage.unwrap_or_default() }))
+                let answer = Answer { parts, usage: usage.unwrap_or_default() };
+                let Some(after) = breaks_after else {
+                    if times.is_some() || message.is_some() || error.is_some() {
+                        return Err("\"times\" and \"message\" belong to a \"status\" or to \"breaks_after\", \"error\" to the latter".into());
+                    }
+                    return Ok((Reply::Answer(answer), None));
+                };
+                if message.is_some() && error.is_none() {
+                    return Err("\"message\" belongs to an \"error\": where there is none the connection is cut".into());
+                }
+                let message = message.unwrap_or_else(|| "the script breaks off".to_owned());
+                Ok((Reply::Break(Broken { answer, after, error: error.map(|kind| (kind, message)) }), times))
             }
             (None, Some(status)) if (400..600).contains(&status) => {
-                if self.usage.is_some() {
-                    return Err("\"usage\" belongs to an \"answer\"".into());
+                if usage.is_some() || breaks_after.is_some() || error.is_some() {
+                    return Err("\"usage\", \"breaks_after\" and \"error\" belong to an \"answer\"".into());
                 }
-                let message = self.message.unwrap_or_else(|| format!("the script answers {status}"));
-                Ok(Reply::Refuse(Refusal { status, message, retry_after: self.retry_after, times: self.times }))
+                let message = message.unwrap_or_else(|| format!("the script answers {status}"));
+                Ok((Reply::Refuse(Refusal { status, message, retry_after }), times))
             }
             (None, Some(status)) => Err(format!("\"status\" is {status}, and must be from 400 to 599")),
             (Some(_), Some(_)) | (None, None) => Err("it needs either \"answer\" or \"status\"".into()),
@@ -321,10 +363,10 @@ impl RawPart {
     }
 }
 
-/// Ends a run; refusals that nothing follows are a run of their own.
-fn close(sections: &mut [Section], run: &mut Vec<Call>, refusals: &mut Vec<Refusal>) {
-    if !refusals.is_empty() {
-        run.push(Call { refusals: std::mem::take(refusals), answer: None });
+/// Ends a run; failures that nothing follows are a run of their own.
+fn close(sections: &mut [Section], run: &mut Vec<Call>, failing: &mut Vec<Failing>) {
+    if !failing.is_empty() {
+        run.push(Call { failing: std::mem::take(failing), answer: None });
     }
     if !run.is_empty()
         && let Some(section) = sections.last_mut()

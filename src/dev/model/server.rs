@@ -1,4 +1,4 @@
-//! The HTTP server: routes, what was asked, and how often a call was refused. The wire formats stand in their modules.
+//! The HTTP server: routes, what was asked, and how often a call failed. The wire formats stand in their modules.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,7 +25,7 @@ use super::{
 /// Requests that are remembered.
 const REMEMBERED: usize = 1000;
 
-/// Calls whose refusals are counted at once; beyond it, counting begins again.
+/// Calls whose failures are counted at once; beyond it, counting begins again.
 const COUNTED: usize = 10_000;
 
 /// Agents send their whole conversation each time.
@@ -73,12 +73,12 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     seen: Mutex<VecDeque<Seen>>,
     journal: Mutex<Journal>,
-    refused: Mutex<HashMap<u64, u64>>,
+    failed: Mutex<HashMap<u64, u64>>,
 }
 
 impl Shared {
     pub(super) fn new(script: Script, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { script, stop, seen: Mutex::default(), journal: Mutex::default(), refused: Mutex::default() })
+        Arc::new(Self { script, stop, seen: Mutex::default(), journal: Mutex::default(), failed: Mutex::default() })
     }
 
     pub(super) fn requests(&self) -> Vec<Seen> {
@@ -89,18 +89,18 @@ impl Shared {
         lock(&self.journal).read()
     }
 
-    /// What the script says to this call; a refusal is counted.
+    /// What the script says to this call; a failure is counted.
     pub(super) fn reply(&self, ask: &Ask) -> Reply {
         let mut hasher = DefaultHasher::new();
         (&ask.session, &ask.prompts, ask.answers).hash(&mut hasher);
         let call = hasher.finish();
-        let mut refused = lock(&self.refused);
-        let reply = self.script.reply(ask, refused.get(&call).copied().unwrap_or(0));
-        if let Reply::Refuse(_) = &reply {
-            if refused.len() >= COUNTED {
-                refused.clear();
+        let mut failed = lock(&self.failed);
+        let reply = self.script.reply(ask, failed.get(&call).copied().unwrap_or(0));
+        if let Reply::Refuse(_) | Reply::Break(_) = &reply {
+            if failed.len() >= COUNTED {
+                failed.clear();
             }
-            *refused.entry(call).or_insert(0) += 1;
+            *failed.entry(call).or_insert(0) += 1;
         }
         reply
     }

@@ -34,10 +34,11 @@ impl Actor {
     }
 
     pub(super) fn submit(&mut self) {
-        let mut read = Offsets::default();
-        if let (Side::On(running), Some(mark)) = (&self.side, &mut self.mark) {
+        let (mut read, mut stdin_taken) = (Offsets::default(), None);
+        if let (Side::On(running), Some(mark)) = (&mut self.side, &mut self.mark) {
             running.note(mark);
             read = Offsets::of(mark);
+            stdin_taken = running.forget();
         }
         if let Some(mark) = &mut self.mark {
             mark.held = self.pending.held();
@@ -56,6 +57,7 @@ impl Actor {
             calls: std::mem::take(&mut self.calls),
             beside: drained.beside,
             checkpoint: self.checkpoint.take(),
+            stdin_taken,
             deletes: self.deletes,
             ..Batch::new(self.key.clone(), self.epoch.0, drained.head)
         };
