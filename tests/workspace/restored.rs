@@ -207,6 +207,10 @@ async fn what_was_told_before_the_end_of_its_turn_comes_back() {
     until(&mut stream, |event| is_told(event) || ended(event, &turn.turn_id)).await;
     until_end_of(&mut stream, &turn.turn_id).await;
     destroy(&disk::sandbox(&server, &get(&mut sessions, &id).await));
+    // A message that comes before that is noticed is given to who is dead already, and its turn is lost.
+    while get(&mut sessions, &id).await.sandbox.expect("a sandbox").status() != SandboxStatus::Terminated {
+        tokio::task::yield_now().await;
+    }
     let after = play(&mut sessions, &id, &shell("cat early.txt")).await;
     assert_eq!((after.turn.status(), printed(&after)), (TurnStatus::Completed, "early\n"));
 }
