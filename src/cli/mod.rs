@@ -14,6 +14,7 @@ mod age;
 mod agents;
 mod asker;
 mod connect;
+mod elsewhere;
 mod error;
 mod files;
 pub mod install;

@@ -14,6 +14,7 @@ use clap::{Parser, builder::FalseyValueParser};
 use super::{
     INTERRUPTED, age,
     connect::Common,
+    elsewhere::Elsewhere,
     error::Error,
     signals::{Asked, Signals},
 };
@@ -53,6 +54,8 @@ pub(super) struct Args {
         value_name = "auto|process|namespace"
     )]
     sandbox: String,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Folder below which workspaces may start from a copy of a folder; may be repeated. Without it none may.
     #[arg(long = "workspace-root", env = "AGENT_RUNTIME_WORKSPACE_ROOT", value_name = "DIR", value_delimiter = ',')]
     workspace_roots: Vec<PathBuf>,
@@ -121,6 +124,7 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            elsewhere,
             workspace_roots,
             secrets,
             delta_window,
@@ -139,6 +143,8 @@ impl Args {
             cors_origins,
             claude_code,
             sandbox,
+            default_provider: elsewhere.default_provider.clone(),
+            modal: elsewhere.account(),
             workspace_roots,
             secrets,
             delta_window: Duration::from_millis(delta_window),

@@ -1,7 +1,7 @@
 //! What a server is started with, and why it may not start.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -32,6 +32,10 @@ pub struct Config {
     pub claude_code: Option<PathBuf>,
     /// Isolation of local sandboxes: "auto", "process" or "namespace".
     pub sandbox: String,
+    /// Makes the provider "modal" available.
+    pub modal: Option<ModalAccount>,
+    /// The provider of sessions that name none: "local" or "modal".
+    pub default_provider: String,
     /// Folders of this machine below which workspaces may start from a copy.
     pub workspace_roots: Vec<PathBuf>,
     /// Folder whose files are the secrets that profiles may name.
@@ -46,6 +50,30 @@ pub struct Config {
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.
     pub retain_events: Option<Duration>,
+}
+
+/// An account at Modal, and what is this server's there. `Debug` shows no secret.
+#[derive(Clone)]
+pub struct ModalAccount {
+    /// Address of its API, or of a stand-in.
+    pub server: String,
+    /// Begins with "ak-".
+    pub token_id: String,
+    /// Begins with "as-".
+    pub token_secret: String,
+    /// Of the account; empty: its default.
+    pub environment: String,
+    /// Holds all sandboxes of this server.
+    pub app: String,
+}
+
+impl fmt::Debug for ModalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, token_id, token_secret: _, environment, app } = self;
+        let mut account = f.debug_struct("ModalAccount");
+        account.field("server", server).field("token_id", token_id).field("environment", environment);
+        account.field("app", app).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -94,6 +122,9 @@ pub enum StartError {
     /// An unknown word.
     #[error("there is no isolation \"{0}\"; there are auto, process and namespace")]
     Sandboxes(String),
+    /// A provider that there is not.
+    #[error("there is no provider \"{0}\" here; there is local, and modal with MODAL_TOKEN_ID and MODAL_TOKEN_SECRET")]
+    Provider(String),
     /// A file or folder cannot be used.
     #[error("{path}: {error}")]
     Io {

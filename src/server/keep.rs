@@ -14,6 +14,8 @@ use crate::{
 
 /// Time between a session's deletion and the removal of what is stored of it, so that whoever watches can read its end.
 const PURGE_AFTER: Duration = Duration::from_mins(10);
+/// How often what providers elsewhere hold is compared with what sessions want.
+const REAP_EVERY: Duration = Duration::from_mins(5);
 /// How often deleted sessions are looked for.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Time between the last naming of bytes and their removal, when nothing names them.
@@ -31,11 +33,23 @@ pub(super) fn start(
     tasks: &TaskTracker,
     drain: &CancellationToken,
 ) {
+    tasks.spawn(reap(manager.clone(), drain.clone()));
     tasks.spawn(purge(manager.clone(), Arc::clone(store), drain.clone()));
     let shrink = shrink(Arc::clone(store), config.compact_after, config.retain_events);
     let drain = drain.clone();
     // What a stop cuts short is undone by the store, and done by the next server.
     tasks.spawn(async move { drain.run_until_cancelled_owned(shrink).await.unwrap_or(()) });
+}
+
+/// At once, for what an earlier server left, and again and again.
+async fn reap(manager: Manager, drain: CancellationToken) {
+    loop {
+        // What a stop cuts short is looked at by the next server.
+        let looked = drain.run_until_cancelled(manager.reap()).await;
+        if looked.is_none() || drain.run_until_cancelled(tokio::time::sleep(REAP_EVERY)).await.is_none() {
+            return;
+        }
+    }
 }
 
 async fn purge(manager: Manager, store: Arc<SqliteStore>, drain: CancellationToken) {

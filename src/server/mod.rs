@@ -2,6 +2,7 @@
 //! server starts and stops.
 
 mod auth;
+mod backends;
 mod config;
 mod health;
 mod keep;
@@ -23,7 +24,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::TcpIncoming;
 
-pub use config::{Config, StartError};
+use backends::Backends;
+pub use config::{Config, ModalAccount, StartError};
 pub use ledger::StoredLedger;
 
 pub use crate::session::{Ending, LeftRunning};
@@ -33,10 +35,7 @@ use crate::{
     log::EventLog,
     packages::Packages,
     proto,
-    sandbox::{
-        Provider as _, Providers,
-        local::{self, Local, LocalConfig},
-    },
+    sandbox::Providers,
     session::{self, Hidden, Manager, Programs, Secrets},
     store::{self, SqliteStore, Store as _},
     workspace::Copying,
@@ -66,7 +65,7 @@ pub struct Server {
     addr: SocketAddr,
     key: String,
     manager: Manager,
-    provider: Arc<Local>,
+    backends: Backends,
     store: Arc<SqliteStore>,
     health: health::Follower,
     drain: CancellationToken,
@@ -76,14 +75,12 @@ pub struct Server {
 
 /// Kills what runs in sandboxes.
 #[derive(Clone, Debug)]
-pub struct Emergency(Arc<Local>);
+pub struct Emergency(Backends);
 
 impl Emergency {
     /// Kills all of it, and leaves nobody behind.
     pub async fn kill(&self) {
-        if let Err(error) = self.0.kill().await {
-            tracing::error!(%error, "some programs may have been left behind");
-        }
+        self.0.kill().await;
     }
 }
 
@@ -97,22 +94,12 @@ impl Server {
         std::fs::create_dir_all(&config.data).map_err(|error| StartError::io(&config.data, error))?;
         let key = key::read_or_create(&config.data)?;
         let store = Arc::new(SqliteStore::open(&config.database()).await?);
-        let provider = Arc::new(Local::new(LocalConfig {
-            root: config.data.join("sandboxes"),
-            hidden: vec![config.data.clone()],
-            shared: vec![agent_cache(&config.data)],
-            isolation: config.isolation()?,
-            supervisor: supervisor(),
-            limit: local::LIMIT,
-            spool_cap: local::SPOOL_CAP,
-        })?);
-        let isolation = provider.isolation();
-        tracing::info!(?isolation, why_not_better = provider.why_plain(), "agents run in local sandboxes");
+        let backends = Backends::new(&config, &store).await?;
+        let providers = backends.providers(&config.default_provider)?;
 
         let tasks = TaskTracker::new();
         let log = EventLog::start(Arc::clone(&store) as Arc<dyn store::Store>, &tasks);
-        let manager =
-            Manager::new(log, sessions(&config, Providers::new(Arc::clone(&provider) as _, []), &key)?, &tasks);
+        let manager = Manager::new(log, sessions(&config, providers, &key)?, &tasks);
         default_profile(&store).await?;
         manager.recover().await.map_err(StartError::Recover)?;
 
@@ -135,9 +122,10 @@ impl Server {
         let serving =
             tasks.spawn(server.add_routes(routes).serve_with_incoming_shutdown(incoming, ends.cancelled_owned()));
         keep::start(&config, &manager, &store, &tasks, &drain);
+        backends.build_ahead(&tasks, &drain);
         let health = health::Follower::start(reporter, manager.log(), &tasks);
         store.advertise(&addr.to_string())?;
-        Ok(Self { addr, key, manager, provider, store, health, drain, serving, tasks })
+        Ok(Self { addr, key, manager, backends, store, health, drain, serving, tasks })
     }
 
     /// Where it serves.
@@ -155,13 +143,13 @@ impl Server {
     /// What ends everything that runs in sandboxes at once, also while the server is being shut down.
     #[must_use]
     pub fn emergency(&self) -> Emergency {
-        Emergency(Arc::clone(&self.provider))
+        Emergency(self.backends.clone())
     }
 
     /// Stops serving, in this order: health says so, watches end with a last bookmark, calls finish, agents are stopped
     /// and their turns recorded, or left to work on, the database is closed. Returns what is left running.
     pub async fn shutdown(self, ending: Ending) -> Vec<LeftRunning> {
-        let Self { addr: _, key: _, manager, provider, store, health, drain, mut serving, tasks } = self;
+        let Self { addr: _, key: _, manager, backends, store, health, drain, mut serving, tasks } = self;
         health.end().await;
         drain.cancel();
         let (calls, ()) =
@@ -171,20 +159,8 @@ impl Server {
             serving.abort();
         }
         manager.log().close();
-        let left = match ending {
-            Ending::Detach => {
-                let detached = tokio::time::timeout(SANDBOXES_GRACE, provider.detach()).await;
-                manager.left_running(detached.unwrap_or_default()).await
-            }
-            Ending::Stop => {
-                let stopped = tokio::time::timeout(SANDBOXES_GRACE, provider.shutdown()).await;
-                if !matches!(stopped, Ok(Ok(()))) {
-                    tracing::warn!(?stopped, "some sandboxes did not end in time, and are killed");
-                    Emergency(provider).kill().await;
-                }
-                Vec::new()
-            }
-        };
+        let left = backends.end(ending, SANDBOXES_GRACE).await;
+        let left = manager.left_running(left).await;
         tasks.close();
         if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
@@ -192,11 +168,6 @@ impl Server {
         store.close().await;
         left
     }
-}
-
-/// The program that supervises sandboxes: this one, also after another was installed over it. Tests put others in its place.
-fn supervisor() -> PathBuf {
-    std::env::var_os("AGENT_RUNTIME_SUPERVISOR").map_or_else(|| PathBuf::from("/proc/self/exe"), PathBuf::from)
 }
 
 /// Address of the server that owns the data folder now.
@@ -249,10 +220,16 @@ fn sessions(config: &Config, providers: Providers, key: &str) -> Result<session:
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
         ),
-        own_secrets: Hidden(vec![(KEY_NAME.to_owned(), key.to_owned())]),
+        own_secrets: Hidden(own_secrets(config, key)),
         secrets: Secrets::new(config.secrets.clone()),
         packages: Packages::new(agent_cache(&config.data).join("packages")),
     })
+}
+
+/// What agents must not say of this server.
+fn own_secrets(config: &Config, key: &str) -> Vec<(String, String)> {
+    let account = config.modal.iter().map(|account| ("MODAL_TOKEN_SECRET".to_owned(), account.token_secret.clone()));
+    [(KEY_NAME.to_owned(), key.to_owned())].into_iter().chain(account).collect()
 }
 
 /// Who the key of the data folder speaks for.

@@ -110,7 +110,7 @@ impl Reaper<'_> {
     }
 
     /// Looks at one row, and at what is listed of it.
-    async fn look(&self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+    async fn look(&self, mut entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
         let key = &entry.session;
         // While this is held, what is read of the session stays so.
         let reserved = Reserved::take(&self.manager.shared, key);
@@ -131,7 +131,7 @@ impl Reaper<'_> {
             ?row, listed = listed.len(), ?decision, "the reaper has decided");
         let over = match decision {
             Decision::Leave | Decision::Report => return Ok(()),
-            Decision::End(after) => self.ended(listed).await.map(|()| Some(after)),
+            Decision::End(after) => self.ended(&mut entry, listed).await.map(|()| Some(after)),
             Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some(after)),
             Decision::Forget => Ok(Some(After::Goes)),
         };
@@ -159,9 +159,12 @@ impl Reaper<'_> {
         })
     }
 
-    async fn ended(&self, listed: &[Listed]) -> Result<(), sandbox::Error> {
+    async fn ended(&self, entry: &mut LedgerEntry, listed: &[Listed]) -> Result<(), sandbox::Error> {
         for sandbox in listed {
             timeout(PATIENCE, self.inventory.end(&sandbox.external_id)).await.unwrap_or_else(|_| Err(silent()))?;
+            // What it held at its end is newer than what was kept before it, and is asked for by its id.
+            entry.facts.external_id.clone_from(&sandbox.external_id);
+            entry.facts.snapshot = None;
         }
         Ok(())
     }

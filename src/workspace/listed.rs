@@ -48,6 +48,7 @@ pub struct Listing<'a> {
     tagged: HashSet<Vec<u8>>,
     /// Files that have to be read, as they looked before that.
     unread: BTreeMap<String, Listed>,
+    full: bool,
 }
 
 impl<'a> Listing<'a> {
@@ -62,6 +63,7 @@ impl<'a> Listing<'a> {
             directories: BTreeMap::new(),
             tagged: HashSet::new(),
             unread: BTreeMap::new(),
+            full: false,
         }
     }
 
@@ -112,7 +114,7 @@ impl<'a> Listing<'a> {
                 self.tree.left_out.add(path, Why::TooLarge);
             }
             Sort::RegularFile => {
-                if self.is_full(&path) {
+                if self.refuses(&path) {
                     return;
                 }
                 let stamp = Stamp::told(&listed.told, self.now);
@@ -131,7 +133,7 @@ impl<'a> Listing<'a> {
                     self.tree.left_out.add(path, Why::NotUtf8);
                     return;
                 };
-                if self.is_full(&path) {
+                if self.refuses(&path) {
                     return;
                 }
                 let file = entry(path, FileType::Symlink, listed.mode, listed.told.modified);
@@ -195,10 +197,10 @@ impl<'a> Listing<'a> {
         self.tree.incomplete = true;
     }
 
-    /// Nothing more is taken in.
+    /// There are more entries than the scope allows, so that nothing more is taken in.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.tree.incomplete
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// What the look found. Files that were to be read and were not make it incomplete.
@@ -254,13 +256,14 @@ impl<'a> Listing<'a> {
         above.is_empty() || self.directories.contains_key(above)
     }
 
-    fn is_full(&mut self, path: &str) -> bool {
-        let full = self.tree.len() + self.unread.len() >= self.scope.max_entries;
-        if full && !self.tree.incomplete {
+    /// Whether there is no room for this one.
+    fn refuses(&mut self, path: &str) -> bool {
+        if self.tree.len() + self.unread.len() >= self.scope.max_entries && !self.full {
             self.tree.left_out.add(path, Why::TooMany);
             self.tree.incomplete = true;
+            self.full = true;
         }
-        full
+        self.full
     }
 
     /// What is still the same is told as it was.

@@ -1,6 +1,15 @@
 //! What is done to files far away is what would have been done here: any tree, looked at and put back both ways.
 
-use std::{collections::HashMap, fs, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use agent_runtime::{
     domain::FileType,
@@ -11,10 +20,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use proptest::test_runner::{Config, TestRunner};
+use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::{
-    ground::{Found, Ground, dump, files},
+    ground::{Found, Ground, dump, files, paths},
     here::afar,
     trees,
 };
@@ -77,6 +87,31 @@ fn looks_are_alike() {
         Ok(())
     };
     runner.run(&(trees::model(), trees::acts()), property).expect("the property holds");
+}
+
+/// A file that grows all the time is told as some of what it was: as many bytes as have the hash.
+#[test]
+fn what_never_holds_still_is_told() {
+    let ground = Ground::new();
+    ground.write("still", "x");
+    ground.write("log", "");
+    let log = ground.path("log");
+    let over = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&over);
+    let grows = thread::spawn(move || {
+        let mut log = fs::File::options().append(true).open(log).expect("opened");
+        while !done.load(Ordering::Relaxed) {
+            log.write_all(b"line\n").expect("written");
+        }
+    });
+    let tree = runtime().block_on(look(&afar(&ground), &Scope::kept(), &Tree::default()));
+    over.store(true, Ordering::Relaxed);
+    grows.join().expect("no panic");
+    assert_eq!((paths(&tree), tree.is_incomplete()), (vec!["log", "still"], false));
+    let file = &tree.get("log").expect("there").file;
+    let whole = fs::read(ground.path("log")).expect("read");
+    let some = &whole[..usize::try_from(file.size_bytes).expect("fits")];
+    assert_eq!(file.sha256, format!("{:x}", Sha256::digest(some)));
 }
 
 /// Any tree comes back over any other from afar as it does here.

@@ -17,28 +17,29 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use crate::ground::{Found, Ground, dump};
 
 /// An entry of an archive that a test writes, whatever it is.
-struct Item<'a> {
-    path: &'a str,
-    sort: EntryType,
-    content: &'a [u8],
-    link: &'a str,
-    mode: u32,
+#[derive(Clone)]
+pub(crate) struct Item<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) sort: EntryType,
+    pub(crate) content: &'a [u8],
+    pub(crate) link: &'a str,
+    pub(crate) mode: u32,
 }
 
-fn file<'a>(path: &'a str, content: &'a str) -> Item<'a> {
+pub(crate) fn file<'a>(path: &'a str, content: &'a str) -> Item<'a> {
     Item { path, sort: EntryType::Regular, content: content.as_bytes(), link: "", mode: 0o644 }
 }
 
-fn folder(path: &str) -> Item<'_> {
+pub(crate) fn folder(path: &str) -> Item<'_> {
     Item { path, sort: EntryType::Directory, content: b"", link: "", mode: 0o755 }
 }
 
-fn link<'a>(path: &'a str, target: &'a str) -> Item<'a> {
+pub(crate) fn link<'a>(path: &'a str, target: &'a str) -> Item<'a> {
     Item { path, sort: EntryType::Symlink, content: b"", link: target, mode: 0o777 }
 }
 
 /// Written as it is: the crate's own ways refuse what must be refused here.
-fn tar_of(items: &[Item<'_>]) -> Vec<u8> {
+pub(crate) fn tar_of(items: &[Item<'_>]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for item in items {
         let mut header = Header::new_gnu();

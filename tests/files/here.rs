@@ -27,15 +27,20 @@ use crate::ground::Ground;
 
 /// Runs helpers as processes of the test.
 #[derive(Debug)]
-struct Here;
+pub(crate) struct Here;
 
 /// The files of a folder, as those of a sandbox far away.
 pub(crate) fn afar(ground: &Ground) -> ModalFiles {
+    over(ground, Arc::new(Here))
+}
+
+/// The same with other helpers.
+pub(crate) fn over(ground: &Ground, helper: Arc<dyn Helper>) -> ModalFiles {
     let text = |path: std::path::PathBuf| path.to_str().expect("text").to_owned();
     let home = ground.beside("home");
     std::fs::create_dir_all(&home).expect("made");
     let paths = Paths { workspace: text(ground.root()), home: text(home) };
-    ModalFiles::new(Arc::new(Here), paths, ground.staging(), TaskTracker::new())
+    ModalFiles::new(helper, paths, ground.staging(), TaskTracker::new())
 }
 
 struct Flow {

@@ -263,6 +263,9 @@ async fn one_that_ended_by_itself_leaves_its_files() {
     assert!(matches!(soon(sandbox.wait(&exec)).await, Err(Error::Gone(_))));
     let back = soon(elsewhere.modal.resume(new)).await.expect("brought back from what it left");
     assert_eq!(prints(&*back, "cat file").await, "left\n");
+    // What it was made from is known until it leaves something newer.
+    let entry = elsewhere.book.find(back.id()).await.unwrap().expect("a row");
+    assert!(entry.state == LedgerState::Created && entry.facts.snapshot.is_some());
     elsewhere.close().await;
 }
 

@@ -197,19 +197,28 @@ impl Modal {
                 return Ok((Timestamp::now() < kept.expire_time).then(|| kept.image_id.clone()));
             }
             LedgerState::Ended | LedgerState::Created => {}
-            // Never known to be made: nothing that counts was in it.
-            LedgerState::Intended => return Ok(None),
+            // Never known to be made, so nothing that counts was in it but what it was to be made from.
+            LedgerState::Intended => {
+                let kept = snapshot.as_ref().filter(|kept| Timestamp::now() < kept.expire_time);
+                return Ok(kept.map(|kept| kept.image_id.clone()));
+            }
         }
         // It ended by itself, or in a hurry.
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
         remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))
     }
 
-    /// Makes one from an image and writes it down, before and after.
-    async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String) -> Result<Place, Error> {
+    /// Makes one from an image and writes it down, before and after. What the one before `left` stays in the row until there
+    /// is something newer: if this is cut short, it is what the next one is made from.
+    async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String, left: bool) -> Result<Place, Error> {
         let settings = make::filled(new.spec.modal.as_ref());
         let create_time = Timestamp::now();
-        let old = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
+        let known = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
+        let snapshot = match known {
+            Some(known) if left && known.image_id == image_id => Some(known),
+            Some(_) | None if left => Some(record::kept_from(create_time, image_id.clone())),
+            Some(_) | None => None,
+        };
         let mut entry = LedgerEntry {
             id: new.id.clone(),
             session: new.session.clone(),
@@ -220,7 +229,7 @@ impl Modal {
                 create_time,
                 expire_time: Some(record::after(create_time, settings.lifetime())),
                 settings: settings.clone(),
-                snapshot: old,
+                snapshot,
                 ..LedgerFacts::default()
             },
         };
@@ -295,13 +304,12 @@ impl Provider for Modal {
             Err(Some(entry)) => self.left(&entry).await?,
             Err(None) => None,
         };
-        let image_id = if let Some(image_id) = left {
-            image_id
-        } else {
-            let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
-            self.image(base, &new.contents, &new.progress).await?
-        };
-        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+        if let Some(image_id) = left {
+            return Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?));
+        }
+        let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
+        let image_id = self.image(base, &new.contents, &new.progress).await?;
+        Ok(Arc::new(self.make(&new, &mut slot, image_id, false).await?))
     }
 
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error> {
@@ -327,7 +335,7 @@ impl Provider for Modal {
         let Some(image_id) = left else {
             return Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id)));
         };
-        Ok(Arc::new(self.make(&new, &mut slot, image_id).await?))
+        Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?))
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
@@ -342,6 +350,10 @@ impl Provider for Modal {
         };
         if let Some(place) = slot.take() {
             place.condemn();
+        }
+        if external.is_none() && entry.state == LedgerState::Intended {
+            // The call that makes it may still be on its way: the row stays for whoever compares the two later.
+            return Ok(());
         }
         if let Some(external) = external {
             let remote = Remote::new(Arc::clone(&self.0.control), external);

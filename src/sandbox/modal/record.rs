@@ -39,9 +39,10 @@ impl Record {
 
     /// Makes an image of its files.
     pub(super) async fn snapshot(&self, router: &Router) -> Result<LedgerSnapshot, Status> {
-        let expire_time = after(Timestamp::now(), KEEP);
+        // From before it is made: Modal does not keep it for longer than it is thought to.
+        let from = Timestamp::now();
         let image_id = router.snapshot(Uuid::new_v4().to_string(), KEEP).await?;
-        Ok(LedgerSnapshot { image_id, expire_time })
+        Ok(kept_from(from, image_id))
     }
 
     /// Notes its end, and what it left. A snapshot from before is dropped where there is a newer one.
@@ -74,6 +75,11 @@ pub(super) async fn drop_image(control: &Control, image_id: String) {
     if let Err(status) = dropped.await {
         tracing::debug!(%status, "a snapshot that is not needed any more is left to its time");
     }
+}
+
+/// An image that Modal keeps from this time on.
+pub(super) fn kept_from(time: Timestamp, image_id: String) -> LedgerSnapshot {
+    LedgerSnapshot { image_id, expire_time: after(time, KEEP) }
 }
 
 /// So long after a time.

@@ -217,3 +217,85 @@ fn parts(text: &str) -> Option<(i64, i64)> {
 fn unreadable(field: &[u8]) -> Unreadable {
     Unreadable(String::from_utf8_lossy(&field[..field.len().min(200)]).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = "644 5 77 66305 1 1700000000.1234567890 -2.5000000000";
+
+    fn all(text: &[u8], size: usize, mut records: Records) -> Result<Vec<Report>, Unreadable> {
+        let pieces: Result<Vec<_>, _> = text.chunks(size).map(|piece| records.take(piece)).collect();
+        Ok(pieces?.into_iter().flatten().collect())
+    }
+
+    fn listing(entries: &[(&[u8], &[u8], &[u8])]) -> Vec<u8> {
+        let mut text = b"1700000001.5\0./target\0\0".to_vec();
+        for (sort, path, target) in entries {
+            text.extend([*sort, b" ", TOLD.as_bytes(), b" ", path, b"\0", target, b"\0"].concat());
+        }
+        text.extend_from_slice(b"\0end\0");
+        text
+    }
+
+    #[test]
+    fn names_are_bytes_and_pieces_may_end_anywhere() {
+        let long = [&b"./"[..], &[b'n'; 255]].concat();
+        let names: [&[u8]; 7] =
+            [b"./a\nb\n", b"./it's \"quoted\" \\", b"./\xff\xfe", b"./ 644 5 77", b"./d/end", b"./s 1 2 3", &long];
+        let entries: Vec<_> = names.iter().map(|name| (&b"f"[..], *name, &b""[..])).collect();
+        let entries = [&[(&b"d"[..], &b"."[..], &b""[..])], &*entries, &[(b"l", b"./l", b"./to\na \xff")]].concat();
+        let text = listing(&entries);
+        for size in [1, 2, 7, 100, text.len()] {
+            let reports = all(&text, size, Records::of_a_look()).expect("read");
+            assert_eq!(reports[..2], [Report::Now(1_700_000_001_500_000_000), Report::Tag(b"target".to_vec())]);
+            let paths: Vec<&[u8]> = reports
+                .iter()
+                .filter_map(|report| match report {
+                    Report::Entry(listed) => Some(&*listed.path),
+                    Report::Now(_) | Report::Tag(_) | Report::Read { .. } | Report::End => None,
+                })
+                .collect();
+            let expected: Vec<&[u8]> = names.iter().map(|name| &name[2..]).chain([&b"l"[..]]).collect();
+            assert_eq!(paths, expected);
+            let Report::Entry(link) = &reports[reports.len() - 2] else { panic!("{reports:?}") };
+            assert_eq!((link.sort, &*link.target), (Sort::Symlink, &b"./to\na \xff"[..]));
+            // As `find` has it: half a second above two before the beginning.
+            assert_eq!((link.told.modified, link.told.changed), (1_700_000_000_123_456_789, -1_500_000_000));
+            assert_eq!(reports.last(), Some(&Report::End));
+        }
+    }
+
+    #[test]
+    fn what_was_read_goes_with_its_hash() {
+        let hash = "a".repeat(64);
+        let text = format!(
+            "{hash}  ./x y\n\0s 81a4 5 77 66305 1 1.000000000 -0.000001000 ./x y\n\0s 81a4 5 78 66305 1 1 1 ./unread\0\
+             x {hash} 3 81a4 77 66305 1 1 1 ./grows\0end\0"
+        );
+        let reports = all(text.as_bytes(), 5, Records::of_files()).expect("read");
+        let read: Vec<(&[u8], bool, u64, bool)> = reports
+            .iter()
+            .filter_map(|report| match report {
+                Report::Read { after, sha256, exactly } => {
+                    Some((&*after.path, sha256.as_ref() == Some(&hash), after.told.size, *exactly))
+                }
+                Report::Now(_) | Report::Tag(_) | Report::Entry(_) | Report::End => None,
+            })
+            .collect();
+        let expected: [(&[u8], bool, u64, bool); 3] =
+            [(b"x y\n", true, 5, false), (b"unread", false, 5, false), (b"grows", true, 3, true)];
+        assert_eq!(read, expected);
+        let Report::Read { after, .. } = &reports[0] else { panic!("{reports:?}") };
+        assert_eq!(after.told.changed, -1000);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [&b"now\0"[..], b"1\0\0f 644 x\0", b"1\0\0\0zz\0", b"1\0\0\0s 81a4 5\0"] {
+            assert!(all(text, 3, Records::of_a_look()).is_err(), "{}", String::from_utf8_lossy(text));
+        }
+        let endless = vec![b'x'; FIELD_MAX + 1];
+        assert!(all(&endless, 4096, Records::of_a_look()).is_err());
+    }
+}

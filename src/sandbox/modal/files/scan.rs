@@ -48,15 +48,17 @@ impl ModalFiles {
                     Report::Read { after, sha256, exactly } => read(&mut listing, after, sha256, exactly),
                     Report::End => {}
                 }
-                !listing.is_cut()
+                !listing.is_full()
             })
             .await?;
-        if !whole {
+        if !whole && !listing.is_full() {
+            // Time is up.
             listing.cut();
+            return Ok(listing.finish());
         }
         for round in 1..=ROUNDS {
             let unread: Vec<String> = listing.unread().map(str::to_owned).collect();
-            if unread.is_empty() || listing.is_cut() {
+            if unread.is_empty() {
                 break;
             }
             let mut silent: BTreeSet<&str> = unread.iter().map(String::as_str).collect();
@@ -69,12 +71,12 @@ impl ModalFiles {
                     read(&mut listing, after, sha256, exactly);
                 })
                 .await?;
-            if whole {
-                for path in silent {
-                    listing.gone(path);
-                }
-            } else {
+            if !whole {
                 listing.cut();
+                break;
+            }
+            for path in silent {
+                listing.gone(path);
             }
         }
         Ok(listing.finish())

@@ -1,0 +1,75 @@
+//! A server with an account at an emulator of Modal.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use agent_runtime::proto;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    emulator::Emulator,
+    support::{Server, Sessions},
+};
+
+pub(crate) struct Rig {
+    pub(crate) emulator: Emulator,
+    data: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Rig {
+    /// `None`, said aloud, where the emulator cannot make sandboxes.
+    pub(crate) fn new(env: &[(&str, &str)]) -> Option<Self> {
+        let works = std::process::Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).status();
+        if !works.is_ok_and(|status| status.success()) {
+            println!("SKIPPED: the emulator of Modal needs bubblewrap");
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have it");
+            return None;
+        }
+        let emulator = Emulator::start();
+        let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let env = emulator.env.iter().cloned().chain(own).collect();
+        Some(Self { emulator, data: TempDir::new().expect("a folder"), env })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub(crate) fn open(&self) -> Server {
+        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Server::start_on_with(self.path(), &["--default-provider", "modal"], &env)
+    }
+
+    /// Ids at Modal of what runs.
+    pub(crate) fn running(&self) -> Vec<String> {
+        let mut ids: Vec<String> = self.emulator.running().iter().map(|it| text(&it["id"])).collect();
+        ids.sort();
+        ids
+    }
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+pub(crate) async fn created(sessions: &mut Sessions, agent: &str) -> String {
+    let request = proto::CreateSessionRequest { agent: agent.into(), ..Default::default() };
+    sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
+}
+
+pub(crate) fn shell(command: &str) -> String {
+    json!([{ "run": command }]).to_string()
+}
+
+/// Waits until it is so.
+pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_mins(2);
+    while !so() {
+        assert!(Instant::now() < patience, "not within two minutes: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
