@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Ending,
@@ -15,9 +16,10 @@ use super::{
     ledger::StoredLedger,
 };
 use crate::{
-    domain::{SandboxId, Timestamp},
+    agent::package,
+    domain::{Agent, SandboxId, Timestamp},
     sandbox::{
-        Provider, Providers,
+        ImageContents, Provider, Providers,
         ledger::Ledger as _,
         local::{self, Local, LocalConfig},
         modal::{Credentials, Modal, ModalConfig},
@@ -60,6 +62,26 @@ impl Backends {
         let modal = Arc::new(Modal::new(modal, Arc::clone(&ledger) as _, Arc::clone(&ledger) as _)?);
         tracing::info!(server = account.server, app = account.app, "agents can run in sandboxes at Modal");
         Ok(Self { local, modal: Some((modal, ledger)) })
+    }
+
+    /// Has the image made that sandboxes elsewhere begin with, so that the first session does not wait for it.
+    pub(super) fn build_ahead(&self, tasks: &TaskTracker, drain: &CancellationToken) {
+        let Some((modal, _)) = self.modal.clone() else { return };
+        let drain = drain.clone();
+        tasks.spawn(async move {
+            let contents = ImageContents {
+                agent: Agent::ClaudeCode,
+                program: format!("{}@{}", package::CLAUDE_CODE, package::CLAUDE_CODE_VERSION),
+                npm: Vec::new(),
+                pip: Vec::new(),
+            };
+            match drain.run_until_cancelled(modal.build_ahead(&contents)).await {
+                Some(Ok(())) => tracing::info!("the image of sandboxes at Modal is there"),
+                // Whoever needs it has it built, and is told what is wrong.
+                Some(Err(error)) => tracing::warn!(%error, "the image of sandboxes at Modal could not be built ahead"),
+                None => {}
+            }
+        });
     }
 
     /// By name, the default first.
