@@ -47,6 +47,8 @@ mod suite_large;
 mod suite_whole;
 #[path = "files/trees.rs"]
 mod trees;
+#[path = "files/watched.rs"]
+mod watched;
 
 /// Each case on each kind of machine.
 macro_rules! suite {

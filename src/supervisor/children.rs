@@ -48,13 +48,23 @@ impl Children {
         }
     }
 
+    /// Those that runs wait for.
+    pub(super) fn claimed(&self) -> Vec<Pid> {
+        self.claimed.borrow().keys().filter_map(|pid| Pid::from_raw(*pid)).collect()
+    }
+
+    /// Those that nobody waits for.
+    pub(super) fn others(&self) -> Vec<Pid> {
+        let mut children = proc::children(rustix::process::getpid());
+        children.retain(|child| !self.claimed.borrow().contains_key(&child.as_raw_nonzero().get()));
+        children
+    }
+
     /// Reaps those that nobody waits for and that have ended.
     pub(super) fn reap_others(&self) {
-        for child in proc::children(rustix::process::getpid()) {
-            if !self.claimed.borrow().contains_key(&child.as_raw_nonzero().get()) {
-                // Still alive, or gone already: both are fine.
-                let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-            }
+        for child in self.others() {
+            // Still alive, or gone already: both are fine.
+            let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
     }
 }

@@ -29,6 +29,7 @@ use super::{
     folder::private_dir,
     group::Group,
     input::Input,
+    orphans,
     protocol::{Exit, Refusal, Start},
     record::Record,
     settle::{self, COMPLAINT_MAX, LOOK, START},
@@ -210,6 +211,11 @@ impl Exec {
         }
         let status = child.wait();
         around.children.reaped(leader);
+        match &life {
+            Life::Running(Group::Plain(_)) => orphans::end(&around.children).await,
+            // Nothing outlives its pid namespace.
+            Life::Running(Group::Namespace { .. }) | Life::Starting | Life::Over => {}
+        }
         ended.cancel();
         pipes.join_all().await;
         let exit = status.map(exit).map_err(|error| format!("how the program ended is not known: {error}"));

@@ -23,6 +23,7 @@ mod input;
 pub mod leftovers;
 mod life;
 pub mod lock;
+mod orphans;
 pub mod proc;
 pub mod protocol;
 mod reading;

@@ -255,3 +255,26 @@ pub(crate) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     std::thread::spawn(move || tell.send(work()));
     told.await.expect("no panic")
 }
+
+/// Nor does what left the group outlive its program, also beside what was started after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_leaves_nobody_in_a_session_of_its_own() {
+    for rig in [Some(Rig::process()), Rig::namespace()].into_iter().flatten() {
+        soon(async {
+            let sandbox = sandbox(&rig.local).await;
+            prints(&*sandbox, "mkfifo alive").await;
+            // It takes itself out of the group, of the tree and of the environment. Ages are told in hundredths of a second.
+            let leave = "setsid env -i sh -c '(exec 3<>alive; echo x >held; exec sleep 1000) >/dev/null 2>&1 & exit 0'; \
+                until [ -s held ]; do sleep 0.02; done; sleep 0.05; echo left; read line; exit 6";
+            let exec = start(&*sandbox, leave).await;
+            until(&*sandbox, &exec, "left").await;
+            let witness = start(&*sandbox, "exec 4<alive; echo opened; cat <&4; echo gone").await;
+            until(&*sandbox, &witness, "opened").await;
+            give(&*sandbox, &exec, b"go\n").await;
+            assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Code(6)));
+            assert_eq!(stdout(&*sandbox, &witness).await, b"opened\ngone\n");
+        })
+        .await;
+        rig.close().await;
+    }
+}

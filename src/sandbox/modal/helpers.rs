@@ -61,11 +61,14 @@ impl Helper for Helpers {
         let (given_up, over) = (CancellationToken::new(), CancellationToken::new());
         let guard = Arc::new(given_up.clone().drop_guard());
         self.tracker.spawn(feed(Arc::clone(&self.router), exec_id.clone(), input, given_up, over.clone()));
-        // Dropped with the last of its output.
-        let state = (self.router.read(&exec_id, Output::Stdout, 0), Arc::clone(&guard), over.drop_guard());
+        let state = (self.router.read(&exec_id, Output::Stdout, 0), Arc::clone(&guard), over);
         let stdout = stream::unfold(state, |(mut printed, held, over)| async move {
-            let bytes = printed.next().await?;
-            Some((bytes.map_err(|status| failure::of(&status)), (printed, held, over)))
+            let bytes = printed.next().await;
+            if bytes.is_none() {
+                // Only then: whoever drops the stream before has given up.
+                over.cancel();
+            }
+            Some((bytes?.map_err(|status| failure::of(&status)), (printed, held, over)))
         });
         let end = end(Arc::clone(&self.router), exec_id, guard);
         Ok(Running { stdout: stdout.boxed(), end: Box::pin(end) })
