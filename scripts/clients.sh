@@ -5,6 +5,7 @@
 # What cannot run here prints a line "SKIPPED: why". All that is installed lies below target/ and in node_modules.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/checks.sh
 
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
@@ -13,25 +14,6 @@ export SERVER_UNDER_TEST=${SERVER_UNDER_TEST:-$target/debug/agent-runtime}
 export GOFLAGS="${GOFLAGS:-} -trimpath"
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/art-clients.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-
-# has WHAT PROGRAM...: whether all of them are there; else says what is skipped.
-has() {
-    local what=$1 program ask
-    shift
-    for program in "$@"; do
-        case $program in
-            go | openssl) ask=version ;;
-            # Debian has this in a package of its own, and no virtual environment without it.
-            python3) ask="-m ensurepip --version" ;;
-            *) ask=--version ;;
-        esac
-        # shellcheck disable=SC2086
-        if ! "$program" $ask > /dev/null 2>&1; then
-            echo "SKIPPED: $what: $program is not installed"
-            return 1
-        fi
-    done
-}
 
 check_generated() {
     has "the clients' generated code" go npm python3 || return 0
@@ -48,14 +30,8 @@ check_generated() {
 
 # The Python environment that the Python client and what compares the clients run in; `$bin` is where its programs are.
 prepare_python() {
-    local venv=$target/clients-python lock=clients/python/requirements-dev.txt
-    bin=$venv/bin
-    if ! cmp -s "$lock" "$venv/installed"; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
-        cp "$lock" "$venv/installed"
-    fi
+    bin=$target/clients-python/bin
+    python_environment "$target/clients-python" clients/python/requirements-dev.txt
 }
 
 check_python() {
@@ -138,21 +114,5 @@ if [ ! -x "$SERVER_UNDER_TEST" ]; then
     echo "there is no server at $SERVER_UNDER_TEST: run cargo build first" >&2
     exit 1
 fi
-failed=0
 [ $# -gt 0 ] || set -- generated python go typescript browser first grpcurl
-for name in "$@"; do
-    began=$SECONDS
-    echo "-- $name"
-    # In a shell of its own: what fails there ends it, and the others still run.
-    set +e
-    (set -e; "check_$name")
-    status=$?
-    set -e
-    if [ "$status" = 0 ]; then
-        echo "-- $name: $((SECONDS - began)) s"
-    else
-        echo "-- $name FAILED after $((SECONDS - began)) s"
-        failed=1
-    fi
-done
-exit "$failed"
+each "$@"
