@@ -224,10 +224,10 @@ fn a_snapshot_is_merged_from_its_chunks_and_a_bookmark_moves_the_cursor_only() {
         state.apply(&event(frame));
     }
     let mut whole = json!({
-        "session": {"sessionId": "s", "sequence": "40", "lastActivityTime": time(40)},
+        "session": {"sessionId": "s", "sequence": "40", "lastActivityTime": time(50)},
         "turns": [{"turnId": "t"}], "blocks": [block("b1", "1"), block("b2", "2")],
     });
-    assert_eq!(as_json(&state), whole, "the chunks are the state, whenever the last frame was made");
+    assert_eq!(as_json(&state), whole, "the chunks are the state, and the last frame has a sequence as events have");
     state.apply(&event(&json!({"sequence": "45", "firstSequence": "41", "eventTime": time(55), "bookmark": {}})));
     whole["session"]["sequence"] = json!("45");
     assert_eq!(as_json(&state), whole);
