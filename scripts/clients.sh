@@ -78,7 +78,8 @@ node_tests() {
         cp package-lock.json node_modules/.package-lock.installed
     fi
     npm run --silent "$1" > "$scratch/node.log" || {
-        grep -vE '^ *(# Subtest|ok )' "$scratch/node.log" | tail -n 60
+        grep -E -A 40 '^ *not ok' "$scratch/node.log" | grep -vE '^ *(# Subtest|ok )' | head -n 120
+        grep -E '^# (tests|pass|fail)' "$scratch/node.log"
         return 1
     }
     grep -E '^# (tests|pass|fail|skipped)' "$scratch/node.log"
