@@ -88,11 +88,14 @@ test("cuts in the middle of a turn lose nothing", async (t) => {
   const [proxy, over] = await proxied(t);
   const state = new State();
   let cuts = 0;
+  let next = 40n;
   for await (const event of over.runTurn({ sessionId: await create(client), text: LONG })) {
     state.apply(event);
-    if (event.sequence % 40n === 0n) {
+    // Not every sequence is seen: on a busy machine many deltas come as one.
+    if (event.sequence >= next) {
       proxy.cut();
       cuts++;
+      next = event.sequence + 40n;
     }
   }
   const said = state.value.blocks.at(-1)?.content;
