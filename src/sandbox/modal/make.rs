@@ -22,9 +22,6 @@ use crate::{
     },
 };
 
-/// What a sandbox for an agent gets where nothing is said; Modal's own defaults are too small for one.
-const MILLI_CPU: u32 = 1000;
-const MEMORY_MIB: u32 = 2048;
 /// After so long in which nothing runs in it Modal ends a sandbox, and keeps its files: whoever should have is not there.
 const IDLE: Duration = Duration::from_mins(30);
 
@@ -57,16 +54,6 @@ pub(super) struct Made {
     pub(super) task_id: String,
     /// `None`: to be fetched.
     pub(super) access: Option<CommandRouterAccess>,
-}
-
-/// The settings with what nothing is said of filled in.
-pub(super) fn filled(settings: Option<&ModalSettings>) -> ModalSettings {
-    let mut settings = settings.cloned().unwrap_or_default();
-    let or = |given: u32, default: u32| if given == 0 { default } else { given };
-    settings.milli_cpu = or(settings.milli_cpu, MILLI_CPU);
-    settings.memory_mib = or(settings.memory_mib, MEMORY_MIB);
-    settings.timeout = Some(settings.lifetime());
-    settings
 }
 
 /// Makes it, or finds the one that was made before.

@@ -211,7 +211,7 @@ impl Modal {
     /// Makes one from an image and writes it down, before and after. What the one before `left` stays in the row until there
     /// is something newer: if this is cut short, it is what the next one is made from.
     async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String, left: bool) -> Result<Place, Error> {
-        let settings = make::filled(new.spec.modal.as_ref());
+        let settings = new.spec.modal.clone().unwrap_or_default().filled();
         let create_time = Timestamp::now();
         let known = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
         let snapshot = match known {
