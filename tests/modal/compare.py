@@ -44,6 +44,12 @@ def flat(value, path=""):
         yield path, "*" if path.rsplit(".", 1)[-1].rstrip("[]") in FRESH else json.dumps(value)
 
 
+def ended(event):
+    """How a call ended. Who has the result of a build leaves; whether the end of the stream comes first is chance."""
+    left_with_result = event["status"] == "CLIENT_CANCELLED" and "result" in (event["resp"] or [{}])[-1]
+    return "OK" if left_with_result else event["status"]
+
+
 def calls(path):
     """The calls of a trace, in the order they began; those that may overlap, by name."""
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -59,7 +65,7 @@ def calls(path):
             "fields": [f"{field} = {value}" for field, value in fields],
             "metadata": sorted(event["metadata"]),
             "deadline": [str(event["timeout_s"] is not None)],
-            "status": [event["status"]],
+            "status": [ended(event)],
         }
         groups[-1][1].append((name, call))
     return [call for _, group in groups for call in sorted(group, key=lambda call: (call[0], call[1]["fields"]))]
