@@ -5,10 +5,10 @@
 mod metadata;
 mod token;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::OnceCell, time::sleep};
-use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 
 pub use self::metadata::Credentials;
@@ -25,22 +25,29 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(5);
 /// The control plane, as one account sees it.
 #[derive(Debug)]
 pub(super) struct Control {
+    account: Arc<Account>,
+    tokens: Tokens,
+}
+
+/// Where it is, who asks, and the connection.
+#[derive(Debug)]
+struct Account {
     address: Address,
     identity: Identity,
     channel: OnceCell<Channel>,
-    tokens: Tokens,
 }
 
 impl Control {
     /// Nothing is asked yet.
     pub(super) fn new(address: Address, credentials: &Credentials) -> Result<Self, String> {
         let identity = Identity::new(credentials, address.host())?;
-        Ok(Self { address, identity, channel: OnceCell::new(), tokens: Tokens::default() })
+        let account = Arc::new(Account { address, identity, channel: OnceCell::new() });
+        Ok(Self { account, tokens: Tokens::default() })
     }
 
     /// Where it is: routers are judged by that.
     pub(super) fn address(&self) -> &Address {
-        &self.address
+        &self.account.address
     }
 
     /// Makes a call, again where it failed in a way that passes.
@@ -54,23 +61,21 @@ impl Control {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let (key, mut attempts) = (Uuid::new_v4(), Attempts::new(attempts::CONTROL));
-        let mut exchanged = false;
         loop {
-            let token = self.tokens.current(|| self.fetch_token()).await?;
+            let token = self.tokens.current(|| Arc::clone(&self.account).fetch_token()).await?;
             let answered = async {
                 let mut request = Request::new(query.clone());
-                self.identity.say(request.metadata_mut());
+                self.account.identity.say(request.metadata_mut());
                 metadata::say_token(request.metadata_mut(), &token)?;
                 metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
-                send(self.client().await?, request).await
+                send(self.account.client().await?, request).await
             };
             let failure = match answered.await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(failure) => failure,
             };
-            if failure.code() == Code::Unauthenticated && !exchanged {
+            if attempts.renews(&failure) {
                 // It ended before its time, or our clock is not theirs.
-                exchanged = true;
                 self.tokens.refused(&token);
                 continue;
             }
@@ -90,13 +95,15 @@ impl Control {
     where
         F: Future<Output = Result<Response<Streaming<A>>, Status>>,
     {
-        let token = self.tokens.current(|| self.fetch_token()).await?;
+        let token = self.tokens.current(|| Arc::clone(&self.account).fetch_token()).await?;
         let mut request = Request::new(query);
-        self.identity.say(request.metadata_mut());
+        self.account.identity.say(request.metadata_mut());
         metadata::say_token(request.metadata_mut(), &token)?;
-        Ok(send(self.client().await?, request).await?.into_inner())
+        Ok(send(self.account.client().await?, request).await?.into_inner())
     }
+}
 
+impl Account {
     async fn client(&self) -> Result<ControlClient<Channel>, Status> {
         let connect = || self.address.connect(address::CONTROL, || async { Ok(()) });
         let channel = self.channel.get_or_try_init(connect).await?;
@@ -105,7 +112,7 @@ impl Control {
             .max_encoding_message_size(MESSAGE_LIMIT))
     }
 
-    async fn fetch_token(&self) -> Result<String, Status> {
+    async fn fetch_token(self: Arc<Self>) -> Result<String, Status> {
         let mut request = Request::new(AuthTokenGetRequest {});
         request.set_timeout(TOKEN_WITHIN);
         self.identity.say(request.metadata_mut());

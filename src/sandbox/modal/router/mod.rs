@@ -12,7 +12,7 @@ mod waiting;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use self::access::{Access, Cell};
 pub(super) use self::{channels::Channels, input::Given};
@@ -138,7 +138,7 @@ impl Router {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let (mut attempts, mut renewed) = (Attempts::new(patience), false);
+        let mut attempts = Attempts::new(patience);
         loop {
             let access = self.access.current(self).await?;
             let answered = async {
@@ -151,21 +151,14 @@ impl Router {
             };
             match answered.await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(failure) => self.overcome(failure, &access, &mut attempts, &mut renewed).await?,
+                Err(failure) => self.overcome(failure, &access, &mut attempts).await?,
             }
         }
     }
 
-    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged, once.
-    async fn overcome(
-        &self,
-        failure: Status,
-        access: &Access,
-        attempts: &mut Attempts,
-        renewed: &mut bool,
-    ) -> Result<(), Status> {
-        if failure.code() == Code::Unauthenticated && !*renewed {
-            *renewed = true;
+    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged.
+    async fn overcome(&self, failure: Status, access: &Access, attempts: &mut Attempts) -> Result<(), Status> {
+        if attempts.renews(&failure) {
             return self.access.renew(self, access).await;
         }
         match attempts.after(&failure) {

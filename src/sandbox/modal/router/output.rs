@@ -29,7 +29,6 @@ struct Reading {
     offset: u64,
     open: Option<(Streaming<TaskExecStdioReadResponse>, Access)>,
     attempts: Attempts,
-    renewed: bool,
 }
 
 impl Router {
@@ -47,7 +46,6 @@ impl Router {
             offset,
             open: None,
             attempts: Attempts::new(attempts::ROUTER),
-            renewed: false,
         };
         let chunks = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -84,7 +82,6 @@ impl Reading {
                     }
                     self.offset += chunk.data.len() as u64;
                     self.attempts.reset();
-                    self.renewed = false;
                     return Ok(Some(chunk.data));
                 }
                 Ok(None) => return Ok(None),
@@ -94,7 +91,7 @@ impl Reading {
     }
 
     async fn overcome(&mut self, failure: Status, access: &Access) -> Result<(), Status> {
-        self.router.overcome(failure, access, &mut self.attempts, &mut self.renewed).await
+        self.router.overcome(failure, access, &mut self.attempts).await
     }
 
     async fn open(&self, access: &Access) -> Result<Streaming<TaskExecStdioReadResponse>, Status> {

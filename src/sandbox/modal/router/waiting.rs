@@ -13,13 +13,14 @@ use crate::{
 
 /// How long one call is held.
 const HELD: Duration = Duration::from_mins(1);
-/// Between one that failed and the next.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between one that failed and the next, unless the router wants more: short at first, for what waits for a helper.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Router {
     /// Waits for the end of a program, however long that takes.
     pub(in super::super) async fn wait(&self, exec_id: &str) -> Result<Ended, Status> {
-        let mut renewed = false;
+        let (mut attempts, mut pause) = (Attempts::new(attempts::ROUTER), FIRST);
         loop {
             let access = self.access.current(self).await?;
             let waited = async {
@@ -33,16 +34,14 @@ impl Router {
                 Ok(Some(ExitStatus::Code(code))) => return Ok(Ended::Code(code)),
                 Ok(Some(ExitStatus::Signal(signal))) => return Ok(Ended::Signal(signal)),
                 // It runs; a held call that came to its end says the same.
-                Ok(None) => renewed = false,
-                Err(failure) if failure.code() == Code::DeadlineExceeded => renewed = false,
-                Err(failure) if failure.code() == Code::Unauthenticated && !renewed => {
-                    renewed = true;
-                    self.access.renew(self, &access).await?;
-                }
+                Ok(None) => attempts.reset(),
+                Err(failure) if failure.code() == Code::DeadlineExceeded => attempts.reset(),
+                Err(failure) if attempts.renews(&failure) => self.access.renew(self, &access).await?,
                 Err(failure) => match Attempts::new(attempts::ROUTER).after(&failure) {
-                    Some(_) => {
+                    Some(asked) => {
                         self.still_there().await?;
-                        sleep(PAUSE).await;
+                        sleep(asked.max(pause)).await;
+                        pause = (pause * 2).min(LONGEST);
                     }
                     None => return Err(failure),
                 },
