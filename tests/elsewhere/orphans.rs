@@ -12,13 +12,9 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, text},
+    rig::{Rig, created, size, text},
     support::{Sessions, send},
 };
-
-fn size(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// All sessions, and the sandboxes of those that have one that runs.
 async fn wanted(sessions: &mut Sessions) -> BTreeSet<String> {

@@ -23,13 +23,18 @@ pub(crate) struct Rig {
 impl Rig {
     /// `None`, said aloud, where the emulator cannot make sandboxes.
     pub(crate) fn new(env: &[(&str, &str)]) -> Option<Self> {
+        Self::with(&[], env)
+    }
+
+    /// The same with more arguments of the emulator.
+    pub(crate) fn with(arguments: &[&str], env: &[(&str, &str)]) -> Option<Self> {
         let works = std::process::Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).status();
         if !works.is_ok_and(|status| status.success()) {
             println!("SKIPPED: the emulator of Modal needs bubblewrap");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have it");
             return None;
         }
-        let emulator = Emulator::start();
+        let emulator = Emulator::start_with(arguments);
         let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let env = emulator.env.iter().cloned().chain(own).collect();
         Some(Self { emulator, data: TempDir::new().expect("a folder"), env })
@@ -40,8 +45,13 @@ impl Rig {
     }
 
     pub(crate) fn open(&self) -> Server {
+        self.open_with(&[])
+    }
+
+    /// The same with more arguments of the server.
+    pub(crate) fn open_with(&self, arguments: &[&str]) -> Server {
         let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Server::start_on_with(self.path(), &["--default-provider", "modal"], &env)
+        Server::start_on_with(self.path(), &[&["--default-provider", "modal"], arguments].concat(), &env)
     }
 
     /// Ids at Modal of what runs.
@@ -50,6 +60,11 @@ impl Rig {
         ids.sort();
         ids
     }
+}
+
+/// A size that can be set from outside.
+pub(crate) fn size(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 pub(crate) fn text(value: &Value) -> String {
