@@ -2,8 +2,9 @@
 
 export { Code } from "@connectrpc/connect";
 
-export { Client } from "./client.js";
+export { Client, pages } from "./client.js";
 export { AgentRuntimeError, type FieldViolation } from "./error.js";
+export { bytesOf } from "./files.js";
 export type { Options } from "./resume.js";
 export { kindOf, wordsOf } from "./show.js";
 export { State } from "./state.js";
