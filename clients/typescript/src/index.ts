@@ -18,6 +18,7 @@ export * from "./gen/agentruntime/v1/profile_pb.js";
 export * from "./gen/agentruntime/v1/profile_service_pb.js";
 export * from "./gen/agentruntime/v1/runtime_service_pb.js";
 export * from "./gen/agentruntime/v1/sandbox_pb.js";
+export * from "./gen/agentruntime/v1/sandbox_record_pb.js";
 export * from "./gen/agentruntime/v1/session_pb.js";
 export * from "./gen/agentruntime/v1/session_service_pb.js";
 export * from "./gen/agentruntime/v1/state_pb.js";
