@@ -25,7 +25,9 @@ fn database(data: &Path) -> Vec<std::path::PathBuf> {
 
 /// Puts the database back as it was in `backup`.
 fn put_back(backup: &Path, data: &Path) {
-    database(data).iter().for_each(|file| fs::remove_file(file).expect("removed"));
+    for file in database(data) {
+        fs::remove_file(file).expect("removed");
+    }
     for file in database(backup) {
         fs::copy(&file, data.join(file.file_name().expect("a name"))).expect("put back");
     }
@@ -99,7 +101,9 @@ async fn what_is_remembered_from_after_a_backup_is_refused() {
     let mut stream = watch(&mut sessions, &id, Some(0)).await.unwrap();
     let events = support::until(&mut stream, |event| event.sequence == head).await;
     let mut folded = agent_runtime::client::State::default();
-    events.iter().for_each(|event| folded.apply(event));
+    for event in &events {
+        folded.apply(event);
+    }
     assert_eq!(folded.as_proto(), &state);
     assert!(kept.turn.turn_id == state.turns[0].turn_id && state.session.unwrap().uid == after.uid);
 }
