@@ -97,13 +97,8 @@ impl Kept {
     fn later(&self, dropped: impl Future<Output = Result<(), Status>> + Send + 'static) {
         let stop = self.stop.clone();
         self.tracker.spawn(async move {
-            match stop.run_until_cancelled(dropped).await {
-                Some(Ok(())) => {}
-                Some(Err(status)) => {
-                    tracing::debug!(%status, "files that are not needed any more are left to their time")
-                }
-                None => tracing::debug!("files that are not needed any more are left to their time"),
-            }
+            let Some(Err(status)) = stop.run_until_cancelled(dropped).await else { return };
+            tracing::debug!(%status, "files that are not needed any more are left to their time");
         });
     }
 }
