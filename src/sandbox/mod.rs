@@ -123,6 +123,11 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
 
+    /// Its folder on this machine, which is there for as long as it is; `None` where it has none.
+    fn folder(&self) -> Option<&std::path::Path> {
+        None
+    }
+
     /// Its files, with or without a program that runs.
     fn files(&self) -> Arc<dyn Files>;
 
