@@ -8,6 +8,7 @@ mod emulator;
 mod support;
 
 mod claude;
+mod kept;
 mod orphans;
 mod rig;
 mod sessions;
