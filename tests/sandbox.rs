@@ -109,5 +109,6 @@ conformance! {
         programs_share_their_directories
         terminates_twice_and_keeps_the_files
         terminates_what_ignores_it
+        nothing_runs_in_what_is_resumed
         destroys;
 }

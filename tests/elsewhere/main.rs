@@ -10,5 +10,6 @@ mod support;
 mod claude;
 mod kept;
 mod orphans;
+mod reach;
 mod rig;
 mod sessions;

@@ -51,6 +51,12 @@ impl Rig {
         Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &env)
     }
 
+    /// One that leaves what runs when it is asked to end.
+    pub(crate) fn open_detaching(&self) -> Server {
+        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Server::start_on_with(self.path(), &["--default-provider", "modal", "--on-shutdown", "detach"], &env)
+    }
+
     /// Ids at Modal of what runs.
     pub(crate) fn running(&self) -> Vec<String> {
         let mut ids: Vec<String> = self.emulator.running().iter().map(|it| text(&it["id"])).collect();

@@ -326,7 +326,16 @@ impl Provider for Modal {
         let mut slot = self.0.slots.enter(&new.id).await?;
         slot.epochs().see(new.epoch)?;
         let entry = match self.running(&new.id, &mut slot).await? {
-            Ok(place) => return Ok(Arc::new(place)),
+            // It lives on because it could not be ended when it was to be. What runs in it is nobody's any more.
+            Ok(place) => match place.settle(new.epoch).await {
+                Ok(()) => return Ok(Arc::new(place)),
+                Err(error @ Error::Stale { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(sandbox = %new.id, %error, "a sandbox is ended with what runs in it");
+                    place.terminate(new.epoch).await?;
+                    self.0.ledger.find(&new.id).await?
+                }
+            },
             Err(entry) => entry,
         };
         let left = match &entry {

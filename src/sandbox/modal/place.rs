@@ -41,6 +41,8 @@ const HOME: &str = "/root";
 const ARGV_MOST: usize = 64 * 1024;
 /// What our own scripts may print.
 const SAID_MOST: usize = 4 * 1024;
+/// How long killed programs may take to be gone.
+const ENDED: Duration = Duration::from_secs(15);
 /// How long the end of a program may take to be told once it was killed.
 const TOLD: Duration = Duration::from_secs(10);
 
@@ -116,6 +118,15 @@ impl Place {
 
     pub(super) fn remote(&self) -> &Remote {
         self.0.router.remote()
+    }
+
+    /// Ends what runs in it; more can be started after that.
+    pub(super) async fn settle(&self, epoch: Epoch) -> Result<(), Error> {
+        // What is being started is ended too.
+        let _starts = self.0.starts.lock().await;
+        self.0.epochs.held(epoch)?;
+        let ended = timeout(GRACE + ENDED, self.0.helper(scripts::end(GRACE.as_secs()))).await;
+        ended.unwrap_or_else(|_| Err(Error::Unavailable("the programs in a sandbox do not end".to_owned())))
     }
 
     /// Makes it unusable.
