@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::timeout};
 use self::decide::{After, Decision, Row, Standing, decide};
 use super::{Command, Manager, shared::Shared};
 use crate::{
-    domain::{LedgerEntry, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
+    domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
     sandbox::{
         self,
         inventory::{Inventory, Listed},
@@ -186,6 +186,10 @@ impl Reaper<'_> {
         timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
     }
 
+    async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), sandbox::Error> {
+        timeout(PATIENCE, self.inventory.drop_kept(entry)).await.unwrap_or_else(|_| Err(silent()))
+    }
+
     async fn close(&self, entry: LedgerEntry, found: Option<String>, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
         if store.entry(&entry.id).await?.as_ref() != Some(&entry) {
@@ -193,8 +197,30 @@ impl Reaper<'_> {
             return Ok(());
         }
         match after {
-            After::Goes => store.remove_entry(&entry.id).await?,
-            After::Stays => store.put_entry(&row::over(entry, found, Timestamp::now())).await?,
+            After::Goes => {
+                let mut gone = entry;
+                // Of one that was only intended no id is known but that under which it was found.
+                if gone.facts.external_id.is_empty() {
+                    gone.facts.external_id = found.unwrap_or_default();
+                }
+                if let Err(error) = self.drop_kept(&gone).await {
+                    tracing::warn!(sandbox = %gone.id, %error, "what it left is still kept; it is looked at again later");
+                    return Ok(());
+                }
+                store.remove_entry(&gone.id).await?;
+            }
+            After::Stays => {
+                let over = row::over(entry.clone(), found, Timestamp::now());
+                store.put_entry(&over).await?;
+                if over.facts.snapshot == entry.facts.snapshot {
+                    return Ok(());
+                }
+                // What it was made from nobody needs any more; what it left stays.
+                let facts = LedgerFacts { external_id: String::new(), ..entry.facts };
+                if let Err(error) = self.drop_kept(&LedgerEntry { facts, ..entry }).await {
+                    tracing::debug!(sandbox = %over.id, %error, "what it was made from is left to its time");
+                }
+            }
         }
         Ok(())
     }
