@@ -20,6 +20,8 @@ mod leaves;
 mod life;
 #[path = "sandbox/local.rs"]
 mod local;
+#[path = "sandbox/missing.rs"]
+mod missing;
 #[path = "support/previous.rs"]
 mod older;
 #[path = "sandbox/outlive.rs"]

@@ -108,3 +108,23 @@ async fn a_session_that_stops_while_the_reaper_looks_keeps_what_it_left() {
     assert_eq!(row(&server, &ids[1]).await, stopped, "what it left is known as it was");
     assert!(rig.running().is_empty(), "nothing that nobody wants runs");
 }
+
+#[tokio::test]
+async fn a_session_whose_files_modal_has_no_more_goes_on_from_its_checkpoint() {
+    let Some(mut rig) = Rig::new(&[]) else { return };
+    let server = rig.open();
+    let mut sessions = server.sessions().await;
+    let id = created(&mut sessions, "scripted").await;
+    play(&mut sessions, &id, &shell("echo one > kept")).await;
+    stop(&mut sessions, &id).await;
+    eventually("it ended with its session", || rig.running().is_empty()).await;
+    server.kill();
+    // Another one knows neither sandboxes nor images of this one.
+    rig.forget_all();
+    let server = rig.open();
+    let mut sessions = server.sessions().await;
+    let played = play(&mut sessions, &id, &shell("cat kept")).await;
+    assert!(printed(&played).contains("one"), "{}", printed(&played));
+    let sandbox = played.state.session.expect("a session").sandbox.expect("a sandbox");
+    assert!(sandbox.restored_to_sequence > 0, "{sandbox:?}");
+}
