@@ -8,6 +8,8 @@ mod emulator;
 mod support;
 
 mod claude;
+mod kept;
 mod orphans;
+mod reach;
 mod rig;
 mod sessions;
