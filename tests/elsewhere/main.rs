@@ -8,6 +8,7 @@ mod emulator;
 mod support;
 
 mod claude;
+mod image;
 mod orphans;
 mod rig;
 mod sessions;
