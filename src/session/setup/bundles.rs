@@ -68,16 +68,15 @@ impl Bundles<'_> {
         let mut bundles = BTreeMap::new();
         for McpServer { name, description: _, transport } in &profile.mcp_servers {
             let McpTransport::Bundle { project_path, install_command, start_command: _ } = transport else { continue };
-            let folder = match self.installed(name).await? {
-                Some(folder) => folder,
-                None => {
-                    let folder = match self.brought(name).await? {
-                        Some(folder) => folder,
-                        None => self.install_one(name, Path::new(project_path), install_command).await?,
-                    };
-                    self.note(name, &folder).await?;
-                    folder
-                }
+            let folder = if let Some(folder) = self.installed(name).await? {
+                folder
+            } else {
+                let folder = match self.brought(name).await? {
+                    Some(folder) => folder,
+                    None => self.install_one(name, Path::new(project_path), install_command).await?,
+                };
+                self.note(name, &folder).await?;
+                folder
             };
             let inside = if folder.starts_with('/') { folder } else { self.inside(&folder) };
             bundles.insert(name.clone(), inside);

@@ -32,10 +32,8 @@ pub(in crate::session) async fn contents(
         names
     };
     let (npm, pip) = packages::names(&profile);
-    let projects = match is_new {
-        true => bundles::projects(&shared.config, provider, &profile, progress).await?,
-        false => Vec::new(),
-    };
+    let projects =
+        if is_new { bundles::projects(&shared.config, provider, &profile, progress).await? } else { Vec::new() };
     Ok(ImageContents { agent, program: program(agent), npm: sorted(npm), pip: sorted(pip), projects })
 }
 
