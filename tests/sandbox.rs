@@ -16,6 +16,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/leaves.rs"]
+mod leaves;
 #[path = "sandbox/life.rs"]
 mod life;
 #[path = "sandbox/local.rs"]
@@ -30,6 +32,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/stubborn.rs"]
+mod stubborn;
 #[path = "sandbox/supervised.rs"]
 mod supervised;
 #[path = "sandbox/wall.rs"]
@@ -93,6 +97,7 @@ conformance! {
         nothing_follows_the_end
         eight_megabytes_come_through
         a_program_that_never_reads
+        a_program_that_closes_its_input
         input_after_the_exit;
     life:
         starts_once
