@@ -9,6 +9,8 @@ mod support;
 
 mod claude;
 mod image;
+mod kept;
 mod orphans;
+mod reach;
 mod rig;
 mod sessions;
