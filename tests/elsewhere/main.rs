@@ -9,6 +9,7 @@ mod support;
 
 mod claude;
 mod faults;
+mod image;
 mod kept;
 mod orphans;
 mod reach;
