@@ -88,6 +88,12 @@ impl Emulator {
         self.ask("POST", "faults", rules);
     }
 
+    /// How often the rules have failed or held back a call since they were set.
+    pub fn struck(&self, call: &str) -> u64 {
+        let all: Value = serde_json::from_str(&self.ask("GET", "faults", "")).expect("counts");
+        all[call].as_u64().unwrap_or(0)
+    }
+
     /// Kills it, as a crash would; what it kept on disk stays until this is dropped.
     pub fn kill(&mut self) {
         self.process.kill().expect("kill -9");
