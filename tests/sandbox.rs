@@ -14,6 +14,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/lease.rs"]
+mod lease;
 #[path = "sandbox/life.rs"]
 mod life;
 #[path = "sandbox/local.rs"]

@@ -1,6 +1,7 @@
 //! Calls that are made again: which failures pass, how long to wait, and what the server itself asks for.
 //!
-//! It must not know which calls there are.
+//! It must not know which calls there are, nor whether this process may still make them: that is asked before each attempt by
+//! whoever sends it.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ impl Inventory for Modal {
         let mut request = SandboxListRequest {
             app_id,
             environment_name: self.0.home.environment().to_owned(),
-            tags: vec![owner],
+            tags: vec![owner.clone()],
             ..SandboxListRequest::default()
         };
         let mut all: Vec<Listed> = Vec::new();
@@ -40,10 +40,10 @@ impl Inventory for Modal {
                 .sandboxes;
             let Some(last) = page.last() else { return Ok(all) };
             request.before_timestamp = last.created_at;
+            // Whose it is stands in the sandbox: that only ours were asked for is not enough.
+            let ours = page.into_iter().filter(|info| info.tags.contains(&owner)).map(listed);
             // Those made at one moment may stand on two pages.
-            all.extend(
-                page.into_iter().map(listed).filter(|one| all.iter().all(|other| other != one)).collect::<Vec<_>>(),
-            );
+            all.extend(ours.filter(|one| all.iter().all(|other| other != one)).collect::<Vec<_>>());
         }
     }
 

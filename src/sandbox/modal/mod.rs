@@ -104,7 +104,7 @@ impl Modal {
     pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
         let ModalConfig { server, credentials, environment, app, staging } = config;
         let address = Address::control(&server).map_err(Error::Unavailable)?;
-        let control = Arc::new(Control::new(address, &credentials).map_err(Error::Unavailable)?);
+        let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
             control,
             channels: Channels::default(),

@@ -71,7 +71,7 @@ impl Record {
 /// Drops an image that nobody needs any more; Modal would keep it until its time is over.
 pub(super) async fn drop_image(control: &Control, image_id: String) {
     let request = ImageDeleteRequest { image_id };
-    let dropped = control.call(request, |mut control, request| async move { control.image_delete(request).await });
+    let dropped = control.change(request, |mut control, request| async move { control.image_delete(request).await });
     if let Err(status) = dropped.await {
         tracing::debug!(%status, "a snapshot that is not needed any more is left to its time");
     }

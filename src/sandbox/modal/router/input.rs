@@ -84,7 +84,7 @@ impl Router {
     async fn write(&self, exec_id: &str, offset: u64, data: Bytes, eof: bool) -> Result<(), Status> {
         let (task_id, exec_id) = (self.task_id.clone(), exec_id.to_owned());
         let request = TaskExecStdinWriteRequest { task_id, exec_id, offset, data, eof };
-        self.call_until(request, attempts::ONCE, None, |mut router, request| async move {
+        self.change(request, attempts::ONCE, None, |mut router, request| async move {
             router.task_exec_stdin_write(request).await
         })
         .await?;
