@@ -22,7 +22,8 @@ pub struct LedgerQuery {
 /// The part of a store that keeps sandboxes from being forgotten.
 ///
 /// # Errors
-/// All methods: [`Error::Unavailable`], [`Error::Full`]; those that read also [`Error::Corrupt`].
+/// All methods: [`Error::Unavailable`], [`Error::Full`]; those that read also [`Error::Corrupt`], and those that write
+/// [`Error::Owned`] where this process is not the owner any more.
 #[async_trait]
 pub trait LedgerRows {
     /// Who sandboxes elsewhere belong to: made with the database, and never another one.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{SqliteStore, open::Connections};
+use super::{SqliteStore, writer::WriteTx};
 use crate::{
     domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SessionId, SessionKey, TenantId},
     store::{Error, LedgerQuery, LedgerRows, codec},
@@ -23,7 +23,7 @@ impl LedgerRows for SqliteStore {
     }
 
     async fn put_entry(&self, entry: &LedgerEntry) -> Result<(), Error> {
-        put(&self.connections, entry).await
+        put(self.write_as_owner().await?, entry).await
     }
 
     async fn entry(&self, id: &SandboxId) -> Result<Option<LedgerEntry>, Error> {
@@ -57,7 +57,7 @@ impl LedgerRows for SqliteStore {
     }
 
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error> {
-        let mut tx = self.connections.write().await?;
+        let mut tx = self.write_as_owner().await?;
         sqlx::query("DELETE FROM ledger WHERE sandbox_id = ?").bind(id.as_str()).execute(&mut *tx).await?;
         tx.commit().await
     }
@@ -70,9 +70,8 @@ impl LedgerRows for SqliteStore {
     }
 }
 
-async fn put(connections: &Connections, entry: &LedgerEntry) -> Result<(), Error> {
+async fn put(mut tx: WriteTx<'_>, entry: &LedgerEntry) -> Result<(), Error> {
     let LedgerEntry { id, session, generation, provider, state, facts } = entry;
-    let mut tx = connections.write().await?;
     let sql = "INSERT OR REPLACE INTO ledger (sandbox_id, tenant_id, session_id, generation, provider, state, body)
         VALUES (?, ?, ?, ?, ?, ?, ?)";
     sqlx::query(sql)
