@@ -57,6 +57,7 @@ pub use profiles::{DeleteProfile, NewProfile, UpdateProfile};
 pub use programs::Programs;
 pub use questions::Reaction;
 pub use queue::{MAX_QUEUED_BYTES, MAX_QUEUED_TURNS};
+pub use reaper::Reaper;
 pub use replay::replay;
 pub use setup::Secrets;
 pub use turn::Accepted;

@@ -1,15 +1,19 @@
 //! The reaper: what providers elsewhere hold for this server is compared with what is written down here, so that nothing runs
 //! and costs that no session wants. What must be read for that and cannot be is a reason to end nothing.
 //!
-//! What is decided stands in `decide`; here is what is read before, and what is done after.
+//! What is decided stands in `decide`, what was told in `told`; here is what is read before, and what is done after.
 
 mod decide;
+mod told;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 
-use self::decide::{After, Decision, Row, Standing, decide};
+use self::{
+    decide::{After, Decision, Row, Standing, decide},
+    told::Told,
+};
 use super::{Command, Manager, shared::Shared};
 use crate::{
     domain::{LedgerEntry, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
@@ -26,6 +30,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Why nothing more was done.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
+    #[error("another server owns this database")]
+    Owned,
     #[error("what it holds cannot be listed: {0}")]
     List(sandbox::Error),
     #[error("the ledger, or a session, cannot be read or written: {0}")]
@@ -59,28 +65,67 @@ impl Reserved {
     }
 }
 
-impl Manager {
-    /// Ends what sessions have given up at providers elsewhere, and closes the rows of what is over.
-    pub async fn reap(&self) {
-        for provider in self.config().providers.all() {
+/// Looks after what providers elsewhere hold, again and again.
+#[derive(Debug)]
+pub struct Reaper {
+    manager: Manager,
+    /// By the providers' names.
+    told: HashMap<String, Told>,
+}
+
+impl Reaper {
+    /// For what this manager's sessions want.
+    #[must_use]
+    pub fn new(manager: Manager) -> Self {
+        Self { manager, told: HashMap::new() }
+    }
+
+    /// Ends what sessions have given up at providers elsewhere, and closes the rows of what is over. Says whether all of it
+    /// could be looked at and carried out; if not, it was told, and is worth another look soon.
+    pub async fn look(&mut self) -> bool {
+        let Self { manager, told } = self;
+        let mut all = true;
+        for provider in manager.config().providers.all() {
             let Some(inventory) = provider.inventory() else { continue };
-            let name = provider.name();
-            if let Err(error) = (Reaper { manager: self, name, inventory }).run().await {
-                tracing::error!(provider = name, %error, "nothing more is ended there until it is looked at again");
+            let (provider, told) = (provider.name(), told.entry(provider.name().to_owned()).or_default());
+            let mut look = Look { manager, name: provider, inventory, told, whole: true };
+            match look.run().await {
+                Ok(()) => {
+                    all &= look.whole;
+                    if told.finished() {
+                        tracing::info!(provider, "what runs there could be looked at again");
+                    }
+                }
+                Err(error) => {
+                    all = false;
+                    if told.stopped(&error.to_string()) {
+                        tracing::warn!(provider, %error, "nothing is ended there until this is mended; it is tried again");
+                    } else {
+                        tracing::debug!(provider, %error, "nothing is ended there, as before");
+                    }
+                }
             }
         }
+        all
     }
 }
 
 /// One look at one provider.
-struct Reaper<'a> {
+struct Look<'a> {
     manager: &'a Manager,
     name: &'a str,
     inventory: &'a dyn Inventory,
+    told: &'a mut Told,
+    /// Everything that was decided could be carried out.
+    whole: bool,
 }
 
-impl Reaper<'_> {
-    async fn run(&self) -> Result<(), Stopped> {
+impl Look<'_> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let store = self.manager.shared.log.store();
+        if !store.is_owner() {
+            return Err(Stopped::Owned);
+        }
         // The list comes first: what is in it had its row before, and that its session before that.
         let listed = timeout(PATIENCE, self.inventory.list()).await.unwrap_or_else(|_| Err(silent()));
         let (mut running, mut unnamed) = (HashMap::new(), Vec::new());
@@ -90,27 +135,29 @@ impl Reaper<'_> {
                 None => unnamed.push(sandbox),
             }
         }
-        for entry in self.manager.shared.log.store().entries(self.name).await? {
+        for entry in store.entries(self.name).await? {
             let listed = running.remove(&entry.id).unwrap_or_default();
             self.look(entry, &listed).await?;
         }
         for Listed { external_id, id, session, create_time } in running.into_values().flatten().chain(unnamed) {
             debug_assert_eq!(decide(None, true), Decision::Report);
-            let age = Timestamp::now().since(create_time).as_secs();
-            tracing::error!(
-                provider = self.name,
-                external_id,
-                ?id,
-                session,
-                age,
-                "a sandbox has this server's tag and is not in its ledger: it is left alone, and costs until somebody ends it"
-            );
+            if self.told.trouble(&external_id, "unknown") {
+                let age = Timestamp::now().since(create_time).as_secs();
+                tracing::error!(
+                    provider = self.name,
+                    external_id,
+                    ?id,
+                    session,
+                    age,
+                    "a sandbox has this server's tag and is not in its ledger: it is left alone, and costs until somebody ends it"
+                );
+            }
         }
         Ok(())
     }
 
     /// Looks at one row, and at what is listed of it.
-    async fn look(&self, mut entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+    async fn look(&mut self, mut entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
         let key = &entry.session;
         // While this is held, what is read of the session stays so.
         let reserved = Reserved::take(&self.manager.shared, key);
@@ -127,22 +174,25 @@ impl Reaper<'_> {
             }
             Decision::Report | Decision::End(_) | Decision::Ask(_) | Decision::Forget => {}
         }
-        tracing::info!(provider = self.name, sandbox = %entry.id, session = %key, external_id = entry.facts.external_id,
+        tracing::debug!(provider = self.name, sandbox = %entry.id, session = %key, external_id = entry.facts.external_id,
             ?row, listed = listed.len(), ?decision, "the reaper has decided");
         let over = match decision {
             Decision::Leave | Decision::Report => return Ok(()),
-            Decision::End(after) => self.ended(&mut entry, listed).await.map(|()| Some(after)),
-            Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some(after)),
-            Decision::Forget => Ok(Some(After::Goes)),
+            Decision::End(after) => {
+                let ids = listed.iter().map(|sandbox| sandbox.external_id.clone());
+                self.end(&mut entry, ids.collect()).await.map(|()| after)
+            }
+            Decision::Ask(after) => self.ask(&mut entry).await.map(|()| after),
+            Decision::Forget => Ok(After::Goes),
         };
         match over {
-            Ok(Some(after)) => self.close(entry, after).await,
-            Ok(None) => {
-                tracing::warn!(sandbox = %entry.id, "it is not in the list, and runs all the same; it is looked at again later");
-                Ok(())
-            }
+            Ok(after) => self.close(entry, after).await,
             Err(error) => {
-                tracing::warn!(sandbox = %entry.id, %error, "it could not be ended or asked for; it is looked at again later");
+                self.whole = false;
+                if self.told.trouble(entry.id.as_str(), &error.to_string()) {
+                    tracing::warn!(provider = self.name, sandbox = %entry.id, external_id = entry.facts.external_id, %error,
+                        "a sandbox that nobody wants could not be ended or asked for; it is tried again");
+                }
                 Ok(())
             }
         }
@@ -159,24 +209,29 @@ impl Reaper<'_> {
         })
     }
 
-    async fn ended(&self, entry: &mut LedgerEntry, listed: &[Listed]) -> Result<(), sandbox::Error> {
-        for sandbox in listed {
-            timeout(PATIENCE, self.inventory.end(&sandbox.external_id)).await.unwrap_or_else(|_| Err(silent()))?;
-            // What it held at its end is newer than what was kept before it, and is asked for by its id.
-            entry.facts.external_id.clone_from(&sandbox.external_id);
-            entry.facts.snapshot = None;
+    /// Ends these, all of which are the row's.
+    async fn end(&self, entry: &mut LedgerEntry, external_ids: Vec<String>) -> Result<(), sandbox::Error> {
+        for external_id in external_ids {
+            tracing::info!(provider = self.name, sandbox = %entry.id, session = %entry.session, external_id,
+                "a sandbox that nobody wants is ended");
+            timeout(PATIENCE, self.inventory.end(&external_id)).await.unwrap_or_else(|_| Err(silent()))?;
+            entry.facts.external_id = external_id;
+            entry.state = LedgerState::Created;
         }
         Ok(())
     }
 
-    async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, sandbox::Error> {
+    /// Asks by its id for one that is not in the list, which may lack one; ends it if it runs all the same.
+    async fn ask(&self, entry: &mut LedgerEntry) -> Result<(), sandbox::Error> {
         let asked = async {
-            if entry.facts.external_id.is_empty() {
-                return Ok(self.inventory.running(&entry.id).await?.is_none());
+            let known = &entry.facts.external_id;
+            if known.is_empty() {
+                return self.inventory.running(&entry.id).await;
             }
-            self.inventory.is_over(&entry.facts.external_id).await
+            Ok((!self.inventory.is_over(known).await?).then(|| known.clone()))
         };
-        timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
+        let runs = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))?;
+        self.end(entry, runs.into_iter().collect()).await
     }
 
     async fn close(&self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
@@ -184,6 +239,10 @@ impl Reaper<'_> {
         match after {
             After::Goes => store.remove_entry(&entry.id).await?,
             After::Stays => {
+                // What it held at its end is newer than what was kept before it, and is asked for by its id.
+                if entry.state == LedgerState::Created {
+                    entry.facts.snapshot = None;
+                }
                 entry.state = LedgerState::Ended;
                 entry.facts.end_time.get_or_insert_with(Timestamp::now);
                 store.put_entry(&entry).await?;

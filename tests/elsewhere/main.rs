@@ -8,6 +8,9 @@ mod emulator;
 mod support;
 
 mod claude;
+mod fenced;
 mod orphans;
+mod others;
+mod reaper;
 mod rig;
 mod sessions;

@@ -23,13 +23,18 @@ pub(crate) struct Rig {
 impl Rig {
     /// `None`, said aloud, where the emulator cannot make sandboxes.
     pub(crate) fn new(env: &[(&str, &str)]) -> Option<Self> {
+        Self::with(&[], env)
+    }
+
+    /// The same, with arguments of the emulator.
+    pub(crate) fn with(emulator: &[&str], env: &[(&str, &str)]) -> Option<Self> {
         let works = std::process::Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).status();
         if !works.is_ok_and(|status| status.success()) {
             println!("SKIPPED: the emulator of Modal needs bubblewrap");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have it");
             return None;
         }
-        let emulator = Emulator::start();
+        let emulator = Emulator::start_with(emulator);
         let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let env = emulator.env.iter().cloned().chain(own).collect();
         Some(Self { emulator, data: TempDir::new().expect("a folder"), env })
@@ -40,8 +45,22 @@ impl Rig {
     }
 
     pub(crate) fn open(&self) -> Server {
-        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Server::start_on_with(self.path(), &["--default-provider", "modal"], &env)
+        self.open_on(self.path())
+    }
+
+    /// A server with other data, over the same emulator.
+    pub(crate) fn open_on(&self, data: &Path) -> Server {
+        Server::start_on_with(data, &["--default-provider", "modal"], &self.env())
+    }
+
+    /// One that tells this file all it has to say.
+    pub(crate) fn open_telling(&self, log: &Path) -> Server {
+        let args = ["--default-provider", "modal"];
+        Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &self.env())
+    }
+
+    fn env(&self) -> Vec<(&str, &str)> {
+        self.env.iter().map(|(name, value)| (&**name, &**value)).collect()
     }
 
     /// Ids at Modal of what runs.
