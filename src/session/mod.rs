@@ -36,6 +36,7 @@ mod redact;
 mod replay;
 mod rules;
 mod running;
+mod sandboxes;
 mod setup;
 mod shared;
 mod side;

@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 
 use super::Error;
-use crate::domain::{LedgerEntry, SandboxId, TenantId};
+use crate::domain::{LedgerEntry, SandboxId, SessionSandbox, TenantId};
 
-/// Which rows, and from where on.
+/// Which sandboxes, and from where on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerQuery {
     /// Whose.
@@ -43,6 +43,10 @@ pub trait LedgerRows {
 
     /// Rows of a tenant, by id, which is as they were minted.
     async fn tenant_entries(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, Error>;
+
+    /// Sandboxes of a tenant's sessions that have no row, by id: for those on this machine the session's own record is what
+    /// was written down before.
+    async fn session_sandboxes(&self, query: &LedgerQuery) -> Result<Vec<SessionSandbox>, Error>;
 
     /// Takes a row away; one that is not there is no error.
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error>;

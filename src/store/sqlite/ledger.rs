@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{SqliteStore, writer::WriteTx};
+use super::{SqliteStore, rows, writer::WriteTx};
 use crate::{
-    domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SessionId, SessionKey, TenantId},
+    domain::{
+        LedgerEntry, LedgerFacts, LedgerState, Sandbox, SandboxId, Session, SessionId, SessionKey, SessionSandbox,
+        TenantId,
+    },
     store::{Error, LedgerQuery, LedgerRows, codec},
 };
 
@@ -56,6 +59,26 @@ impl LedgerRows for SqliteStore {
         rows.iter().map(read).collect()
     }
 
+    async fn session_sandboxes(&self, query: &LedgerQuery) -> Result<Vec<SessionSandbox>, Error> {
+        let LedgerQuery { tenant, include_ended, after, limit } = query;
+        let mut tx = self.connections.read().await?;
+        let sql = concat!(
+            "SELECT ",
+            rows::record_columns!(),
+            " FROM session WHERE tenant_id = ? AND sandbox_id > ? AND deleted_at IS NULL AND (? OR sandbox_running = 1)
+            AND sandbox_id NOT IN (SELECT sandbox_id FROM ledger) ORDER BY sandbox_id LIMIT ?"
+        );
+        let rows = sqlx::query(sql)
+            .bind(tenant.as_str())
+            .bind(after.as_ref().map_or("", SandboxId::as_str))
+            .bind(include_ended)
+            .bind(i64::try_from(*limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+        let records = rows.iter().map(rows::record).collect::<Result<Vec<_>, Error>>()?;
+        Ok(records.into_iter().filter_map(|record| of_session(tenant, record.session)).collect())
+    }
+
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error> {
         let mut tx = self.write_as_owner().await?;
         sqlx::query("DELETE FROM ledger WHERE sandbox_id = ?").bind(id.as_str()).execute(&mut *tx).await?;
@@ -68,6 +91,12 @@ impl LedgerRows for SqliteStore {
         let rows = sqlx::query(sql).fetch_all(&mut *tx).await?;
         rows.iter().map(|row| Ok(SandboxId::new(row.try_get::<&str, _>(0)?))).collect()
     }
+}
+
+fn of_session(tenant: &TenantId, session: Session) -> Option<SessionSandbox> {
+    let key = SessionKey { tenant: tenant.clone(), session: session.session_id };
+    let Sandbox { sandbox_id, provider, status, generation, .. } = session.sandbox?;
+    Some(SessionSandbox { id: sandbox_id?, session: key, generation, provider, status })
 }
 
 async fn put(mut tx: WriteTx<'_>, entry: &LedgerEntry) -> Result<(), Error> {
