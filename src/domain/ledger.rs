@@ -25,7 +25,7 @@ pub struct LedgerEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListedSandbox {
     /// Away from this machine, as the ledger has it.
-    Elsewhere(LedgerEntry),
+    Elsewhere(Box<LedgerEntry>),
     /// As its session has it: on this machine, or about to be made.
     OfSession(SessionSandbox),
 }

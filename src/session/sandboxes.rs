@@ -17,7 +17,7 @@ impl Manager {
         // In this order: one that gets its row in between is in both, and never in neither.
         let of_sessions = store.session_sandboxes(query).await.map_err(|error| unavailable(&error))?;
         let elsewhere = store.tenant_entries(query).await.map_err(|error| unavailable(&error))?;
-        let elsewhere = elsewhere.into_iter().map(ListedSandbox::Elsewhere);
+        let elsewhere = elsewhere.into_iter().map(|entry| ListedSandbox::Elsewhere(Box::new(entry)));
         let mut all: Vec<_> = elsewhere.chain(of_sessions.into_iter().map(ListedSandbox::OfSession)).collect();
         // A stable order: of the same one the row comes first, which says more.
         all.sort_by(|one, other| one.id().cmp(other.id()));

@@ -4,7 +4,7 @@ use agent_runtime::modal_wire::{
     ControlClient,
     client::{AuthTokenGetRequest, SandboxTag, SandboxTagsSetRequest},
 };
-use tonic::{Request, metadata::MetadataMap, transport::Endpoint};
+use tonic::{Extensions, Request, metadata::MetadataMap, transport::Endpoint};
 
 use crate::emulator::Emulator;
 
@@ -23,11 +23,11 @@ pub(crate) async fn tag(emulator: &Emulator, sandbox: &str, tags: &[(&str, &str)
     }
     let channel = Endpoint::from_shared(url.clone()).expect("a URL").connect().await.expect("a channel");
     let mut control = ControlClient::new(channel);
-    let request = Request::from_parts(said.clone(), Default::default(), AuthTokenGetRequest {});
+    let request = Request::from_parts(said.clone(), Extensions::default(), AuthTokenGetRequest {});
     let token = control.auth_token_get(request).await.expect("a token").into_inner().token;
     said.insert("x-modal-auth-token", token.parse().expect("ASCII"));
     let tag = |(name, value): &(&str, &str)| SandboxTag { tag_name: (*name).into(), tag_value: (*value).into() };
     let tags = tags.iter().map(tag).collect();
     let request = SandboxTagsSetRequest { sandbox_id: sandbox.into(), tags, ..Default::default() };
-    control.sandbox_tags_set_v2(Request::from_parts(said, Default::default(), request)).await.expect("tagged");
+    control.sandbox_tags_set_v2(Request::from_parts(said, Extensions::default(), request)).await.expect("tagged");
 }

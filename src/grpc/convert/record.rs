@@ -10,7 +10,7 @@ use crate::{
 #[must_use]
 pub fn sandbox_record(listed: ListedSandbox, now: Timestamp) -> proto::SandboxRecord {
     match listed {
-        ListedSandbox::Elsewhere(entry) => elsewhere(entry, now),
+        ListedSandbox::Elsewhere(entry) => elsewhere(*entry, now),
         ListedSandbox::OfSession(sandbox) => of_session(sandbox),
     }
 }
