@@ -16,6 +16,8 @@ mod handshake;
 mod input;
 #[path = "sandbox/lease.rs"]
 mod lease;
+#[path = "sandbox/leaves.rs"]
+mod leaves;
 #[path = "sandbox/life.rs"]
 mod life;
 #[path = "sandbox/local.rs"]
@@ -30,6 +32,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/stubborn.rs"]
+mod stubborn;
 #[path = "sandbox/supervised.rs"]
 mod supervised;
 #[path = "sandbox/wall.rs"]

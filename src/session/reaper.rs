@@ -234,10 +234,21 @@ impl Look<'_> {
         self.end(entry, runs.into_iter().collect()).await
     }
 
-    async fn close(&self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
+    async fn close(&mut self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
         match after {
-            After::Goes => store.remove_entry(&entry.id).await?,
+            After::Goes => {
+                let dropped = timeout(PATIENCE, self.inventory.drop_kept(&entry)).await;
+                if let Err(error) = dropped.unwrap_or_else(|_| Err(silent())) {
+                    self.whole = false;
+                    if self.told.trouble(entry.id.as_str(), &error.to_string()) {
+                        tracing::warn!(provider = self.name, sandbox = %entry.id, %error,
+                            "what a sandbox left that nobody wants could not be dropped; it is tried again");
+                    }
+                    return Ok(());
+                }
+                store.remove_entry(&entry.id).await?;
+            }
             After::Stays => {
                 // What it held at its end is newer than what was kept before it, and is asked for by its id.
                 if entry.state == LedgerState::Created {

@@ -152,6 +152,11 @@ impl Images {
         }
     }
 
+    /// Those that snapshots kept, and that are not dropped.
+    pub(super) fn kept(&self) -> Vec<String> {
+        lock(&self.known).values().filter(|image| image.expires.is_some()).map(|image| image.id.clone()).collect()
+    }
+
     /// Forgets an image.
     pub(super) fn remove(&self, id: &str) {
         if lock(&self.known).remove(id).is_some() {
