@@ -1,9 +1,11 @@
 //! The reaper: what providers elsewhere hold for this server is compared with what is written down here, so that nothing runs
 //! and costs that no session wants. What must be read for that and cannot be is a reason to end nothing.
 //!
-//! What is decided stands in `decide`, what was told in `told`; here is what is read before, and what is done after.
+//! What is decided stands in `decide`, what is written of it in `row`, what was told in `told`; here is what is read before, and
+//! what is done after.
 
 mod decide;
+mod row;
 mod told;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -16,7 +18,7 @@ use self::{
 };
 use super::{Command, Manager, shared::Shared};
 use crate::{
-    domain::{LedgerEntry, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
+    domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
     sandbox::{
         self,
         inventory::{Inventory, Listed},
@@ -157,10 +159,12 @@ impl Look<'_> {
     }
 
     /// Looks at one row, and at what is listed of it.
-    async fn look(&mut self, mut entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+    async fn look(&mut self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+        // While this is held, what is read of the session stays so, and its row with it. Both may have changed since all rows
+        // were read: other sandboxes were ended meanwhile, which takes its time.
+        let reserved = Reserved::take(&self.manager.shared, &entry.session);
+        let Some(entry) = self.manager.shared.log.store().entry(&entry.id).await? else { return Ok(()) };
         let key = &entry.session;
-        // While this is held, what is read of the session stays so.
-        let reserved = Reserved::take(&self.manager.shared, key);
         let standing = match self.standing(key, &entry.id).await? {
             Standing::Asleep if reserved.is_none() => Standing::Wanted,
             standing => standing,
@@ -178,15 +182,12 @@ impl Look<'_> {
             ?row, listed = listed.len(), ?decision, "the reaper has decided");
         let over = match decision {
             Decision::Leave | Decision::Report => return Ok(()),
-            Decision::End(after) => {
-                let ids = listed.iter().map(|sandbox| sandbox.external_id.clone());
-                self.end(&mut entry, ids.collect()).await.map(|()| after)
-            }
-            Decision::Ask(after) => self.ask(&mut entry).await.map(|()| after),
-            Decision::Forget => Ok(After::Goes),
+            Decision::End(after) => self.ended(&entry, listed).await.map(|found| (after, found)),
+            Decision::Ask(after) => self.asked(&entry).await.map(|found| (after, found)),
+            Decision::Forget => Ok((After::Goes, None)),
         };
         match over {
-            Ok(after) => self.close(entry, after).await,
+            Ok((after, found)) => self.close(entry, found, after).await,
             Err(error) => {
                 self.whole = false;
                 if self.told.trouble(entry.id.as_str(), &error.to_string()) {
@@ -209,20 +210,22 @@ impl Look<'_> {
         })
     }
 
-    /// Ends these, all of which are the row's.
-    async fn end(&self, entry: &mut LedgerEntry, external_ids: Vec<String>) -> Result<(), sandbox::Error> {
-        for external_id in external_ids {
-            tracing::info!(provider = self.name, sandbox = %entry.id, session = %entry.session, external_id,
-                "a sandbox that nobody wants is ended");
-            timeout(PATIENCE, self.inventory.end(&external_id)).await.unwrap_or_else(|_| Err(silent()))?;
-            entry.facts.external_id = external_id;
-            entry.state = LedgerState::Created;
+    /// Ends what is listed, and what the row names; returns the last one's id.
+    async fn ended(&self, entry: &LedgerEntry, listed: &[Listed]) -> Result<Option<String>, sandbox::Error> {
+        let mut ids: Vec<_> = listed.iter().map(|sandbox| &sandbox.external_id).collect();
+        // The list may be of a time when another one ran.
+        let own = &entry.facts.external_id;
+        if entry.state == LedgerState::Created && !ids.contains(&own) {
+            ids.push(own);
         }
-        Ok(())
+        for external_id in &ids {
+            self.end(entry, external_id).await?;
+        }
+        Ok(ids.pop().cloned())
     }
 
-    /// Asks by its id for one that is not in the list, which may lack one; ends it if it runs all the same.
-    async fn ask(&self, entry: &mut LedgerEntry) -> Result<(), sandbox::Error> {
+    /// Asks by its id for one that is not in the list, which may lack one; ends it if it runs all the same, and returns its id.
+    async fn asked(&self, entry: &LedgerEntry) -> Result<Option<String>, sandbox::Error> {
         let asked = async {
             let known = &entry.facts.external_id;
             if known.is_empty() {
@@ -231,32 +234,56 @@ impl Look<'_> {
             Ok((!self.inventory.is_over(known).await?).then(|| known.clone()))
         };
         let runs = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))?;
-        self.end(entry, runs.into_iter().collect()).await
+        if let Some(external_id) = &runs {
+            self.end(entry, external_id).await?;
+        }
+        Ok(runs)
     }
 
-    async fn close(&mut self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
+    async fn end(&self, entry: &LedgerEntry, external_id: &str) -> Result<(), sandbox::Error> {
+        tracing::info!(provider = self.name, sandbox = %entry.id, session = %entry.session, external_id,
+            "a sandbox that nobody wants is ended");
+        timeout(PATIENCE, self.inventory.end(external_id)).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), sandbox::Error> {
+        timeout(PATIENCE, self.inventory.drop_kept(entry)).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn close(&mut self, entry: LedgerEntry, found: Option<String>, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
+        if store.entry(&entry.id).await?.as_ref() != Some(&entry) {
+            tracing::info!(sandbox = %entry.id, "its row was changed meanwhile; it is looked at again later");
+            return Ok(());
+        }
         match after {
             After::Goes => {
-                let dropped = timeout(PATIENCE, self.inventory.drop_kept(&entry)).await;
-                if let Err(error) = dropped.unwrap_or_else(|_| Err(silent())) {
+                let mut gone = entry;
+                // Of one that was only intended no id is known but that under which it was found.
+                if gone.facts.external_id.is_empty() {
+                    gone.facts.external_id = found.unwrap_or_default();
+                }
+                if let Err(error) = self.drop_kept(&gone).await {
                     self.whole = false;
-                    if self.told.trouble(entry.id.as_str(), &error.to_string()) {
-                        tracing::warn!(provider = self.name, sandbox = %entry.id, %error,
+                    if self.told.trouble(gone.id.as_str(), &error.to_string()) {
+                        tracing::warn!(provider = self.name, sandbox = %gone.id, %error,
                             "what a sandbox left that nobody wants could not be dropped; it is tried again");
                     }
                     return Ok(());
                 }
-                store.remove_entry(&entry.id).await?;
+                store.remove_entry(&gone.id).await?;
             }
             After::Stays => {
-                // What it held at its end is newer than what was kept before it, and is asked for by its id.
-                if entry.state == LedgerState::Created {
-                    entry.facts.snapshot = None;
+                let over = row::over(entry.clone(), found, Timestamp::now());
+                store.put_entry(&over).await?;
+                if over.facts.snapshot == entry.facts.snapshot {
+                    return Ok(());
                 }
-                entry.state = LedgerState::Ended;
-                entry.facts.end_time.get_or_insert_with(Timestamp::now);
-                store.put_entry(&entry).await?;
+                // What it was made from nobody needs any more; what it left stays.
+                let facts = LedgerFacts { external_id: String::new(), ..entry.facts };
+                if let Err(error) = self.drop_kept(&LedgerEntry { facts, ..entry }).await {
+                    tracing::debug!(sandbox = %over.id, %error, "what it was made from is left to its time");
+                }
             }
         }
         Ok(())

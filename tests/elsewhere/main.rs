@@ -9,8 +9,10 @@ mod support;
 
 mod claude;
 mod fenced;
+mod kept;
 mod orphans;
 mod others;
+mod reach;
 mod reaper;
 mod rig;
 mod sessions;

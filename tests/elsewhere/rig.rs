@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     emulator::Emulator,
-    support::{Server, Sessions},
+    support::{Played, Server, Sessions},
 };
 
 pub(crate) struct Rig {
@@ -63,6 +63,23 @@ impl Rig {
         self.env.iter().map(|(name, value)| (&**name, &**value)).collect()
     }
 
+    /// One that leaves what runs when it is asked to end.
+    pub(crate) fn open_detaching(&self) -> Server {
+        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Server::start_on_with(self.path(), &["--default-provider", "modal", "--on-shutdown", "detach"], &env)
+    }
+
+    /// Replaces the emulator by another one, which knows nothing of what was.
+    pub(crate) fn forget_all(&mut self) {
+        self.emulator = Emulator::start();
+        let now = &self.emulator.env;
+        for (name, value) in &mut self.env {
+            if let Some((_, fresh)) = now.iter().find(|(known, _)| known == name) {
+                value.clone_from(fresh);
+            }
+        }
+    }
+
     /// Ids at Modal of what runs.
     pub(crate) fn running(&self) -> Vec<String> {
         let mut ids: Vec<String> = self.emulator.running().iter().map(|it| text(&it["id"])).collect();
@@ -82,6 +99,16 @@ pub(crate) async fn created(sessions: &mut Sessions, agent: &str) -> String {
 
 pub(crate) fn shell(command: &str) -> String {
     json!([{ "run": command }]).to_string()
+}
+
+/// What the last tool call printed.
+pub(crate) fn printed(played: &Played) -> String {
+    format!("{:?}", played.contents().last().expect("a block"))
+}
+
+/// Whether a server that tells a file has told it this.
+pub(crate) fn said(log: &Path, what: &str) -> bool {
+    std::fs::read_to_string(log).unwrap_or_default().contains(what)
 }
 
 /// Waits until it is so.

@@ -6,14 +6,9 @@ use agent_runtime::proto::{self, Isolation, SandboxStatus, TurnStatus};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, eventually, shell, text},
-    support::{Played, get, last_turn, play, send, stop, until_end_of, watch},
+    rig::{Rig, created, eventually, printed, shell, text},
+    support::{get, last_turn, play, send, stop, until_end_of, watch},
 };
-
-/// What the last tool call printed.
-fn printed(played: &Played) -> String {
-    format!("{:?}", played.contents().last().expect("a block"))
-}
 
 #[tokio::test]
 async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox() {
