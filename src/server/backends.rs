@@ -57,7 +57,8 @@ impl Backends {
             credentials,
             environment: account.environment.clone(),
             app: account.app.clone(),
-            staging: config.data.clone(),
+            // Whatever else lies in it goes.
+            staging: config.data.join("staging"),
         };
         let modal = Arc::new(Modal::new(modal, Arc::clone(&ledger) as _, Arc::clone(&ledger) as _)?);
         tracing::info!(server = account.server, app = account.app, "agents can run in sandboxes at Modal");

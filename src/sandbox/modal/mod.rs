@@ -76,7 +76,8 @@ pub struct ModalConfig {
     pub environment: String,
     /// Holds all sandboxes of this server's.
     pub app: String,
-    /// A folder of this machine for files on their way into a sandbox.
+    /// A folder of this machine for files on their way into a sandbox, of which nothing else is made use: what an earlier process
+    /// left in it is removed.
     pub staging: PathBuf,
 }
 
