@@ -68,7 +68,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
 
     /// Finds a sandbox that was made before and in which nothing need run any more. A provider whose sandboxes do not keep
-    /// their files when they end makes another under the same id, with the files that the one before had at its end.
+    /// their files when they end makes another under the same id, with the files that the one before had at its end: the next
+    /// generation, told apart by when it ends.
     ///
     /// # Errors
     /// As those of [`Provider::attach`].

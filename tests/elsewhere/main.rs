@@ -8,6 +8,9 @@ mod emulator;
 mod support;
 
 mod claude;
+mod health;
+mod idle;
+mod life;
 mod orphans;
 mod rig;
 mod sessions;

@@ -4,14 +4,9 @@ use agent_runtime::proto::{self, Isolation, SandboxStatus, TurnStatus};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, eventually, shell, text},
-    support::{Played, get, last_turn, play, send, stop, until_end_of, watch},
+    rig::{Rig, created, eventually, printed, shell, text},
+    support::{get, last_turn, play, send, stop, until_end_of, watch},
 };
-
-/// What the last tool call printed.
-fn printed(played: &Played) -> String {
-    format!("{:?}", played.contents().last().expect("a block"))
-}
 
 #[tokio::test]
 async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox() {
@@ -38,7 +33,8 @@ async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox()
     let played = play(&mut sessions, &id, &shell("cat kept")).await;
     assert!(printed(&played).contains("one"), "{}", printed(&played));
     let again = played.state.session.expect("a session").sandbox.expect("a sandbox");
-    assert_eq!((again.sandbox_id, again.generation), (sandbox.sandbox_id, 1), "it is the same one to us");
+    assert_eq!((again.sandbox_id, again.generation), (sandbox.sandbox_id, 2), "the same to us, made once more");
+    assert!(again.restored_to_sequence >= played.events[0].sequence, "{}", again.restored_to_sequence);
     assert_ne!(rig.running(), [text(&running[0]["id"])], "and another one there");
 
     sessions

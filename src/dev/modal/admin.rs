@@ -41,6 +41,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/sandboxes", get(list))
         .route("/emulator/sandboxes/{id}/kill", post(kill))
         .route("/emulator/expire-tokens", post(expire))
+        .route("/emulator/drop-snapshots", post(drop_snapshots))
         .route("/emulator/faults", post(faults))
         .with_state(world)
 }
@@ -57,6 +58,11 @@ async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result
 
 async fn expire(State(world): State<Arc<World>>) {
     world.tokens.expire();
+}
+
+/// As if the time of all snapshots were over.
+async fn drop_snapshots(State(world): State<Arc<World>>) {
+    world.images.drop_snapshots();
 }
 
 /// The body holds the rules, with commas between them; none: nothing fails any more.

@@ -34,6 +34,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
+use tonic::Code;
 
 use self::{
     address::Address,
@@ -250,6 +251,9 @@ impl Modal {
         let made = make::make(&self.0.control, &self.0.home, &plan).await.map_err(|status| {
             // The image may be what is missing.
             self.0.images.forget();
+            if left && status.code() == Code::NotFound {
+                return Error::Gone(format!("{} ended at Modal, and its files are not kept any more", new.id));
+            }
             failure::unavailable(&status)
         })?;
         self.created(&mut entry, &made).await?;
@@ -336,6 +340,8 @@ impl Provider for Modal {
         let Some(image_id) = left else {
             return Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id)));
         };
+        // It takes the place of the one that the caller knows.
+        let new = NewSandbox { generation: new.generation.saturating_add(1), ..new };
         Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?))
     }
 

@@ -152,6 +152,14 @@ impl Images {
         }
     }
 
+    /// Forgets all that is kept for a time only.
+    pub(super) fn drop_snapshots(&self) {
+        let kept: Vec<_> = lock(&self.known).values().filter(|image| image.expires.is_some()).cloned().collect();
+        for image in kept {
+            self.remove(&image.id);
+        }
+    }
+
     /// Forgets an image.
     pub(super) fn remove(&self, id: &str) {
         if lock(&self.known).remove(id).is_some() {
