@@ -19,13 +19,24 @@ has() {
     done
 }
 
+# retry COMMAND...: up to three times, for what comes over the network fails now and then.
+retry() {
+    local pause
+    for pause in 3 15; do
+        "$@" && return 0
+        echo "$1 failed; once more in $pause s" >&2
+        sleep "$pause"
+    done
+    "$@"
+}
+
 # python_environment DIRECTORY LOCK: what the lock names, installed there; anew when the lock is another one.
 python_environment() {
     local venv=$1 lock=$2
     cmp -s "$lock" "$venv/installed" && return 0
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
+    retry "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$lock"
     cp "$lock" "$venv/installed"
 }
 

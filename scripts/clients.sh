@@ -12,6 +12,8 @@ target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 export SERVER_UNDER_TEST=${SERVER_UNDER_TEST:-$target/debug/agent-runtime}
 # What is compiled of a module is then the same wherever it lies: the test of the package has it elsewhere.
 export GOFLAGS="${GOFLAGS:-} -trimpath"
+# The tests of the packages install them, and what comes over the network fails now and then.
+export PIP_RETRIES=10 npm_config_fetch_retries=5
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/art-clients.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
@@ -51,6 +53,7 @@ check_go() {
     untidy=$(gofmt -l .)
     [ -z "$untidy" ] || { echo "gofmt would change: $untidy"; return 1; }
     echo "gofmt changes nothing"
+    retry go mod download
     go vet ./...
     echo "go vet finds nothing"
     go test -count=1 -parallel 8 -json ./... > "$scratch/go.json" || {
@@ -70,16 +73,25 @@ check_browser() {
     CHROMIUM=$(command -v chromium) node_tests test:browser
 }
 
+# What the lock names, installed here; anew when the lock is another one.
+node_modules() {
+    if ! cmp -s package-lock.json node_modules/.package-lock.installed; then
+        retry npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+        cp package-lock.json node_modules/.package-lock.installed
+    fi
+}
+
 # node_tests SCRIPT: one of package.json that runs tests, with what it needs installed.
 node_tests() {
     cd clients/typescript
-    if ! cmp -s package-lock.json node_modules/.package-lock.installed; then
-        npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
-        cp package-lock.json node_modules/.package-lock.installed
-    fi
+    node_modules
     npm run --silent "$1" > "$scratch/node.log" || {
-        grep -E -A 40 '^ *not ok' "$scratch/node.log" | grep -vE '^ *(# Subtest|ok )' | head -n 120
-        grep -E '^# (tests|pass|fail)' "$scratch/node.log"
+        if grep -q '^ *not ok' "$scratch/node.log"; then
+            grep -E -A 40 '^ *not ok' "$scratch/node.log" | grep -vE '^ *(# Subtest|ok )' | head -n 120
+        else
+            tail -n 60 "$scratch/node.log"
+        fi
+        grep -E '^# (tests|pass|fail)' "$scratch/node.log" || true
         return 1
     }
     grep -E '^# (tests|pass|fail|skipped)' "$scratch/node.log"
@@ -92,8 +104,7 @@ check_first() {
     "$bin/ruff" check --no-cache --config clients/python/pyproject.toml clients/first
     "$bin/ruff" format --no-cache --check --config clients/python/pyproject.toml clients/first
     cargo build --quiet --locked --example first
-    (cd clients/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund --ignore-scripts --loglevel=error; } \
-        && npm run --silent pretest)
+    (cd clients/typescript && node_modules && npm run --silent pretest)
     "$bin/python" clients/first/compare.py
 }
 
@@ -102,7 +113,7 @@ check_grpcurl() {
     has "grpcurl" go python3 || return 0
     local version=v1.9.3 folder=$target/grpcurl
     if [ "$(cat "$folder/installed" 2> /dev/null)" != "$version" ]; then
-        GOBIN=$folder go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version"
+        GOBIN=$folder retry go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version"
         echo "$version" > "$folder/installed"
     fi
     prepare_python

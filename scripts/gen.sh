@@ -3,6 +3,7 @@
 # generators are pinned here and installed below target/gen-tools; Go, Node.js and Python have to be there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/checks.sh
 out=${1:-.}
 
 BUF=1.75.0
@@ -19,10 +20,10 @@ want="$BUF $GO $GO_GRPC $ES $GRPCIO_TOOLS $MYPY_PROTOBUF"
 
 install_tools() {
     rm -rf "$tools" && mkdir -p "$bin"
-    npm install --prefix "$tools/npm" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+    retry npm install --prefix "$tools/npm" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
         "@bufbuild/buf@$BUF" "@bufbuild/protoc-gen-es@$ES"
-    GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$GO"
-    GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$GO_GRPC"
+    GOBIN=$bin retry go install "google.golang.org/protobuf/cmd/protoc-gen-go@$GO"
+    GOBIN=$bin retry go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$GO_GRPC"
     # Two, for the runtime that one needs is too old for the other.
     venv python "grpcio-tools==$GRPCIO_TOOLS" "setuptools<81"
     venv mypy "mypy-protobuf==$MYPY_PROTOBUF"
@@ -32,7 +33,7 @@ install_tools() {
 
 venv() {
     python3 -m venv "$tools/$1"
-    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+    retry "$tools/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
 [ "$(cat "$tools/installed" 2> /dev/null)" = "$want" ] || install_tools

@@ -35,7 +35,7 @@ check_sdks() {
             mkdir -p "$modules"
             cp tests/modal/package.json tests/modal/package-lock.json "$modules"
             # Without the optional packages, which only make things faster and are not to be had everywhere.
-            (cd "$modules" && npm install --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error)
+            (cd "$modules" && retry npm install --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error)
             cp tests/modal/package-lock.json "$modules/installed"
         fi
         cp tests/modal/drive.mjs "$modules"

@@ -4,6 +4,7 @@
 # A check that cannot run here prints a line "SKIPPED: why". With CI=true such a line is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/checks.sh
 
 if ! command -v cargo > /dev/null; then
     echo "cargo is not on the PATH: install Rust from https://rustup.rs, then try again" >&2
@@ -52,7 +53,7 @@ install() {
     command -v "$1" > /dev/null && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         echo "installing $2"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$2"; } \
+        { retry apt-get update -qq && DEBIAN_FRONTEND=noninteractive retry apt-get install -qq -y "$2"; } \
             >> "$logs/apt.log" 2>&1 || echo "$2 cannot be installed; see $logs/apt.log"
     else
         echo "$2 is not installed; tests that need it say SKIPPED"

@@ -292,7 +292,7 @@ async fn silence_is_a_dead_connection() {
         Answer { uid: "u1", events: vec![LOG_2], end: refusal(tonic::Code::NotFound, "SESSION_NOT_FOUND", None) },
     ])
     .await;
-    let interval = Duration::from_millis(50);
+    let interval = Duration::from_secs(1);
     let (sequences, _, failure) = collect(played.client.watch_session(WatchSessionRequest {
         session_id: "s".to_owned(),
         after_sequence: Some(0),

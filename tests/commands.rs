@@ -9,6 +9,8 @@ mod attach;
 #[path = "service/raw.rs"]
 #[allow(dead_code)]
 mod raw;
+#[path = "commands/restored.rs"]
+mod restored;
 mod support;
 #[path = "commands/table.rs"]
 mod table;

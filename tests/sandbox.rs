@@ -14,6 +14,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/leaves.rs"]
+mod leaves;
 #[path = "sandbox/life.rs"]
 mod life;
 #[path = "sandbox/local.rs"]
@@ -28,6 +30,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/stubborn.rs"]
+mod stubborn;
 #[path = "sandbox/supervised.rs"]
 mod supervised;
 #[path = "sandbox/wall.rs"]

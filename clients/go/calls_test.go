@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"os"
 	"slices"
 	"testing"
@@ -45,7 +46,7 @@ func TestAProfileIsKeptChangedAndDeleted(t *testing.T) {
 	_, err = client.DeleteProfile(ctx, &v1.DeleteProfileRequest{ProfileId: id})
 	must(t, err)
 	var ids []string
-	for _, profile := range all(t, client.Profiles(ctx, &v1.ListProfilesRequest{PageSize: 1})) {
+	for _, profile := range all(t, Pages(ctx, client.ListProfiles, &v1.ListProfilesRequest{PageSize: 1}), (*v1.ListProfilesResponse).GetProfiles) {
 		ids = append(ids, profile.GetProfileId())
 	}
 	if slices.Contains(ids, id) || !slices.Contains(ids, another.GetProfile().GetProfileId()) {
@@ -59,7 +60,7 @@ func TestATurnIsReadLongAfter(t *testing.T) {
 	id := create(t, client)
 	_, err := client.Ask(ctx, id, script(step{"say": "Hi."}))
 	must(t, err)
-	turn := all(t, client.Turns(ctx, &v1.ListTurnsRequest{SessionId: id}))[0]
+	turn := all(t, Pages(ctx, client.ListTurns, &v1.ListTurnsRequest{SessionId: id}), (*v1.ListTurnsResponse).GetTurns)[0]
 	got, err := client.GetTurn(ctx, &v1.GetTurnRequest{SessionId: id, TurnId: turn.GetTurnId()})
 	must(t, err)
 	same(t, got.GetTurn(), turn)
@@ -144,12 +145,12 @@ func TestAnImageIsReadByItsHash(t *testing.T) {
 	if named.GetSha256() != hex.EncodeToString(hash[:]) || named.GetSizeBytes() != int64(len(picture)) {
 		t.Errorf("it is named %v", named)
 	}
-	data, err := client.Blob(ctx, id, named.GetSha256())
+	data, err := io.ReadAll(Bytes(client.ReadBlob(ctx, &v1.ReadBlobRequest{SessionId: id, Sha256: named.GetSha256()})))
 	must(t, err)
 	if !bytes.Equal(data, picture) {
 		t.Errorf("%d bytes came", len(data))
 	}
-	if _, err = client.Blob(ctx, id, hex.EncodeToString(make([]byte, 32))); failure(t, err).Reason != "BLOB_NOT_FOUND" {
+	if _, err = io.ReadAll(Bytes(client.ReadBlob(ctx, &v1.ReadBlobRequest{SessionId: id, Sha256: hex.EncodeToString(make([]byte, 32))}))); failure(t, err).Reason != "BLOB_NOT_FOUND" {
 		t.Error(err)
 	}
 }
@@ -184,7 +185,7 @@ func TestTheListIsWatchedThroughCutsAndRestarts(t *testing.T) {
 	t.Parallel()
 	server := own(t)
 	proxy := proxied(t, server)
-	client, direct := dial(t, proxy.addr, WithKey(server.key())), server.client(t)
+	client, direct := dial(t, proxy.addr, Options{Key: server.key()}), server.client(t)
 	labels := map[string]string{"mine": "yes"}
 	add := func(name string) string {
 		created, err := direct.CreateSession(within(t, patience), &v1.CreateSessionRequest{Agent: "scripted", Name: name, Labels: labels})
@@ -212,10 +213,10 @@ func TestTheListIsWatchedThroughCutsAndRestarts(t *testing.T) {
 
 func TestAListThatComesAnewTellsWhatIsGone(t *testing.T) {
 	t.Parallel()
-	list := listing{known: map[string]string{"ses_1": "a", "ses_2": "b"}, gone: map[string]string{"ses_1": "a", "ses_2": "b"}}
+	list := listing{request: &v1.WatchSessionsRequest{}, known: map[string]string{"ses_1": "a", "ses_2": "b"}, gone: map[string]string{"ses_1": "a", "ses_2": "b"}}
 	added := &v1.SessionChange{Kind: v1.SessionChangeKind_SESSION_CHANGE_KIND_ADDED, Session: &v1.Session{SessionId: "ses_1", Uid: "a"}}
 	list.take(&v1.WatchSessionsResponse{Changes: []*v1.SessionChange{added}})
-	if list.revision != nil {
+	if list.request.AfterRevision != nil {
 		t.Error("a list that is on its way has no revision")
 	}
 	last := &v1.WatchSessionsResponse{Synced: true, Revision: 7}
@@ -223,7 +224,7 @@ func TestAListThatComesAnewTellsWhatIsGone(t *testing.T) {
 	if len(last.Changes) != 1 || last.Changes[0].GetKind() != v1.SessionChangeKind_SESSION_CHANGE_KIND_REMOVED || last.Changes[0].GetSession().GetSessionId() != "ses_2" {
 		t.Errorf("told: %v", last.Changes)
 	}
-	if *list.revision != 7 || len(list.known) != 1 {
+	if *list.request.AfterRevision != 7 || len(list.known) != 1 {
 		t.Error(list)
 	}
 }

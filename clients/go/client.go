@@ -33,7 +33,8 @@ const (
 )
 
 // Client is a connection to a server. It has every call of the contract; [Client.Watch], [Client.WatchSessions],
-// [Client.RunTurn], [Client.ReadFile] and [Client.UploadFile] stand for the streams of theirs. It is safe for concurrent use.
+// [Client.RunTurn] and [Client.UploadFile] stand for the streams of theirs, and [Bytes] reads the other ones. It is safe for
+// concurrent use.
 type Client struct {
 	v1.SessionServiceClient
 	v1.WorkspaceServiceClient
@@ -45,59 +46,31 @@ type Client struct {
 	silence time.Duration
 }
 
-// Option says how to connect.
-type Option func(*options) error
-
-type options struct {
-	tls  credentials.TransportCredentials
-	grpc []grpc.DialOption
+// Options say how to connect. The zero value is without a key, and in the clear unless the address says https.
+type Options struct {
+	// Key is shown to the server; empty: none.
+	Key string
+	// CA are the certificates of which one signed the server's, in PEM; given, the connection is over TLS.
+	CA []byte
+	// GRPC is passed on, for example a tracer's.
+	GRPC []grpc.DialOption
 }
 
-// WithKey shows the server this key; an empty one is none.
-func WithKey(key string) Option {
-	return func(o *options) error {
-		if key = strings.TrimSpace(key); key != "" {
-			o.grpc = append(o.grpc, grpc.WithPerRPCCredentials(bearer(key)))
+// Dial makes a client of the server at HOST:PORT, or at an http:// or https:// address. The connection is made when it is
+// needed.
+func Dial(addr string, options Options) (*Client, error) {
+	transport := insecure.NewCredentials()
+	if options.CA != nil {
+		trusted := x509.NewCertPool()
+		if !trusted.AppendCertsFromPEM(options.CA) {
+			return nil, errors.New("agentruntime: no certificate to trust in Options.CA")
 		}
-		return nil
+		transport = credentials.NewClientTLSFromCert(trusted, "")
+	} else if strings.HasPrefix(addr, "https://") {
+		transport = credentials.NewClientTLSFromCert(nil, "")
 	}
-}
-
-// WithCA connects over TLS, to a server whose certificate one of these signed, in PEM.
-func WithCA(pem []byte) Option {
-	return func(o *options) error {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return errors.New("agentruntime: no certificate to trust in what WithCA was given")
-		}
-		o.tls = credentials.NewClientTLSFromCert(pool, "")
-		return nil
-	}
-}
-
-// WithGRPC passes options on, for example a tracer's.
-func WithGRPC(extra ...grpc.DialOption) Option {
-	return func(o *options) error {
-		o.grpc = append(o.grpc, extra...)
-		return nil
-	}
-}
-
-// Dial makes a client of the server at HOST:PORT, or at an http:// or https:// address, which is one over TLS. The
-// connection is made when it is needed.
-func Dial(addr string, opts ...Option) (*Client, error) {
-	o := options{tls: insecure.NewCredentials()}
-	if strings.HasPrefix(addr, "https://") {
-		o.tls = credentials.NewClientTLSFromCert(nil, "")
-	}
-	for _, opt := range opts {
-		if err := opt(&o); err != nil {
-			return nil, err
-		}
-	}
-	addr = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(addr, "https://"), "http://"), "/")
-	conn, err := grpc.NewClient(addr, append([]grpc.DialOption{
-		grpc.WithTransportCredentials(o.tls),
+	dial := []grpc.DialOption{
+		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		// A connection that was lost is tried again soon: how long to wait is decided in this package.
@@ -107,7 +80,12 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 		}),
 		grpc.WithChainUnaryInterceptor(once),
 		grpc.WithChainStreamInterceptor(decoded),
-	}, o.grpc...)...)
+	}
+	if key := strings.TrimSpace(options.Key); key != "" {
+		dial = append(dial, grpc.WithPerRPCCredentials(bearer(key)))
+	}
+	addr = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(addr, "https://"), "http://"), "/")
+	conn, err := grpc.NewClient(addr, append(dial, options.GRPC...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -124,53 +102,17 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 // Close ends the connection, and what goes on over it.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Sessions are all sessions that match, newest first.
-func (c *Client) Sessions(ctx context.Context, request *v1.ListSessionsRequest) iter.Seq2[*v1.Session, error] {
-	return pages(ctx, request, c.ListSessions, (*v1.ListSessionsResponse).GetSessions)
-}
-
-// Blocks are all blocks of a conversation.
-func (c *Client) Blocks(ctx context.Context, request *v1.ListBlocksRequest) iter.Seq2[*v1.Block, error] {
-	return pages(ctx, request, c.ListBlocks, (*v1.ListBlocksResponse).GetBlocks)
-}
-
-// Turns are all turns of a session.
-func (c *Client) Turns(ctx context.Context, request *v1.ListTurnsRequest) iter.Seq2[*v1.Turn, error] {
-	return pages(ctx, request, c.ListTurns, (*v1.ListTurnsResponse).GetTurns)
-}
-
-// Profiles are the newest revisions of all profiles, by name, with their basic fields.
-func (c *Client) Profiles(ctx context.Context, request *v1.ListProfilesRequest) iter.Seq2[*v1.AgentProfile, error] {
-	return pages(ctx, request, c.ListProfiles, (*v1.ListProfilesResponse).GetProfiles)
-}
-
-// Files are all files of a workspace, or of a folder, by path.
-func (c *Client) Files(ctx context.Context, request *v1.ListFilesRequest) iter.Seq2[*v1.WorkspaceFile, error] {
-	return pages(ctx, request, c.ListFiles, (*v1.ListFilesResponse).GetFiles)
-}
-
-func pages[Q proto.Message, A interface{ GetNextPageToken() string }, T any](
-	ctx context.Context,
-	request Q,
-	call func(context.Context, Q, ...grpc.CallOption) (A, error),
-	items func(A) []T,
-) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
+// Pages are the pages of a list, one after the other: of [Client.ListSessions], [Client.ListBlocks], [Client.ListFiles], and
+// of every other call that has pages.
+func Pages[Q proto.Message, A interface{ GetNextPageToken() string }](
+	ctx context.Context, list func(context.Context, Q, ...grpc.CallOption) (A, error), request Q,
+) iter.Seq2[A, error] {
+	return func(yield func(A, error) bool) {
 		request := proto.CloneOf(request)
 		token := request.ProtoReflect().Descriptor().Fields().ByName("page_token")
 		for {
-			page, err := call(ctx, request)
-			if err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			for _, item := range items(page) {
-				if !yield(item, nil) {
-					return
-				}
-			}
-			if page.GetNextPageToken() == "" {
+			page, err := list(ctx, request)
+			if !yield(page, err) || err != nil || page.GetNextPageToken() == "" {
 				return
 			}
 			request.ProtoReflect().Set(token, protoreflect.ValueOfString(page.GetNextPageToken()))
@@ -201,27 +143,25 @@ func named[Q proto.Message](request Q) Q {
 
 // once makes a call, and makes it again while what went wrong may pass: reads change nothing, all else has a request id.
 func once(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	message, ok := request.(proto.Message)
-	if !ok {
-		return call(ctx, method, request, reply, conn, opts...)
+	if message, ok := request.(proto.Message); ok {
+		request = named(message)
 	}
-	message = named(message)
-	return again(ctx, func() error { return call(ctx, method, message, reply, conn, opts...) })
+	return again(ctx, func() error { return errorOf(ctx, call(ctx, method, request, reply, conn, opts...)) })
 }
 
+// again makes an attempt until it succeeds, or fails with what is no Error that may pass.
 func again(ctx context.Context, attempt func() error) error {
 	var pauses pauses
 	for made := 1; ; made++ {
-		err := errorOf(ctx, attempt())
-		if err == nil {
-			return nil
-		}
-		if made == attempts || ctx.Err() != nil || !err.Transient() || !sleep(ctx, pauses.next(err.RetryAfter)) {
+		err := attempt()
+		failed, ok := err.(*Error)
+		if !ok || !failed.Transient() || made == attempts || !sleep(ctx, pauses.next(failed.RetryAfter)) {
 			return err
 		}
 	}
 }
 
+// sleep is whether the context outlived the pause.
 func sleep(ctx context.Context, pause time.Duration) bool {
 	select {
 	case <-ctx.Done():

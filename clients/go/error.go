@@ -1,6 +1,7 @@
 package agentruntime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,30 +25,20 @@ type Error struct {
 	Message string
 	// Metadata is what the reason tells beside itself; ErrorReason has the keys.
 	Metadata map[string]string
-	// FieldViolations are all fields that were refused.
-	FieldViolations []FieldViolation
+	// FieldViolations are all fields that were refused, by their paths in the request, and what is wrong with each.
+	FieldViolations []*errdetails.BadRequest_FieldViolation
 	// RetryAfter is how long the server wants to be left alone; 0: it did not say.
 	RetryAfter time.Duration
 
 	cause error
 }
 
-// FieldViolation is a field that was refused: its path in the request, and what is wrong with it.
-type FieldViolation struct {
-	Field, Description string
-}
-
 func (e *Error) Error() string {
-	var text strings.Builder
-	reason := e.Reason
-	if reason == "" {
-		reason = e.Code.String()
-	}
-	fmt.Fprintf(&text, "%s [%s]", e.Message, reason)
+	text := fmt.Sprintf("%s [%s]", e.Message, cmp.Or(e.Reason, e.Code.String()))
 	for _, bad := range e.FieldViolations {
-		fmt.Fprintf(&text, "\n  %s: %s", bad.Field, bad.Description)
+		text += fmt.Sprintf("\n  %s: %s", bad.GetField(), bad.GetDescription())
 	}
-	return text.String()
+	return text
 }
 
 // Unwrap is the context's error, if it was the context that ended the call.
@@ -73,18 +64,10 @@ func (e *Error) Transient() bool {
 	return false
 }
 
-// wantsSnapshot is whether the cursor means nothing to this log any more, so that only a snapshot helps.
-func (e *Error) wantsSnapshot() bool {
-	return e.Reason == "SEQUENCE_TRUNCATED" || e.Reason == "SESSION_REPLACED"
-}
-
-// errorOf decodes what a call under this context failed with.
-func errorOf(ctx context.Context, err error) *Error {
+// errorOf decodes what a call under this context failed with, if it did.
+func errorOf(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
-	}
-	if decoded, ok := err.(*Error); ok {
-		return decoded
 	}
 	told := status.Convert(err)
 	decoded := &Error{Code: told.Code(), Message: told.Message(), cause: ctx.Err()}
@@ -93,9 +76,7 @@ func errorOf(ctx context.Context, err error) *Error {
 		case *errdetails.ErrorInfo:
 			decoded.Reason, decoded.Metadata = detail.GetReason(), detail.GetMetadata()
 		case *errdetails.BadRequest:
-			for _, bad := range detail.GetFieldViolations() {
-				decoded.FieldViolations = append(decoded.FieldViolations, FieldViolation{bad.GetField(), bad.GetDescription()})
-			}
+			decoded.FieldViolations = detail.GetFieldViolations()
 		case *errdetails.RetryInfo:
 			decoded.RetryAfter = detail.GetRetryDelay().AsDuration()
 		}
@@ -110,20 +91,17 @@ func errorOfTurn(turn *v1.Turn) *Error {
 	if told.GetMessage() != "" {
 		message += ": " + told.GetMessage()
 	}
-	failed := &Error{Code: codes.Aborted, Message: message, Metadata: told.GetMetadata()}
+	reason := ""
 	if told.GetReason() != v1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		failed.Reason = strings.TrimPrefix(told.GetReason().String(), "ERROR_REASON_")
+		reason = strings.TrimPrefix(told.GetReason().String(), "ERROR_REASON_")
 	}
-	return failed
+	return &Error{Code: codes.Aborted, Reason: reason, Message: message, Metadata: told.GetMetadata()}
 }
 
 // decoded makes an Error of what streams fail with.
 func decoded(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := open(ctx, desc, conn, method, opts...)
-	if err != nil {
-		return nil, errorOf(ctx, err)
-	}
-	return decodedStream{stream, ctx}, nil
+	return decodedStream{stream, ctx}, errorOf(ctx, err)
 }
 
 type decodedStream struct {
@@ -133,9 +111,8 @@ type decodedStream struct {
 }
 
 func (s decodedStream) RecvMsg(message any) error {
-	err := s.ClientStream.RecvMsg(message)
-	if err == nil || err == io.EOF {
-		return err
+	if err := s.ClientStream.RecvMsg(message); err != io.EOF {
+		return errorOf(s.ctx, err)
 	}
-	return errorOf(s.ctx, err)
+	return io.EOF
 }

@@ -13,7 +13,7 @@ import (
 
 // A view of a session, which outlives whatever happens to the connection or the server.
 func ExampleClient_Watch() {
-	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.WithKey("the key"))
+	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.Options{Key: "the key"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func ExampleClient_Watch() {
 
 // What failed, and what there is to do about it.
 func ExampleError() {
-	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.WithKey("the key"))
+	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.Options{Key: "the key"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func ExampleError() {
 
 // A list of sessions that is always as the server's.
 func ExampleClient_WatchSessions() {
-	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.WithKey("the key"))
+	client, err := agentruntime.Dial("127.0.0.1:50051", agentruntime.Options{Key: "the key"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -17,37 +17,30 @@ import (
 // Every range over it begins anew.
 func (c *Client) WatchSessions(ctx context.Context, request *v1.WatchSessionsRequest) iter.Seq2[*v1.WatchSessionsResponse, error] {
 	return func(yield func(*v1.WatchSessionsResponse, error) bool) {
-		list := listing{revision: request.AfterRevision, known: map[string]string{}}
+		list := listing{request: proto.CloneOf(request), known: map[string]string{}}
 		watch := stream[v1.WatchSessionsResponse]{silence: c.silence}
 		watch.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.WatchSessionsResponse], error) {
-			request := proto.CloneOf(request)
-			request.AfterRevision = list.revision
-			if list.revision == nil {
+			if list.request.AfterRevision == nil {
 				list.gone = maps.Clone(list.known)
 			}
-			return c.SessionServiceClient.WatchSessions(ctx, request)
+			return c.SessionServiceClient.WatchSessions(ctx, list.request)
 		}
 		watch.take = func(response *v1.WatchSessionsResponse) (bool, error) {
 			list.take(response)
 			return !yield(response, nil), nil
 		}
-		watch.startsOver = func(failed *Error) bool {
-			if request.AfterRevision != nil || failed.Reason != "SEQUENCE_TRUNCATED" && failed.Reason != "SEQUENCE_AHEAD" {
-				return false
-			}
-			list.revision = nil
-			return true
+		if request.AfterRevision == nil {
+			watch.lost = []string{"SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD"}
+			watch.forget = func() { list.request.AfterRevision = nil }
 		}
-		if err := watch.follow(ctx); err != nil {
-			yield(nil, err)
-		}
+		watch.follow(ctx, func(err error) { yield(nil, err) })
 	}
 }
 
 // listing is what was told of a list.
 type listing struct {
-	// revision is up to where; nil: the list is on its way.
-	revision *int64
+	// request has the revision up to where; nil: the list is on its way.
+	request *v1.WatchSessionsRequest
 	// known has the uid of each session that was told, by its id; gone those of them that the list that comes has not named.
 	known, gone map[string]string
 }
@@ -56,23 +49,20 @@ func (l *listing) take(response *v1.WatchSessionsResponse) {
 	for _, change := range response.GetChanges() {
 		session := change.GetSession()
 		delete(l.gone, session.GetSessionId())
+		l.known[session.GetSessionId()] = session.GetUid()
 		if change.GetKind() == v1.SessionChangeKind_SESSION_CHANGE_KIND_REMOVED {
 			delete(l.known, session.GetSessionId())
-		} else {
-			l.known[session.GetSessionId()] = session.GetUid()
 		}
 	}
 	if response.GetSynced() {
 		for id, uid := range l.gone {
 			delete(l.known, id)
-			response.Changes = append(response.Changes, &v1.SessionChange{
-				Kind:    v1.SessionChangeKind_SESSION_CHANGE_KIND_REMOVED,
-				Session: &v1.Session{SessionId: id, Uid: uid},
-			})
+			gone := &v1.Session{SessionId: id, Uid: uid}
+			response.Changes = append(response.Changes, &v1.SessionChange{Kind: v1.SessionChangeKind_SESSION_CHANGE_KIND_REMOVED, Session: gone})
 		}
 		l.gone = nil
 	}
 	if response.GetSynced() || response.GetRevision() > 0 {
-		l.revision = &response.Revision
+		l.request.AfterRevision = &response.Revision
 	}
 }

@@ -2,7 +2,10 @@ package agentruntime
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -28,12 +31,13 @@ func create(t *testing.T, client *Client) string {
 	return created.GetSession().GetSessionId()
 }
 
-func all[T any](t *testing.T, items iter.Seq2[T, error]) []T {
+// all is everything that a list has.
+func all[A, T any](t *testing.T, pages iter.Seq2[A, error], items func(A) []T) []T {
 	t.Helper()
 	var list []T
-	for item, err := range items {
+	for page, err := range pages {
 		must(t, err)
-		list = append(list, item)
+		list = append(list, items(page)...)
 	}
 	return list
 }
@@ -112,11 +116,11 @@ func TestASessionAnswersAndShowsItsFiles(t *testing.T) {
 			ids = append(ids, block.GetBlockId())
 		}
 	}
-	blocks := all(t, client.Blocks(ctx, &v1.ListBlocksRequest{SessionId: id, PageSize: 2}))
+	blocks := all(t, Pages(ctx, client.ListBlocks, &v1.ListBlocksRequest{SessionId: id, PageSize: 2}), (*v1.ListBlocksResponse).GetBlocks)
 	if len(blocks) != 6 || !slices.EqualFunc(blocks, ids, func(b *v1.Block, id string) bool { return b.GetBlockId() == id }) {
 		t.Errorf("streamed %v, listed %v", ids, blocks)
 	}
-	files := all(t, client.Files(ctx, &v1.ListFilesRequest{SessionId: id}))
+	files := all(t, Pages(ctx, client.ListFiles, &v1.ListFilesRequest{SessionId: id}), (*v1.ListFilesResponse).GetFiles)
 	if len(files) != 2 || files[0].GetPath() != "a.txt" || files[1].GetPath() != "b.txt" {
 		t.Errorf("files: %v", files)
 	}
@@ -125,7 +129,7 @@ func TestASessionAnswersAndShowsItsFiles(t *testing.T) {
 	if text != "Grüße\n\n😀" {
 		t.Errorf("it says %q", text)
 	}
-	listed := all(t, client.Sessions(ctx, &v1.ListSessionsRequest{Labels: map[string]string{"test": "answers"}}))
+	listed := all(t, Pages(ctx, client.ListSessions, &v1.ListSessionsRequest{Labels: map[string]string{"test": "answers"}}), (*v1.ListSessionsResponse).GetSessions)
 	if len(listed) != 1 || listed[0].GetSessionId() != id {
 		t.Errorf("sessions: %v", listed)
 	}
@@ -153,9 +157,9 @@ func TestFilesGoUpAndDown(t *testing.T) {
 	source.Seek(7, 0)
 	uploaded, err := client.UploadFile(ctx, &v1.UploadFileHeader{SessionId: id, Path: "dir/big"}, source)
 	must(t, err)
-	file, content, err := client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "dir/big"})
+	content, err := io.ReadAll(Bytes(client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "dir/big"})))
 	must(t, err)
-	if !bytes.Equal(read(t, content), big) || file.GetSha256() != uploaded.GetFile().GetSha256() {
+	if hash := sha256.Sum256(content); !bytes.Equal(content, big) || hex.EncodeToString(hash[:]) != uploaded.GetFile().GetSha256() {
 		t.Error("what came back is not what was sent")
 	}
 	_, err = client.UploadFile(ctx, &v1.UploadFileHeader{SessionId: id, Path: "dir/big", IfSha256: "-"}, bytes.NewReader(big[1:]))
@@ -166,7 +170,7 @@ func TestFilesGoUpAndDown(t *testing.T) {
 	if !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a source that breaks: %v", err)
 	}
-	if _, _, err = client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "broken"}); failure(t, err).Reason != "FILE_NOT_FOUND" {
+	if _, err = io.ReadAll(Bytes(client.ReadFile(ctx, &v1.ReadFileRequest{SessionId: id, Path: "broken"}))); failure(t, err).Reason != "FILE_NOT_FOUND" {
 		t.Errorf("half a file is there: %v", err)
 	}
 }
@@ -261,7 +265,7 @@ func TestMessagesWaitTheirTurn(t *testing.T) {
 	if !slices.Equal(ended, []string{gone, active, first, waits}) {
 		t.Errorf("%v, %v, %v and %v ended as %v", gone, active, first, waits, ended)
 	}
-	turns := all(t, client.Turns(ctx, &v1.ListTurnsRequest{SessionId: id, PageSize: 3}))
+	turns := all(t, Pages(ctx, client.ListTurns, &v1.ListTurnsRequest{SessionId: id, PageSize: 3}), (*v1.ListTurnsResponse).GetTurns)
 	if len(turns) != 4 || turns[3].GetTurnId() != first {
 		t.Errorf("turns: %v", turns)
 	}

@@ -83,7 +83,7 @@ func TestAWatchSurvivesKillAndRestart(t *testing.T) {
 func TestCutsInTheMiddleOfATurnLoseNothing(t *testing.T) {
 	t.Parallel()
 	proxy := proxied(t, shared)
-	client := dial(t, proxy.addr, WithKey(shared.key()))
+	client := dial(t, proxy.addr, Options{Key: shared.key()})
 	cuts, deltas := 0, 0
 	var state State
 	for event, err := range client.RunTurn(within(t, patience), &v1.RunTurnRequest{SessionId: create(t, client), Text: long}) {
@@ -107,7 +107,7 @@ func TestCutsInTheMiddleOfATurnLoseNothing(t *testing.T) {
 func TestHangingUpEndsTheStream(t *testing.T) {
 	t.Parallel()
 	direct, proxy := shared.client(t), proxied(t, shared)
-	client := dial(t, proxy.addr, WithKey(shared.key()))
+	client := dial(t, proxy.addr, Options{Key: shared.key()})
 	for _, how := range []string{"break", "cancel"} {
 		t.Run(how, func(t *testing.T) {
 			id := create(t, direct)
@@ -158,7 +158,7 @@ func TestHangingUpEndsTheStream(t *testing.T) {
 func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	ctx, direct, proxy := within(t, patience), shared.client(t), proxied(t, shared)
-	client := dial(t, proxy.addr, WithKey(shared.key()))
+	client := dial(t, proxy.addr, Options{Key: shared.key()})
 	id := create(t, client)
 	proxy.losesAnswers.Store(true)
 	type result struct {
@@ -171,7 +171,7 @@ func TestACallWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 		results <- result{sent, err}
 	}()
 	said := func() (ids []string) {
-		for _, block := range all(t, direct.Blocks(ctx, &v1.ListBlocksRequest{SessionId: id})) {
+		for _, block := range all(t, Pages(ctx, direct.ListBlocks, &v1.ListBlocksRequest{SessionId: id}), (*v1.ListBlocksResponse).GetBlocks) {
 			if block.GetUserMessage() != nil {
 				ids = append(ids, block.GetBlockId())
 			}
@@ -215,11 +215,7 @@ func TestWhatIsRefusedSaysWhy(t *testing.T) {
 	t.Parallel()
 	ctx, client := within(t, patience), shared.client(t)
 	for key, reason := range map[string]string{"wrong": "AUTH_INVALID", "": "AUTH_MISSING"} {
-		var opts []Option
-		if key != "" {
-			opts = append(opts, WithKey(key))
-		}
-		stranger := dial(t, shared.addr, opts...)
+		stranger := dial(t, shared.addr, Options{Key: key})
 		_, err := stranger.CreateSession(ctx, &v1.CreateSessionRequest{})
 		for _, err := range []error{err, first(stranger.Watch(ctx, after("ses_1", 0)))} {
 			if failed := failure(t, err); failed.Reason != reason || status.Code(err) != codes.Unauthenticated {
@@ -271,7 +267,7 @@ func TestACallWaitsForAServerThatComesBack(t *testing.T) {
 	t.Parallel()
 	server := own(t)
 	proxy := proxied(t, server)
-	client := dial(t, proxy.addr, WithKey(server.key()))
+	client := dial(t, proxy.addr, Options{Key: server.key()})
 	id := create(t, client)
 	proxy.refuses.Store(2)
 	proxy.cut()
@@ -315,7 +311,7 @@ func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
 	server := own(t, "--tls-cert", certificate, "--tls-key", secret)
 	pem, err := os.ReadFile(certificate)
 	must(t, err)
-	client := dial(t, server.addr, WithKey(server.key()), WithCA(pem))
+	client := dial(t, server.addr, Options{Key: server.key(), CA: pem})
 	text, err := client.Ask(within(t, patience), create(t, client), script(step{"say": "hidden"}))
 	must(t, err)
 	if text != "hidden" {

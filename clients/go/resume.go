@@ -1,12 +1,13 @@
 package agentruntime
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,165 +28,136 @@ var errSilent = &Error{Code: codes.DeadlineExceeded, Message: "the server has be
 // context's. If the log no longer reaches back to the cursor, a snapshot comes. Every range over it begins anew.
 func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) iter.Seq2[*v1.SessionEvent, error] {
 	return func(yield func(*v1.SessionEvent, error) bool) {
-		at := cursor{sequence: request.AfterSequence, yield: yield}
-		uid, silence := request.GetExpectedUid(), c.silence
+		// Its AfterSequence is the cursor: all up to there was given out; nil: nothing yet, or a snapshot is on its way.
+		request := proto.CloneOf(request)
+		watch := stream[v1.WatchSessionResponse]{silence: c.silence}
 		if request.BookmarkInterval != nil {
-			silence = 3 * request.BookmarkInterval.AsDuration()
+			watch.silence = 3 * request.BookmarkInterval.AsDuration()
 		}
-		at.isLast = func(event *v1.SessionEvent) bool {
-			return event.GetStatusChanged().GetStatus() == v1.SessionStatus_SESSION_STATUS_DELETED
-		}
-		watch := stream[v1.WatchSessionResponse]{silence: silence}
 		watch.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.WatchSessionResponse], error) {
-			request := proto.CloneOf(request)
-			request.AfterSequence, request.ExpectedUid = at.sequence, ""
-			if at.sequence != nil {
-				request.ExpectedUid = uid
+			if request.AfterSequence == nil {
+				request.ExpectedUid = ""
 			}
 			return c.WatchSession(ctx, request)
 		}
 		watch.take = func(response *v1.WatchSessionResponse) (bool, error) {
-			if response.GetUid() != "" {
-				uid = response.GetUid()
-			}
-			return at.pass(response.GetEvents())
+			request.ExpectedUid = cmp.Or(response.GetUid(), request.ExpectedUid)
+			return pass(response.GetEvents(), &request.AfterSequence, yield, func(event *v1.SessionEvent) bool {
+				return event.GetStatusChanged().GetStatus() == v1.SessionStatus_SESSION_STATUS_DELETED
+			})
 		}
-		watch.startsOver = func(failed *Error) bool {
-			if !failed.wantsSnapshot() {
-				return false
-			}
-			at.sequence = nil
-			return true
-		}
-		if err := watch.follow(ctx); err != nil {
-			yield(nil, err)
-		}
+		watch.lost, watch.forget = []string{"SEQUENCE_TRUNCATED", "SESSION_REPLACED"}, func() { request.AfterSequence = nil }
+		watch.follow(ctx, func(err error) { yield(nil, err) })
 	}
 }
 
 // RunTurn gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it. A second range
 // over it follows the same turn from its start.
 func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.Seq2[*v1.SessionEvent, error] {
-	request = named(request)
+	once := named(request)
 	return func(yield func(*v1.SessionEvent, error) bool) {
-		at, turnID := cursor{sequence: request.AfterSequence, yield: yield}, ""
-		at.isLast = func(event *v1.SessionEvent) bool {
-			turn := event.GetTurnUpdated().GetTurn()
-			return turn.GetEndTime() != nil && turn.GetTurnId() == turnID
-		}
+		// Its AfterSequence is the cursor. Its id is the same again and again: a message that was taken is not sent twice.
+		request, turnID := proto.CloneOf(once), ""
 		run := stream[v1.RunTurnResponse]{silence: c.silence}
 		run.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.RunTurnResponse], error) {
-			// The same request id: a message that was taken is not sent again, and its turn goes on after the cursor.
-			request := proto.CloneOf(request)
-			request.AfterSequence = at.sequence
 			return c.SessionServiceClient.RunTurn(ctx, request)
 		}
 		run.take = func(response *v1.RunTurnResponse) (bool, error) {
 			if response.GetTurn() != nil {
 				turnID = response.GetTurn().GetTurnId()
-				if at.sequence == nil {
-					at.sequence = &response.Sequence
-				}
+				request.AfterSequence = cmp.Or(request.AfterSequence, &response.Sequence)
 			}
-			return at.pass(response.GetEvents())
+			return pass(response.GetEvents(), &request.AfterSequence, yield, func(event *v1.SessionEvent) bool {
+				turn := event.GetTurnUpdated().GetTurn()
+				return turn.GetEndTime() != nil && turn.GetTurnId() == turnID
+			})
 		}
-		if err := run.follow(ctx); err != nil {
-			yield(nil, err)
-		}
+		run.follow(ctx, func(err error) { yield(nil, err) })
 	}
 }
 
-// cursor is how far events were given out.
-type cursor struct {
-	// sequence is the last one; nil: nothing yet, or a snapshot is on its way.
-	sequence *int64
-	isLast   func(*v1.SessionEvent) bool
-	yield    func(*v1.SessionEvent, error) bool
-}
-
-// pass gives out events, and is whether no more are needed.
-func (c *cursor) pass(events []*v1.SessionEvent) (done bool, err error) {
+// pass gives out events, moves the cursor over each, and is whether no more are needed.
+func pass(events []*v1.SessionEvent, cursor **int64, yield func(*v1.SessionEvent, error) bool, isLast func(*v1.SessionEvent) bool) (done bool, err error) {
 	for _, event := range events {
-		if err := c.move(event); err != nil {
+		if *cursor, err = moved(*cursor, event); err != nil {
 			return false, err
 		}
-		if !c.yield(event, nil) || c.isLast(event) {
+		if !yield(event, nil) || isLast(event) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// move moves the cursor over the event, by the one rule of ranges.
-func (c *cursor) move(event *v1.SessionEvent) error {
+// moved is the cursor after the event, by the one rule of ranges.
+func moved(cursor *int64, event *v1.SessionEvent) (*int64, error) {
 	sequence := event.GetSequence()
+	first, last := cmp.Or(event.GetFirstSequence(), sequence), sequence
 	switch event.GetKind().(type) {
 	case *v1.SessionEvent_SnapshotStart:
-		c.sequence = nil
-		return nil
+		return nil, nil
 	case *v1.SessionEvent_SnapshotChunk:
-		return nil
+		return cursor, nil
 	case *v1.SessionEvent_SnapshotComplete:
-		c.sequence = &sequence
-		return nil
-	}
-	first, last := sequence, sequence
-	if event.GetFirstSequence() != 0 {
-		first = event.GetFirstSequence()
-	}
-	if event.GetBookmark() != nil {
+		return &sequence, nil
+	case *v1.SessionEvent_Bookmark:
 		// It may be empty.
 		last++
 	}
-	if c.sequence == nil || first != *c.sequence+1 || last < first {
+	if cursor == nil || first != *cursor+1 || last < first {
 		after := "nothing"
-		if c.sequence != nil {
-			after = fmt.Sprint(*c.sequence)
+		if cursor != nil {
+			after = fmt.Sprint(*cursor)
 		}
-		return &Error{Code: codes.DataLoss, Message: fmt.Sprintf("the server broke the range rule: %d to %d came after %s", first, sequence, after)}
+		return nil, &Error{Code: codes.DataLoss, Message: fmt.Sprintf("the server broke the range rule: %d to %d came after %s", first, sequence, after)}
 	}
-	c.sequence = &sequence
-	return nil
+	return &sequence, nil
 }
 
 // stream is one that is opened again where it was cut.
 type stream[R any] struct {
+	// silence is how long it may bring nothing.
+	silence time.Duration
 	// open asks for what is still to come.
 	open func(context.Context) (grpc.ServerStreamingClient[R], error)
 	// take gives out what came, and is whether no more is needed.
 	take func(*R) (done bool, err error)
-	// startsOver is whether open asks for everything from now on, because what it asked for is not to be had; nil: never.
-	startsOver func(*Error) bool
-	silence    time.Duration
+	// lost are reasons why open is refused what follows the cursor; after forget it asks for everything.
+	lost   []string
+	forget func()
 }
 
-// follow reads until no more is needed, or an error that asking again cannot help.
-func (s *stream[R]) follow(ctx context.Context) error {
+// follow reads until no more is needed, or fails with what asking again cannot help.
+func (s *stream[R]) follow(ctx context.Context, fail func(error)) {
 	var pauses pauses
 	for {
 		came, done, err := s.once(ctx)
 		if done {
-			return nil
+			return
 		}
 		if cause := ctx.Err(); cause != nil {
-			return &Error{Code: status.FromContextError(cause).Code(), Message: cause.Error(), cause: cause}
+			fail(&Error{Code: status.FromContextError(cause).Code(), Message: cause.Error(), cause: cause})
+			return
 		}
-		failed := &Error{}
 		// A stream that ended too early is asked for again like one that was cut.
-		if err != nil {
-			startsOver := errors.As(err, &failed) && s.startsOver != nil && s.startsOver(failed)
-			if !startsOver && !failed.Transient() {
-				return err
-			}
+		cut := &Error{Code: codes.Unavailable}
+		if err != io.EOF {
+			cut = err.(*Error)
+		}
+		if slices.Contains(s.lost, cut.Reason) {
+			s.forget()
+		} else if !cut.Transient() {
+			fail(err)
+			return
 		}
 		if came {
 			pauses = 0
 		}
-		sleep(ctx, pauses.next(failed.RetryAfter))
+		sleep(ctx, pauses.next(cut.RetryAfter))
 	}
 }
 
-// once reads one stream to its end.
+// once reads one stream up to its end or an [*Error].
 func (s *stream[R]) once(ctx context.Context) (came, done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -206,10 +178,7 @@ func (s *stream[R]) once(ctx context.Context) (came, done bool, err error) {
 		guard.Reset(s.silence)
 	}
 	if context.Cause(ctx) == errSilent {
-		return came, false, errSilent
-	}
-	if err == io.EOF {
-		err = nil
+		err = errSilent
 	}
 	return came, false, err
 }

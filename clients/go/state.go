@@ -1,6 +1,7 @@
 package agentruntime
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -27,96 +28,92 @@ func (s *State) Block(id string) *v1.Block {
 	return nil
 }
 
-// Apply folds one event in.
-func (s *State) Apply(event *v1.SessionEvent) {
+// Apply folds one event in, and returns the block that it is about, or nil.
+func (s *State) Apply(event *v1.SessionEvent) (block *v1.Block) {
 	state := &s.value
 	switch kind := event.GetKind().(type) {
-	case *v1.SessionEvent_BlockStart:
-		s.putBlock(kind.BlockStart.GetBlock())
-	case *v1.SessionEvent_BlockComplete:
-		s.putBlock(kind.BlockComplete.GetBlock())
-	case *v1.SessionEvent_BlockDelta:
-		grow(s.Block(kind.BlockDelta.GetBlockId()), kind.BlockDelta)
-	case *v1.SessionEvent_BlockUpdate:
-		patch(s.Block(kind.BlockUpdate.GetBlockId()), kind.BlockUpdate)
-	case *v1.SessionEvent_TurnQueued:
-		s.putTurn(kind.TurnQueued.GetTurn())
-	case *v1.SessionEvent_TurnUpdated:
-		s.putTurn(kind.TurnUpdated.GetTurn())
-	case *v1.SessionEvent_ConversationUpdated:
-		put(&state.Conversations, kind.ConversationUpdated.GetConversation(), (*v1.Conversation).GetConversationId)
-		if session := state.Session; session != nil {
-			session.Usage = kind.ConversationUpdated.GetSessionUsage()
-		}
 	case *v1.SessionEvent_SessionCreated:
 		proto.Reset(state)
-		state.Session = proto.CloneOf(kind.SessionCreated.GetSession())
-		if session := state.Session; session != nil {
-			session.OldestSequence = 0
-		}
-	case *v1.SessionEvent_SessionUpdated:
-		if session, to := state.Session, kind.SessionUpdated; session != nil {
-			session.Name, session.Labels, session.Metadata = to.GetName(), to.GetLabels(), to.GetMetadata()
-			session.Options, session.Etag = to.GetOptions(), to.GetEtag()
-		}
-	case *v1.SessionEvent_StatusChanged:
-		if session, to := state.Session, kind.StatusChanged; session != nil {
-			session.Status, session.Error = to.GetStatus(), to.GetError()
-		}
-	case *v1.SessionEvent_SandboxChanged:
-		if session := state.Session; session != nil {
-			session.Sandbox = kind.SandboxChanged.GetSandbox()
-		}
-	case *v1.SessionEvent_PermissionRequested:
-		put(&state.Permissions, proto.CloneOf(kind.PermissionRequested.GetPermission()), (*v1.PermissionRequest).GetPermissionId)
-	case *v1.SessionEvent_PermissionResolved:
-		to := kind.PermissionResolved
-		if at := last(state.Permissions, to.GetPermissionId(), (*v1.PermissionRequest).GetPermissionId); at >= 0 {
-			state.Permissions[at].Resolution = to.GetResolution()
-		}
-	case *v1.SessionEvent_PermissionRulesChanged:
-		state.PermissionRules = slices.Clone(kind.PermissionRulesChanged.GetRules())
-	case *v1.SessionEvent_QuestionRequested:
-		put(&state.Questions, proto.CloneOf(kind.QuestionRequested.GetQuestion()), (*v1.Question).GetQuestionId)
-	case *v1.SessionEvent_QuestionResolved:
-		to := kind.QuestionResolved
-		if at := last(state.Questions, to.GetQuestionId(), (*v1.Question).GetQuestionId); at >= 0 {
-			state.Questions[at].Resolution = to.GetResolution()
-		}
-	case *v1.SessionEvent_FilesChanged:
-		for _, change := range kind.FilesChanged.GetChanges() {
-			state.Files = changed(state.Files, change)
+		if state.Session = proto.CloneOf(kind.SessionCreated.GetSession()); state.Session != nil {
+			state.Session.OldestSequence = 0
 		}
 	case *v1.SessionEvent_SnapshotStart:
 		proto.Reset(state)
 	case *v1.SessionEvent_SnapshotChunk:
 		proto.Merge(state, kind.SnapshotChunk.GetState())
 	}
-	if session := state.Session; session != nil && event.GetSequence() > 0 {
+	// What is told of a session that is not there goes nowhere.
+	session := cmp.Or(state.Session, &v1.Session{})
+	switch kind := event.GetKind().(type) {
+	case *v1.SessionEvent_BlockStart:
+		block = s.putBlock(kind.BlockStart.GetBlock())
+	case *v1.SessionEvent_BlockComplete:
+		block = s.putBlock(kind.BlockComplete.GetBlock())
+	case *v1.SessionEvent_BlockDelta:
+		if block = s.Block(kind.BlockDelta.GetBlockId()); block != nil {
+			grow(block, kind.BlockDelta)
+		}
+	case *v1.SessionEvent_BlockUpdate:
+		if block = s.Block(kind.BlockUpdate.GetBlockId()); block != nil {
+			patch(block, kind.BlockUpdate)
+		}
+	case *v1.SessionEvent_TurnQueued:
+		s.putTurn(kind.TurnQueued.GetTurn(), session)
+	case *v1.SessionEvent_TurnUpdated:
+		s.putTurn(kind.TurnUpdated.GetTurn(), session)
+	case *v1.SessionEvent_ConversationUpdated:
+		put(&state.Conversations, kind.ConversationUpdated.GetConversation(), (*v1.Conversation).GetConversationId)
+		session.Usage = kind.ConversationUpdated.GetSessionUsage()
+	case *v1.SessionEvent_SessionUpdated:
+		to := kind.SessionUpdated
+		session.Name, session.Labels, session.Metadata = to.GetName(), to.GetLabels(), to.GetMetadata()
+		session.Options, session.Etag = to.GetOptions(), to.GetEtag()
+	case *v1.SessionEvent_StatusChanged:
+		session.Status, session.Error = kind.StatusChanged.GetStatus(), kind.StatusChanged.GetError()
+	case *v1.SessionEvent_SandboxChanged:
+		session.Sandbox = kind.SandboxChanged.GetSandbox()
+	case *v1.SessionEvent_PermissionRequested:
+		put(&state.Permissions, proto.CloneOf(kind.PermissionRequested.GetPermission()), (*v1.PermissionRequest).GetPermissionId)
+	case *v1.SessionEvent_PermissionResolved:
+		if at := last(state.Permissions, kind.PermissionResolved.GetPermissionId(), (*v1.PermissionRequest).GetPermissionId); at >= 0 {
+			state.Permissions[at].Resolution = kind.PermissionResolved.GetResolution()
+		}
+	case *v1.SessionEvent_PermissionRulesChanged:
+		state.PermissionRules = slices.Clone(kind.PermissionRulesChanged.GetRules())
+	case *v1.SessionEvent_QuestionRequested:
+		put(&state.Questions, proto.CloneOf(kind.QuestionRequested.GetQuestion()), (*v1.Question).GetQuestionId)
+	case *v1.SessionEvent_QuestionResolved:
+		if at := last(state.Questions, kind.QuestionResolved.GetQuestionId(), (*v1.Question).GetQuestionId); at >= 0 {
+			state.Questions[at].Resolution = kind.QuestionResolved.GetResolution()
+		}
+	case *v1.SessionEvent_FilesChanged:
+		for _, change := range kind.FilesChanged.GetChanges() {
+			state.Files = changed(state.Files, change)
+		}
+	}
+	if event.GetSequence() > 0 {
 		session.Sequence = event.GetSequence()
 		if event.GetBookmark() == nil {
 			session.LastActivityTime = event.GetEventTime()
 		}
 	}
+	return block
 }
 
-func (s *State) putBlock(block *v1.Block) {
-	block = proto.CloneOf(block)
-	if held := s.Block(block.GetBlockId()); held != nil {
-		// It stays the same one for those who hold it.
-		proto.Reset(held)
-		proto.Merge(held, block)
-		return
+func (s *State) putBlock(block *v1.Block) *v1.Block {
+	held := s.Block(block.GetBlockId())
+	if held == nil {
+		held = &v1.Block{}
+		s.value.Blocks = append(s.value.Blocks, held)
 	}
-	s.value.Blocks = append(s.value.Blocks, block)
+	// It stays the same one for those who hold it.
+	proto.Reset(held)
+	proto.Merge(held, block)
+	return held
 }
 
-func (s *State) putTurn(turn *v1.Turn) {
+func (s *State) putTurn(turn *v1.Turn, session *v1.Session) {
 	put(&s.value.Turns, turn, (*v1.Turn).GetTurnId)
-	session := s.value.Session
-	if session == nil {
-		return
-	}
 	session.ActiveTurn = nil
 	var first, rest []*v1.Turn
 	for _, turn := range s.value.Turns {
@@ -155,46 +152,35 @@ func put[T any](items *[]T, item T, idOf func(T) string) {
 	}
 }
 
+// grows names the field that deltas make longer, by what the block is.
+var grows = map[string]protoreflect.Name{"assistant_text": "text", "thinking": "text", "tool_use": "input_json", "tool_result": "text"}
+
 // grow appends what the block does not hold yet. Offsets are bytes, as those of Go's strings are.
 func grow(block *v1.Block, delta *v1.BlockDelta) {
-	var text *string
-	switch content := block.GetContent().(type) {
-	case *v1.Block_AssistantText:
-		text = &content.AssistantText.Text
-	case *v1.Block_Thinking:
-		text = &content.Thinking.Text
-	case *v1.Block_ToolUse:
-		text = &content.ToolUse.InputJson
-	case *v1.Block_ToolResult:
-		if content.ToolResult.Output == nil {
-			content.ToolResult.Output = &v1.ToolResult_Text{}
-		}
-		output, ok := content.ToolResult.Output.(*v1.ToolResult_Text)
-		if !ok {
-			return
-		}
-		text = &output.Text
-	default:
+	kind, content := contentOf(block)
+	if grows[kind] == "" {
 		return
 	}
-	known := int64(len(*text)) - delta.GetOffset()
+	field := content.Descriptor().Fields().ByName(grows[kind])
+	if output := field.ContainingOneof(); output != nil && content.WhichOneof(output) != nil && !content.Has(field) {
+		return
+	}
+	text := content.Get(field).String()
+	known := int64(len(text)) - delta.GetOffset()
 	if known >= 0 && known < int64(len(delta.GetDelta())) {
-		*text += delta.GetDelta()[known:]
+		content.Set(field, protoreflect.ValueOfString(text+delta.GetDelta()[known:]))
 	}
 }
 
 // patch replaces the namesake of each set field, in the block or in its content.
 func patch(block *v1.Block, update *v1.BlockUpdate) {
-	if block == nil {
-		return
-	}
-	targets := []protoreflect.Message{block.ProtoReflect()}
-	if content := targets[0].WhichOneof(targets[0].Descriptor().Oneofs().ByName("content")); content != nil {
-		targets = append(targets, targets[0].Mutable(content).Message())
-	}
+	_, content := contentOf(block)
 	update.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		for _, target := range targets {
-			if namesake := target.Descriptor().Fields().ByName(field.Name()); namesake != nil && field.Name() != "block_id" {
+		for _, target := range []protoreflect.Message{block.ProtoReflect(), content} {
+			if target == nil || field.Name() == "block_id" {
+				continue
+			}
+			if namesake := target.Descriptor().Fields().ByName(field.Name()); namesake != nil {
 				target.Set(namesake, value)
 			}
 		}
@@ -202,32 +188,34 @@ func patch(block *v1.Block, update *v1.BlockUpdate) {
 	})
 }
 
-// changed is the sorted files after the change. Go compares strings by their bytes, as the contract sorts paths.
-func changed(files []*v1.WorkspaceFile, change *v1.FileChange) []*v1.WorkspaceFile {
-	file := change.GetFile()
-	switch change.GetKind() {
-	case v1.FileChangeKind_FILE_CHANGE_KIND_DELETED:
-		return without(files, file.GetPath())
-	case v1.FileChangeKind_FILE_CHANGE_KIND_RENAMED:
-		files = without(files, change.GetPreviousPath())
+// contentOf is what a block is, as the contract spells it, and what it holds; nothing for a kind newer than this client.
+func contentOf(block *v1.Block) (kind string, content protoreflect.Message) {
+	message := block.ProtoReflect()
+	if field := message.WhichOneof(message.Descriptor().Oneofs().ByName("content")); field != nil {
+		return string(field.Name()), message.Mutable(field).Message()
 	}
-	at, found := find(files, file.GetPath())
-	if found {
-		files[at] = file
+	return "", nil
+}
+
+// changed is the files after the change, still sorted. Go compares strings by their bytes, as the contract sorts paths.
+func changed(files []*v1.WorkspaceFile, change *v1.FileChange) []*v1.WorkspaceFile {
+	place := func(path string) (int, bool) {
+		return slices.BinarySearchFunc(files, path, func(file *v1.WorkspaceFile, path string) int {
+			return strings.Compare(file.GetPath(), path)
+		})
+	}
+	gone := []string{change.GetFile().GetPath()}
+	if change.GetKind() == v1.FileChangeKind_FILE_CHANGE_KIND_RENAMED {
+		gone = append(gone, change.GetPreviousPath())
+	}
+	for _, path := range gone {
+		if at, found := place(path); found {
+			files = slices.Delete(files, at, at+1)
+		}
+	}
+	if change.GetKind() == v1.FileChangeKind_FILE_CHANGE_KIND_DELETED {
 		return files
 	}
-	return slices.Insert(files, at, file)
-}
-
-func without(files []*v1.WorkspaceFile, path string) []*v1.WorkspaceFile {
-	if at, found := find(files, path); found {
-		return slices.Delete(files, at, at+1)
-	}
-	return files
-}
-
-func find(files []*v1.WorkspaceFile, path string) (int, bool) {
-	return slices.BinarySearchFunc(files, path, func(file *v1.WorkspaceFile, path string) int {
-		return strings.Compare(file.GetPath(), path)
-	})
+	at, _ := place(change.GetFile().GetPath())
+	return slices.Insert(files, at, change.GetFile())
 }

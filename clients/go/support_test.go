@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -120,12 +119,12 @@ func (s *server) end() {
 
 func (s *server) client(t *testing.T) *Client {
 	t.Helper()
-	return dial(t, s.addr, WithKey(s.key()))
+	return dial(t, s.addr, Options{Key: s.key()})
 }
 
-func dial(t *testing.T, addr string, opts ...Option) *Client {
+func dial(t *testing.T, addr string, options Options) *Client {
 	t.Helper()
-	client, err := Dial(addr, opts...)
+	client, err := Dial(addr, options)
 	must(t, err)
 	t.Cleanup(func() { client.Close() })
 	return client
@@ -259,12 +258,4 @@ func within(t *testing.T, limit time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-func read(t *testing.T, source io.ReadCloser) []byte {
-	t.Helper()
-	data, err := io.ReadAll(source)
-	must(t, err)
-	must(t, source.Close())
-	return data
 }

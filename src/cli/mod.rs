@@ -14,6 +14,7 @@ mod age;
 mod agents;
 mod asker;
 mod connect;
+mod database;
 mod elsewhere;
 mod error;
 mod files;
@@ -87,6 +88,9 @@ enum Command {
     Agents(agents::Command),
     /// List the sandboxes away from the server's machine, with their age and what they cost.
     Sandboxes(sandboxes::Args),
+    /// Look after the data folder of a server that does not run.
+    #[command(subcommand)]
+    Database(database::Command),
     /// Show which events a recording of an agent's output gives.
     Replay(replay::Args),
     /// Answer agents from a script, instead of a real model.
@@ -161,6 +165,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Error> {
         Command::Profiles(command) => Box::pin(profiles::run(common, command)).await?,
         Command::Agents(command) => agents::run(common, command).await?,
         Command::Sandboxes(args) => sandboxes::run(common, &args).await?,
+        Command::Database(command) => database::run(common, command).await?,
         Command::Replay(args) => replay::run(common, &args)?,
         Command::ModalEmulator(args) => return modal_emulator::run(common, args).await,
         Command::ModelEndpoint(args) => {

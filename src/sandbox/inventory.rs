@@ -8,7 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::Error;
-use crate::domain::{SandboxId, Timestamp};
+use crate::domain::{LedgerEntry, SandboxId, Timestamp};
 
 /// Asks a provider what is there, and ends it.
 #[async_trait]
@@ -37,6 +37,13 @@ pub trait Inventory: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`].
     async fn end(&self, external_id: &str) -> Result<(), Error>;
+
+    /// Drops the files of a sandbox that is over: those that its row names, and those that it left. What is not there any
+    /// more was dropped before.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`] when some may still be there.
+    async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), Error>;
 }
 
 /// A sandbox as its provider lists it.

@@ -180,6 +180,21 @@ pub fn running(data: &Path) -> Option<String> {
     store::owner_address(&config::database(data))
 }
 
+/// Says of a data folder, of which no server runs, that a backup was put back there: every log gets another uid. Tells how
+/// many there are.
+///
+/// # Errors
+/// There is no database, it is in use, or it cannot be read; then nothing is changed.
+pub async fn restored(data: &Path) -> Result<usize, StartError> {
+    let database = config::database(data);
+    // To open it would make one.
+    std::fs::metadata(&database).map_err(|error| StartError::io(&database, error))?;
+    let store = SqliteStore::open(&database).await?;
+    let renamed = store.rename_logs().await?;
+    store.close().await;
+    Ok(renamed)
+}
+
 /// Where the server of this data folder looks for installed agents.
 #[must_use]
 pub fn agent_cache(data: &Path) -> PathBuf {

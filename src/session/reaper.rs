@@ -182,7 +182,14 @@ impl Reaper<'_> {
     async fn close(&self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
         match after {
-            After::Goes => store.remove_entry(&entry.id).await?,
+            After::Goes => {
+                let dropped = timeout(PATIENCE, self.inventory.drop_kept(&entry)).await;
+                if let Err(error) = dropped.unwrap_or_else(|_| Err(silent())) {
+                    tracing::warn!(sandbox = %entry.id, %error, "what it left is still kept; it is looked at again later");
+                    return Ok(());
+                }
+                store.remove_entry(&entry.id).await?;
+            }
             After::Stays => {
                 entry.state = LedgerState::Ended;
                 entry.facts.end_time.get_or_insert_with(Timestamp::now);

@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
+use tonic::Code;
 
 use crate::{
     link::Link,
@@ -20,9 +21,7 @@ use crate::{
     support::{PATIENCE, Server},
 };
 
-/// 400 deltas in two seconds.
-const LONG: &str = r#"{"count": 400, "size": 20, "pace_ms": 5}"#;
-/// A turn that no test waits for.
+/// A turn that no test waits for: it is interrupted when what was to happen in it has happened, however long that takes.
 const ENDLESS: &str = r#"{"count": 200000, "size": 20, "pace_ms": 5}"#;
 
 /// Events up to a sequence, bookmarks aside.
@@ -46,6 +45,16 @@ fn fold<'a>(events: impl IntoIterator<Item = &'a SessionEvent>) -> State {
     state
 }
 
+async fn interrupt(client: &Client, session_id: &str) {
+    let request = InterruptTurnRequest { session_id: session_id.to_owned(), ..Default::default() };
+    assert!(client.interrupt_turn(request).await.unwrap().turn.is_some(), "the turn ended before");
+}
+
+/// Whether it is what `ENDLESS` says, up to some point.
+fn is_begun(text: &str) -> bool {
+    text.len() > 20 && numbers(200_000).starts_with(text)
+}
+
 /// What a reload shows, and its sequence.
 async fn snapshot(client: &Client, session_id: &str) -> (State, i64) {
     let mut events = client.watch(session_id, None);
@@ -67,9 +76,13 @@ async fn a_turn_survives_kills_of_the_server() {
     let client = at(&link.addr, &server).await;
     let session_id = client.create("scripted").await.unwrap().session_id;
     let mut watched = client.watch(&session_id, Some(0));
-    let mut blocks = client.run(&session_id, LONG);
+    let mut blocks = client.run(&session_id, ENDLESS);
     let (mut text, mut changes) = (String::new(), 0);
-    while let Some(block) = timeout(PATIENCE, blocks.try_next()).await.expect("the turn goes on").unwrap() {
+    let ended = loop {
+        let block = match timeout(PATIENCE, blocks.try_next()).await.expect("the turn goes on") {
+            Ok(block) => block.expect("an interrupted turn is an error"),
+            Err(ended) => break ended,
+        };
         text = agent_runtime::client::words_of(&block).into_owned();
         changes += 1;
         if changes == 12 || changes == 30 {
@@ -77,8 +90,12 @@ async fn a_turn_survives_kills_of_the_server() {
             server = Server::start_on(data.path(), &[]);
             link.lead_to(&server.addr);
         }
-    }
-    assert!(changes > 30 && text == numbers(400), "{changes} changes, {} bytes", text.len());
+        if changes == 40 {
+            interrupt(&client, &session_id).await;
+        }
+    };
+    assert_eq!(ended.code, Code::Aborted, "{ended:?}");
+    assert!(changes >= 40 && is_begun(&text), "{changes} changes, {} bytes", text.len());
     // Whoever watched, and read nothing until now, sees the same as who comes later.
     let (state, head) = snapshot(&client, &session_id).await;
     assert_eq!(fold(&up_to(&mut watched, head).await), state);
@@ -118,18 +135,23 @@ async fn cuts_in_the_middle_of_a_turn_lose_nothing() {
     let session_id = client.create("scripted").await.unwrap().session_id;
     let (mut rng, mut cuts, mut next) = (StdRng::seed_from_u64(7), 0, 0);
     let mut state = State::default();
-    let mut events = client.run_turn(RunTurnRequest { session_id, text: LONG.into(), ..RunTurnRequest::default() });
+    let request = RunTurnRequest { session_id: session_id.clone(), text: ENDLESS.into(), ..RunTurnRequest::default() };
+    let mut events = client.run_turn(request);
     while let Some(event) = timeout(PATIENCE, events.try_next()).await.expect("the turn goes on").unwrap() {
         state.apply(&event);
         if event.sequence >= next {
             link.cut();
             cuts += 1;
             next = event.sequence + rng.random_range(2..8);
+            if cuts == 12 {
+                interrupt(&client, &session_id).await;
+            }
         }
     }
-    let blocks = &state.as_proto().blocks;
-    assert!(cuts > 5, "only {cuts} cuts");
-    assert_eq!(agent_runtime::client::words_of(blocks.last().unwrap()), numbers(400));
+    assert!(cuts >= 12, "only {cuts} cuts");
+    let text = agent_runtime::client::words_of(state.as_proto().blocks.last().unwrap());
+    assert!(is_begun(&text), "{} bytes", text.len());
+    assert_eq!(snapshot(&client, &session_id).await.0.as_proto().blocks, state.as_proto().blocks);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,8 +181,8 @@ async fn hanging_up_ends_the_servers_stream_and_not_the_turn() {
         }
     };
     timeout(PATIENCE, quiet).await.expect("its events still come");
-    let stopped = direct.interrupt_turn(InterruptTurnRequest { session_id, ..Default::default() }).await.unwrap();
-    assert!(stopped.turn.is_some(), "the turn went with who hung up");
+    // It did not go with who hung up.
+    interrupt(&direct, &session_id).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,7 +84,7 @@ fn installed() -> Option<PathBuf> {
     let program = tools.join("node_modules/.bin/buf");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/tools.sh");
     if !program.exists() {
-        let problem = match Command::new("sh").arg(script).arg(&tools).output() {
+        let problem = match Command::new("bash").arg(script).arg(&tools).output() {
             Ok(install) if install.status.success() => String::new(),
             Ok(install) => String::from_utf8_lossy(&install.stderr).into_owned(),
             Err(error) => error.to_string(),

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     cli,
-    rig::{Rig, eventually, lives, printed, sandbox, says, shell, text, told},
+    rig::{Rig, eventually, lives, nothing_is_listed, printed, sandbox, says, shell, text, told},
     support::{check_ranges, fold, last_turn, play, send, snapshot, until, until_end_of, watch},
 };
 
@@ -61,9 +61,8 @@ async fn a_session_moves_before_its_sandbox_ends_and_finds_its_repository_again(
     let request = proto::DeleteSessionRequest { session_id: id, ..Default::default() };
     sessions.delete_session(request).await.expect("deleted");
     eventually("it is removed with its session", || rig.running().is_empty()).await;
-    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
-    let listed = server.runtime().await.list_sandboxes(all).await.expect("listed").into_inner().sandboxes;
-    assert_eq!(listed, [], "nothing of either is left");
+    nothing_is_listed(&server).await;
+    assert_eq!(rig.emulator.snapshots(), [""; 0], "nothing of either is left");
 }
 
 #[tokio::test]

@@ -99,6 +99,20 @@ pub(crate) fn printed(played: &Played) -> String {
     format!("{:?}", played.contents().last().expect("a block"))
 }
 
+/// Waits until the server knows of no sandbox any more, not of one that ended either: its files go after it, then its row.
+pub(crate) async fn nothing_is_listed(server: &Server) {
+    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
+    let (mut runtime, patience) = (server.runtime().await, Instant::now() + Duration::from_mins(2));
+    loop {
+        let listed = runtime.list_sandboxes(all.clone()).await.expect("listed").into_inner().sandboxes;
+        if listed.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < patience, "something is left: {listed:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Waits until it is so.
 pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_mins(2);

@@ -1,10 +1,12 @@
 //! A session from its first message to its end, through stops, dead servers and dead sandboxes.
 
+use std::time::Duration;
+
 use agent_runtime::proto::{self, Isolation, SandboxStatus, TurnStatus};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, eventually, printed, shell, text},
+    rig::{Rig, created, eventually, nothing_is_listed, printed, shell, text},
     support::{get, last_turn, play, send, stop, until_end_of, watch},
 };
 
@@ -42,9 +44,9 @@ async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox()
         .await
         .expect("deleted");
     eventually("it is removed with its session", || rig.running().is_empty()).await;
-    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
-    let listed = server.runtime().await.list_sandboxes(all).await.expect("listed").into_inner();
-    assert_eq!(listed.sandboxes, [], "nothing of it is left");
+    // Its files go after it, then its row.
+    nothing_is_listed(&server).await;
+    assert_eq!(rig.emulator.snapshots(), [""; 0], "nor is anything kept of it");
 }
 
 #[tokio::test]
@@ -58,7 +60,7 @@ async fn a_turn_goes_on_when_its_server_is_killed() {
     let script = json!([{ "count": 400, "pace_ms": 10 }]).to_string();
     let (turn, sequence) = send(&mut sessions, &id, &script).await.expect("taken");
     for _ in 0..2 {
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         server.kill();
         server = rig.open();
     }

@@ -192,7 +192,7 @@ async fn a_second_interrupt_leaves_also_a_server_that_does_not_answer() {
     terminal.shows("Hello.");
     server.signal(Signal::STOP);
     terminal.types("\x03");
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(1));
     terminal.types("\x03");
     let ended = terminal.leaves();
     server.signal(Signal::CONT);

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use agent_runtime::{
     domain::{LedgerState, ModalGpu, ModalSettings, SandboxId, Timestamp},
     sandbox::{
-        Epoch, Error, Exit, NewSandbox, Output, Provider, Sandbox, Signal, StdinStatus, inventory::Inventory as _,
-        ledger::Ledger as _,
+        Content, Epoch, Error, Exit, NewSandbox, Output, Provider, Root, Sandbox, Signal, StdinStatus,
+        inventory::Inventory as _, ledger::Ledger as _,
     },
     store::Store as _,
 };
@@ -330,7 +330,11 @@ async fn who_lost_the_lease_changes_nothing() {
     assert_eq!(sandbox.write_stdin(NOW, &exec, 0, b"x", true).await, Err(stale.clone()));
     assert_eq!(sandbox.signal(NOW, &exec, Signal::Kill).await, Err(stale.clone()));
     assert_eq!(sandbox.terminate(NOW).await, Err(stale.clone()));
-    assert_eq!(elsewhere.modal.create(plain()).await.err(), Some(stale));
+    assert_eq!(elsewhere.modal.create(plain()).await.err(), Some(stale.clone()));
+    let files = sandbox.files();
+    let content = Content::Bytes("x".into());
+    assert_eq!(files.write(Root::Workspace, "file", 0o644, content, 100).await, Err(stale.clone()));
+    assert_eq!(files.delete(Root::Workspace, "file").await, Err(stale));
     let external = elsewhere.emulator.running()[0]["id"].as_str().unwrap().to_owned();
     assert!(matches!(elsewhere.modal.end(&external).await, Err(Error::Stale { .. })));
     assert_eq!(elsewhere.emulator.running().len(), 1);

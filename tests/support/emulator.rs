@@ -78,6 +78,11 @@ impl Emulator {
         self.ask("POST", &format!("sandboxes/{id}/kill"), "");
     }
 
+    /// Ids of the images that hold files of sandboxes.
+    pub fn snapshots(&self) -> Vec<String> {
+        serde_json::from_str(&self.ask("GET", "snapshots", "")).expect("a list")
+    }
+
     /// All tokens that it gave out have expired.
     pub fn expire_tokens(&self) {
         self.ask("POST", "expire-tokens", "");

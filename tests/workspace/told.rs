@@ -1,8 +1,6 @@
 //! What an agent does to files is told, in its turn.
 
-use std::time::{Duration, Instant};
-
-use agent_runtime::proto::{FileChange, FileChangeKind, FileChangeOrigin, SessionEvent, session_event::Kind};
+use agent_runtime::proto::{FileChange, FileChangeKind, FileChangeOrigin, FileType, SessionEvent, session_event::Kind};
 use serde_json::json;
 
 use crate::{
@@ -95,14 +93,13 @@ async fn files_are_told_while_the_turn_runs() {
     let server = Server::start();
     let mut sessions = server.sessions().await;
     let session = scripted(&mut sessions).await;
-    let text = json!([{"run": "echo early >early.txt"}, {"pause_ms": 20_000}]).to_string();
+    let text = json!([{"run": "echo early >early.txt"}, {"pause_ms": 600_000}]).to_string();
     let (turn, sequence) = send(&mut sessions, &session.session_id, &text).await.expect("accepted");
     let mut stream = watch(&mut sessions, &session.session_id, Some(sequence)).await.expect("a watch");
-    let began = Instant::now();
     let is_it = |event: &SessionEvent| matches!(event.kind, Some(Kind::FilesChanged(_))) || ended(event, &turn.turn_id);
     let seen = until(&mut stream, is_it).await;
+    assert!(!seen.iter().any(|event| ended(event, &turn.turn_id)), "only at the end");
     assert_eq!(of(&changes(&seen), "early.txt"), [(FileChangeKind::Created, "")]);
-    assert!(began.elapsed() < Duration::from_secs(10), "only at the end: {:?}", began.elapsed());
     crate::support::stop(&mut sessions, &session.session_id).await;
     let rest = until_end_of(&mut stream, &turn.turn_id).await;
     assert_eq!(of(&changes(&rest), "early.txt"), []);
@@ -115,7 +112,11 @@ async fn ten_thousand_files_at_once_come_in_capped_batches() {
     let session = scripted(&mut sessions).await;
     let command = "i=0; while [ $i -lt 100 ]; do mkdir d$i; (cd d$i; seq 1 100 | split -l 1 - f); i=$((i+1)); done";
     let made = play(&mut sessions, &session.session_id, &script(command)).await;
-    assert_eq!(changes(&made.events).len(), 10_000);
+    // A look in between may see a directory that is empty still, or a file that is not whole.
+    let told = changes(&made.events);
+    let created = told.iter().filter(|change| change.kind() == FileChangeKind::Created);
+    let files = created.filter(|change| change.file.as_ref().is_some_and(|file| file.r#type() == FileType::File));
+    assert_eq!(files.count(), 10_000);
     let batches: Vec<_> = made
         .events
         .iter()

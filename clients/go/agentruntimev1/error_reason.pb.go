@@ -149,8 +149,8 @@ const (
 	// OUT_OF_RANGE. Retry: with a snapshot, or without a revision.
 	// `{"reason":"SEQUENCE_AHEAD","domain":"agentruntime.v1","metadata":{"after_sequence":"901","head_sequence":"600"}}`
 	ErrorReason_ERROR_REASON_SEQUENCE_AHEAD ErrorReason = 82
-	// expected_uid is not the log's uid: the database was restored from a backup. OUT_OF_RANGE. Retry: with a
-	// snapshot.
+	// expected_uid is not the log's uid: the database was restored from a backup, and that was announced
+	// (agent-runtime database restored). OUT_OF_RANGE. Retry: with a snapshot.
 	// `{"reason":"SESSION_REPLACED","domain":"agentruntime.v1","metadata":{"expected_uid":"a1","uid":"b2"}}`
 	ErrorReason_ERROR_REASON_SESSION_REPLACED ErrorReason = 83
 	// The caller has Limits.max_watches open. RESOURCE_EXHAUSTED. Retry: after closing one.

@@ -249,7 +249,7 @@ type Session struct {
 	// Minted by the server, like "ses_01J9Z3"; never reused.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Identity of the event log, minted by the server. Changes only when an operator restores the database from a
-	// backup: sequences remembered under another uid mean nothing.
+	// backup and says so (agent-runtime database restored): sequences remembered under another uid mean nothing.
 	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
 	// The caller's own key, unique among the tenant's sessions; may be empty.
 	ExternalId string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`

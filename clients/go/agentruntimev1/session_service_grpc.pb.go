@@ -65,7 +65,7 @@ const (
 // gave no cursor: ask again. With after_sequence it begins at once with an empty bookmark (first_sequence =
 // cursor + 1, sequence = cursor) that tells head_sequence, then brings what followed; 0 means from the first event.
 // A bookmark counts like any event. Resume with the same filter; another filter needs a snapshot. Pass expected_uid:
-// if the database was restored from a backup, old cursors are refused (SESSION_REPLACED) and not misread.
+// once a restored backup was announced (agent-runtime database restored), old cursors are refused (SESSION_REPLACED).
 //
 // Folding. SessionState is what there is to show. Live, replayed and listed are the same, because all are the fold of
 // the same events; the "Fold:" line at each event says what it changes. Skip kinds you do not know.
@@ -481,7 +481,7 @@ type SessionService_ExportTranscriptClient = grpc.ServerStreamingClient[ExportTr
 // gave no cursor: ask again. With after_sequence it begins at once with an empty bookmark (first_sequence =
 // cursor + 1, sequence = cursor) that tells head_sequence, then brings what followed; 0 means from the first event.
 // A bookmark counts like any event. Resume with the same filter; another filter needs a snapshot. Pass expected_uid:
-// if the database was restored from a backup, old cursors are refused (SESSION_REPLACED) and not misread.
+// once a restored backup was announced (agent-runtime database restored), old cursors are refused (SESSION_REPLACED).
 //
 // Folding. SessionState is what there is to show. Live, replayed and listed are the same, because all are the fold of
 // the same events; the "Fold:" line at each event says what it changes. Skip kinds you do not know.

@@ -7,20 +7,25 @@ from contextlib import aclosing
 from agentruntime import State, aio, pb
 
 
-async def snapshot(session: aio.Session) -> tuple[State, int]:
+async def create(client: aio.Client) -> str:
+    """The id of a new session of the scripted agent."""
+    return (await client.create_session(agent="scripted")).session.session_id
+
+
+async def snapshot(client: aio.Client, session_id: str) -> tuple[State, int]:
     """What a reload shows, and its sequence."""
     state = State()
-    async for event in session.watch():
+    async for event in client.watch(session_id=session_id):
         state.apply(event)
         if event.WhichOneof("kind") == "snapshot_complete":
             return state, event.sequence
     raise AssertionError("no snapshot")
 
 
-async def events_to(session: aio.Session, head: int, after: int | None = 0) -> list[pb.SessionEvent]:
+async def events_to(client: aio.Client, session_id: str, head: int, after: int = 0) -> list[pb.SessionEvent]:
     """What a watch brings up to this sequence."""
     events = []
-    async with aclosing(session.watch(after=after)) as watch:
+    async with aclosing(client.watch(session_id=session_id, after_sequence=after)) as watch:
         async for event in watch:
             events.append(event)
             if event.sequence >= head:

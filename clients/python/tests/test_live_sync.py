@@ -16,7 +16,7 @@ import pytest
 from support import ENDLESS, LONG, Proxy, Server, script
 
 import agentruntime
-from agentruntime import Client, Error, Session, State, pb
+from agentruntime import Client, Error, State, pb
 
 NUMBERS = "".join(f"{number:019} " for number in range(1, 401))
 
@@ -27,11 +27,16 @@ def client(server: Server) -> Iterator[Client]:
         yield client
 
 
-def folded(session: Session, head: int, *cuts: int) -> pb.SessionState:
+def create(client: Client) -> str:
+    """The id of a new session of the scripted agent."""
+    return client.create_session(agent="scripted").session.session_id
+
+
+def folded(client: Client, session_id: str, head: int, *cuts: int) -> pb.SessionState:
     """What watches fold to that are cut there."""
     state, after = State(), 0
     for end in [*cuts, head]:
-        for event in session.watch(after=after):
+        for event in client.watch(session_id=session_id, after_sequence=after):
             state.apply(event)
             after = event.sequence
             if after >= end:
@@ -39,9 +44,9 @@ def folded(session: Session, head: int, *cuts: int) -> pb.SessionState:
     return state.value
 
 
-def snapshot(session: Session) -> pb.SessionState:
+def snapshot(client: Client, session_id: str) -> pb.SessionState:
     state = State()
-    for event in session.watch():
+    for event in client.watch(session_id=session_id):
         state.apply(event)
         if event.WhichOneof("kind") == "snapshot_complete":
             break
@@ -54,90 +59,102 @@ def test_it_is_made_of_the_one_for_asyncio() -> None:
 
 
 def test_a_session_answers_and_shows_its_files(client: Client) -> None:
-    session = client.create(agent="scripted", workspace_files={"a.txt": b"hi"})
-    texts = {b.block_id: b.assistant_text.text for b in session.run(script({"run": "echo 1 > b"}, {"say": "Done."}))}
+    files = [pb.FileContent(path="a.txt", content=b"hi")]
+    session_id = client.create_session(agent="scripted", workspace_files=files).session.session_id
+    blocks = client.run(session_id=session_id, text=script({"run": "echo 1 > b"}, {"say": "Done."}))
+    texts = {block.block_id: block.assistant_text.text for block in blocks}
     assert [text for text in texts.values() if text] == ["Done."]
-    assert [file.path for file in session.files()] == ["a.txt", "b"]
-    assert session.ask(script({"say": "Grüße"})) == "Grüße"
+    assert [file.path for file in client.list_files(session_id=session_id)] == ["a.txt", "b"]
+    assert client.ask(session_id=session_id, text=script({"say": "Grüße"})) == "Grüße"
     big = random.randbytes(2 * 1024 * 1024)
-    session.write_file("big", big)
-    assert session.read_file("big") == big
+    client.upload_file(pb.UploadFileHeader(session_id=session_id, path="big"), big)
+    assert client.read_file(session_id=session_id, path="big") == big
 
 
 def test_a_turn_survives_kill_and_restart(own_server: Server) -> None:
     with agentruntime.connect(own_server.addr, key=own_server.key) as client:
-        session = client.create(agent="scripted")
+        session_id = create(client)
         text = ""
-        for change, block in enumerate(session.run(LONG)):
+        for change, block in enumerate(client.run(session_id=session_id, text=LONG)):
             text = block.assistant_text.text
             if change == 12:
                 own_server.kill()
                 own_server.start()
         assert text == NUMBERS
-        state = snapshot(session)
-        assert folded(session, state.session.sequence) == state
+        state = snapshot(client, session_id)
+        assert folded(client, session_id, state.session.sequence) == state
 
 
 def test_hanging_up_ends_the_stream(client: Client, server: Server, proxy: Proxy) -> None:
-    session = client.create(agent="scripted")
+    session_id = create(client)
     with agentruntime.connect(proxy.addr, key=server.key) as over_proxy:
-        for _ in over_proxy.session(session.id).run(ENDLESS):
+        for _ in over_proxy.run(session_id=session_id, text=ENDLESS):
             break
         noisy = 0
         while noisy <= 3:
-            sent, sequence = proxy.answered, session.get().session.sequence
+            sent, sequence = proxy.answered, client.get_session(session_id=session_id).session.sequence
             time.sleep(1)
-            if session.get().session.sequence >= sequence + 2:
+            if client.get_session(session_id=session_id).session.sequence >= sequence + 2:
                 if proxy.answered - sent < 200:
                     break
                 noisy += 1
         else:
             raise AssertionError("its events still come")
-        session.interrupt()
+        client.interrupt_turn(session_id=session_id)
 
 
 def test_a_call_whose_answer_is_lost_is_made_once(client: Client, server: Server, proxy: Proxy) -> None:
-    session = client.create(agent="scripted")
+    session_id = create(client)
+
+    def messages() -> list[str]:
+        return [b.block_id for b in client.list_blocks(session_id=session_id) if b.HasField("user_message")]
+
     with agentruntime.connect(proxy.addr, key=server.key) as over_proxy:
-        same = over_proxy.session(session.id)
-        same.get()
+        over_proxy.get_session(session_id=session_id)
         proxy.loses_answers = True
-        threading.Timer(0.7, proxy.recover).start()
-        sent = same.send(script({"say": "once"}))
-    said = [block.block_id for block in session.blocks() if block.HasField("user_message")]
-    assert said == [sent.turn.block_id]
+
+        def recover() -> None:
+            while not messages():
+                time.sleep(0.02)
+            proxy.recover()
+
+        recovers = threading.Thread(target=recover)
+        recovers.start()
+        sent = over_proxy.send_message(session_id=session_id, text=script({"say": "once"}))
+        recovers.join()
+    assert messages() == [sent.turn.block_id]
 
 
 def test_what_is_refused_says_why(server: Server) -> None:
     with agentruntime.connect(server.addr, key="wrong") as stranger:
         with pytest.raises(Error) as refused:
-            stranger.create(agent="scripted")
+            create(stranger)
         assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAUTHENTICATED, "AUTH_INVALID")
         with pytest.raises(Error):
-            next(stranger.session("ses_1").watch())
+            next(stranger.watch(session_id="ses_1"))
 
 
 def test_a_deadline_is_kept(own_server: Server) -> None:
     with agentruntime.connect(own_server.addr, key=own_server.key) as client:
-        session = client.create(agent="scripted")
+        session_id = create(client)
         own_server.stand_still()
         try:
             began = time.monotonic()
             with pytest.raises(Error) as late:
-                client.within(0.5).get(session.id)
+                client.within(0.5).get_session(session_id=session_id)
             assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
             assert time.monotonic() - began > 0.4
             with pytest.raises(Error) as late:
-                session.ask("late", timeout=0.5)
+                client.within(0.5).ask(session_id=session_id, text="late")
             assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
         finally:
             own_server.signal(signal.SIGCONT)
 
 
 def test_a_source_that_cannot_be_read_leaves_no_file(client: Client, tmp_path: Path) -> None:
-    session = client.create(agent="scripted")
+    session_id = create(client)
     with pytest.raises(IsADirectoryError):
-        session.upload("broken", tmp_path)
+        client.upload_file(pb.UploadFileHeader(session_id=session_id, path="broken"), tmp_path)
     with pytest.raises(Error) as missing:
-        session.read_file("broken")
+        client.read_file(session_id=session_id, path="broken")
     assert missing.value.reason == "FILE_NOT_FOUND"

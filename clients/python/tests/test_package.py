@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 from support import Server
+
+import agentruntime
 
 HERE = Path(__file__).parents[1]
 PACKAGE = HERE / "src" / "agentruntime"
@@ -33,13 +36,14 @@ import agentruntime
 from agentruntime import aio, pb
 
 async def main(client: aio.Client, threads: agentruntime.Client) -> None:
-    turn: pb.Turn = (await client.call(client.sessions.GetTurn, pb.GetTurnRequest())).turn
-    async for block in client.session("ses_1").run("hello"):
+    turn: pb.Turn = (await client.get_turn(session_id="ses_1")).turn
+    async for block in client.run(session_id="ses_1", text="hello"):
         print(block.nonsense, turn.turn_id)  # type: ignore[attr-defined]
-    for block in threads.session("ses_1").run("hello", omit_deltas=True):
+    for block in threads.list_blocks(session_id="ses_1"):
         print(block.nonsense)  # type: ignore[attr-defined]
-    await client.session("ses_1").ask("hello", nonsense=True)  # type: ignore[call-arg]
-    threads.session("ses_1").run_turn("hello", nonsense=True)  # type: ignore[call-arg]
+    await client.ask(session_id="ses_1", nonsense=True)  # type: ignore[call-arg]
+    threads.create_session(nonsense=True)  # type: ignore[call-arg]
+    turn = threads.sessions.GetTurn(pb.GetTurnRequest()).turn
 """
 
 
@@ -72,6 +76,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = shutil.copytree(HERE, folder / "source", ignore=leavings)
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, copy, cwd=folder)
     return folder
+
+
+def test_all_of_the_contract_is_in_one_place() -> None:
+    modules = [importlib.import_module(f"agentruntime.v1.{path.stem}") for path in (PACKAGE / "v1").glob("*_pb2.py")]
+    names = {name for module in modules for name in vars(module) if name[0].isupper() and name != "DESCRIPTOR"}
+    assert len(modules) > 10
+    assert names - set(vars(agentruntime.pb)) == set()
 
 
 def wheel_of(built: Path) -> Path:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
-from following import events_to, fold, snapshot
+from following import create, events_to, fold, snapshot
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2, status_pb2
 from support import Proxy, Server, script
 
 import agentruntime
-from agentruntime import State, aio, pb
-from agentruntime._aio import Frames
-from agentruntime._resume import Backoff, Events
+from agentruntime import Error, State, aio, pb
+from agentruntime._resume import Backoff, Watch
 
 RESUMES = 100
 # Many events, of which each is a place to be cut at.
@@ -44,28 +46,28 @@ def is_final(event: pb.SessionEvent) -> bool:
 
 
 async def test_every_resume_folds_to_the_same_state(client: aio.Client, seed: int) -> None:
-    session = await client.create(agent="scripted")
-    sent = await session.send(BUSY)
+    session_id = await create(client)
+    sent = await client.send_message(session_id=session_id, text=BUSY)
     seen = []
-    async for event in session.watch(after=0):
+    async for event in client.watch(session_id=session_id, after_sequence=0):
         seen.append(event)
         if event.turn_updated.turn.turn_id == sent.turn.turn_id and is_final(event):
             break
-    state, head = await snapshot(session)
+    state, head = await snapshot(client, session_id)
     places = random.Random(seed)
     for _ in range(RESUMES):
         # Not before the session is there: what a bookmark alone says is not kept.
         before = seen[: places.randrange(2, len(seen))]
-        after = await events_to(session, head, before[-1].sequence) if before[-1].sequence < head else []
+        after = await events_to(client, session_id, head, before[-1].sequence) if before[-1].sequence < head else []
         assert fold(before, after) == state.value, f"SEED={seed}: taken up after {before[-1].sequence} of {head}"
 
 
 def test_every_resume_of_threads_folds_to_the_same_state(server: Server, seed: int) -> None:
     with agentruntime.connect(server.addr, key=server.key) as client:
-        session = client.create(agent="scripted")
-        session.send(BUSY)
+        session_id = client.create_session(agent="scripted").session.session_id
+        client.send_message(session_id=session_id, text=BUSY)
         seen = []
-        for event in session.watch(after=0):
+        for event in client.watch(session_id=session_id, after_sequence=0):
             seen.append(event)
             if is_final(event):
                 break
@@ -74,7 +76,7 @@ def test_every_resume_of_threads_folds_to_the_same_state(server: Server, seed: i
             state, at = State(), places.randrange(2, len(seen))
             for event in seen[:at]:
                 state.apply(event)
-            for event in session.watch(after=seen[at - 1].sequence):
+            for event in client.watch(session_id=session_id, after_sequence=seen[at - 1].sequence):
                 state.apply(event)
                 if event.sequence >= head:
                     break
@@ -85,75 +87,99 @@ def test_every_resume_of_threads_folds_to_the_same_state(server: Server, seed: i
 class Opened:
     """Counts the streams that are opened."""
 
-    def __init__(self, method: Callable[..., object]) -> None:
+    def __init__(self, method: Callable[..., Any]) -> None:
         self.times = 0
         self._method = method
 
-    def __call__(self, *args: object, **named: object) -> object:
+    def __call__(self, *args: object, **named: object) -> Any:
         self.times += 1
         return self._method(*args, **named)
 
 
-async def read_all(frames: Frames[pb.WatchSessionResponse]) -> None:
-    while await frames.next() is not None:
-        pass
-
-
 async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
-    session = await client.create(agent="scripted")
-    request = pb.WatchSessionRequest(session_id=session.id, after_sequence=1)
-    frames = Frames[pb.WatchSessionResponse](client.sessions.WatchSession(request, metadata=client._metadata), 0.5)
-    with pytest.raises(agentruntime.Error, match="silent"):
-        await read_all(frames)
-    events, opened = Events(request), Opened(client.sessions.WatchSession)
-    assert events.silence == 45
-    events.silence = 0.3
+    session_id = await create(client)
+    watch = Watch(pb.WatchSessionRequest(session_id=session_id, after_sequence=1))
+    opened = Opened(client.sessions.WatchSession)
+    with pytest.raises(Error, match="silent"):
+        async for _ in opened(watch.request(), silence=0.5):
+            pass
+    assert watch.silence == 45
+    watch.silence = 0.3
     # The server keeps still for 15 s; each new stream begins with a bookmark.
-    async for event in client._follow(opened, events, None):
-        if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
-            await session.update(name="heard")
+    async for event in client._follow(opened, watch):
+        if opened.times >= 4 and event.WhichOneof("kind") == "bookmark":
+            await client.update_session(**heard(session_id))
         if event.WhichOneof("kind") == "session_updated":
             break
 
 
 def test_a_silent_stream_of_threads_is_opened_again(server: Server) -> None:
     with agentruntime.connect(server.addr, key=server.key) as client:
-        session = client.create(agent="scripted")
-        events = Events(pb.WatchSessionRequest(session_id=session.id, after_sequence=1))
+        session_id = client.create_session(agent="scripted").session.session_id
+        watch = Watch(pb.WatchSessionRequest(session_id=session_id, after_sequence=1))
         opened = Opened(client.sessions.WatchSession)
-        events.silence = 0.3
-        for event in client._follow(opened, events, None):
+        watch.silence = 0.3
+        for event in client._follow(opened, watch):
             if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
-                session.update(name="heard")
+                client.update_session(**heard(session_id))
             if event.WhichOneof("kind") == "session_updated":
                 break
 
 
+IDLE = int(os.environ.get("IDLE_SECONDS") or 0)
+"""How long streams are idle at least, where they have to live with a proxy that does not like it."""
+
+
+class Quiet:
+    """A session in which nothing happens, watched through a proxy, until it is enough."""
+
+    def __init__(self, session_id: str, proxy: Proxy, enough: Callable[[int], bool]) -> None:
+        self.request: dict[str, Any] = {"session_id": session_id, "after_sequence": 1}
+        self._proxy, self._enough = proxy, enough
+        self._began, self._bookmarks = time.monotonic(), 0
+
+    def is_over(self, event: pb.SessionEvent) -> bool:
+        """Whether it is enough, now that this came."""
+        self._bookmarks += event.WhichOneof("kind") == "bookmark"
+        idle = time.monotonic() - self._began
+        over = idle >= IDLE and self._enough(self._bookmarks)
+        if over:
+            silent = f"{self._proxy.silenced} of {self._proxy.accepted} connections were silent for too long"
+            print(f"after {idle:.0f} s and {self._bookmarks} bookmarks; {silent}")
+        return over
+
+
+def heard(session_id: str) -> dict[str, Any]:
+    """A change of the session that its watchers hear of."""
+    change = pb.Session(session_id=session_id, name="heard")
+    return {"session": change, "update_mask": FieldMask(paths=["name"])}
+
+
 async def quiet(server: Server, proxy: Proxy, enough: Callable[[int], bool]) -> None:
-    """Watches a session through the proxy, in which nothing happens until it is enough."""
+    """With asyncio."""
     async with aio.connect(server.addr, key=server.key) as direct, aio.connect(proxy.addr, key=server.key) as client:
-        session, bookmarks = await direct.create(agent="scripted"), 0
-        async for event in client.session(session.id).watch(after=1):
-            bookmarks += event.WhichOneof("kind") == "bookmark"
-            if enough(bookmarks):
-                await session.update(name="heard")
+        session_id = await create(direct)
+        idle = Quiet(session_id, proxy, enough)
+        async for event in client.watch(**idle.request):
             if event.WhichOneof("kind") == "session_updated":
                 return
+            if idle.is_over(event):
+                await direct.update_session(**heard(session_id))
 
 
 def quiet_thread(server: Server, proxy: Proxy, enough: Callable[[int], bool]) -> None:
-    """The same with threads."""
+    """With threads."""
     with (
         agentruntime.connect(server.addr, key=server.key) as direct,
         agentruntime.connect(proxy.addr, key=server.key) as client,
     ):
-        session, bookmarks = direct.create(agent="scripted"), 0
-        for event in client.session(session.id).watch(after=1):
-            bookmarks += event.WhichOneof("kind") == "bookmark"
-            if enough(bookmarks):
-                session.update(name="heard")
+        session_id = direct.create_session(agent="scripted").session.session_id
+        idle = Quiet(session_id, proxy, enough)
+        for event in client.watch(**idle.request):
             if event.WhichOneof("kind") == "session_updated":
                 return
+            if idle.is_over(event):
+                direct.update_session(**heard(session_id))
 
 
 @pytest.fixture

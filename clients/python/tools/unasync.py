@@ -16,17 +16,18 @@ RULES = [
         "The client for asyncio. `client`, for threads, is made of this file by `tools/unasync.py`.",
         "The client for threads. Made of `aio` by `tools/unasync.py`: change that one.",
     ),
-    # What is only for types there is there for both here.
-    (r"\n(?:    from \.v1\.\w+ import \w+AsyncStub\n)+", ""),
+    # The stubs' own types are those for threads.
+    (r"if TYPE_CHECKING:\n(?:    from \.v1\.\w+ import \w+AsyncStub\n)+\n", ""),
+    (r"TYPE_CHECKING, ", ""),
     (r"async (def|for|with) ", r"\1 "),
     (r"\bawait ", ""),
     (r"AsyncGenerator\[([\w.]+), None\]", r"Generator[\1, None, None]"),
     (r"AsyncGenerator", "Generator"),
+    (r"Awaitable\[(\w+)\]", r"\1"),
+    (r"Awaitable, ", ""),
     (r"AsyncStub", "Stub"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"from \._aio import", "from ._sync import"),
-    (r"from grpc import aio\n", ""),
-    (r"\baio\.UnaryUnary", "grpc.UnaryUnary"),
 ]
 
 

@@ -1,4 +1,4 @@
-import { BlockState, kindOf, wordsOf } from "@agent-runtime/client";
+import { BlockState, kindOf, pages, wordsOf } from "@agent-runtime/client";
 import { connect } from "@agent-runtime/client/node";
 
 const { ADDR = "127.0.0.1:50051", KEY = "", SCRIPT = "hello again" } = process.env;
@@ -12,7 +12,7 @@ for await (const block of client.run(sessionId, SCRIPT)) {
     console.log(`${kindOf(block)}: ${wordsOf(block)}`);
   }
 }
-for await (const { path } of client.files({ sessionId })) {
-  console.log(`file: ${path}`);
+for await (const { files } of pages(client.workspaces.listFiles, { sessionId })) {
+  files.forEach(({ path }) => console.log(`file: ${path}`));
 }
 client.close();

@@ -1,39 +1,30 @@
 // The client over any transport. What differs between Node.js and browsers stands in `node` and `web`.
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Client as ServiceClient, createClient, type Transport } from "@connectrpc/connect";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type CallOptions, type Client as ServiceClient, createClient, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
+import { bytesOf, upload } from "./files.js";
 import type { Block } from "./gen/agentruntime/v1/block_pb.js";
 import type { SessionEvent } from "./gen/agentruntime/v1/event_pb.js";
 import { ProfileService } from "./gen/agentruntime/v1/profile_service_pb.js";
 import { RuntimeService } from "./gen/agentruntime/v1/runtime_service_pb.js";
-import { type Session, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
+import { type Session, type Turn, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
 import {
-  type ListBlocksRequestSchema,
-  type ListSessionsRequestSchema,
-  type ReadBlobRequestSchema,
   type RunTurnRequestSchema,
   SessionService,
   type WatchSessionRequestSchema,
   type WatchSessionsRequestSchema,
 } from "./gen/agentruntime/v1/session_service_pb.js";
-import type { WorkspaceFile } from "./gen/agentruntime/v1/workspace_pb.js";
 import {
-  type ListFilesRequestSchema,
-  type ReadFileRequestSchema,
-  UploadFileHeaderSchema,
-  type UploadFileRequestSchema,
+  type UploadFileHeaderSchema,
   type UploadFileResponse,
   WorkspaceService,
 } from "./gen/agentruntime/v1/workspace_service_pb.js";
-import { newRequestId, type Options } from "./resume.js";
+import { follow, type Options } from "./resume.js";
 import { State } from "./state.js";
-import { List, Run, Watch } from "./streams.js";
-import { again, reliable } from "./transport.js";
-
-// The most that one request of an upload carries.
-const PIECE = 1 << 20;
+import { list, run, watch } from "./streams.js";
+import { reliable } from "./transport.js";
 
 /** A connection to a server. */
 export class Client {
@@ -44,6 +35,12 @@ export class Client {
   readonly runtime: ServiceClient<typeof RuntimeService>;
   /** Ends the connection, and what goes on over it. */
   readonly close: () => void;
+  /**
+   * Milliseconds of silence after which a stream is opened again: three times the server's own longest silence.
+   *
+   * @internal
+   */
+  silenceMs = 3 * 15_000;
 
   /** Over any transport of Connect's that speaks gRPC or grpc-web, and what drops its connection; `connect` makes one. */
   constructor(base: Transport, key = "", disconnect: () => void = () => {}) {
@@ -60,7 +57,7 @@ export class Client {
    * connections, silence and restarts of the server. If the log no longer reaches back to the cursor, a snapshot comes.
    */
   watch(request: MessageInitShape<typeof WatchSessionRequestSchema>, options?: Options): AsyncGenerator<SessionEvent, void> {
-    return new Watch(this.sessions, request).follow(options);
+    return follow(watch(this.sessions, request, this.silenceMs), options);
   }
 
   /**
@@ -71,12 +68,12 @@ export class Client {
     request: MessageInitShape<typeof WatchSessionsRequestSchema> = {},
     options?: Options,
   ): AsyncGenerator<Session[], void> {
-    return new List(this.sessions, request).follow(options);
+    return follow(list(this.sessions, request, this.silenceMs), options);
   }
 
   /** Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it. */
   runTurn(request: MessageInitShape<typeof RunTurnRequestSchema>, options?: Options): AsyncGenerator<SessionEvent, void> {
-    return new Run(this.sessions, request).follow(options);
+    return follow(run(this.sessions, request, this.silenceMs), options);
   }
 
   /**
@@ -84,7 +81,7 @@ export class Client {
    * `clone` what is to be kept. Throws an `AgentRuntimeError` if the turn does not complete.
    */
   run(sessionId: string, text: string, options?: Options): AsyncGenerator<Block, void> {
-    return this.#run(new Run(this.sessions, { sessionId, text }), options);
+    return this.#run({ sessionId, text }, options);
   }
 
   /**
@@ -93,7 +90,7 @@ export class Client {
    */
   async ask(sessionId: string, text: string, options?: Options): Promise<string> {
     const blocks = new Map<string, Block>();
-    for await (const block of this.#run(new Run(this.sessions, { sessionId, text, omitDeltas: true }), options)) {
+    for await (const block of this.#run({ sessionId, text, omitDeltas: true }, options)) {
       if (block.content.case === "assistantText" && block.conversationId === "main") {
         blocks.set(block.blockId, block);
       }
@@ -108,32 +105,7 @@ export class Client {
       return kind === "assistantText" || kind === "thinking" ? value.text : "";
     }
     const pieces = this.sessions.readBlockContent({ sessionId, blockId: block.blockId }, options);
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await joined(data(pieces)));
-  }
-
-  /** All sessions that match, newest first. */
-  listSessions(request: MessageInitShape<typeof ListSessionsRequestSchema> = {}, options?: Options): AsyncGenerator<Session, void> {
-    return pages((pageToken) => this.sessions.listSessions({ ...request, pageToken }, options), (page) => page.sessions);
-  }
-
-  /** All blocks of a conversation. */
-  blocks(request: MessageInitShape<typeof ListBlocksRequestSchema>, options?: Options): AsyncGenerator<Block, void> {
-    return pages((pageToken) => this.sessions.listBlocks({ ...request, pageToken }, options), (page) => page.blocks);
-  }
-
-  /** All files of a workspace, or of a folder, by path. */
-  files(request: MessageInitShape<typeof ListFilesRequestSchema>, options?: Options): AsyncGenerator<WorkspaceFile, void> {
-    return pages((pageToken) => this.workspaces.listFiles({ ...request, pageToken }, options), (page) => page.files);
-  }
-
-  /** The bytes of a file. `workspaces.readFile` streams them. */
-  async readFile(request: MessageInitShape<typeof ReadFileRequestSchema>, options?: Options): Promise<Uint8Array> {
-    return joined(data(this.workspaces.readFile(request, options)));
-  }
-
-  /** The bytes that a session names by hash: images, attachments. `sessions.readBlob` streams them. */
-  async readBlob(request: MessageInitShape<typeof ReadBlobRequestSchema>, options?: Options): Promise<Uint8Array> {
-    return joined(data(this.sessions.readBlob(request, options)));
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await bytesOf(pieces));
   }
 
   /**
@@ -145,89 +117,36 @@ export class Client {
     source: Uint8Array | (() => AsyncIterable<Uint8Array>),
     options?: Options,
   ): Promise<UploadFileResponse> {
-    const named = create(UploadFileHeaderSchema, { ...header, requestId: header.requestId || newRequestId() });
-    const broken = new AbortController();
-    const signal = AbortSignal.any([broken.signal, ...(options?.signal ? [options.signal] : [])]);
-    async function* requests(): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
-      yield { payload: { case: "header", value: named } };
-      try {
-        for await (const bytes of source instanceof Uint8Array ? [source] : source()) {
-          for (let at = 0; at < bytes.length; at += PIECE) {
-            signal.throwIfAborted();
-            yield { payload: { case: "data", value: bytes.subarray(at, at + PIECE) } };
-          }
-        }
-        signal.throwIfAborted();
-      } catch (why) {
-        // Node.js ends a stream that is cancelled as if it were whole, so what is broken has to say so: a second header is
-        // refused, and with it all that came.
-        broken.abort(why);
-        yield { payload: { case: "header", value: named } };
-      }
-    }
-    return again(() => this.workspaces.uploadFile(requests()), signal).catch((failure: unknown) => {
-      throw broken.signal.aborted ? broken.signal.reason : failure;
-    });
+    return upload(this.workspaces, header, source, options?.signal);
   }
 
-  async *#run(run: Run, options?: Options): AsyncGenerator<Block, void, undefined> {
+  async *#run(request: MessageInitShape<typeof RunTurnRequestSchema>, options?: Options): AsyncGenerator<Block, void, undefined> {
     const state = new State();
-    for await (const event of run.follow(options)) {
-      state.apply(event);
-      const { kind } = event;
-      let id: string | undefined;
-      if (kind.case === "blockStart" || kind.case === "blockComplete") {
-        id = kind.value.block?.blockId;
-      } else if (kind.case === "blockDelta" || kind.case === "blockUpdate") {
-        id = kind.value.blockId;
-      }
-      const block = id === undefined ? undefined : state.block(id);
+    let turn: Turn | undefined;
+    for await (const event of this.runTurn(request, options)) {
+      const block = state.apply(event);
       if (block) {
         yield block;
       }
+      // Changes of other turns do not come, and the end of this one is the last event.
+      turn = event.kind.case === "turnUpdated" ? event.kind.value.turn : turn;
     }
-    if (run.turn && run.turn.status !== TurnStatus.COMPLETED) {
-      throw AgentRuntimeError.ofTurn(run.turn);
-    }
-  }
-}
-
-async function* pages<P extends { nextPageToken: string }, T>(
-  get: (pageToken: string) => Promise<P>,
-  items: (page: P) => T[],
-): AsyncGenerator<T, void, undefined> {
-  let token = "";
-  do {
-    const page = await get(token);
-    yield* items(page);
-    token = page.nextPageToken;
-  } while (token !== "");
-}
-
-type Payload = { case: "data"; value: Uint8Array } | { case: string | undefined; value?: unknown };
-type Piece = { data: Uint8Array } | { payload: Payload };
-
-async function* data(pieces: AsyncIterable<Piece>): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const piece of pieces) {
-    if ("data" in piece) {
-      yield piece.data;
-    } else if (piece.payload.case === "data" && piece.payload.value instanceof Uint8Array) {
-      yield piece.payload.value;
+    if (turn && turn.status !== TurnStatus.COMPLETED) {
+      throw AgentRuntimeError.ofTurn(turn);
     }
   }
 }
 
-async function joined(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const list: Uint8Array[] = [];
-  for await (const piece of pieces) {
-    list.push(piece);
+/** The pages of a list, one after the other, as in `pages(client.workspaces.listFiles, { sessionId })`. */
+export async function* pages<Request extends object, Page extends { nextPageToken: string }>(
+  list: (request: Request, options?: CallOptions) => Promise<Page>,
+  request: Request,
+  options?: CallOptions,
+): AsyncGenerator<Page, void, undefined> {
+  let page = await list(request, options);
+  yield page;
+  while (page.nextPageToken !== "") {
+    page = await list({ ...request, pageToken: page.nextPageToken }, options);
+    yield page;
   }
-  const whole = new Uint8Array(list.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of list) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
-

@@ -2,8 +2,9 @@
 
 export { Code } from "@connectrpc/connect";
 
-export { Client } from "./client.js";
+export { Client, pages } from "./client.js";
 export { AgentRuntimeError, type FieldViolation } from "./error.js";
+export { bytesOf } from "./files.js";
 export type { Options } from "./resume.js";
 export { kindOf, wordsOf } from "./show.js";
 export { State } from "./state.js";
@@ -17,6 +18,7 @@ export * from "./gen/agentruntime/v1/profile_pb.js";
 export * from "./gen/agentruntime/v1/profile_service_pb.js";
 export * from "./gen/agentruntime/v1/runtime_service_pb.js";
 export * from "./gen/agentruntime/v1/sandbox_pb.js";
+export * from "./gen/agentruntime/v1/sandbox_record_pb.js";
 export * from "./gen/agentruntime/v1/session_pb.js";
 export * from "./gen/agentruntime/v1/session_service_pb.js";
 export * from "./gen/agentruntime/v1/state_pb.js";

@@ -4,8 +4,6 @@ import { type CallOptions, Code } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
 
-const BOOKMARK_INTERVAL_MS = 15_000;
-
 /** What goes with what is asked for. */
 export interface Options {
   /** Ends it. */
@@ -39,83 +37,68 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, signal?.aborted ? 0 : ms);
     signal?.addEventListener("abort", done);
-    if (signal?.aborted) {
-      done();
-    }
   });
 }
 
-/** An id for a request: of a call that is made again it stays the same. */
-export function newRequestId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** A stream that can be asked for again where it was cut. */
+export interface Resumable<Response, Item> {
+  /** Milliseconds of silence after which it is dead. */
+  silenceMs: number;
+  /** Asks for what comes after all that was taken. */
+  open(options: CallOptions): AsyncIterable<Response>;
+  /** What a response brings; giving an item out moves the cursor over it. Returns whether nothing more is to come. */
+  take(response: Response): Generator<Item, boolean>;
+  /** Why the server refuses what comes after a cursor; once it is forgotten, everything is asked for. */
+  lost?: readonly string[];
+  forget?(): void;
 }
 
-/** A stream that goes on where it was cut. */
-export abstract class Resume<Response, Item> {
-  /** Nothing more comes. */
-  protected done = false;
-  /** Milliseconds of silence after which a stream is dead. */
-  silenceMs = 3 * BOOKMARK_INTERVAL_MS;
-
-  /** Asks for what comes after all that was taken. */
-  protected abstract open(options: CallOptions): AsyncIterable<Response>;
-
-  /** What a response brings. Giving an item out moves the cursor over it. */
-  protected abstract take(response: Response): Iterable<Item>;
-
-  /** Forgets the cursor, if the server refused it for this reason and can begin anew. */
-  protected startOver(_reason: string): boolean {
-    return false;
-  }
-
-  /** The items, over as many streams as it takes. */
-  async *follow({ signal, onConnection }: Options = {}): AsyncGenerator<Item, void, undefined> {
-    const backoff = new Backoff();
-    while (!this.done) {
-      signal?.throwIfAborted();
-      let failed: AgentRuntimeError | undefined;
-      const hangUp = new AbortController();
-      const forward = (): void => hangUp.abort(signal?.reason);
-      signal?.addEventListener("abort", forward);
-      let guard: ReturnType<typeof setTimeout> | undefined;
-      let isOpen = false;
-      const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
-      const expect = (): void => {
-        guard = setTimeout(() => hangUp.abort(silent), this.silenceMs);
-      };
-      try {
-        expect();
-        for await (const response of this.open({ signal: hangUp.signal })) {
-          // Only the server's silence counts, not the caller's.
-          clearTimeout(guard);
-          backoff.reset();
-          if (!isOpen) {
-            isOpen = true;
-            onConnection?.(true);
-          }
-          for (const item of this.take(response)) {
-            yield item;
-          }
-          if (this.done) {
-            return;
-          }
-          expect();
-        }
-      } catch (failure) {
-        signal?.throwIfAborted();
-        failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
-      } finally {
+/** The items, over as many streams as it takes. */
+export async function* follow<Response, Item>(
+  stream: Resumable<Response, Item>,
+  { signal, onConnection }: Options = {},
+): AsyncGenerator<Item, void, undefined> {
+  const backoff = new Backoff();
+  for (;;) {
+    signal?.throwIfAborted();
+    let failed: AgentRuntimeError | undefined;
+    const hangUp = new AbortController();
+    const forward = (): void => hangUp.abort(signal?.reason);
+    signal?.addEventListener("abort", forward);
+    const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
+    const expect = (): ReturnType<typeof setTimeout> => setTimeout(() => hangUp.abort(silent), stream.silenceMs);
+    let guard = expect();
+    let isOpen = false;
+    try {
+      for await (const response of stream.open({ signal: hangUp.signal })) {
+        // Only the server's silence counts, not the caller's.
         clearTimeout(guard);
-        signal?.removeEventListener("abort", forward);
-        hangUp.abort();
+        backoff.reset();
+        if (!isOpen) {
+          isOpen = true;
+          onConnection?.(true);
+        }
+        if (yield* stream.take(response)) {
+          return;
+        }
+        guard = expect();
       }
-      if (failed && !this.startOver(failed.reason) && !failed.isTransient) {
-        throw failed;
-      }
-      onConnection?.(false, failed);
-      await sleep(backoff.next(failed?.retryAfterMs), signal);
+    } catch (failure) {
+      signal?.throwIfAborted();
+      failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
+    } finally {
+      clearTimeout(guard);
+      signal?.removeEventListener("abort", forward);
+      hangUp.abort();
     }
+    if (failed && stream.lost?.includes(failed.reason)) {
+      stream.forget?.();
+    } else if (failed && !failed.isTransient) {
+      throw failed;
+    }
+    onConnection?.(false, failed);
+    await sleep(backoff.next(failed?.retryAfterMs), signal);
   }
 }

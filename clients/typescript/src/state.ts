@@ -1,14 +1,15 @@
 // The fold: a session's state out of its events, by the "Fold:" lines of the contract.
 
-import { clone, create, type DescMessage, isFieldSet, type Message, mergeFromBinary, toBinary } from "@bufbuild/protobuf";
+import { clone, create, type DescMessage, isFieldSet, mergeFromBinary, toBinary } from "@bufbuild/protobuf";
 
 import { type Block, BlockSchema } from "./gen/agentruntime/v1/block_pb.js";
 import { type BlockDelta, type BlockUpdate, BlockUpdateSchema, type SessionEvent } from "./gen/agentruntime/v1/event_pb.js";
-import { type InputResolution, PermissionRequestSchema, QuestionSchema } from "./gen/agentruntime/v1/permission_pb.js";
+import type { InputResolution, PermissionRequest, Question } from "./gen/agentruntime/v1/permission_pb.js";
 import { type Session, SessionSchema, type Turn, TurnStatus } from "./gen/agentruntime/v1/session_pb.js";
 import { type SessionState, SessionStateSchema } from "./gen/agentruntime/v1/state_pb.js";
 import { type FileChange, FileChangeKind, type WorkspaceFile } from "./gen/agentruntime/v1/workspace_pb.js";
 
+const ACTIVE = new Set([TurnStatus.RUNNING, TurnStatus.AWAITING_INPUT, TurnStatus.PARKED]);
 const utf8 = new TextEncoder();
 // A byte order mark inside a text is a character like any other.
 const fromUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -25,148 +26,91 @@ export class State {
     return this.value.blocks[last(this.value.blocks, "blockId", id)];
   }
 
-  /** Folds one event in. */
-  apply(event: SessionEvent): void {
-    const { kind } = event;
+  /** Folds one event in, and returns the block that it is about. */
+  apply({ kind, sequence, eventTime }: SessionEvent): Block | undefined {
+    if (kind.case === "sessionCreated" || kind.case === "snapshotStart") {
+      this.value = create(SessionStateSchema);
+      this.#held.clear();
+    }
     const state = this.value;
+    if (kind.case === "sessionCreated" && kind.value.session) {
+      state.session = clone(SessionSchema, kind.value.session);
+      state.session.oldestSequence = 0n;
+    } else if (kind.case === "snapshotChunk" && kind.value.state) {
+      mergeFromBinary(SessionStateSchema, state, toBinary(SessionStateSchema, kind.value.state));
+    }
+    // What is told of a session that is not there goes nowhere.
+    const session = state.session ?? create(SessionSchema);
+    let block: Block | undefined;
     switch (kind.case) {
       case "blockStart":
       case "blockComplete":
         if (kind.value.block) {
-          const block = clone(BlockSchema, kind.value.block);
+          block = clone(BlockSchema, kind.value.block);
           this.#held.delete(block.blockId);
-          put(state.blocks, block, "blockId");
+          put(state.blocks, "blockId", block);
         }
         break;
       case "blockDelta":
-        this.#grow(kind.value);
+        block = this.block(kind.value.blockId);
+        this.#grow(block, kind.value);
         break;
       case "blockUpdate":
-        this.#patch(kind.value);
+        block = this.block(kind.value.blockId);
+        this.#held.delete(kind.value.blockId);
+        patch(block, kind.value);
         break;
       case "turnQueued":
       case "turnUpdated":
-        this.#putTurn(kind.value.turn);
+        put(state.turns, "turnId", kind.value.turn);
+        followTurns(session, state.turns);
         break;
-      case "conversationUpdated": {
-        const { conversation, sessionUsage } = kind.value;
-        if (conversation) {
-          put(state.conversations, conversation, "conversationId");
-        }
-        this.#session((session) => replace(session, "usage", sessionUsage));
-        break;
-      }
-      case "sessionCreated":
-        this.#forget();
-        if (kind.value.session) {
-          this.value.session = clone(SessionSchema, kind.value.session);
-          this.value.session.oldestSequence = 0n;
-        }
+      case "conversationUpdated":
+        put(state.conversations, "conversationId", kind.value.conversation);
+        session.usage = kind.value.sessionUsage;
         break;
       case "sessionUpdated": {
         const { name, labels, metadata, options, etag } = kind.value;
-        this.#session((session) => {
-          session.name = name;
-          session.labels = labels;
-          session.etag = etag;
-          replace(session, "metadata", metadata);
-          replace(session, "options", options);
-        });
+        Object.assign(session, { name, labels, metadata, options, etag });
         break;
       }
-      case "statusChanged": {
-        const { status, error } = kind.value;
-        this.#session((session) => {
-          session.status = status;
-          replace(session, "error", error);
-        });
+      case "statusChanged":
+        session.status = kind.value.status;
+        session.error = kind.value.error;
         break;
-      }
-      case "sandboxChanged": {
-        const { sandbox } = kind.value;
-        this.#session((session) => replace(session, "sandbox", sandbox));
+      case "sandboxChanged":
+        session.sandbox = kind.value.sandbox;
         break;
-      }
       case "permissionRequested":
-        if (kind.value.permission) {
-          const asked = clone(PermissionRequestSchema, kind.value.permission);
-          put(state.permissions, asked, "permissionId");
-        }
+        put(state.permissions, "permissionId", kind.value.permission);
         break;
-      case "permissionResolved": {
-        const { permissionId, resolution } = kind.value;
-        resolve(state.permissions, "permissionId", permissionId, resolution);
+      case "permissionResolved":
+        resolve(state.permissions, "permissionId", kind.value.permissionId, kind.value.resolution);
         break;
-      }
       case "permissionRulesChanged":
         state.permissionRules = [...kind.value.rules];
         break;
       case "questionRequested":
-        if (kind.value.question) {
-          const asked = clone(QuestionSchema, kind.value.question);
-          put(state.questions, asked, "questionId");
-        }
+        put(state.questions, "questionId", kind.value.question);
         break;
-      case "questionResolved": {
-        const { questionId, resolution } = kind.value;
-        resolve(state.questions, "questionId", questionId, resolution);
+      case "questionResolved":
+        resolve(state.questions, "questionId", kind.value.questionId, kind.value.resolution);
         break;
-      }
       case "filesChanged":
-        for (const change of kind.value.changes) {
-          applyChange(state.files, change);
-        }
-        break;
-      case "snapshotStart":
-        this.#forget();
-        break;
-      case "snapshotChunk":
-        if (kind.value.state) {
-          mergeFromBinary(SessionStateSchema, state, toBinary(SessionStateSchema, kind.value.state));
-        }
+        kind.value.changes.forEach((change) => applyChange(state.files, change));
         break;
       default:
       // History, frames that only move the cursor, and kinds newer than this client.
     }
-    if (event.sequence > 0n) {
-      this.#session((session) => {
-        session.sequence = event.sequence;
-        if (kind.case !== "bookmark") {
-          replace(session, "lastActivityTime", event.eventTime);
-        }
-      });
+    if (sequence > 0n) {
+      session.sequence = sequence;
+      session.lastActivityTime = kind.case === "bookmark" ? session.lastActivityTime : eventTime;
     }
-  }
-
-  #forget(): void {
-    this.value = create(SessionStateSchema);
-    this.#held.clear();
-  }
-
-  #session(change: (session: Session) => void): void {
-    if (this.value.session) {
-      change(this.value.session);
-    }
-  }
-
-  #putTurn(turn: Turn | undefined): void {
-    if (!turn) {
-      return;
-    }
-    const { turns } = this.value;
-    put(turns, turn, "turnId");
-    this.#session((session) => {
-      replace(session, "activeTurn", turns.find(isActive));
-      const queued = turns.filter((held) => held.status === TurnStatus.QUEUED);
-      // The newest of those that go first goes before the others.
-      const first = queued.filter((held) => held.goesFirst).reverse();
-      session.queuedTurns = [...first, ...queued.filter((held) => !held.goesFirst)];
-    });
+    return block;
   }
 
   /** Appends what the block does not hold yet. Offsets are UTF-8 bytes, and strings are not. */
-  #grow({ blockId, delta, offset }: BlockDelta): void {
-    const block = this.block(blockId);
+  #grow(block: Block | undefined, { blockId, delta, offset }: BlockDelta): void {
     const text = block && growing(block);
     if (!text) {
       return;
@@ -180,25 +124,16 @@ export class State {
       this.#held.set(blockId, start + bytes.length);
     }
   }
+}
 
-  #patch(update: BlockUpdate): void {
-    const block = this.block(update.blockId);
-    if (!block) {
-      return;
-    }
-    this.#held.delete(update.blockId);
-    const targets: [DescMessage, Message][] = [[BlockSchema, block]];
-    if (block.content.case) {
-      const content = BlockSchema.field[block.content.case].message;
-      if (content) {
-        targets.push([content, block.content.value]);
-      }
-    }
-    for (const field of BlockUpdateSchema.fields) {
-      for (const [desc, target] of targets) {
-        if (field.name !== "block_id" && isFieldSet(update, field) && desc.field[field.localName]) {
-          Object.assign(target, { [field.localName]: update[field.localName as keyof BlockUpdate] });
-        }
+/** Replaces the namesake of each set field, in the block or in its content. */
+function patch(block: Block | undefined, update: BlockUpdate): void {
+  const { case: kind, value } = block?.content ?? {};
+  const content = kind && BlockSchema.field[kind].message;
+  for (const field of BlockUpdateSchema.fields) {
+    for (const [desc, target] of [[BlockSchema as DescMessage, block], [content, value]] as const) {
+      if (target && desc?.field[field.localName] && field.name !== "block_id" && isFieldSet(update, field)) {
+        Object.assign(target, { [field.localName]: update[field.localName as keyof BlockUpdate] });
       }
     }
   }
@@ -225,17 +160,12 @@ function growing({ content }: Block): { get: () => string; set: (text: string) =
   }
 }
 
-function isActive({ status }: Turn): boolean {
-  return status === TurnStatus.RUNNING || status === TurnStatus.AWAITING_INPUT || status === TurnStatus.PARKED;
-}
-
-/** Sets a field, or leaves it unset as it is at its source. */
-function replace<T, K extends keyof T>(target: T, field: K, value: T[K] | undefined): void {
-  if (value === undefined) {
-    delete target[field];
-  } else {
-    target[field] = value;
-  }
+function followTurns(session: Session, turns: Turn[]): void {
+  session.activeTurn = turns.find((turn) => ACTIVE.has(turn.status));
+  const queued = turns.filter((turn) => turn.status === TurnStatus.QUEUED);
+  // The newest of those that go first goes before the others.
+  const first = queued.filter((turn) => turn.goesFirst).reverse();
+  session.queuedTurns = [...first, ...queued.filter((turn) => !turn.goesFirst)];
 }
 
 /** Where the item with this id is, or -1. What changes is nearly always among the newest. */
@@ -248,21 +178,25 @@ function last<T>(items: T[], key: keyof T, id: unknown): number {
 }
 
 /** `items[id] = item`: replaces, or adds at the end. */
-function put<T>(items: T[], item: T, key: keyof T): void {
-  const at = last(items, key, item[key]);
-  items[at < 0 ? items.length : at] = item;
+function put<T>(items: T[], key: keyof T, item: T | undefined): void {
+  if (item) {
+    const at = last(items, key, item[key]);
+    items[at < 0 ? items.length : at] = item;
+  }
 }
 
 /** `items[id].resolution = resolution`. */
-function resolve<T extends { resolution?: InputResolution | undefined }>(
+function resolve<T extends PermissionRequest | Question>(
   items: T[],
   key: keyof T,
   id: string,
   resolution: InputResolution | undefined,
 ): void {
-  const asked = items[last(items, key, id)];
+  const at = last(items, key, id);
+  const asked = items[at];
   if (asked) {
-    replace(asked, "resolution", resolution);
+    // The one that is held belongs to the event that brought it.
+    items[at] = { ...asked, resolution };
   }
 }
 
@@ -270,16 +204,14 @@ function applyChange(files: WorkspaceFile[], { kind, file, previousPath }: FileC
   if (!file) {
     return;
   }
-  if (kind === FileChangeKind.DELETED || kind === FileChangeKind.RENAMED) {
-    const gone = kind === FileChangeKind.DELETED ? file.path : previousPath;
+  for (const gone of kind === FileChangeKind.RENAMED ? [previousPath, file.path] : [file.path]) {
     const at = place(files, gone);
     if (files[at]?.path === gone) {
       files.splice(at, 1);
     }
   }
   if (kind !== FileChangeKind.DELETED) {
-    const at = place(files, file.path);
-    files.splice(at, files[at]?.path === file.path ? 1 : 0, file);
+    files.splice(place(files, file.path), 0, file);
   }
 }
 

@@ -4,18 +4,16 @@ import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/pr
 import { Code, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
-import { Backoff, newRequestId, sleep } from "./resume.js";
+import { Backoff, sleep } from "./resume.js";
 
 // How often a call is made before its caller is told that it failed: two to three seconds of pauses.
 const ATTEMPTS = 6;
 
 /** A transport with what it lacks, and what ends all that goes on over it. */
 export function reliable(base: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
-  const streams = new Set<AbortController>();
-  let closed: AgentRuntimeError | undefined;
+  const closing = new AbortController();
   const close = (): void => {
-    closed = new AgentRuntimeError("the client was closed", Code.FailedPrecondition);
-    streams.forEach((stream) => stream.abort(closed));
+    closing.abort(new AgentRuntimeError("the client was closed", Code.FailedPrecondition));
     disconnect();
   };
   const authorized = (init: HeadersInit | undefined): Headers => {
@@ -25,47 +23,37 @@ export function reliable(base: Transport, key: string, disconnect: () => void): 
     }
     return header;
   };
+  const decode = (failure: unknown, signal: AbortSignal | undefined): AgentRuntimeError => {
+    // It was silent for too long, and so would be the next one over the same connection.
+    if (signal?.reason instanceof AgentRuntimeError) {
+      disconnect();
+    }
+    return AgentRuntimeError.of(closing.signal.reason ?? failure);
+  };
+  async function* decoded<T>(messages: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void, undefined> {
+    try {
+      yield* messages;
+    } catch (failure) {
+      throw decode(failure, signal);
+    }
+  }
   const transport: Transport = {
     unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = named(method.input, create(method.input, input));
-      const attempt = (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> =>
-        base.unary(method, signal, leftMs, authorized(header), message, contextValues);
-      return again((leftMs) => (closed ? Promise.reject(closed) : attempt(leftMs)), signal, timeoutMs);
+      const attempt = (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> => {
+        closing.signal.throwIfAborted();
+        return base.unary(method, signal, leftMs, authorized(header), message, contextValues);
+      };
+      return again(attempt, signal, timeoutMs);
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
-      const stream = new AbortController();
-      const hangUp = (): void => {
-        stream.abort(signal?.reason);
-        // It was silent for too long, and so would be the next one over the same connection.
-        if (signal?.reason instanceof AgentRuntimeError) {
-          disconnect();
-        }
-      };
-      const ended = (): void => {
-        signal?.removeEventListener("abort", hangUp);
-        streams.delete(stream);
-      };
-      signal?.addEventListener("abort", hangUp);
-      streams.add(stream);
-      async function* decoded<T>(messages: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-        try {
-          yield* messages;
-        } catch (failure) {
-          throw AgentRuntimeError.of(closed ?? failure);
-        } finally {
-          ended();
-        }
-      }
+      const either = AbortSignal.any(signal ? [closing.signal, signal] : [closing.signal]);
       try {
-        signal?.throwIfAborted();
-        if (closed) {
-          throw closed;
-        }
-        const response = await base.stream(method, stream.signal, timeoutMs, authorized(header), input, contextValues);
-        return { ...response, message: decoded(response.message) };
+        either.throwIfAborted();
+        const response = await base.stream(method, either, timeoutMs, authorized(header), input, contextValues);
+        return { ...response, message: decoded(response.message, signal) };
       } catch (failure) {
-        ended();
-        throw AgentRuntimeError.of(closed ?? failure);
+        throw decode(failure, signal);
       }
     },
   };
@@ -95,9 +83,11 @@ export async function again<T>(
 }
 
 /** The request with an id, its own or a new one, if it changes something. */
-function named<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
+export function named<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
   if (!desc.field["requestId"] || (message as { requestId?: string }).requestId) {
     return message;
   }
-  return Object.assign(clone(desc, message), { requestId: newRequestId() });
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  const requestId = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Object.assign(clone(desc, message), { requestId });
 }

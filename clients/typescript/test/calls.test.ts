@@ -2,14 +2,15 @@
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
 import { Code } from "@connectrpc/connect";
 
 import {
   BlockState,
   BusyPolicy,
-  type Client,
+  bytesOf,
+  pages,
   PermissionEffect,
   type Session,
   type SessionEvent,
@@ -17,23 +18,11 @@ import {
   State,
   TurnStatus,
 } from "../src/index.js";
-import { connect } from "../src/node.js";
 import { connect as connectWeb } from "../src/web.js";
-import { all, apply, create, ends, failure, own, same, snapshot, to } from "./sessions.js";
-import { ENDLESS, numbers, script, Server } from "./support.js";
+import { all, apply, blocksOf, create, ends, failure, own, same, shared, snapshot, to } from "./sessions.js";
+import { ENDLESS, numbers, script } from "./support.js";
 
-let server: Server;
-let client: Client;
-
-before(async () => {
-  server = await Server.start();
-  client = connect(server.addr, { key: server.key });
-});
-
-after(async () => {
-  client.close();
-  await server.end();
-});
+const [server, client] = await shared();
 
 for (const kind of ["grpc", "grpc-web"]) {
   test(`a session answers and shows its files, over ${kind}`, async () => {
@@ -47,15 +36,16 @@ for (const kind of ["grpc", "grpc-web"]) {
     for await (const block of over.run(sessionId, message)) {
       ids.add(block.blockId);
     }
-    const blocks = await all(over.blocks({ sessionId, pageSize: 2 }));
+    const blocks = await blocksOf(over, sessionId);
     assert.deepEqual(blocks.map((block) => block.blockId), [...ids]);
     assert.deepEqual(
       blocks.map((block) => block.content.case),
       ["userMessage", "thinking", "assistantText", "toolUse", "toolResult", "assistantText"],
     );
-    assert.deepEqual((await all(over.files({ sessionId }))).map((file) => file.path), ["a.txt", "b.txt"]);
+    assert.deepEqual((await all(pages(over.workspaces.listFiles, { sessionId }))).flatMap(({ files }) => files.map(({ path }) => path)), ["a.txt", "b.txt"]);
     assert.equal(await over.ask(sessionId, script({ say: "Grüße" }, { say: "😀" })), "Grüße\n\n😀");
-    assert.deepEqual((await all(over.listSessions({ labels }))).map((session) => session.sessionId), [sessionId]);
+    const { sessions } = await over.sessions.listSessions({ labels });
+    assert.deepEqual(sessions.map((session) => session.sessionId), [sessionId]);
   });
 }
 
@@ -68,13 +58,13 @@ test("files go up and down", async () => {
   const big = new Uint8Array(randomBytes(3 * 1024 * 1024 + 1));
   const { file } = await client.uploadFile({ sessionId, path: "dir/big" }, big);
   assert.equal(file?.sizeBytes, BigInt(big.length));
-  assert.deepEqual(await client.readFile({ sessionId, path: "dir/big" }), big);
+  assert.deepEqual(await bytesOf(client.workspaces.readFile({ sessionId, path: "dir/big" })), big);
   async function* broken(): AsyncGenerator<Uint8Array> {
     yield big;
     throw new Error("the disk is gone");
   }
   await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, broken), /the disk is gone/);
-  assert.equal((await failure(client.readFile({ sessionId, path: "broken" }))).reason, "FILE_NOT_FOUND");
+  assert.equal((await failure(bytesOf(client.workspaces.readFile({ sessionId, path: "broken" })))).reason, "FILE_NOT_FOUND");
   const hangUp = new AbortController();
   async function* slow(): AsyncGenerator<Uint8Array> {
     yield big;
@@ -82,7 +72,7 @@ test("files go up and down", async () => {
     yield big;
   }
   await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, slow, { signal: hangUp.signal }), /enough/);
-  assert.equal((await failure(client.readFile({ sessionId, path: "broken" }))).reason, "FILE_NOT_FOUND");
+  assert.equal((await failure(bytesOf(client.workspaces.readFile({ sessionId, path: "broken" })))).reason, "FILE_NOT_FOUND");
   const refused = client.uploadFile({ sessionId, path: "dir/big", ifSha256: "-" }, big.subarray(1));
   assert.equal((await failure(refused)).reason, "ETAG_MISMATCH");
 });
@@ -278,13 +268,13 @@ test("bytes in a message can be read by their hash", async (t) => {
   const image = new Uint8Array(randomBytes(600_000));
   const value = { mediaType: "image/png", name: "noise", data: image };
   await over.sessions.sendMessage({ sessionId, parts: [{ part: { case: "image", value } }] });
-  const message = (await all(over.blocks({ sessionId })))[0]?.content;
+  const message = (await blocksOf(over, sessionId))[0]?.content;
   const shown = message?.case === "userMessage" ? message.value.parts[0]?.part : undefined;
   const sha256 = createHash("sha256").update(image).digest("hex");
   assert.equal(shown?.case === "image" && shown.value.sha256, sha256);
-  assert.deepEqual(await over.readBlob({ sessionId, sha256 }), image);
-  assert.deepEqual(await over.readBlob({ sessionId, sha256, offset: 599_990n }), image.subarray(599_990));
-  const missing = over.readBlob({ sessionId, sha256: "0".repeat(64) });
+  assert.deepEqual(await bytesOf(over.sessions.readBlob({ sessionId, sha256 })), image);
+  assert.deepEqual(await bytesOf(over.sessions.readBlob({ sessionId, sha256, offset: 599_990n })), image.subarray(599_990));
+  const missing = bytesOf(over.sessions.readBlob({ sessionId, sha256: "0".repeat(64) }));
   assert.equal((await failure(missing)).reason, "BLOB_NOT_FOUND");
 });
 
@@ -363,7 +353,7 @@ for (const kind of ["grpc", "grpc-web"]) {
     await client.sessions.deleteSession({ sessionId: ids[1] ?? "" });
     const left = await until((list) => list.length === 2);
     assert.deepEqual(left.map(({ name }) => name), [names[2], names[0]]);
-    assert.deepEqual(left.map(({ sessionId }) => sessionId), (await all(client.listSessions({ labels }))).map((s) => s.sessionId));
+    assert.deepEqual(left.map(({ sessionId }) => sessionId), (await client.sessions.listSessions({ labels })).sessions.map((s) => s.sessionId));
   });
 }
 

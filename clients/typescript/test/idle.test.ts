@@ -1,32 +1,76 @@
-// Streams that are idle for long, with the server's own bookmarks: in a file of its own, so that others run meanwhile.
+// Streams that are idle, and what stands between client and server does not like it. IDLE_SECONDS=300: for so long at least.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { suite, test, type TestContext } from "node:test";
 
-import { connect } from "../src/node.js";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+
+import { Client, State } from "../src/index.js";
 import { connect as connectWeb } from "../src/web.js";
-import { create } from "./sessions.js";
-import { Proxy, Server } from "./support.js";
+import { apply, create, ends, proxied, same, shared } from "./sessions.js";
+import { pause, type Proxy, script } from "./support.js";
 
-test("a proxy that cuts silence of 20 s cuts nothing", { concurrency: true }, async (t) => {
-  const server = await Server.start();
-  const proxy = await Proxy.to(server, { ms: 20_000, how: "cut" });
-  const clients = [connect(proxy.addr, { key: server.key }), connectWeb(`http://${proxy.addr}`, { key: server.key })];
-  t.after(async () => {
-    clients.forEach((client) => client.close());
-    proxy.close();
-    await server.end();
-  });
-  const idle = clients.map(async (client) => {
-    const [sessionId, told] = [await create(client), new Array<boolean>()];
-    let bookmarks = 0;
-    for await (const { kind } of client.watch({ sessionId }, { onConnection: (isOpen) => told.push(isOpen) })) {
-      // Each comes after 15 s of silence.
-      if (kind.case === "bookmark" && ++bookmarks === 3) {
-        break;
+const IDLE_MS = 1000 * Number(process.env["IDLE_SECONDS"] ?? 0);
+
+const [server, client] = await shared();
+
+suite("idle streams", { concurrency: true }, () => {
+  for (const kind of ["grpc", "grpc-web"]) {
+    test(`a proxy that cuts silence of 20 s cuts nothing, over ${kind}`, async (t) => {
+      const [proxy, grpc] = await proxied(t, server, { ms: 20_000, how: "cut" });
+      const over = kind === "grpc" ? grpc : connectWeb(`http://${proxy.addr}`, { key: server.key });
+      const [sessionId, told, began] = [await create(over), new Array<boolean>(), Date.now()];
+      let bookmarks = 0;
+      for await (const event of over.watch({ sessionId }, { onConnection: (isOpen) => told.push(isOpen) })) {
+        // Each comes after 15 s of silence.
+        if (event.kind.case === "bookmark" && ++bookmarks >= 3 && Date.now() - began >= IDLE_MS) {
+          break;
+        }
       }
+      assert.deepEqual(told, [true]);
+      t.diagnostic(`${bookmarks} bookmarks in ${Math.round((Date.now() - began) / 1000)} s`);
+    });
+
+    for (const how of ["cut", "forget"] as const) {
+      test(`a stream goes on behind a proxy that does not like silence: ${how}, over ${kind}`, async (t) => {
+        const [proxy] = await proxied(t, server, { ms: 500, how });
+        const over = kind === "grpc" ? withoutPings(t, proxy) : connectWeb(`http://${proxy.addr}`, { key: server.key });
+        over.silenceMs = 1000;
+        const [sessionId, state, began] = [await create(client), new State(), Date.now()];
+        let [heard, turns, isOver] = [0, 0, false];
+        const follows = (async () => {
+          for await (const event of over.watch({ sessionId })) {
+            state.apply(event);
+            heard += ends(event) ? 1 : 0;
+            if (isOver && heard === turns) {
+              return;
+            }
+          }
+        })();
+        while (!isOver) {
+          const before = proxy.silences;
+          while (proxy.silences === before) {
+            await pause(50);
+          }
+          isOver = turns >= 2 && Date.now() - began >= IDLE_MS;
+          turns++;
+          await client.ask(sessionId, script({ say: `${turns}`, size: 1 }));
+        }
+        await follows;
+        const replayed = new State();
+        await apply(client, replayed, sessionId, 0n, state.value.session?.sequence ?? 0n);
+        same(state.value, replayed.value);
+        t.diagnostic(`${turns} turns, ${proxy.silences} connections were silent for too long`);
+      });
     }
-    assert.deepEqual(told, [true]);
-  });
-  await Promise.all(idle);
+  }
 });
+
+/** A client that learns of a dead connection only by the silence of its streams. */
+function withoutPings(t: TestContext, proxy: Proxy): Client {
+  const baseUrl = `http://${proxy.addr}`;
+  const sessionManager = new Http2SessionManager(baseUrl);
+  const made = new Client(createGrpcTransport({ baseUrl, sessionManager }), server.key, () => sessionManager.abort());
+  t.after(() => made.close());
+  return made;
+}

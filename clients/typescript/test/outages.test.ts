@@ -4,34 +4,17 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test, type TestContext } from "node:test";
+import { test } from "node:test";
 
 import { Code } from "@connectrpc/connect";
 
-import { BusyPolicy, type Client, State } from "../src/index.js";
+import { BusyPolicy, State } from "../src/index.js";
 import { connect } from "../src/node.js";
 import { connect as connectWeb } from "../src/web.js";
-import { all, apply, create, ends, failure, own, same, snapshot, to } from "./sessions.js";
-import { ENDLESS, LONG, numbers, pause, Proxy, script, Server } from "./support.js";
+import { all, apply, blocksOf, create, ends, failure, own, proxied, same, shared, snapshot, to } from "./sessions.js";
+import { ENDLESS, LONG, numbers, pause, script } from "./support.js";
 
-let server: Server;
-let client: Client;
-
-before(async () => {
-  server = await Server.start();
-  client = connect(server.addr, { key: server.key });
-});
-
-after(async () => {
-  client.close();
-  await server.end();
-});
-
-async function proxied(t: TestContext): Promise<[Proxy, Client]> {
-  const proxy = await Proxy.to(server);
-  t.after(() => proxy.close());
-  return [proxy, to(t, proxy.addr, { key: server.key })];
-}
+const [server, client] = await shared();
 
 test("a turn survives kill and restart", async (t) => {
   const fragile = await own(t);
@@ -81,7 +64,7 @@ for (const kind of ["grpc", "grpc-web"]) {
 
 for (const how of ["break", "abort"]) {
   test(`hanging up ends the stream, by ${how}`, async (t) => {
-    const [proxy, over] = await proxied(t);
+    const [proxy, over] = await proxied(t, server);
     const sessionId = await create(client);
     const hangUp = new AbortController();
     const read = async (): Promise<void> => {
@@ -110,10 +93,10 @@ for (const how of ["break", "abort"]) {
 }
 
 test("a call whose answer is lost is made once", async (t) => {
-  const [proxy, over] = await proxied(t);
+  const [proxy, over] = await proxied(t, server);
   const sessionId = await create(over);
   const said = async (): Promise<string[]> =>
-    (await all(client.blocks({ sessionId }))).filter((b) => b.content.case === "userMessage").map((b) => b.blockId);
+    (await blocksOf(client, sessionId)).filter((b) => b.content.case === "userMessage").map((b) => b.blockId);
   proxy.losesAnswers = true;
   const sends = over.sessions.sendMessage({ sessionId, text: script({ say: "once" }), busyPolicy: BusyPolicy.REJECT });
   while ((await said()).length === 0) {

@@ -2,35 +2,13 @@
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { after, before, test, type TestContext } from "node:test";
+import { test } from "node:test";
 
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { State } from "../src/index.js";
+import { apply, create, proxied, same, shared, snapshot, to } from "./sessions.js";
+import { LONG, numbers, pause, script } from "./support.js";
 
-import { Client, State } from "../src/index.js";
-import { connect } from "../src/node.js";
-import { Watch } from "../src/streams.js";
-import { connect as connectWeb } from "../src/web.js";
-import { apply, create, ends, same, snapshot, to } from "./sessions.js";
-import { LONG, numbers, pause, Proxy, script, Server, type Silence } from "./support.js";
-
-let server: Server;
-let client: Client;
-
-before(async () => {
-  server = await Server.start();
-  client = connect(server.addr, { key: server.key });
-});
-
-after(async () => {
-  client.close();
-  await server.end();
-});
-
-async function proxied(t: TestContext, silence?: Silence): Promise<[Proxy, Client]> {
-  const proxy = await Proxy.to(server, silence);
-  t.after(() => proxy.close());
-  return [proxy, to(t, proxy.addr, { key: server.key })];
-}
+const [server, client] = await shared();
 
 test("a hundred resumes at random points fold to the same state", async (t) => {
   const seed = Number(process.env["SEED"] ?? randomInt(1 << 30));
@@ -85,7 +63,7 @@ test("who comes in the middle of a block sees all of it", async () => {
 });
 
 test("cuts in the middle of a turn lose nothing", async (t) => {
-  const [proxy, over] = await proxied(t);
+  const [proxy, over] = await proxied(t, server);
   const state = new State();
   let cuts = 0;
   let next = 40n;
@@ -103,65 +81,20 @@ test("cuts in the middle of a turn lose nothing", async (t) => {
   assert.equal(said?.case === "assistantText" && said.value.text, numbers(400));
 });
 
-test("a silent stream is opened again", async () => {
-  const watch = new Watch(client.sessions, { sessionId: await create(client), afterSequence: 1n });
-  assert.equal(watch.silenceMs, 45_000);
-  watch.silenceMs = 300;
+test("a silent stream is opened again", async (t) => {
+  const over = to(t, server.addr, { key: server.key });
+  assert.equal(over.silenceMs, 45_000);
+  over.silenceMs = 300;
   const began = Date.now();
   let bookmarks = 0;
   // The server keeps still for 15 s; each new stream begins with a bookmark.
-  for await (const event of watch.follow()) {
+  for await (const event of over.watch({ sessionId: await create(client), afterSequence: 1n })) {
     if (event.kind.case === "bookmark" && ++bookmarks === 3) {
       break;
     }
   }
   assert.ok(Date.now() - began < 25_000, "three bookmarks of one stream take 30 s");
 });
-
-for (const how of ["cut", "forget"] as const) {
-  for (const kind of ["grpc", "grpc-web"]) {
-    test(`a stream goes on behind a proxy that does not like silence: ${how}, over ${kind}`, async (t) => {
-      const [proxy] = await proxied(t, { ms: 500, how });
-      const over = kind === "grpc" ? withoutPings(t, proxy) : connectWeb(`http://${proxy.addr}`, { key: server.key });
-      const sessionId = await create(client);
-      const watch = new Watch(over.sessions, { sessionId });
-      watch.silenceMs = 1000;
-      const state = new State();
-      let turns = 0;
-      const follows = (async () => {
-        for await (const event of watch.follow()) {
-          state.apply(event);
-          if (ends(event) && ++turns === 3) {
-            return;
-          }
-        }
-      })();
-      for (let times = 0; times < 3; times++) {
-        const before = proxy.silences;
-        while (proxy.silences === before) {
-          await pause(50);
-        }
-        await client.sessions.sendMessage({ sessionId, text: script({ say: `${times}`, size: 1 }) });
-        while ((await client.sessions.getSession({ sessionId })).session?.activeTurn) {
-          await pause(20);
-        }
-      }
-      await follows;
-      const replayed = new State();
-      await apply(client, replayed, sessionId, 0n, state.value.session?.sequence ?? 0n);
-      same(state.value, replayed.value);
-    });
-  }
-}
-
-/** A client that learns of a dead connection only by the silence of its streams. */
-function withoutPings(t: TestContext, proxy: Proxy): Client {
-  const baseUrl = `http://${proxy.addr}`;
-  const sessionManager = new Http2SessionManager(baseUrl);
-  const made = new Client(createGrpcTransport({ baseUrl, sessionManager }), server.key, () => sessionManager.abort());
-  t.after(() => made.close());
-  return made;
-}
 
 /** Random numbers from 0 to 1 that one number gives all of: mulberry32. */
 function numbered(seed: number): () => number {

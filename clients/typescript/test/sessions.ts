@@ -1,13 +1,33 @@
 // What the live tests do again and again with sessions.
 
 import assert from "node:assert/strict";
-import type { TestContext } from "node:test";
+import { after, type TestContext } from "node:test";
 
 import { equals } from "@bufbuild/protobuf";
 
-import { AgentRuntimeError, type Client, type SessionEvent, type SessionState, SessionStateSchema, State } from "../src/index.js";
+import {
+  AgentRuntimeError,
+  type Block,
+  type Client,
+  pages,
+  type SessionEvent,
+  type SessionState,
+  SessionStateSchema,
+  State,
+} from "../src/index.js";
 import { connect } from "../src/node.js";
-import { Server } from "./support.js";
+import { Proxy, Server, type Silence } from "./support.js";
+
+/** A server for all tests of a file that do not break it, and a client of it. */
+export async function shared(): Promise<[Server, Client]> {
+  const server = await Server.start();
+  const client = connect(server.addr, { key: server.key });
+  after(async () => {
+    client.close();
+    await server.end();
+  });
+  return [server, client];
+}
 
 /** The id of a new session of the scripted agent. */
 export async function create(on: Client): Promise<string> {
@@ -28,6 +48,13 @@ export function to(t: TestContext, addr: string, options: { key?: string; ca?: s
   return made;
 }
 
+/** A way to the server that can be cut, and a client of this test alone that goes it. */
+export async function proxied(t: TestContext, server: Server, silence?: Silence): Promise<[Proxy, Client]> {
+  const proxy = await Proxy.to(server, silence);
+  t.after(() => proxy.close());
+  return [proxy, to(t, proxy.addr, { key: server.key })];
+}
+
 /** All that comes, up to the end. */
 export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
@@ -35,6 +62,11 @@ export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
     list.push(item);
   }
   return list;
+}
+
+/** All blocks of a session's main conversation. */
+export async function blocksOf(on: Client, sessionId: string): Promise<Block[]> {
+  return (await all(pages(on.sessions.listBlocks, { sessionId, pageSize: 2 }))).flatMap((page) => page.blocks);
 }
 
 /** What a reload shows. */

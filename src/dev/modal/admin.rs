@@ -40,6 +40,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/emulator/sandboxes", get(list))
         .route("/emulator/sandboxes/{id}/kill", post(kill))
+        .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/expire-tokens", post(expire))
         .route("/emulator/drop-snapshots", post(drop_snapshots))
         .route("/emulator/faults", post(faults))
@@ -54,6 +55,11 @@ async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result
     let sandbox = world.sandbox(&id).map_err(|error| (StatusCode::NOT_FOUND, error.to_string()))?;
     sandbox.fail().await;
     Ok(())
+}
+
+/// Ids of the images that hold files of sandboxes.
+async fn snapshots(State(world): State<Arc<World>>) -> Json<Vec<String>> {
+    Json(world.images.kept())
 }
 
 async fn expire(State(world): State<Arc<World>>) {

@@ -1,40 +1,15 @@
-//! What a refusal of Modal's means for whoever asked for a sandbox: the one map from its statuses to our errors.
+//! What a refusal of Modal's means for whoever asked for a sandbox, where it says nothing of the sandbox itself: whether that is
+//! over is asked for, never read out of a status.
 
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::sandbox::Error;
 
-/// A call about a sandbox failed.
-pub(super) fn of(status: &Status) -> Error {
-    match status.code() {
-        Code::NotFound | Code::FailedPrecondition => Error::Gone(said(status)),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::InvalidArgument
-        | Code::DeadlineExceeded
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss
-        | Code::Unauthenticated => unavailable(status),
-    }
-}
-
-/// A call failed that is about no sandbox in particular, or whose failure says nothing of one.
+/// A call failed.
 pub(super) fn unavailable(status: &Status) -> Error {
-    Error::Unavailable(said(status))
-}
-
-fn said(status: &Status) -> String {
     if status.message().is_empty() {
-        format!("Modal: {}", status.code())
+        Error::Unavailable(format!("Modal: {}", status.code()))
     } else {
-        format!("Modal: {}", status.message())
+        Error::Unavailable(format!("Modal: {}", status.message()))
     }
 }

@@ -13,8 +13,9 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{
-    failure,
+    epochs::Epochs,
     helper::{End, Helper, Input, Running, SAID_MAX},
+    program::lost,
     router::{Ended, Given, Router, Start},
     scripts,
 };
@@ -29,6 +30,7 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Helpers {
     router: Arc<Router>,
+    epochs: Epochs,
     tracker: TaskTracker,
 }
 
@@ -41,8 +43,8 @@ enum Fed {
 }
 
 impl Helpers {
-    pub(super) fn new(router: Arc<Router>, tracker: TaskTracker) -> Self {
-        Self { router, tracker }
+    pub(super) fn new(router: Arc<Router>, epochs: Epochs, tracker: TaskTracker) -> Self {
+        Self { router, epochs, tracker }
     }
 }
 
@@ -52,23 +54,31 @@ impl Helper for Helpers {
         let program = argv.first().cloned().unwrap_or_default();
         let exec_id = Uuid::new_v4().to_string();
         let env = vec![(MARK.to_owned(), exec_id.clone())];
-        let started = self.router.start(Start { exec_id: exec_id.clone(), argv, env }).await;
-        started.map_err(|status| match status.code() {
-            Code::InvalidArgument => Error::Start { program, cause: status.message().to_owned() },
-            _ => failure::of(&status),
-        })?;
+        // Most of them change something, and nobody who may not knows better what they see.
+        self.epochs.held(self.epochs.newest())?;
+        if let Err(status) = self.router.start(Start { exec_id: exec_id.clone(), argv, env }).await {
+            return Err(match status.code() {
+                Code::InvalidArgument => Error::Start { program, cause: status.message().to_owned() },
+                _ => lost(&self.router, &status).await,
+            });
+        }
         // Given up when both ends of what is returned are gone; over when the output has ended.
         let (given_up, over) = (CancellationToken::new(), CancellationToken::new());
         let guard = Arc::new(given_up.clone().drop_guard());
-        self.tracker.spawn(feed(Arc::clone(&self.router), exec_id.clone(), input, given_up, over.clone()));
-        let state = (self.router.read(&exec_id, Output::Stdout, 0), Arc::clone(&guard), over);
-        let stdout = stream::unfold(state, |(mut printed, held, over)| async move {
-            let bytes = printed.next().await;
-            if bytes.is_none() {
-                // Only then: whoever drops the stream before has given up.
-                over.cancel();
-            }
-            Some((bytes?.map_err(|status| failure::of(&status)), (printed, held, over)))
+        let (router, epochs) = (Arc::clone(&self.router), self.epochs.clone());
+        self.tracker.spawn(feed(router, epochs, exec_id.clone(), input, given_up, over.clone()));
+        let state = (Arc::clone(&self.router), self.router.read(&exec_id, Output::Stdout, 0), Arc::clone(&guard), over);
+        let stdout = stream::unfold(state, |(router, mut printed, held, over)| async move {
+            let bytes = match printed.next().await {
+                Some(Ok(bytes)) => Ok(bytes),
+                Some(Err(status)) => Err(lost(&router, &status).await),
+                None => {
+                    // Only then: whoever drops the stream before has given up.
+                    over.cancel();
+                    return None;
+                }
+            };
+            Some((bytes, (router, printed, held, over)))
         });
         let end = end(Arc::clone(&self.router), exec_id, guard);
         Ok(Running { stdout: stdout.boxed(), end: Box::pin(end) })
@@ -78,6 +88,7 @@ impl Helper for Helpers {
 /// Gives a helper its input; one whose input breaks off, or that nobody waits for any more, is killed.
 async fn feed(
     router: Arc<Router>,
+    epochs: Epochs,
     exec_id: String,
     input: Input,
     given_up: CancellationToken,
@@ -102,7 +113,7 @@ async fn feed(
             () = given_up.cancelled() => true,
         },
     };
-    if cut && !over.is_cancelled() {
+    if cut && !over.is_cancelled() && epochs.held(epochs.newest()).is_ok() {
         let kill = Start { exec_id: Uuid::new_v4().to_string(), argv: scripts::kill(&exec_id), env: Vec::new() };
         if let Err(status) = router.start(kill).await {
             tracing::debug!(%status, "a helper that nobody waits for could not be ended");
@@ -146,17 +157,20 @@ async fn send(router: &Router, exec_id: &str, offset: &mut u64, bytes: Bytes) ->
 }
 
 async fn end(router: Arc<Router>, exec_id: String, _guard: Arc<DropGuard>) -> Result<End, Error> {
-    let ended = router.wait(&exec_id).await.map_err(|status| failure::of(&status))?;
-    let code = match ended {
-        Ended::Code(code) => code,
-        Ended::Signal(signal) => 128 + signal,
+    let code = match router.wait(&exec_id).await {
+        Ok(Ended::Code(code)) => code,
+        Ok(Ended::Signal(signal)) => 128 + signal,
+        Err(status) => return Err(lost(&router, &status).await),
     };
     let mut said = Vec::new();
     let mut stderr = router.read(&exec_id, Output::Stderr, 0);
     while said.len() < SAID_MAX
         && let Some(bytes) = stderr.next().await
     {
-        said.extend_from_slice(&bytes.map_err(|status| failure::of(&status))?);
+        match bytes {
+            Ok(bytes) => said.extend_from_slice(&bytes),
+            Err(status) => return Err(lost(&router, &status).await),
+        }
     }
     said.truncate(SAID_MAX);
     Ok(End { code, stderr: String::from_utf8_lossy(&said).into_owned() })

@@ -10,7 +10,7 @@ use super::{
     remote::Remote,
 };
 use crate::{
-    domain::{SandboxId, Timestamp},
+    domain::{LedgerEntry, SandboxId, Timestamp},
     modal_wire::client::{SandboxInfo, SandboxListRequest, SandboxTag},
     sandbox::{
         Error,
@@ -61,6 +61,11 @@ impl Inventory for Modal {
         self.0.slots.held()?;
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.to_owned());
         remote.terminate().await.map_err(|status| failure::unavailable(&status))
+    }
+
+    async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), Error> {
+        self.0.slots.held()?;
+        self.0.kept.drop_all(entry).await.map_err(|status| failure::unavailable(&status))
     }
 }
 

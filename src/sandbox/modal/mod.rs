@@ -16,6 +16,7 @@ mod image;
 mod input;
 mod inventory;
 mod jwt;
+mod kept;
 mod make;
 mod names;
 mod place;
@@ -41,6 +42,7 @@ use self::{
     control::Control,
     home::Home,
     image::{Images, Wanted},
+    kept::Kept,
     make::{Made, Plan},
     place::{Place, WORKSPACE},
     record::Record,
@@ -92,6 +94,7 @@ struct Inner {
     channels: Channels,
     home: Home,
     images: Images,
+    kept: Kept,
     ledger: Arc<dyn Ledger>,
     slots: Slots,
     staging: PathBuf,
@@ -108,6 +111,7 @@ impl Modal {
         let address = Address::control(&server).map_err(Error::Unavailable)?;
         let control = Arc::new(Control::new(address, &credentials).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
+            kept: Kept::new(Arc::clone(&control)),
             control,
             channels: Channels::default(),
             home: Home::new(app, environment),
@@ -131,6 +135,7 @@ impl Modal {
     /// Makes and finds no more sandboxes, and leaves those that are there as they run. Returns those in which programs may run.
     pub async fn detach(&self) -> Vec<SandboxId> {
         let open = self.0.slots.shut().await;
+        self.0.kept.close().await;
         self.0.tracker.close();
         if tokio::time::timeout(LAST, self.0.tracker.wait()).await.is_err() {
             tracing::info!("something was still being done in sandboxes at Modal");
@@ -146,6 +151,7 @@ impl Modal {
         let open = self.0.slots.shut().await;
         let ends = open.iter().map(|place| place.terminate(place.epoch()));
         let ended = futures::future::join_all(ends).await.into_iter().collect();
+        self.0.kept.close().await;
         self.0.tracker.close();
         self.0.tracker.wait().await;
         ended
@@ -216,10 +222,10 @@ impl Modal {
         let settings = new.spec.modal.clone().unwrap_or_default().filled();
         let create_time = Timestamp::now();
         let known = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
-        let snapshot = match known {
-            Some(known) if left && known.image_id == image_id => Some(known),
-            Some(_) | None if left => Some(record::kept_from(create_time, image_id.clone())),
-            Some(_) | None => None,
+        let (snapshot, older) = match known {
+            Some(known) if left && known.image_id == image_id => (Some(known), None),
+            older if left => (Some(record::kept_from(create_time, image_id.clone())), older),
+            older => (None, older),
         };
         let mut entry = LedgerEntry {
             id: new.id.clone(),
@@ -257,6 +263,9 @@ impl Modal {
             failure::unavailable(&status)
         })?;
         self.created(&mut entry, &made).await?;
+        if let Some(older) = older {
+            self.0.kept.drop_image_later(older.image_id);
+        }
         self.place(&new.id, slot, made, entry)
     }
 
@@ -268,11 +277,11 @@ impl Modal {
     }
 
     fn place(&self, id: &SandboxId, slot: &mut Slot, made: Made, entry: LedgerEntry) -> Result<Place, Error> {
-        let Inner { control, channels, ledger, staging, tracker, .. } = &*self.0;
+        let Inner { channels, kept, ledger, staging, tracker, .. } = &*self.0;
         let Made { remote, task_id, access } = made;
         let router = Router::new(remote, task_id, channels.clone(), access);
         let router = Arc::new(router.map_err(|status| failure::unavailable(&status))?);
-        let record = Record::new(Arc::clone(ledger), Arc::clone(control), entry);
+        let record = Record::new(Arc::clone(ledger), kept.clone(), entry);
         let place = Place::new(id.clone(), router, slot.epochs().clone(), record, Path::new(staging), tracker);
         slot.fill(place.clone());
         Ok(place)
@@ -347,7 +356,7 @@ impl Provider for Modal {
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
         let mut slot = self.0.slots.enter(id).await?;
-        let Some(entry) = self.0.ledger.find(id).await? else { return Ok(()) };
+        let Some(mut entry) = self.0.ledger.find(id).await? else { return Ok(()) };
         let unavailable = |status: tonic::Status| failure::unavailable(&status);
         slot.epochs().held(slot.epochs().newest())?;
         let external = match entry.state {
@@ -363,11 +372,16 @@ impl Provider for Modal {
             return Ok(());
         }
         if let Some(external) = external {
-            let remote = Remote::new(Arc::clone(&self.0.control), external);
+            let remote = Remote::new(Arc::clone(&self.0.control), external.clone());
             remote.terminate().await.map_err(unavailable)?;
+            entry.state = LedgerState::Ended;
+            entry.facts.external_id = external;
+            entry.facts.end_time = Some(Timestamp::now());
+            self.0.ledger.put(&entry).await?;
         }
-        if let Some(snapshot) = entry.facts.snapshot {
-            record::drop_image(&self.0.control, snapshot.image_id).await;
+        if !self.0.kept.drop_all_soon(&entry).await {
+            // It is over, and what it left is dropped by whoever finds the row of one that nobody wants.
+            return Ok(());
         }
         self.0.ledger.remove(id).await
     }

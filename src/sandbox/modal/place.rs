@@ -43,6 +43,11 @@ const ARGV_MOST: usize = 64 * 1024;
 const SAID_MOST: usize = 4 * 1024;
 /// How long the end of a program may take to be told once it was killed.
 const TOLD: Duration = Duration::from_secs(10);
+/// How long a program may take until the sandbox says whether it runs.
+const BEGINS: Duration = Duration::from_mins(2);
+/// How long a sandbox may take to end its programs itself. What runs in it may keep our scripts from that, and must not keep
+/// the sandbox from its end.
+const POLITE: Duration = Duration::from_secs(GRACE.as_secs() + 15);
 
 /// A sandbox at Modal. A clone is the same one.
 #[derive(Clone)]
@@ -85,7 +90,7 @@ impl Place {
         tracker: &TaskTracker,
     ) -> Self {
         let paths = Paths { workspace: WORKSPACE.to_owned(), home: HOME.to_owned() };
-        let helpers = Arc::new(Helpers::new(Arc::clone(&router), tracker.clone()));
+        let helpers = Arc::new(Helpers::new(Arc::clone(&router), epochs.clone(), tracker.clone()));
         let helper: Arc<dyn Helper> = Arc::clone(&helpers) as _;
         let files = ModalFiles::new(helper, paths.clone(), staging.to_owned(), tracker.clone());
         Self(Arc::new(Shared {
@@ -168,9 +173,10 @@ impl Shared {
                 _ => program::lost(&self.router, &status).await,
             });
         }
-        let header = match program::header(&self.router, &id).await {
-            Ok(header) => header,
-            Err(status) => return Err(program::lost(&self.router, &status).await),
+        let header = match timeout(BEGINS, program::header(&self.router, &id)).await {
+            Ok(Ok(header)) => header,
+            Ok(Err(status)) => return Err(program::lost(&self.router, &status).await),
+            Err(_) => return Err(program::lost(&self.router, &silent("a program that is started", BEGINS)).await),
         };
         match header {
             Some(Header::Started) => {
@@ -246,8 +252,8 @@ impl Shared {
         if self.phase() != Phase::Open {
             return Ok(());
         }
-        // What is being started is there or not when programs are ended.
-        let starts = self.starts.lock().await;
+        // What is being started is there or not when programs are ended, if that can be waited for.
+        let starts = timeout(POLITE, self.starts.lock()).await;
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Terminated;
         drop(starts);
         let ended = self.wind_up(epoch).await;
@@ -262,16 +268,19 @@ impl Shared {
         let remote = self.router.remote();
         if let Some(Over(how)) = remote.over().await.map_err(|status| failure::unavailable(&status))? {
             tracing::info!(sandbox = %self.id, how, "a sandbox that is to be ended is over");
-            return self.record.ended(None).await;
+            return self.record.ended(remote, None).await;
         }
         self.epochs.held(epoch)?;
-        // Without it programs end with the sandbox, less politely.
-        if let Err(error) = self.helper(scripts::end(GRACE.as_secs())).await {
-            tracing::warn!(sandbox = %self.id, %error, "programs could not be asked to end");
+        let asked = timeout(POLITE, self.helper(scripts::end(GRACE.as_secs()))).await;
+        match asked.unwrap_or_else(|_| Err(failure::unavailable(&silent("the script that ends programs", POLITE)))) {
+            Ok(()) => {
+                let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                // Their ends are told now or never.
+                join_all(programs.values().map(|program| timeout(TOLD, program.wait()))).await;
+            }
+            // Programs end with the sandbox then, less politely.
+            Err(error) => tracing::warn!(sandbox = %self.id, %error, "programs could not be asked to end"),
         }
-        let programs: Vec<_> = self.programs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        // Their ends are told now or never.
-        join_all(programs.iter().map(|program| timeout(TOLD, program.wait()))).await;
         self.epochs.held(epoch)?;
         let snapshot = self.record.snapshot(&self.router).await;
         if let Err(status) = &snapshot {
@@ -279,7 +288,7 @@ impl Shared {
         }
         self.epochs.held(epoch)?;
         remote.terminate().await.map_err(|status| failure::unavailable(&status))?;
-        self.record.ended(snapshot.ok()).await
+        self.record.ended(remote, snapshot.ok()).await
     }
 }
 
@@ -381,6 +390,10 @@ impl Sandbox for Place {
     async fn terminate(&self, epoch: Epoch) -> Result<(), Error> {
         self.0.terminate(epoch).await
     }
+}
+
+fn silent(what: &str, after: Duration) -> Status {
+    Status::unavailable(format!("{what} says nothing for {} s", after.as_secs()))
 }
 
 /// All variables of a program.

@@ -8,10 +8,9 @@ use std::{
 use tonic::Status;
 use uuid::Uuid;
 
-use super::{control::Control, router::Router};
+use super::{kept::Kept, remote::Remote, router::Router};
 use crate::{
     domain::{LedgerEntry, LedgerSnapshot, LedgerState, Timestamp},
-    modal_wire::client::ImageDeleteRequest,
     sandbox::{Error, ledger::Ledger},
 };
 
@@ -22,14 +21,14 @@ const KEEP: Duration = Duration::from_hours(30 * 24);
 #[derive(Debug)]
 pub(super) struct Record {
     ledger: Arc<dyn Ledger>,
-    control: Arc<Control>,
+    kept: Kept,
     entry: Mutex<LedgerEntry>,
 }
 
 impl Record {
     /// Of a row that is written already.
-    pub(super) fn new(ledger: Arc<dyn Ledger>, control: Arc<Control>, entry: LedgerEntry) -> Self {
-        Self { ledger, control, entry: Mutex::new(entry) }
+    pub(super) fn new(ledger: Arc<dyn Ledger>, kept: Kept, entry: LedgerEntry) -> Self {
+        Self { ledger, kept, entry: Mutex::new(entry) }
     }
 
     /// When Modal ends the sandbox.
@@ -45,20 +44,21 @@ impl Record {
         Ok(kept_from(from, image_id))
     }
 
-    /// Notes its end, and what it left. A snapshot from before is dropped where there is a newer one.
-    pub(super) async fn ended(&self, snapshot: Option<LedgerSnapshot>) -> Result<(), Error> {
+    /// Notes its end, and what was kept of it. Without that, it leaves its files itself, and they are found by its id.
+    pub(super) async fn ended(&self, remote: &Remote, snapshot: Option<LedgerSnapshot>) -> Result<(), Error> {
         let mut entry = self.entry();
         entry.state = LedgerState::Ended;
         entry.facts.end_time = Some(Timestamp::now());
-        // Without one, what was kept before is older than its end: it leaves a snapshot itself.
         let old = std::mem::replace(&mut entry.facts.snapshot, snapshot);
         self.ledger.put(&entry).await?;
         let kept = entry.facts.snapshot.clone();
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = entry;
-        if let (Some(old), Some(new)) = (old, kept)
-            && old.image_id != new.image_id
-        {
-            drop_image(&self.control, old.image_id).await;
+        // Whatever else there is of it is older than its end, or the same once more.
+        if let Some(old) = old.filter(|old| kept.as_ref().is_none_or(|kept| kept.image_id != old.image_id)) {
+            self.kept.drop_image_later(old.image_id);
+        }
+        if kept.is_some() {
+            self.kept.drop_left_later(remote.clone());
         }
         Ok(())
     }
@@ -68,13 +68,9 @@ impl Record {
     }
 }
 
-/// Drops an image that nobody needs any more; Modal would keep it until its time is over.
-pub(super) async fn drop_image(control: &Control, image_id: String) {
-    let request = ImageDeleteRequest { image_id };
-    let dropped = control.call(request, |mut control, request| async move { control.image_delete(request).await });
-    if let Err(status) = dropped.await {
-        tracing::debug!(%status, "a snapshot that is not needed any more is left to its time");
-    }
+/// Whether a sandbox is over for so long that Modal keeps nothing of it.
+pub(super) fn over_since(end: Option<Timestamp>) -> bool {
+    end.is_some_and(|end| after(end, KEEP) < Timestamp::now())
 }
 
 /// An image that Modal keeps from this time on.

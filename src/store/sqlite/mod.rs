@@ -40,6 +40,7 @@ mod profiles;
 mod purge;
 mod put;
 mod requests;
+mod restored;
 mod revision;
 mod rows;
 mod sessions;
@@ -83,6 +84,15 @@ impl SqliteStore {
     pub async fn in_memory() -> Result<Self, Error> {
         let connections = open::Connections::memory().await?;
         Ok(Self { connections, path: None, lock: Mutex::new(None), changed: compact::Changed::default() })
+    }
+
+    /// To be called once after a backup was put back: gives every log another uid, so that sequences and revisions that
+    /// somebody remembers from after the backup are refused. Tells how many sessions there are.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`]; then nothing is changed.
+    pub async fn rename_logs(&self) -> Result<usize, Error> {
+        restored::rename(&self.connections).await
     }
 
     /// Whether nobody else can own it: in memory nobody can, and a closed one is nobody's.

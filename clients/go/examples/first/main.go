@@ -13,7 +13,7 @@ import (
 
 func main() {
 	ctx := context.Background()
-	client := must(agentruntime.Dial(os.Getenv("ADDR"), agentruntime.WithKey(os.Getenv("KEY"))))
+	client := must(agentruntime.Dial(os.Getenv("ADDR"), agentruntime.Options{Key: os.Getenv("KEY")}))
 	id := must(client.CreateSession(ctx, &v1.CreateSessionRequest{Agent: "scripted"})).GetSession().GetSessionId()
 	fmt.Println("answer:", must(client.Ask(ctx, id, "hello")))
 
@@ -22,8 +22,10 @@ func main() {
 			fmt.Printf("%s: %s\n", agentruntime.Kind(block), agentruntime.Words(block))
 		}
 	}
-	for file, err := range client.Files(ctx, &v1.ListFilesRequest{SessionId: id}) {
-		fmt.Println("file:", must(file, err).GetPath())
+	for page, err := range agentruntime.Pages(ctx, client.ListFiles, &v1.ListFilesRequest{SessionId: id}) {
+		for _, file := range must(page, err).GetFiles() {
+			fmt.Println("file:", file.GetPath())
+		}
 	}
 }
 

@@ -32,15 +32,19 @@ class Frames(Generic[A]):
         self._call = call
         self._silence = silence
 
-    async def next(self) -> A | None:
-        """The next response; `None` at the end."""
+    def __aiter__(self) -> Frames[A]:
+        return self
+
+    async def __anext__(self) -> A:
         try:
             response = await asyncio.wait_for(self._call.read(), self._silence)
         except asyncio.TimeoutError:
             raise Error(grpc.StatusCode.DEADLINE_EXCEEDED, "the server has been silent for too long") from None
         except grpc.RpcError as error:
             raise Error.of(error) from None
-        return None if response is aio.EOF else response  # type: ignore[return-value]
+        if response is aio.EOF:
+            raise StopAsyncIteration
+        return response  # type: ignore[return-value]
 
     def cancel(self) -> None:
         """Hangs up; after the end nothing."""

@@ -6,27 +6,15 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from . import pb
 from .errors import Error
-from .v1.block_pb2 import ContentPart
-from .v1.event_pb2 import SessionEvent
-from .v1.session_pb2 import SessionStatus, Turn
-from .v1.session_service_pb2 import (
-    BusyPolicy,
-    RunTurnRequest,
-    RunTurnResponse,
-    SessionChangeKind,
-    WatchSessionRequest,
-    WatchSessionResponse,
-    WatchSessionsRequest,
-    WatchSessionsResponse,
-)
 
 ATTEMPTS = 6
 """How often a call is made before its caller is told that it failed: two to three seconds of pauses."""
@@ -36,17 +24,6 @@ _BOOKMARK_INTERVAL = 15.0
 M = TypeVar("M", bound=Message)
 A = TypeVar("A")
 T = TypeVar("T")
-
-
-class TurnOptions(TypedDict, total=False):
-    """What a turn may be told beside its text."""
-
-    parts: Sequence[ContentPart]
-    """More of the message: images, documents."""
-    busy_policy: BusyPolicy.ValueType
-    omit_deltas: bool
-    """Blocks come whole."""
-    request_id: str
 
 
 def named(request: M) -> M:
@@ -90,6 +67,9 @@ class Deadline:
 class Resume(Generic[A, T]):
     """A stream that goes on where it was cut: what to ask for, what to give out, and how long to wait in between."""
 
+    lost: tuple[str, ...] = ()
+    """Why the server refuses what comes after a cursor, so that everything has to come."""
+
     def __init__(self) -> None:
         self._backoff = Backoff()
         self.done = False
@@ -104,9 +84,8 @@ class Resume(Generic[A, T]):
         """What a response brings. The cursor moves as it is taken."""
         raise NotImplementedError
 
-    def starts_over(self, error: Error) -> bool:
-        """Whether everything is asked for from now on, because what was asked for is not to be had."""
-        raise NotImplementedError
+    def forget(self) -> None:
+        """Everything is asked for from now on."""
 
     def pause(self, error: Error | None, came: bool) -> float:
         """Seconds to wait before asking again; raises what asking again cannot help. `None`: the stream just ended."""
@@ -114,116 +93,118 @@ class Resume(Generic[A, T]):
             self._backoff = Backoff()
         if error is None:
             return self._backoff.next()
-        if not self.starts_over(error) and not error.is_transient:
+        if error.reason in self.lost:
+            self.forget()
+        elif not error.is_transient:
             raise error
         return self._backoff.next(error.retry_after)
 
 
-class Events(Resume[WatchSessionResponse | RunTurnResponse, SessionEvent]):
-    """The events of a session, or of a turn."""
+class Events(Resume[pb.WatchSessionResponse | pb.RunTurnResponse, pb.SessionEvent]):
+    """The events of a turn."""
 
-    def __init__(self, request: WatchSessionRequest | RunTurnRequest) -> None:
+    def __init__(self, request: pb.WatchSessionRequest | pb.RunTurnRequest) -> None:
         super().__init__()
-        # Of a turn, the request id is what makes the second call go on with the first.
-        self._request = named(request)
-        self._cursor = request.after_sequence if request.HasField("after_sequence") else None
-        self._uid = request.expected_uid if isinstance(request, WatchSessionRequest) else ""
-        self.turn: Turn | None = None
-        if isinstance(request, WatchSessionRequest) and request.HasField("bookmark_interval"):
-            self.silence = 3 * request.bookmark_interval.ToTimedelta().total_seconds()
+        # Its after_sequence is the cursor. Of a turn, its id is what makes the second call go on with the first.
+        self._request = deepcopy(named(request))
+        self._turn_id = ""
 
-    def request(self) -> WatchSessionRequest | RunTurnRequest:
-        request = deepcopy(self._request)
-        request.ClearField("after_sequence")
-        if self._cursor is not None:
-            request.after_sequence = self._cursor
-        if isinstance(request, WatchSessionRequest):
-            request.expected_uid = self._uid if self._cursor is not None else ""
-        return request
+    def request(self) -> Message:
+        return self._request
 
-    def take(self, response: WatchSessionResponse | RunTurnResponse) -> Iterator[SessionEvent]:
-        if isinstance(response, WatchSessionResponse):
-            self._uid = response.uid or self._uid
-        elif response.HasField("turn"):
-            self.turn = response.turn
-            if self._cursor is None:
-                self._cursor = response.sequence
+    def take(self, response: pb.WatchSessionResponse | pb.RunTurnResponse) -> Iterator[pb.SessionEvent]:
+        if isinstance(response, pb.RunTurnResponse) and response.HasField("turn"):
+            self._turn_id = response.turn.turn_id
+            if not self._request.HasField("after_sequence"):
+                self._request.after_sequence = response.sequence
         for event in response.events:
             self._move(event)
+            self.done = self._is_last(event)
             yield event
             if self.done:
                 return
 
-    def starts_over(self, error: Error) -> bool:
-        over = error.wants_snapshot and isinstance(self._request, WatchSessionRequest)
-        if over:
-            self._cursor = None
-        return over
+    def _is_last(self, event: pb.SessionEvent) -> bool:
+        turn = event.turn_updated.turn
+        return turn.HasField("end_time") and turn.turn_id == self._turn_id
 
-    def _move(self, event: SessionEvent) -> None:
+    def _move(self, event: pb.SessionEvent) -> None:
+        """Moves the cursor over the event, by the one rule of ranges."""
         kind = event.WhichOneof("kind")
         if kind == "snapshot_start":
-            self._cursor = None
+            self._request.ClearField("after_sequence")
         elif kind == "snapshot_complete":
-            self._cursor = event.sequence
+            self._request.after_sequence = event.sequence
         elif kind != "snapshot_chunk":
+            cursor = self._request.after_sequence if self._request.HasField("after_sequence") else None
             first, empty = event.first_sequence or event.sequence, int(kind == "bookmark")
-            if self._cursor is None or first != self._cursor + 1 or event.sequence < first - empty:
-                told = f"{first} to {event.sequence} came after {self._cursor}"
+            if cursor is None or first != cursor + 1 or event.sequence < first - empty:
+                told = f"{first} to {event.sequence} came after {cursor}"
                 raise Error(grpc.StatusCode.DATA_LOSS, f"the server broke the range rule: {told}")
-            self._cursor = event.sequence
-            self.done = self._is_last(event)
-
-    def _is_last(self, event: SessionEvent) -> bool:
-        if isinstance(self._request, WatchSessionRequest):
-            return event.status_changed.status == SessionStatus.SESSION_STATUS_DELETED
-        turn = event.turn_updated.turn
-        if self.turn is None or turn.turn_id != self.turn.turn_id:
-            return False
-        self.turn = turn
-        return turn.HasField("end_time")
+            self._request.after_sequence = event.sequence
 
 
-class Listing(Resume[WatchSessionsResponse, WatchSessionsResponse]):
+class Watch(Events):
+    """The events of a session."""
+
+    lost = ("SEQUENCE_TRUNCATED", "SESSION_REPLACED")
+    _request: pb.WatchSessionRequest
+
+    def __init__(self, request: pb.WatchSessionRequest) -> None:
+        super().__init__(request)
+        if request.HasField("bookmark_interval"):
+            self.silence = 3 * request.bookmark_interval.ToTimedelta().total_seconds()
+
+    def request(self) -> Message:
+        if not self._request.HasField("after_sequence"):
+            self._request.expected_uid = ""
+        return self._request
+
+    def take(self, response: pb.WatchSessionResponse | pb.RunTurnResponse) -> Iterator[pb.SessionEvent]:
+        if isinstance(response, pb.WatchSessionResponse) and response.uid:
+            self._request.expected_uid = response.uid
+        return super().take(response)
+
+    def forget(self) -> None:
+        self._request.ClearField("after_sequence")
+
+    def _is_last(self, event: pb.SessionEvent) -> bool:
+        return event.status_changed.status == pb.SESSION_STATUS_DELETED
+
+
+class Listing(Resume[pb.WatchSessionsResponse, pb.WatchSessionsResponse]):
     """Changes of the list of sessions. Where the list comes anew, what is gone from it is told as REMOVED."""
 
-    def __init__(self, request: WatchSessionsRequest) -> None:
+    def __init__(self, request: pb.WatchSessionsRequest) -> None:
         super().__init__()
-        self._request = request
-        self._revision = request.after_revision if request.HasField("after_revision") else None
+        # Its after_revision is the cursor; unset while the list comes.
+        self._request = deepcopy(request)
+        # What a caller has who gave a revision, only the caller knows.
+        self.lost = () if request.HasField("after_revision") else ("SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD")
         # The uid of each session that was told, by its id, and of those that the list that comes has not named yet.
         self._known: dict[str, str] = {}
         self._gone: dict[str, str] = {}
 
-    def request(self) -> WatchSessionsRequest:
-        request = deepcopy(self._request)
-        if self._revision is None:
+    def request(self) -> pb.WatchSessionsRequest:
+        if not self._request.HasField("after_revision"):
             self._gone = dict(self._known)
-        else:
-            request.after_revision = self._revision
-        return request
+        return self._request
 
-    def take(self, response: WatchSessionsResponse) -> Iterator[WatchSessionsResponse]:
+    def take(self, response: pb.WatchSessionsResponse) -> Iterator[pb.WatchSessionsResponse]:
         for change in response.changes:
             self._gone.pop(change.session.session_id, None)
-            if change.kind == SessionChangeKind.SESSION_CHANGE_KIND_REMOVED:
-                self._known.pop(change.session.session_id, None)
-            else:
-                self._known[change.session.session_id] = change.session.uid
+            self._known[change.session.session_id] = change.session.uid
+            if change.kind == pb.SESSION_CHANGE_KIND_REMOVED:
+                del self._known[change.session.session_id]
         if response.synced:
             for session_id, uid in self._gone.items():
                 del self._known[session_id]
-                gone = response.changes.add(kind=SessionChangeKind.SESSION_CHANGE_KIND_REMOVED)
-                gone.session.session_id, gone.session.uid = session_id, uid
+                gone = pb.Session(session_id=session_id, uid=uid)
+                response.changes.add(kind=pb.SESSION_CHANGE_KIND_REMOVED, session=gone)
             self._gone = {}
         if response.synced or response.revision > 0:
-            self._revision = response.revision
+            self._request.after_revision = response.revision
         yield response
 
-    def starts_over(self, error: Error) -> bool:
-        # What a caller has who gave a revision, only the caller knows.
-        own = self._request.HasField("after_revision")
-        over = not own and error.reason in ("SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD")
-        if over:
-            self._revision = None
-        return over
+    def forget(self) -> None:
+        self._request.ClearField("after_revision")

@@ -36,14 +36,14 @@ class Frames(Generic[A]):
             # A read cannot be told how long to wait: somebody else hangs up.
             threading.Thread(target=self._guard, args=(silence,), daemon=True).start()
 
-    def next(self) -> A | None:
-        """The next response; `None` at the end."""
+    def __iter__(self) -> Frames[A]:
+        return self
+
+    def __next__(self) -> A:
         self._wait(time.monotonic())
         try:
             response: A = next(self._call)
             return response
-        except StopIteration:
-            return None
         except grpc.RpcError as error:
             if self._is_silent:
                 silent = "the server has been silent for too long"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .v1.block_pb2 import Block, ContentPart
+from . import pb
 
 _WORDS = {
     "assistant_text": "text",
@@ -16,10 +16,10 @@ _WORDS = {
 }
 
 
-def words(block: Block) -> str:
+def words(block: pb.Block) -> str:
     """What a block says, as far as it is inline: its text, its message, or the name of the tool or subagent called.
 
-    `Session.text` has all of a text that is too long to be inline.
+    `Client.text` has all of a text that is too long to be inline.
     """
     kind = block.WhichOneof("content")
     if kind == "user_message":
@@ -30,5 +30,5 @@ def words(block: Block) -> str:
     return str(getattr(getattr(block, kind), _WORDS[kind])) if kind else ""
 
 
-def _texts(parts: Iterable[ContentPart]) -> str:
+def _texts(parts: Iterable[pb.ContentPart]) -> str:
     return "".join(part.text for part in parts)

@@ -5,19 +5,19 @@ Calls are made again while what went wrong may pass, under one request id. Strea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Callable, Iterable
+from functools import partial, wraps
 from itertools import count
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from . import pb
 from ._sync import Cancelled, Channel, Frames, channel, sleep
-from ._resume import ATTEMPTS, Backoff, Deadline, Events, Listing, Resume, TurnOptions, named
+from ._resume import ATTEMPTS, Backoff, Deadline, Events, Listing, Resume, Watch, named
 from .errors import Error
 from .state import State
 from .v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -25,15 +25,14 @@ from .v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from .v1.session_service_pb2_grpc import SessionServiceStub
 from .v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+__all__ = ["Client", "connect"]
 
-__all__ = ["Client", "Session", "connect"]
-
+P = ParamSpec("P")
 Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
+M = TypeVar("M", bound=Message)
+A = TypeVar("A")
+S = TypeVar("S")
 T = TypeVar("T")
-Metadata = tuple[tuple[str, str], ...]
 
 # No response is larger than 4 MiB; the rest is for what wraps it. A connection that was lost is tried again soon: how
 # long to wait is decided here and not below.
@@ -49,38 +48,152 @@ _OPTIONS = (
 )
 # The most that one request carries.
 _PIECE = 1 << 20
-_ARCHIVES = {
-    "": pb.ARCHIVE_FORMAT_UNSPECIFIED,
-    "tar": pb.ARCHIVE_FORMAT_TAR,
-    "tar.gz": pb.ARCHIVE_FORMAT_TAR_GZ,
-    "zip": pb.ARCHIVE_FORMAT_ZIP,
-}
 
 
-def connect(addr: str, *, key: str = "", ca: bytes | None = None, timeout: float | None = None) -> Client:
+def connect(addr: str, *, key: str = "", ca: bytes | None = None) -> Client:
     """A client of the server at `HOST:PORT`, with the key that goes after "Bearer ".
 
     The connection is made when it is needed, and over TLS with `ca`, the certificates to trust in PEM, or `https://`.
-    `timeout` bounds each call, all its attempts together, in seconds; streams are given theirs where they are opened.
     """
     tls = ca is not None or addr.startswith("https://")
     address = addr.removeprefix("https://").removeprefix("http://").rstrip("/")
     credentials = grpc.ssl_channel_credentials(ca) if tls else None
-    metadata: Metadata = (("authorization", f"Bearer {key.strip()}"),) if key else ()
-    return Client(channel(address, credentials, _OPTIONS), metadata, timeout)
+    return Client(channel(address, credentials, _OPTIONS), key.strip())
+
+
+class Calls:
+    """What the stubs take for a channel: calls over it carry the key, are made again, and fail with an `Error`."""
+
+    def __init__(self, channel: Channel, key: str, timeout: float | None) -> None:
+        self.timeout = timeout
+        self._channel: Any = channel
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
+
+    def unary_unary(self, path: str, **how: Any) -> Callable[..., Any]:
+        """A call with one request; if it changes something, it has one id over all attempts."""
+        method = partial(self._channel.unary_unary(path, **how), metadata=self._metadata)
+
+        def call(request: Message) -> Any:
+            request = named(request)
+            return self.again(lambda left: method(request, timeout=left))
+
+        return call
+
+    def unary_stream(self, path: str, **how: Any) -> Callable[..., Frames[Any]]:
+        """A call with many responses."""
+        method = partial(self._channel.unary_stream(path, **how), metadata=self._metadata)
+
+        def call(
+            request: Message, *, timeout: float | None = self.timeout, silence: float | None = None
+        ) -> Frames[Any]:
+            return Frames(method(request, timeout=timeout), silence)
+
+        return call
+
+    def stream_unary(self, path: str, **how: Any) -> Callable[..., Any]:
+        """A call with many requests, which only its caller can repeat."""
+        return partial(self._channel.stream_unary(path, **how), metadata=self._metadata)
+
+    def again(self, attempt: Callable[[float | None], A]) -> A:
+        """Makes a call, again while what went wrong may pass and there is time."""
+        backoff, deadline = Backoff(), Deadline(self.timeout)
+        for made in count(1):
+            try:
+                return attempt(deadline.left())
+            except grpc.RpcError as failed:
+                error = Error.of(failed)
+            pause = backoff.next(error.retry_after)
+            if made == ATTEMPTS or not error.is_transient or not deadline.allows(pause):
+                break
+            sleep(pause)
+        raise error
+
+
+def _call(method: Callable[[Q], A], request: Callable[P, Q]) -> Callable[P, A]:
+    """The call, with the fields of its request instead of the request."""
+
+    def call(*args: P.args, **fields: P.kwargs) -> A:
+        return method(request(*args, **fields))
+
+    return call
+
+
+def _list(
+    method: Callable[[Q], A], request: Callable[P, Q], item: type[M]
+) -> Callable[P, Generator[M, None, None]]:
+    """All items of a list, page by page."""
+
+    def call(*args: P.args, **fields: P.kwargs) -> Generator[M, None, None]:
+        asked: Any = request(*args, **fields)
+        while True:
+            page: Any = method(asked)
+            for items in [items for field, items in page.ListFields() if field.message_type == item.DESCRIPTOR]:
+                for one in items:
+                    yield one
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
+
+    return call
+
+
+def _takes(request: Callable[P, Q]) -> Callable[[Callable[[S, Q], T]], Callable[Concatenate[S, P], T]]:
+    """The method takes the fields of its request instead of the request."""
+
+    def decorate(method: Callable[[S, Q], T]) -> Callable[Concatenate[S, P], T]:
+        @wraps(method)
+        def call(self: S, /, *args: P.args, **fields: P.kwargs) -> T:
+            return method(self, request(*args, **fields))
+
+        return call
+
+    return decorate
 
 
 class Client:
-    """A connection to a server. The stubs have every call of the contract; `call` makes them safe to repeat."""
+    """A connection to a server.
 
-    def __init__(self, channel: Channel, metadata: Metadata, timeout: float | None = None) -> None:
-        self._channel = channel
-        self._metadata = metadata
-        self._timeout = timeout
-        self.sessions: SessionServiceStub = SessionServiceStub(channel)
-        self.workspaces: WorkspaceServiceStub = WorkspaceServiceStub(channel)
-        self.profiles: ProfileServiceStub = ProfileServiceStub(channel)
-        self.runtime: RuntimeServiceStub = RuntimeServiceStub(channel)
+    Each call is as the contract has it, and takes the fields of its request as keywords. Those that list something give
+    all of it, page by page. `sessions`, `workspaces`, `profiles` and `runtime` are the generated stubs below them.
+    """
+
+    def __init__(self, channel: Channel, key: str = "", timeout: float | None = None) -> None:
+        self._channel, self._key = channel, key
+        self._calls = Calls(channel, key, timeout)
+        over: Any = self._calls
+        sessions: SessionServiceStub = SessionServiceStub(over)
+        workspaces: WorkspaceServiceStub = WorkspaceServiceStub(over)
+        profiles: ProfileServiceStub = ProfileServiceStub(over)
+        runtime: RuntimeServiceStub = RuntimeServiceStub(over)
+        self.sessions, self.workspaces, self.profiles, self.runtime = sessions, workspaces, profiles, runtime
+
+        self.create_session = _call(sessions.CreateSession, pb.CreateSessionRequest)
+        self.get_session = _call(sessions.GetSession, pb.GetSessionRequest)
+        self.list_sessions = _list(sessions.ListSessions, pb.ListSessionsRequest, pb.Session)
+        self.update_session = _call(sessions.UpdateSession, pb.UpdateSessionRequest)
+        self.sync_session = _call(sessions.SyncSession, pb.SyncSessionRequest)
+        self.stop_session = _call(sessions.StopSession, pb.StopSessionRequest)
+        self.delete_session = _call(sessions.DeleteSession, pb.DeleteSessionRequest)
+        self.send_message = _call(sessions.SendMessage, pb.SendMessageRequest)
+        self.get_turn = _call(sessions.GetTurn, pb.GetTurnRequest)
+        self.list_turns = _list(sessions.ListTurns, pb.ListTurnsRequest, pb.Turn)
+        self.list_blocks = _list(sessions.ListBlocks, pb.ListBlocksRequest, pb.Block)
+        self.interrupt_turn = _call(sessions.InterruptTurn, pb.InterruptTurnRequest)
+        self.cancel_turn = _call(sessions.CancelTurn, pb.CancelTurnRequest)
+        self.resolve_permission = _call(sessions.ResolvePermission, pb.ResolvePermissionRequest)
+        self.answer_question = _call(sessions.AnswerQuestion, pb.AnswerQuestionRequest)
+        self.list_permission_rules = _call(sessions.ListPermissionRules, pb.ListPermissionRulesRequest)
+        self.delete_permission_rule = _call(sessions.DeletePermissionRule, pb.DeletePermissionRuleRequest)
+        self.list_files = _list(workspaces.ListFiles, pb.ListFilesRequest, pb.WorkspaceFile)
+        self.write_file = _call(workspaces.WriteFile, pb.WriteFileRequest)
+        self.delete_file = _call(workspaces.DeleteFile, pb.DeleteFileRequest)
+        self.create_profile = _call(profiles.CreateProfile, pb.CreateProfileRequest)
+        self.get_profile = _call(profiles.GetProfile, pb.GetProfileRequest)
+        self.list_profiles = _list(profiles.ListProfiles, pb.ListProfilesRequest, pb.AgentProfile)
+        self.update_profile = _call(profiles.UpdateProfile, pb.UpdateProfileRequest)
+        self.delete_profile = _call(profiles.DeleteProfile, pb.DeleteProfileRequest)
+        self.get_runtime_info = _call(runtime.GetRuntimeInfo, pb.GetRuntimeInfoRequest)
+        self.list_sandboxes = _list(runtime.ListSandboxes, pb.ListSandboxesRequest, pb.SandboxRecord)
 
     def __enter__(self) -> Client:
         return self
@@ -93,40 +206,112 @@ class Client:
         self._channel.close()
 
     def within(self, timeout: float | None) -> Client:
-        """The same connection with another bound for each call."""
-        return Client(self._channel, self._metadata, timeout)
+        """The same connection, over which whatever is begun ends after so many seconds with an `Error`.
 
-    def call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q) -> A:
-        """Makes a call, again while what went wrong may pass; a request that changes something gets an id."""
-        request = named(request)
+        That is a call with all its attempts, and a stream over all its connections.
+        """
+        return Client(self._channel, self._key, timeout)
 
-        def attempt(left: float | None) -> A:
-            return method(request, metadata=self._metadata, timeout=left)
+    @_takes(pb.WatchSessionRequest)
+    def watch(self, request: pb.WatchSessionRequest) -> Generator[pb.SessionEvent, None, None]:
+        """Streams a session: everything after a sequence, or a snapshot first; then live, until it is deleted."""
+        return self._follow(self.sessions.WatchSession, Watch(request))
 
-        answer: A = self._again(attempt)
-        return answer
+    @_takes(pb.WatchSessionsRequest)
+    def watch_sessions(self, request: pb.WatchSessionsRequest) -> Generator[pb.WatchSessionsResponse, None, None]:
+        """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
 
-    def _again(self, attempt: Any) -> Any:
-        backoff, deadline = Backoff(), Deadline(self._timeout)
-        for made in count(1):
+        Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
+        """
+        return self._follow(self.sessions.WatchSessions, Listing(request))
+
+    @_takes(pb.RunTurnRequest)
+    def run_turn(self, request: pb.RunTurnRequest) -> Generator[pb.SessionEvent, None, None]:
+        """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
+        return self._follow(self.sessions.RunTurn, Events(request))
+
+    @_takes(pb.RunTurnRequest)
+    def run(self, request: pb.RunTurnRequest) -> Generator[pb.Block, None, None]:
+        """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
+
+        Raises an `Error` if the turn does not complete.
+        """
+        return self._run(request)
+
+    @_takes(pb.RunTurnRequest)
+    def ask(self, request: pb.RunTurnRequest) -> str:
+        """Gives the agent a message and returns what it writes to the user, with a blank line between two blocks.
+
+        Raises an `Error` if the turn does not complete.
+        """
+        request.omit_deltas = True
+        blocks: dict[str, pb.Block] = {}
+        for block in self._run(request):
+            if block.WhichOneof("content") == "assistant_text" and block.conversation_id == "main":
+                blocks[block.block_id] = block
+        return "\n\n".join([self.text(request.session_id, block) for block in blocks.values()])
+
+    def text(self, session_id: str, block: pb.Block) -> str:
+        """The whole text of a block that the agent wrote, also what was too long to be inline."""
+        if not block.truncated_bytes:
+            return block.assistant_text.text or block.thinking.text
+        request = pb.ReadBlockContentRequest(session_id=session_id, block_id=block.block_id)
+        return (self._bytes(self.sessions.ReadBlockContent, request)).decode()
+
+    @_takes(pb.ReadFileRequest)
+    def read_file(self, request: pb.ReadFileRequest) -> bytes:
+        """The bytes of a file. `workspaces.ReadFile` streams them."""
+        return self._bytes(self.workspaces.ReadFile, request)
+
+    @_takes(pb.ReadBlobRequest)
+    def read_blob(self, request: pb.ReadBlobRequest) -> bytes:
+        """The bytes that a session names by their hash: an image for example. `sessions.ReadBlob` streams them."""
+        return self._bytes(self.sessions.ReadBlob, request)
+
+    def upload_file(self, header: pb.UploadFileHeader, source: bytes | PathLike[str]) -> pb.UploadFileResponse:
+        """Writes a file of any size, or unpacks an archive, all or nothing. Each attempt reads all of the source."""
+        header, broken = named(header), list[OSError]()
+
+        def requests() -> Generator[pb.UploadFileRequest, None, None]:
+            yield pb.UploadFileRequest(header=header)
             try:
-                return attempt(deadline.left())
-            except grpc.RpcError as failed:
-                error = Error.of(failed)
-            pause = backoff.next(error.retry_after)
-            if made == ATTEMPTS or not error.is_transient or not deadline.allows(pause):
-                raise error
-            sleep(pause)
+                for data in _pieces(source):
+                    yield pb.UploadFileRequest(data=data)
+            except OSError as error:
+                # The call is cancelled: a stream that just ends would pass for the whole file.
+                broken.append(error)
+                raise
 
-    def _follow(self, method: Any, resume: Resume[Any, T], timeout: float | None) -> Generator[T, None, None]:
+        def attempt(left: float | None) -> pb.UploadFileResponse:
+            try:
+                return self.workspaces.UploadFile(requests(), timeout=left)
+            except (grpc.RpcError, Cancelled):
+                if broken:
+                    raise broken[0] from None
+                raise
+
+        return self._calls.again(attempt)
+
+    def _run(self, request: pb.RunTurnRequest) -> Generator[pb.Block, None, None]:
+        state, turn = State(), pb.Turn()
+        for event in self._follow(self.sessions.RunTurn, Events(request)):
+            block = state.apply(event)
+            if block is not None:
+                yield block
+            if event.HasField("turn_updated"):
+                # Changes of other turns do not come, and the end of this one is the last event.
+                turn = event.turn_updated.turn
+        if turn.status != pb.TURN_STATUS_COMPLETED:
+            raise Error.of_turn(turn)
+
+    def _follow(self, method: Any, resume: Resume[Any, T]) -> Generator[T, None, None]:
         """What a stream brings that is opened again as long as that may help."""
-        deadline = Deadline(timeout)
+        deadline = Deadline(self._calls.timeout)
         while not resume.done:
-            call = method(resume.request(), metadata=self._metadata, timeout=deadline.left())
-            frames = Frames[Any](call, resume.silence)
+            frames: Frames[Any] = method(resume.request(), timeout=deadline.left(), silence=resume.silence)
             error, came = None, False
             try:
-                while (response := frames.next()) is not None:
+                for response in frames:
                     came = True
                     for item in resume.take(response):
                         yield item
@@ -141,376 +326,18 @@ class Client:
                 raise error or Error(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream ended, and there is no time left")
             sleep(pause)
 
-    def _bytes(self, method: Any, request: Message) -> Generator[bytes, None, None]:
-        """The data of a stream of pieces."""
-        frames = Frames[Any](method(request, metadata=self._metadata), None)
+    def _bytes(self, method: Any, request: Message) -> bytes:
+        frames: Frames[Any] = method(request)
         try:
-            while (response := frames.next()) is not None:
-                yield response.data
+            return b"".join([response.data for response in frames])
         finally:
             frames.cancel()
 
-    def _pages(self, method: Any, request: Any, items: str) -> Generator[Any, None, None]:
-        while True:
-            response = self.call(method, request)
-            for item in getattr(response, items):
-                yield item
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
 
-    def create(
-        self,
-        *,
-        agent: str = "",
-        profile_id: str = "",
-        external_id: str = "",
-        name: str = "",
-        options: pb.SessionOptions | None = None,
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        sandbox: pb.SandboxSpec | None = None,
-        workspace_source: pb.WorkspaceSource | None = None,
-        workspace_files: Mapping[str, bytes] | None = None,
-        start_sandbox: bool = False,
-        request_id: str = "",
-    ) -> Session:
-        """Stores a session; its sandbox starts with the first message unless `start_sandbox` is set."""
-        request = pb.CreateSessionRequest(
-            profile_id=profile_id,
-            agent=agent,
-            external_id=external_id,
-            name=name,
-            options=options,
-            labels=labels,
-            sandbox=sandbox,
-            workspace_source=workspace_source,
-            workspace_files=[pb.FileContent(path=path, content=data) for path, data in (workspace_files or {}).items()],
-            start_sandbox=start_sandbox,
-            request_id=request_id,
-        )
-        if metadata is not None:
-            request.metadata.update(dict(metadata))
-        response = self.call(self.sessions.CreateSession, request)
-        return Session(self, response.session.session_id, response.session)
-
-    def session(self, session_id: str) -> Session:
-        """A session by its id, without asking the server."""
-        return Session(self, session_id, pb.Session(session_id=session_id))
-
-    def get(self, session_id: str) -> Session:
-        """A session, as it is now."""
-        session = self.session(session_id)
-        session.get()
-        return session
-
-    def list(
-        self,
-        *,
-        status: pb.SessionStatus.ValueType = pb.SESSION_STATUS_UNSPECIFIED,
-        profile_id: str = "",
-        external_id: str = "",
-        labels: Mapping[str, str] | None = None,
-        page_size: int = 0,
-    ) -> Generator[pb.Session, None, None]:
-        """All sessions that match, newest first."""
-        request = pb.ListSessionsRequest(
-            page_size=page_size, status=status, profile_id=profile_id, external_id=external_id, labels=labels
-        )
-        return self._pages(self.sessions.ListSessions, request, "sessions")
-
-    def watch(
-        self,
-        *,
-        after: int | None = None,
-        status: pb.SessionStatus.ValueType = pb.SESSION_STATUS_UNSPECIFIED,
-        profile_id: str = "",
-        labels: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Generator[pb.WatchSessionsResponse, None, None]:
-        """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
-
-        Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
-        """
-        request = pb.WatchSessionsRequest(after_revision=after, status=status, profile_id=profile_id, labels=labels)
-        return self._follow(self.sessions.WatchSessions, Listing(request), timeout)
-
-    def list_profiles(self) -> Generator[pb.AgentProfile, None, None]:
-        """All profiles, by name, with their basic fields."""
-        return self._pages(self.profiles.ListProfiles, pb.ListProfilesRequest(), "profiles")
-
-    def info(self) -> pb.GetRuntimeInfoResponse:
-        """What the server is and can do, and who the caller is to it."""
-        return self.call(self.runtime.GetRuntimeInfo, pb.GetRuntimeInfoRequest())
-
-
-class Session:
-    """A session of a server."""
-
-    def __init__(self, client: Client, session_id: str, record: pb.Session) -> None:
-        self._client = client
-        self._sessions = client.sessions
-        self._workspaces = client.workspaces
-        self.id = session_id
-        self.record = record
-        """As the last call that told it has it."""
-
-    def __repr__(self) -> str:
-        return f"<Session {self.id}>"
-
-    def get(self) -> pb.GetSessionResponse:
-        """The session now, and what it waits for."""
-        response = self._client.call(self._sessions.GetSession, pb.GetSessionRequest(session_id=self.id))
-        self.record = response.session
-        return response
-
-    def update(
-        self,
-        *,
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        options: pb.SessionOptions | None = None,
-        etag: str = "",
-    ) -> pb.Session:
-        """Changes what is given here; a set `etag` must match."""
-        changed = pb.Session(session_id=self.id, etag=etag, labels=labels, options=options)
-        request = pb.UpdateSessionRequest(session=changed)
-        if name is not None:
-            request.session.name = name
-        if metadata is not None:
-            request.session.metadata.update(dict(metadata))
-        given = {"name": name, "labels": labels, "metadata": metadata, "options": options}
-        request.update_mask.paths.extend(field for field, value in given.items() if value is not None)
-        self.record = (self._client.call(self._sessions.UpdateSession, request)).session
-        return self.record
-
-    def stop(self) -> pb.Session:
-        """Ends the session's turns and its sandbox; the next message starts it again."""
-        request = pb.StopSessionRequest(session_id=self.id)
-        self.record = (self._client.call(self._sessions.StopSession, request)).session
-        return self.record
-
-    def delete(self, *, etag: str = "") -> None:
-        """Stops the session and deletes all that is stored of it."""
-        self._client.call(self._sessions.DeleteSession, pb.DeleteSessionRequest(session_id=self.id, etag=etag))
-
-    def send(
-        self,
-        text: str = "",
-        *,
-        parts: Sequence[pb.ContentPart] = (),
-        busy_policy: pb.BusyPolicy.ValueType = pb.BUSY_POLICY_UNSPECIFIED,
-        request_id: str = "",
-    ) -> pb.SendMessageResponse:
-        """Gives the agent a message; returns when it is accepted. Watch after its sequence for the answer."""
-        request = pb.SendMessageRequest(
-            session_id=self.id, text=text, parts=parts, busy_policy=busy_policy, request_id=request_id
-        )
-        return self._client.call(self._sessions.SendMessage, request)
-
-    def run_turn(
-        self, text: str = "", *, timeout: float | None = None, **options: Unpack[TurnOptions]
-    ) -> Generator[pb.SessionEvent, None, None]:
-        """Gives the agent a message, once, and streams its turn up to its end, or for `timeout` seconds.
-
-        Hanging up does not cancel the turn.
-        """
-        return self._follow_turn(self._turn(text, options), timeout)
-
-    def run(
-        self, text: str = "", *, timeout: float | None = None, **options: Unpack[TurnOptions]
-    ) -> Generator[pb.Block, None, None]:
-        """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
-
-        Raises an `Error` if the turn does not complete, or not within `timeout` seconds.
-        """
-        turn = self._turn(text, options)
-        state = State()
-        for event in self._follow_turn(turn, timeout):
-            state.apply(event)
-            kind = event.WhichOneof("kind")
-            if kind in ("block_start", "block_complete"):
-                block = state.block(getattr(event, kind).block.block_id)
-            elif kind in ("block_delta", "block_update"):
-                block = state.block(getattr(event, kind).block_id)
-            else:
-                continue
-            if block is not None:
-                yield block
-        if turn.turn is not None and turn.turn.status != pb.TURN_STATUS_COMPLETED:
-            raise Error.of_turn(turn.turn)
-
-    def ask(self, text: str, *, timeout: float | None = None, request_id: str = "") -> str:
-        """Gives the agent a message and returns what it writes to the user, with a blank line between two blocks.
-
-        Raises an `Error` if the turn does not complete, or not within `timeout` seconds.
-        """
-        blocks: dict[str, pb.Block] = {}
-        for block in self.run(text, timeout=timeout, omit_deltas=True, request_id=request_id):
-            if block.WhichOneof("content") == "assistant_text" and block.conversation_id == "main":
-                blocks[block.block_id] = block
-        return "\n\n".join([self.text(block) for block in blocks.values()])
-
-    def text(self, block: pb.Block) -> str:
-        """The whole text of a block that the agent wrote, also what was too long to be inline."""
-        inline = block.assistant_text.text or block.thinking.text
-        if not block.truncated_bytes:
-            return inline
-        request = pb.ReadBlockContentRequest(session_id=self.id, block_id=block.block_id)
-        pieces = self._client._bytes(self._sessions.ReadBlockContent, request)
-        return b"".join([piece for piece in pieces]).decode()
-
-    def watch(
-        self,
-        *,
-        after: int | None = None,
-        uid: str = "",
-        conversation_ids: Sequence[str] = (),
-        omit_deltas: bool = False,
-        bookmark_interval: float | None = None,
-        max_batch_delay: float | None = None,
-        timeout: float | None = None,
-    ) -> Generator[pb.SessionEvent, None, None]:
-        """Streams the session: everything after a sequence, or a snapshot first; then live, until it is deleted.
-
-        Raises an `Error` after `timeout` seconds.
-        """
-        request = pb.WatchSessionRequest(
-            session_id=self.id,
-            after_sequence=after,
-            expected_uid=uid,
-            conversation_ids=conversation_ids,
-            omit_deltas=omit_deltas,
-            bookmark_interval=_duration(bookmark_interval),
-            max_batch_delay=_duration(max_batch_delay),
-        )
-        return self._client._follow(self._sessions.WatchSession, Events(request), timeout)
-
-    def interrupt(self, turn_id: str = "") -> pb.Turn | None:
-        """Stops that turn, or the active one; `None` if there was nothing to stop."""
-        request = pb.InterruptTurnRequest(session_id=self.id, turn_id=turn_id)
-        response = self._client.call(self._sessions.InterruptTurn, request)
-        return response.turn if response.HasField("turn") else None
-
-    def cancel(self, turn_id: str) -> pb.Turn:
-        """Takes a turn out of the queue."""
-        request = pb.CancelTurnRequest(session_id=self.id, turn_id=turn_id)
-        return (self._client.call(self._sessions.CancelTurn, request)).turn
-
-    def resolve_permission(
-        self, permission_id: str, option_id: str, *, message: str = "", updated_input_json: str = ""
-    ) -> pb.ResolvePermissionResponse:
-        """Answers a permission request; the first answer wins."""
-        request = pb.ResolvePermissionRequest(
-            session_id=self.id,
-            permission_id=permission_id,
-            option_id=option_id,
-            message=message,
-            updated_input_json=updated_input_json,
-        )
-        return self._client.call(self._sessions.ResolvePermission, request)
-
-    def answer_question(
-        self, question_id: str, answers: Sequence[pb.QuestionAnswer] = (), *, message: str = ""
-    ) -> pb.Question:
-        """Answers a question, one answer per item; none at all declines."""
-        request = pb.AnswerQuestionRequest(
-            session_id=self.id, question_id=question_id, answers=answers, message=message
-        )
-        return (self._client.call(self._sessions.AnswerQuestion, request)).question
-
-    def blocks(self, *, conversation_id: str = "", newest_first: bool = False) -> Generator[pb.Block, None, None]:
-        """All blocks of a conversation."""
-        order = pb.LIST_ORDER_NEWEST_FIRST if newest_first else pb.LIST_ORDER_OLDEST_FIRST
-        request = pb.ListBlocksRequest(session_id=self.id, conversation_id=conversation_id, order=order)
-        return self._client._pages(self._sessions.ListBlocks, request, "blocks")
-
-    def turns(self, *, status: pb.TurnStatus.ValueType = pb.TURN_STATUS_UNSPECIFIED) -> Generator[pb.Turn, None, None]:
-        """All turns, oldest first."""
-        request = pb.ListTurnsRequest(session_id=self.id, status=status)
-        return self._client._pages(self._sessions.ListTurns, request, "turns")
-
-    def read_blob(self, sha256: str) -> bytes:
-        """Bytes that the session names by their hash."""
-        pieces = self._client._bytes(self._sessions.ReadBlob, pb.ReadBlobRequest(session_id=self.id, sha256=sha256))
-        return b"".join([piece for piece in pieces])
-
-    def files(self, prefix: str = "") -> Generator[pb.WorkspaceFile, None, None]:
-        """All files of the workspace, or of a folder, by path."""
-        request = pb.ListFilesRequest(session_id=self.id, prefix=prefix)
-        return self._client._pages(self._workspaces.ListFiles, request, "files")
-
-    def stream_file(self, path: str, *, offset: int = 0, limit: int = 0) -> Generator[bytes, None, None]:
-        """The bytes of a file, piece by piece."""
-        request = pb.ReadFileRequest(session_id=self.id, path=path, offset=offset, limit=limit)
-        return self._client._bytes(self._workspaces.ReadFile, request)
-
-    def read_file(self, path: str, *, offset: int = 0, limit: int = 0) -> bytes:
-        """The bytes of a file."""
-        return b"".join([piece for piece in self.stream_file(path, offset=offset, limit=limit)])
-
-    def write_file(self, path: str, content: bytes, *, mode: int = 0, if_sha256: str = "") -> pb.WorkspaceFile:
-        """Writes a file of any size. `if_sha256`: only over the file with this hash; "-": only if there is none."""
-        if len(content) > _PIECE:
-            return (self.upload(path, content, mode=mode, if_sha256=if_sha256)).file
-        file = pb.FileContent(path=path, content=content, mode=mode)
-        request = pb.WriteFileRequest(session_id=self.id, file=file, if_sha256=if_sha256)
-        return (self._client.call(self._workspaces.WriteFile, request)).file
-
-    def upload(
-        self,
-        path: str,
-        source: bytes | PathLike[str],
-        *,
-        mode: int = 0,
-        if_sha256: str = "",
-        unpack: Literal["", "tar", "tar.gz", "zip"] = "",
-    ) -> pb.UploadFileResponse:
-        """Writes a file, or with `unpack` an archive's files into the folder `path`, all or nothing."""
-        header = named(
-            pb.UploadFileHeader(session_id=self.id, path=path, mode=mode, if_sha256=if_sha256, unpack=_ARCHIVES[unpack])
-        )
-
-        broken: list[OSError] = []
-
-        def requests() -> Generator[pb.UploadFileRequest, None, None]:
-            yield pb.UploadFileRequest(header=header)
-            if isinstance(source, bytes):
-                for at in range(0, len(source), _PIECE):
-                    yield pb.UploadFileRequest(data=source[at : at + _PIECE])
-                return
-            try:
-                with Path(source).open("rb") as file:
-                    while data := file.read(_PIECE):
-                        yield pb.UploadFileRequest(data=data)
-            except OSError as error:
-                # The call is cancelled: a stream that just ends would pass for the whole file.
-                broken.append(error)
-                raise
-
-        def attempt(left: float | None) -> pb.UploadFileResponse:
-            try:
-                return self._workspaces.UploadFile(requests(), metadata=self._client._metadata, timeout=left)
-            except (grpc.RpcError, Cancelled):
-                if broken:
-                    raise broken[0] from None
-                raise
-
-        response: pb.UploadFileResponse = self._client._again(attempt)
-        return response
-
-    def delete_file(self, path: str, *, if_sha256: str = "") -> None:
-        """Deletes a file, a link or an empty folder."""
-        request = pb.DeleteFileRequest(session_id=self.id, path=path, if_sha256=if_sha256)
-        self._client.call(self._workspaces.DeleteFile, request)
-
-    def _turn(self, text: str, options: TurnOptions) -> Events:
-        return Events(pb.RunTurnRequest(session_id=self.id, text=text, **options))
-
-    def _follow_turn(self, turn: Events, timeout: float | None) -> Generator[pb.SessionEvent, None, None]:
-        return self._client._follow(self._sessions.RunTurn, turn, timeout)
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    return None if seconds is None else Duration(seconds=int(seconds), nanos=round(seconds % 1 * 1e9))
+def _pieces(source: bytes | PathLike[str]) -> Iterable[bytes]:
+    if isinstance(source, bytes):
+        yield from (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
+        return
+    with Path(source).open("rb") as file:
+        while data := file.read(_PIECE):
+            yield data

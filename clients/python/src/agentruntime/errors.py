@@ -11,8 +11,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from .v1.error_reason_pb2 import ErrorReason
-from .v1.session_pb2 import Turn, TurnStatus
+from . import pb
 
 _CUT = {
     grpc.StatusCode.UNAVAILABLE,
@@ -56,11 +55,6 @@ class Error(Exception):
             return True
         return self.code is grpc.StatusCode.UNAVAILABLE if self.reason else self.code in _CUT
 
-    @property
-    def wants_snapshot(self) -> bool:
-        """Whether the cursor means nothing to this log any more, so that only a snapshot helps."""
-        return self.reason in ("SEQUENCE_TRUNCATED", "SESSION_REPLACED")
-
     @classmethod
     def of(cls, error: grpc.RpcError) -> Error:
         """What a failed call tells."""
@@ -81,11 +75,11 @@ class Error(Exception):
         return decoded
 
     @classmethod
-    def of_turn(cls, turn: Turn) -> Error:
+    def of_turn(cls, turn: pb.Turn) -> Error:
         """Why a turn did not complete."""
         told = turn.error
-        reason = ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_") if told.reason else ""
-        ended = TurnStatus.Name(turn.status).removeprefix("TURN_STATUS_")
+        reason = pb.ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_") if told.reason else ""
+        ended = pb.TurnStatus.Name(turn.status).removeprefix("TURN_STATUS_")
         message = f"the turn ended as {ended}" + (f": {told.message}" if told.message else "")
         return cls(grpc.StatusCode.ABORTED, message, reason, dict(told.metadata))
 

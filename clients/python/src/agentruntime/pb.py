@@ -9,6 +9,7 @@ from .v1.profile_pb2 import *
 from .v1.profile_service_pb2 import *
 from .v1.runtime_service_pb2 import *
 from .v1.sandbox_pb2 import *
+from .v1.sandbox_record_pb2 import *
 from .v1.session_pb2 import *
 from .v1.session_service_pb2 import *
 from .v1.state_pb2 import *

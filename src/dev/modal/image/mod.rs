@@ -152,11 +152,15 @@ impl Images {
         }
     }
 
-    /// Forgets all that is kept for a time only.
+    /// Those that snapshots kept, and that are not dropped.
+    pub(super) fn kept(&self) -> Vec<String> {
+        lock(&self.known).values().filter(|image| image.expires.is_some()).map(|image| image.id.clone()).collect()
+    }
+
+    /// Forgets all of those.
     pub(super) fn drop_snapshots(&self) {
-        let kept: Vec<_> = lock(&self.known).values().filter(|image| image.expires.is_some()).cloned().collect();
-        for image in kept {
-            self.remove(&image.id);
+        for id in self.kept() {
+            self.remove(&id);
         }
     }
 

@@ -174,8 +174,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason":"SEQUENCE_AHEAD","domain":"agentruntime.v1","metadata":{"after_sequence":"901","head_sequence":"600"}}`
     """
     ERROR_REASON_SESSION_REPLACED: _ErrorReason.ValueType  # 83
-    """expected_uid is not the log's uid: the database was restored from a backup. OUT_OF_RANGE. Retry: with a
-    snapshot.
+    """expected_uid is not the log's uid: the database was restored from a backup, and that was announced
+    (agent-runtime database restored). OUT_OF_RANGE. Retry: with a snapshot.
     `{"reason":"SESSION_REPLACED","domain":"agentruntime.v1","metadata":{"expected_uid":"a1","uid":"b2"}}`
     """
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 84
@@ -390,8 +390,8 @@ OUT_OF_RANGE. Retry: with a snapshot, or without a revision.
 `{"reason":"SEQUENCE_AHEAD","domain":"agentruntime.v1","metadata":{"after_sequence":"901","head_sequence":"600"}}`
 """
 ERROR_REASON_SESSION_REPLACED: ErrorReason.ValueType  # 83
-"""expected_uid is not the log's uid: the database was restored from a backup. OUT_OF_RANGE. Retry: with a
-snapshot.
+"""expected_uid is not the log's uid: the database was restored from a backup, and that was announced
+(agent-runtime database restored). OUT_OF_RANGE. Retry: with a snapshot.
 `{"reason":"SESSION_REPLACED","domain":"agentruntime.v1","metadata":{"expected_uid":"a1","uid":"b2"}}`
 """
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 84

@@ -218,7 +218,7 @@ class Session(_message.Message):
     """Minted by the server, like "ses_01J9Z3"; never reused."""
     uid: _builtins.str
     """Identity of the event log, minted by the server. Changes only when an operator restores the database from a
-    backup: sequences remembered under another uid mean nothing.
+    backup and says so (agent-runtime database restored): sequences remembered under another uid mean nothing.
     """
     external_id: _builtins.str
     """The caller's own key, unique among the tenant's sessions; may be empty."""

@@ -88,7 +88,7 @@ export class Conversation {
   }
 
   #apply(event: SessionEvent): void {
-    this.#state.apply(event);
+    const changed = this.#state.apply(event);
     const { kind } = event;
     if (kind.case === "snapshotStart") {
       this.#isWhole = false;
@@ -97,10 +97,8 @@ export class Conversation {
       this.#views.clear();
       this.#blocks.replaceChildren();
       this.#state.value.blocks.forEach((block) => this.#changed.add(block.blockId));
-    } else if (kind.case === "blockStart" || kind.case === "blockComplete") {
-      this.#changed.add(kind.value.block?.blockId ?? "");
-    } else if (kind.case === "blockDelta" || kind.case === "blockUpdate") {
-      this.#changed.add(kind.value.blockId);
+    } else if (changed) {
+      this.#changed.add(changed.blockId);
     }
     // However many events come, the page is drawn once a frame, and not at all while nobody sees it.
     if (this.#isWhole && !this.#isDrawing) {

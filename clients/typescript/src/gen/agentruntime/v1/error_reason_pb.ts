@@ -307,8 +307,8 @@ export enum ErrorReason {
   SEQUENCE_AHEAD = 82,
 
   /**
-   * expected_uid is not the log's uid: the database was restored from a backup. OUT_OF_RANGE. Retry: with a
-   * snapshot.
+   * expected_uid is not the log's uid: the database was restored from a backup, and that was announced
+   * (agent-runtime database restored). OUT_OF_RANGE. Retry: with a snapshot.
    * `{"reason":"SESSION_REPLACED","domain":"agentruntime.v1","metadata":{"expected_uid":"a1","uid":"b2"}}`
    *
    * @generated from enum value: ERROR_REASON_SESSION_REPLACED = 83;

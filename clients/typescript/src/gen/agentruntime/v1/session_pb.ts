@@ -37,7 +37,7 @@ export type Session = Message<"agentruntime.v1.Session"> & {
 
   /**
    * Identity of the event log, minted by the server. Changes only when an operator restores the database from a
-   * backup: sequences remembered under another uid mean nothing.
+   * backup and says so (agent-runtime database restored): sequences remembered under another uid mean nothing.
    *
    * @generated from field: string uid = 2;
    */

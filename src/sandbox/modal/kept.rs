@@ -1,0 +1,104 @@
+//! What sandboxes that are over leave at Modal: images of their files, which are paid for until somebody drops them or their
+//! time is over. Each is dropped when there is a newer one, or nobody wants it any more.
+//!
+//! It must not know where it is written down what is kept.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Status};
+
+use super::{control::Control, record::over_since, remote::Remote};
+use crate::{domain::LedgerEntry, modal_wire::client::ImageDeleteRequest};
+
+/// How long whoever removes a sandbox waits for what it leaves, to drop that too.
+const WAITED_FOR: Duration = Duration::from_secs(20);
+
+/// Drops what is kept. A clone is the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    control: Arc<Control>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Kept {
+    pub(super) fn new(control: Arc<Control>) -> Self {
+        Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Drops an image that nobody needs any more; one that is not there was dropped before.
+    pub(super) async fn drop_image(&self, image_id: String) -> Result<(), Status> {
+        let request = ImageDeleteRequest { image_id };
+        let call =
+            self.control.call(request, |mut control, request| async move { control.image_delete(request).await });
+        match call.await {
+            Err(status) if status.code() != Code::NotFound => Err(status),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The same behind everybody's back: what fails is left to its time.
+    pub(super) fn drop_image_later(&self, image_id: String) {
+        let kept = self.clone();
+        self.later(async move { kept.drop_image(image_id).await });
+    }
+
+    /// Drops what a sandbox left by itself at its end, once it is there. It has left something better.
+    pub(super) fn drop_left_later(&self, remote: Remote) {
+        let kept = self.clone();
+        self.later(async move { kept.drop_left(&remote).await });
+    }
+
+    /// Drops all that is kept of a sandbox that is over and that nobody wants.
+    pub(super) async fn drop_all(&self, entry: &LedgerEntry) -> Result<(), Status> {
+        if over_since(entry.facts.end_time) {
+            return Ok(());
+        }
+        if let Some(snapshot) = &entry.facts.snapshot {
+            self.drop_image(snapshot.image_id.clone()).await?;
+        }
+        if entry.facts.external_id.is_empty() {
+            return Ok(());
+        }
+        self.drop_left(&Remote::new(Arc::clone(&self.control), entry.facts.external_id.clone())).await
+    }
+
+    /// The same, as long as somebody waits for it. Says whether it was done.
+    pub(super) async fn drop_all_soon(&self, entry: &LedgerEntry) -> bool {
+        match timeout(WAITED_FOR, self.drop_all(entry)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(status)) => {
+                tracing::info!(sandbox = %entry.id, %status, "what it left could not be dropped; it is tried again");
+                false
+            }
+            Err(_) => {
+                tracing::info!(sandbox = %entry.id, "what it leaves is not there yet; it is dropped later");
+                false
+            }
+        }
+    }
+
+    /// Gives up what is still to be dropped.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    async fn drop_left(&self, remote: &Remote) -> Result<(), Status> {
+        match remote.exit_snapshot().await? {
+            Some(image_id) => self.drop_image(image_id).await,
+            None => Ok(()),
+        }
+    }
+
+    fn later(&self, dropped: impl Future<Output = Result<(), Status>> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            let Some(Err(status)) = stop.run_until_cancelled(dropped).await else { return };
+            tracing::debug!(%status, "files that are not needed any more are left to their time");
+        });
+    }
+}
