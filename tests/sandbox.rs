@@ -95,6 +95,7 @@ conformance! {
         nothing_follows_the_end
         eight_megabytes_come_through
         a_program_that_never_reads
+        a_program_that_closes_its_input
         input_after_the_exit;
     life:
         starts_once

@@ -21,7 +21,7 @@ pub(super) type Stub = InterceptedService<Channel, Bearer>;
 /// Where a server is, and who calls.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
-    /// `HOST:PORT`, or a whole `http://` or `https://` address.
+    /// `HOST:PORT`, which is over TLS where there are certificates to trust, or a whole `http://` or `https://` address.
     pub addr: String,
     /// What goes after "Bearer "; empty for a server without authentication.
     pub key: String,
@@ -38,7 +38,11 @@ impl Route {
     /// The way to a server; see [`super::Client::connect_trusting`].
     pub(super) fn to(target: Target, ca: Option<&[u8]>) -> Result<Self, Error> {
         let invalid = |what: &str| Error::local(Code::InvalidArgument, format!("{what} is not valid"));
-        let address = if target.addr.contains("://") { target.addr } else { format!("http://{}", target.addr) };
+        let address = match (target.addr.contains("://"), ca) {
+            (true, _) => target.addr,
+            (false, None) => format!("http://{}", target.addr),
+            (false, Some(_)) => format!("https://{}", target.addr),
+        };
         let mut endpoint = Endpoint::from_shared(address.clone())
             .map_err(|_| invalid("the server address"))?
             .connect_timeout(Duration::from_secs(10))
@@ -46,18 +50,26 @@ impl Route {
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        if address.starts_with("https://") {
-            let ca = ca.ok_or_else(|| {
-                Error::local(Code::InvalidArgument, "an https address needs the certificate to trust (--ca FILE)")
-            })?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        let tls = ClientTlsConfig::new();
+        let tls = match (address.starts_with("https://"), ca) {
+            (true, Some(ca)) => Some(tls.ca_certificate(Certificate::from_pem(ca))),
+            (true, None) => Some(tls.with_enabled_roots()),
+            // The key would go out in the clear, to whoever answers.
+            (false, Some(_)) => {
+                let message =
+                    format!("{address} is not over TLS, so there is nothing to trust a certificate for: say https");
+                return Err(Error::local(Code::InvalidArgument, message));
+            }
+            (false, None) => None,
+        };
+        if let Some(tls) = tls {
             endpoint = endpoint.tls_config(tls).map_err(|_| invalid("the certificate"))?;
         }
-        let bearer = if target.key.is_empty() {
+        let key = target.key.trim();
+        let bearer = if key.is_empty() {
             Bearer(None)
         } else {
-            let mut value: MetadataValue<Ascii> =
-                format!("Bearer {}", target.key).parse().map_err(|_| invalid("the key"))?;
+            let mut value: MetadataValue<Ascii> = format!("Bearer {key}").parse().map_err(|_| invalid("the key"))?;
             value.set_sensitive(true);
             Bearer(Some(value))
         };

@@ -90,10 +90,11 @@ impl Client {
         Self::connect_trusting(target, None).await
     }
 
-    /// Connects, over TLS where the address says `https`, to a server whose certificate one of these (PEM) signed.
+    /// Connects over TLS to a server whose certificate one of these (PEM) signed. Without them, an `https` address is
+    /// trusted as browsers would, and one that does not say is spoken to in the clear.
     ///
     /// # Errors
-    /// As [`Client::connect`].
+    /// As [`Client::connect`], and certificates for an `http://` address.
     pub async fn connect_trusting(target: Target, ca: Option<&[u8]>) -> Result<Self, Error> {
         let route = Route::to(target, ca)?;
         let stub = route.connect().await?;
@@ -155,14 +156,14 @@ impl Client {
     }
 }
 
-/// Calls with one request and one response, named as in the contract. Those that change something are made again when they
-/// are cut, under one request id: the caller's, or a new one.
+/// Calls with one request and one response, named as in the contract. They are made again when they are cut; those that
+/// change something under one request id, the caller's or a new one.
 macro_rules! calls {
     (@make $self:ident $service:ident.$call:ident($request:ident)) => {
-        async { Ok($self.$service.clone().$call($request).await?.into_inner()) }
+        calls!(@make again $self $service.$call($request))
     };
-    (@make once $self:ident $service:ident.$call:ident($request:ident)) => {
-        once::once($request, |request| {
+    (@make $how:ident $self:ident $service:ident.$call:ident($request:ident)) => {
+        once::$how($request, |request| {
             let mut stub = $self.$service.clone();
             async move { stub.$call(request).await }
         })

@@ -1,4 +1,5 @@
-//! Calls that change something: each carries a request id, so that the client can repeat it and nothing is done twice.
+//! Calls that are made again while what went wrong may pass. One that changes something carries a request id, so that nothing
+//! is done twice.
 
 use std::future::Future;
 
@@ -14,8 +15,8 @@ use crate::proto::{
     UpdateProfileRequest, UpdateSessionRequest, UploadFileHeader, WriteFileRequest,
 };
 
-/// How often a call is made before its caller is told that it failed: about half a second of pauses.
-const ATTEMPTS: usize = 4;
+/// How often a call is made before its caller is told that it failed: two to three seconds of pauses.
+const ATTEMPTS: usize = 6;
 
 /// A request that changes something.
 pub(super) trait Changes: Clone {
@@ -63,12 +64,19 @@ changes! {
     DeleteProfileRequest,
 }
 
-/// Makes a call, and makes it again while what went wrong may pass.
+/// Makes a call that changes something, under one id.
 pub(super) async fn once<Q: Changes, A, F: Future<Output = Result<Response<A>, Status>>>(
     request: Q,
     call: impl Fn(Q) -> F,
 ) -> Result<A, Error> {
-    let request = request.named();
+    again(request.named(), call).await
+}
+
+/// Makes a call, and makes it again while what went wrong may pass.
+pub(super) async fn again<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    request: Q,
+    call: impl Fn(Q) -> F,
+) -> Result<A, Error> {
     let mut backoff = Backoff::default();
     for _ in 1..ATTEMPTS {
         match call(request.clone()).await.map_err(Error::from) {

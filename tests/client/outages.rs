@@ -154,6 +154,31 @@ async fn cuts_in_the_middle_of_a_turn_lose_nothing() {
     assert_eq!(snapshot(&client, &session_id).await.0.as_proto().blocks, state.as_proto().blocks);
 }
 
+/// Reads, like what changes something, are made again when they are cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_is_cut_is_made_again() {
+    let server = Server::start();
+    let link = Link::to(&server.addr).await;
+    let client = at(&link.addr, &server).await;
+    let session_id = client.create("scripted").await.unwrap().session_id;
+    let reads = async {
+        for _ in 0..100 {
+            let request = proto::GetSessionRequest { session_id: session_id.clone() };
+            client.get_session(request).await.expect("made again");
+        }
+    };
+    let cuts = async {
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            link.cut();
+        }
+    };
+    tokio::select! {
+        () = reads => {}
+        () = cuts => unreachable!("they never end"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hanging_up_ends_the_servers_stream_and_not_the_turn() {
     let server = Server::start();

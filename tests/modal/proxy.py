@@ -111,8 +111,7 @@ class Proxy:
         if not access.jwt:
             return raw
         self.routers[access.jwt] = access.url
-        ours = "agent-runtime" in metadata.get("x-modal-libmodal-version", "")
-        https = metadata.get("x-modal-client-type") in JAVASCRIPT_AND_GO and not ours
+        https = metadata.get("x-modal-client-type") in JAVASCRIPT_AND_GO
         access.url = f"{'https' if https else 'http'}://127.0.0.1:{self.router_port}"
         return answer.SerializeToString()
 

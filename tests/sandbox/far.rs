@@ -319,6 +319,19 @@ async fn what_is_there_is_listed_to_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_was_deleted_is_made_again() {
+    let Some(elsewhere) = Elsewhere::start().await else { return };
+    made(&elsewhere, &plain()).await;
+    elsewhere.emulator.forget_apps();
+    let new = plain();
+    let sandbox = made(&elsewhere, &new).await;
+    assert_eq!(prints(&*sandbox, "echo here").await, "here\n");
+    let listed = elsewhere.modal.list().await.expect("listed");
+    assert_eq!(listed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [Some(new.id)]);
+    elsewhere.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_lost_the_lease_changes_nothing() {
     let Some(elsewhere) = Elsewhere::start().await else { return };
     let new = plain();

@@ -5,7 +5,7 @@ use agent_runtime::{
     sandbox::{Error, Exit, Provider, Sandbox, Signal, StdinStatus},
 };
 
-use crate::rig::{NOW, give, noise, sandbox, start, stdout};
+use crate::rig::{NOW, give, noise, sandbox, start, stdout, until};
 
 async fn write(sandbox: &dyn Sandbox, exec: &ExecId, offset: u64, text: &str, eof: bool) -> Result<u64, Error> {
     sandbox.write_stdin(NOW, exec, offset, text.as_bytes(), eof).await
@@ -129,6 +129,16 @@ pub(crate) async fn a_program_that_never_reads(provider: &dyn Provider) {
         // Elsewhere nobody may hold what the program does not read: giving waits for it, and for its end at the latest.
         tokio::join!(give_all, the_rest);
     }
+}
+
+pub(crate) async fn a_program_that_closes_its_input(provider: &dyn Provider) {
+    let sandbox = sandbox(provider).await;
+    let exec = start(&*sandbox, "exec 0<&-; echo closed; sleep 1000").await;
+    until(&*sandbox, &exec, "closed").await;
+    assert_eq!(write(&*sandbox, &exec, 0, "nobody reads this", false).await, Ok(17));
+    assert_eq!(write(&*sandbox, &exec, 17, ", nor this", true).await, Ok(27));
+    sandbox.signal(NOW, &exec, Signal::Kill).await.expect("sent");
+    assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Signal(9)));
 }
 
 pub(crate) async fn input_after_the_exit(provider: &dyn Provider) {

@@ -144,6 +144,14 @@ async fn over_tls_calls_and_streams_work_and_clear_text_does_not() {
     let events: Vec<_> = events.into_iter().map(|event| event.expect("no error")).collect();
     assert_eq!(support::last_turn(&events).status(), proto::TurnStatus::Completed);
 
+    // Who gives a certificate wants TLS, and never tells the key in the clear.
+    let client = Client::connect_trusting(target(""), Some(&pem)).await.expect("TLS");
+    client.get_runtime_info(proto::GetRuntimeInfoRequest {}).await.expect("TLS");
+    let refused = Client::connect_trusting(target("http://"), Some(&pem)).await.expect_err("not over TLS");
+    assert_eq!(refused.code, Code::InvalidArgument);
+    let unknown = Client::connect(target("https://")).await.expect_err("nobody's certificate");
+    assert_eq!(unknown.code, Code::Unavailable);
+
     if let Ok(plain) = Client::connect(target("http://")).await {
         let error = plain.get_runtime_info(proto::GetRuntimeInfoRequest {}).await;
         error.expect_err("a server with TLS answers in clear text");

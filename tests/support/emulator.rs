@@ -83,6 +83,11 @@ impl Emulator {
         serde_json::from_str(&self.ask("GET", "snapshots", "")).expect("a list")
     }
 
+    /// All apps are deleted.
+    pub fn forget_apps(&self) {
+        self.ask("POST", "forget-apps", "");
+    }
+
     /// All tokens that it gave out have expired.
     pub fn expire_tokens(&self) {
         self.ask("POST", "expire-tokens", "");

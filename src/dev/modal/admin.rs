@@ -41,6 +41,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/sandboxes", get(list))
         .route("/emulator/sandboxes/{id}/kill", post(kill))
         .route("/emulator/snapshots", get(snapshots))
+        .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
         .route("/emulator/drop-snapshots", post(drop_snapshots))
         .route("/emulator/faults", post(faults))
@@ -60,6 +61,11 @@ async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result
 /// Ids of the images that hold files of sandboxes.
 async fn snapshots(State(world): State<Arc<World>>) -> Json<Vec<String>> {
     Json(world.images.kept())
+}
+
+/// As if somebody had deleted all apps.
+async fn forget_apps(State(world): State<Arc<World>>) {
+    world.forget_apps();
 }
 
 async fn expire(State(world): State<Arc<World>>) {

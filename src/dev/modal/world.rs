@@ -103,6 +103,11 @@ impl World {
         }
     }
 
+    /// All apps are stopped and gone; whoever asks for one by name gets another.
+    pub(super) fn forget_apps(&self) {
+        self.things().apps.clear();
+    }
+
     /// Keeps variables under an id, which a name has if it is given.
     pub(super) fn secret(
         &self,

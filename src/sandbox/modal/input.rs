@@ -66,6 +66,11 @@ impl Input {
         Ok(Some(News { offset: accepted, data: Bytes::copy_from_slice(new), eof }))
     }
 
+    /// Nobody will give the same again and be told that it is something else.
+    pub(super) fn forget(&mut self) {
+        self.tail = BytesMut::new();
+    }
+
     /// It has this now.
     pub(super) fn gave(&mut self, news: &News) {
         self.accepted += news.data.len() as u64;

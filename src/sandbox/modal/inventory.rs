@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     Modal, failure,
     make::{self, OWNER, SANDBOX, SESSION},
+    pages::Pages,
     remote::Remote,
 };
 use crate::{
@@ -23,7 +24,7 @@ impl Inventory for Modal {
     async fn list(&self) -> Result<Vec<Listed>, Error> {
         let failed = |status: tonic::Status| failure::unavailable(&status);
         let control = &self.0.control;
-        let app_id = self.0.home.find(control).await.map_err(failed)?.app_id.clone();
+        let app_id = self.0.home.find(control).await.map_err(failed)?.app_id;
         let owner = SandboxTag { tag_name: OWNER.to_owned(), tag_value: self.0.ledger.owner().to_owned() };
         let mut request = SandboxListRequest {
             app_id,
@@ -31,19 +32,16 @@ impl Inventory for Modal {
             tags: vec![owner],
             ..SandboxListRequest::default()
         };
-        let mut all: Vec<Listed> = Vec::new();
+        let mut pages = Pages::default();
         loop {
+            request.before_timestamp = pages.before();
             let page = control
                 .call(request.clone(), |mut control, request| async move { control.sandbox_list_v2(request).await })
                 .await
-                .map_err(failed)?
-                .sandboxes;
-            let Some(last) = page.last() else { return Ok(all) };
-            request.before_timestamp = last.created_at;
-            // Those made at one moment may stand on two pages.
-            all.extend(
-                page.into_iter().map(listed).filter(|one| all.iter().all(|other| other != one)).collect::<Vec<_>>(),
-            );
+                .map_err(failed)?;
+            if !pages.take(page.sandboxes) {
+                return Ok(pages.all().into_iter().map(listed).collect());
+            }
         }
     }
 

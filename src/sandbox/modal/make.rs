@@ -58,13 +58,22 @@ pub(super) struct Made {
 
 /// Makes it, or finds the one that was made before.
 pub(super) async fn make(control: &Arc<Control>, home: &Home, plan: &Plan<'_>) -> Result<Made, Status> {
-    let found = home.find(control).await?;
-    let mut tried = 0;
+    let mut found = home.find(control).await?;
+    let (mut tried, mut again) = (0, false);
     loop {
-        let failure = match once(control, home, found, plan).await {
+        let failure = match once(control, home, &found, plan).await {
             Ok(made) => return Ok(made),
             Err(failure) => failure,
         };
+        if matches!(failure.code(), Code::NotFound | Code::FailedPrecondition) && !again {
+            // The app may be what is missing.
+            again = true;
+            match home.find_again(control, &found).await {
+                Ok(Some(other)) => found = other,
+                Ok(None) | Err(_) => return Err(failure),
+            }
+            continue;
+        }
         // The name may still be that of one that is just ending.
         tried += 1;
         if failure.code() != Code::AlreadyExists || tried == NAME_FREED_WITHIN {

@@ -19,6 +19,7 @@ mod jwt;
 mod kept;
 mod make;
 mod names;
+mod pages;
 mod place;
 mod program;
 mod record;
@@ -159,8 +160,21 @@ impl Modal {
 
     async fn image(&self, base: &str, contents: &ImageContents, progress: &Progress) -> Result<String, Error> {
         let Inner { control, home, images, .. } = &*self.0;
-        let home = home.find(control).await.map_err(|status| failure::unavailable(&status))?;
-        images.get(control, home, &Wanted { base, workspace: WORKSPACE, contents }, progress).await
+        let failed = |status| failure::unavailable(&status);
+        let wanted = Wanted { base, workspace: WORKSPACE, contents };
+        let found = home.find(control).await.map_err(failed)?;
+        let built = images.get(control, &found, &wanted, progress).await;
+        if built.is_ok() {
+            return built;
+        }
+        // The app may be what is missing, and what was built in it with it.
+        match home.find_again(control, &found).await {
+            Ok(None) | Err(_) => built,
+            Ok(Some(found)) => {
+                images.forget();
+                images.get(control, &found, &wanted, progress).await
+            }
+        }
     }
 
     /// The sandbox as it runs; `None`: it does not, and the row says what it was.
@@ -356,7 +370,10 @@ impl Provider for Modal {
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {
         let mut slot = self.0.slots.enter(id).await?;
-        let Some(mut entry) = self.0.ledger.find(id).await? else { return Ok(()) };
+        let Some(mut entry) = self.0.ledger.find(id).await? else {
+            self.0.slots.leave(id, slot);
+            return Ok(());
+        };
         let unavailable = |status: tonic::Status| failure::unavailable(&status);
         slot.epochs().held(slot.epochs().newest())?;
         let external = match entry.state {
@@ -383,7 +400,9 @@ impl Provider for Modal {
             // It is over, and what it left is dropped by whoever finds the row of one that nobody wants.
             return Ok(());
         }
-        self.0.ledger.remove(id).await
+        self.0.ledger.remove(id).await?;
+        self.0.slots.leave(id, slot);
+        Ok(())
     }
 
     /// What is at Modal is found by the ledger and [`Provider::inventory`].

@@ -257,7 +257,10 @@ impl Shared {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Terminated;
         drop(starts);
         let ended = self.wind_up(epoch).await;
-        if ended.is_err() {
+        if ended.is_ok() {
+            let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            programs.values().for_each(|program| program.forget_input());
+        } else {
             // It may live on, and can be asked again.
             *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Open;
         }

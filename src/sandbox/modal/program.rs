@@ -86,7 +86,9 @@ impl Program {
             Ok(Some(Err(status))) if !matches!(status.code(), Code::OutOfRange | Code::InvalidArgument) => {
                 Err(self.about(&status).await)
             }
-            Ok(Some(Err(_)) | None) | Err(_) => Err(beyond),
+            Ok(Some(Err(_)) | None) => Err(beyond),
+            // Slow is not lost.
+            Err(_) => Err(self.about(&Status::unavailable("its output does not come")).await),
         }
     }
 
@@ -141,7 +143,10 @@ impl Program {
     pub(super) async fn wait(&self) -> Result<Exit, Error> {
         let ended = self.exit.get_or_try_init(|| async { self.router.wait(&self.id).await.map(exit) }).await;
         match ended {
-            Ok(exit) => Ok(*exit),
+            Ok(exit) => {
+                self.forget_input();
+                Ok(*exit)
+            }
             Err(status) => Err(self.about(&status).await),
         }
     }
@@ -149,6 +154,16 @@ impl Program {
     /// How it ended, if that is known.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.exit.get().copied()
+    }
+
+    /// What it was given need not be remembered: it is over.
+    pub(super) fn forget_input(&self) {
+        // Whoever is giving it some does so in vain, and is soon done.
+        if let Ok(mut held) = self.input.try_lock()
+            && let Some(input) = &mut *held
+        {
+            input.forget();
+        }
     }
 
     async fn known(&self, input: Option<Input>) -> Result<Input, Error> {

@@ -51,6 +51,15 @@ impl Slots {
         Ok(slot.lock_owned().await)
     }
 
+    /// Gives up the place of a sandbox that was removed, unless somebody waits for it.
+    pub(super) fn leave(&self, id: &SandboxId, slot: OwnedMutexGuard<Slot>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // One is here, one in the map; who enters takes another, under the same lock.
+        if Arc::strong_count(OwnedMutexGuard::mutex(&slot)) <= 2 {
+            state.by_id.remove(id);
+        }
+    }
+
     /// Refuses when another process may have taken over.
     pub(super) fn held(&self) -> Result<(), Error> {
         Epochs::new(Arc::clone(&self.lease)).held(Epoch(0))

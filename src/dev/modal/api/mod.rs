@@ -59,8 +59,7 @@ fn caller(world: &World, metadata: &MetadataMap, needs: Needs) -> Result<&'stati
             .check(text("x-modal-auth-token"), ACCOUNT)
             .map_err(|invalid| Error::Unauthenticated(format!("x-modal-auth-token: {invalid}")))?,
     }
-    let library = text("x-modal-libmodal-version");
-    Ok(if matches!(kind, 8 | 9) && !library.contains("agent-runtime") { "https" } else { "http" })
+    Ok(if matches!(kind, 8 | 9) { "https" } else { "http" })
 }
 
 /// Checks who calls the router: the bearer of a token for this task.

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::super::attempts::Attempts;
 
-/// What the server may think of us: a client that is none of Modal's own, and behaves like the Python SDK of this version.
+/// What the server may think of us: a client of the Go SDK's kind (there is no number for others), which behaves like the Python
+/// SDK of this version. Who we are stands in the name of the library.
 const CLIENT_TYPE: &str = "9";
 const CLIENT_VERSION: &str = "1.0.0";
 const LIBRARY: &str = concat!("agent-runtime/", env!("CARGO_PKG_VERSION"));

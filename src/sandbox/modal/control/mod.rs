@@ -1,4 +1,5 @@
-//! The control plane's client: each call with who we are, made again where that helps, under one key for all its attempts.
+//! The control plane's client: each call with who we are, made again where that helps, under one key for all its attempts
+//! (but for the token, which each attempt asks for anew: it changes nothing).
 //!
 //! It must not know what the calls are for.
 
@@ -81,7 +82,8 @@ impl Control {
         }
     }
 
-    /// Opens a stream of answers. It is not opened again here: only who reads it knows where it stood.
+    /// Opens a stream of answers. It is not opened again here: only who reads it knows where it stood. But for a token that
+    /// is refused, which is exchanged, whenever that is told.
     pub(super) async fn stream<Q, A, F>(
         &self,
         query: Q,
@@ -89,12 +91,22 @@ impl Control {
     ) -> Result<Streaming<A>, Status>
     where
         F: Future<Output = Result<Response<Streaming<A>>, Status>>,
+        Q: Clone,
     {
-        let token = self.tokens.current(|| self.fetch_token()).await?;
-        let mut request = Request::new(query);
-        self.identity.say(request.metadata_mut());
-        metadata::say_token(request.metadata_mut(), &token)?;
-        Ok(send(self.client().await?, request).await?.into_inner())
+        let mut exchanged = false;
+        loop {
+            let token = self.tokens.current(|| self.fetch_token()).await?;
+            let mut request = Request::new(query.clone());
+            self.identity.say(request.metadata_mut());
+            metadata::say_token(request.metadata_mut(), &token)?;
+            match send(self.client().await?, request).await {
+                Err(failure) if failure.code() == Code::Unauthenticated && !exchanged => {
+                    exchanged = true;
+                    self.tokens.refused(&token);
+                }
+                answered => return Ok(answered?.into_inner()),
+            }
+        }
     }
 
     async fn client(&self) -> Result<ControlClient<Channel>, Status> {

@@ -9,11 +9,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OnceCell, time::sleep};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep},
+};
 use tonic::Status;
 
 pub(super) use self::layers::search_path;
-use super::{control::Control, home::Found};
+use super::{
+    attempts::{self, Attempts},
+    control::Control,
+    home::Found,
+};
 use crate::{
     modal_wire::client::{
         BaseImage, GenericResult, GpuConfig, Image, ImageGetOrCreateRequest, ImageJoinStreamingRequest,
@@ -24,9 +31,9 @@ use crate::{
 
 /// How long one stream of a build's log lasts, in seconds.
 const HELD: f32 = 55.0;
-/// Streams of a build's log that may fail, and builds that may be ended by Modal, before that is an error.
+/// Builds that may be ended by Modal before that is an error.
 const FAILURES: u32 = 3;
-/// Between a stream that failed and the next.
+/// Between a stream that ended early and the next.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How much of a line of a log is told.
 const SHOWN: usize = 160;
@@ -144,7 +151,7 @@ impl Building<'_> {
     async fn join(&self, image_id: &str) -> Result<GenericResult, Status> {
         let (step, steps) = self.step;
         self.say(format!("building the image ({step} of {steps})"));
-        let (mut last_entry_id, mut failures) = (String::new(), 0);
+        let (mut last_entry_id, mut attempts) = (String::new(), Attempts::new(attempts::CONTROL));
         loop {
             let request = ImageJoinStreamingRequest {
                 image_id: image_id.to_owned(),
@@ -173,16 +180,17 @@ impl Building<'_> {
                 }
                 Ok(None)
             };
+            let begun = Instant::now();
             match followed.await {
                 Ok(Some(result)) => return Ok(result),
-                Ok(None) => {}
-                Err(status) => {
-                    failures += 1;
-                    if failures > FAILURES {
-                        return Err(status);
-                    }
-                    sleep(PAUSE).await;
+                Ok(None) => {
+                    attempts.reset();
+                    sleep(PAUSE.saturating_sub(begun.elapsed())).await;
                 }
+                Err(status) => match attempts.after(&status) {
+                    Some(wait) => sleep(wait.max(PAUSE)).await,
+                    None => return Err(status),
+                },
             }
         }
     }

@@ -22,7 +22,7 @@ const PIECE: usize = 1 << 20;
 pub(in super::super) enum Given {
     /// The router has it.
     Accepted,
-    /// The program is over, and reads no more.
+    /// The program is over, or has closed its input: it reads no more.
     Over,
 }
 
@@ -53,6 +53,10 @@ impl Router {
                     {
                         return Ok(Given::Over);
                     }
+                    if failure.code() == Code::FailedPrecondition {
+                        self.still_there().await?;
+                        return Ok(Given::Over);
+                    }
                     let wait = match failure.code() {
                         Code::Aborted => attempts.after(&Status::unavailable("")),
                         _ => attempts.after(&failure),
@@ -67,6 +71,10 @@ impl Router {
                     };
                     if status.accepted >= end && (status.closed || !eof) {
                         return Ok(Given::Accepted);
+                    }
+                    if failure.code() == Code::DeadlineExceeded {
+                        // The router answers, and the program does not read: that is no failure.
+                        attempts.reset();
                     }
                     // What it has is not given again; more than was sent cannot be.
                     let has = usize::try_from(status.accepted.saturating_sub(offset)).unwrap_or(usize::MAX);

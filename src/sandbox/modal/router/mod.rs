@@ -12,7 +12,7 @@ mod waiting;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, transport::Channel};
 
 use self::access::{Access, Cell};
@@ -30,6 +30,8 @@ use crate::modal_wire::{
     },
 };
 
+/// How long a router may take for anything else: a connection that is alive may still bring no answer.
+const ANSWERS: Duration = Duration::from_mins(1);
 /// How long a snapshot may take: large trees take minutes.
 const SNAPSHOT_WITHIN: Duration = Duration::from_mins(10);
 
@@ -150,7 +152,9 @@ impl Router {
                 access.say(request.metadata_mut(), &attempts)?;
                 send(self.client(&access).await?, request).await
             };
-            match answered.await {
+            let within = until.unwrap_or_else(|| Instant::now() + ANSWERS);
+            let answered = timeout_at(within, answered).await;
+            match answered.unwrap_or_else(|_| Err(Status::deadline_exceeded("the router does not answer"))) {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(failure) => self.overcome(failure, &access, &mut attempts, &mut renewed).await?,
             }

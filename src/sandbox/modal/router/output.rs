@@ -1,11 +1,11 @@
 //! Output, read from an offset on. A stream that breaks is opened again where it stood; each chunk that comes through gives it
 //! its whole patience back, so that a long one does not die of many small breaks.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 use tonic::{Request, Status, Streaming};
 
 use super::{Access, Router};
@@ -20,7 +20,9 @@ use crate::{
 };
 
 /// After so much silence the sandbox is asked about: a router that is gone with it may never end the stream.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(15);
+/// A stream that was open for so long has worked, also when nothing was printed meanwhile.
+const LASTED: Duration = Duration::from_secs(5);
 
 struct Reading {
     router: Arc<Router>,
@@ -28,6 +30,7 @@ struct Reading {
     fd: Output,
     offset: u64,
     open: Option<(Streaming<TaskExecStdioReadResponse>, Access)>,
+    opened: Option<Instant>,
     attempts: Attempts,
     renewed: bool,
 }
@@ -46,6 +49,7 @@ impl Router {
             fd,
             offset,
             open: None,
+            opened: None,
             attempts: Attempts::new(attempts::FOLLOWING),
             renewed: false,
         };
@@ -94,10 +98,14 @@ impl Reading {
     }
 
     async fn overcome(&mut self, failure: Status, access: &Access) -> Result<(), Status> {
+        if self.opened.take().is_some_and(|opened| opened.elapsed() >= LASTED) {
+            self.attempts.reset();
+            self.renewed = false;
+        }
         self.router.overcome(failure, access, &mut self.attempts, &mut self.renewed).await
     }
 
-    async fn open(&self, access: &Access) -> Result<Streaming<TaskExecStdioReadResponse>, Status> {
+    async fn open(&mut self, access: &Access) -> Result<Streaming<TaskExecStdioReadResponse>, Status> {
         let file_descriptor = match self.fd {
             Output::Stdout => TaskExecStdioFileDescriptor::Stdout,
             Output::Stderr => TaskExecStdioFileDescriptor::Stderr,
@@ -109,20 +117,33 @@ impl Reading {
             file_descriptor: file_descriptor.into(),
         });
         access.say(request.metadata_mut(), &self.attempts)?;
-        Ok(self.router.client(access).await?.task_exec_stdio_read(request).await?.into_inner())
+        let opening = async { self.router.client(access).await?.task_exec_stdio_read(request).await };
+        let opened = self.while_it_lives(opening).await?.into_inner();
+        self.opened = Some(Instant::now());
+        Ok(opened)
     }
 
-    /// The next chunk, for as long as the sandbox lives.
     async fn chunk(
         &self,
         chunks: &mut Streaming<TaskExecStdioReadResponse>,
     ) -> Result<Option<TaskExecStdioReadResponse>, Status> {
-        let mut message = pin!(chunks.message());
-        loop {
-            match timeout(SILENCE, &mut message).await {
-                Ok(message) => return message,
-                Err(_) => self.router.still_there().await?,
+        self.while_it_lives(chunks.message()).await
+    }
+
+    /// What comes, for as long as the sandbox lives. Whoever is slow to say whether it does holds up nothing that comes.
+    async fn while_it_lives<T>(&self, coming: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let over = async {
+            loop {
+                sleep(SILENCE).await;
+                if let Err(over) = self.router.still_there().await {
+                    return over;
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            come = coming => come,
+            over = over => Err(over),
         }
     }
 }

@@ -5,6 +5,14 @@ ar_all() {
         [ -f "$ar_file" ] && echo "${ar_file##*/}"
     done
 }
+# Whether anything here is of a mark: its script has it among its arguments, what that started in its environment. Files that
+# came back with a file system tell of programs that are long over, and of numbers that are others' now.
+ar_lives() {
+    grep -qsa "[${1%"${1#?}"}]${1#?}" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
+}
+for ar_mark in $(ar_all); do
+    ar_lives "${ar_mark%.new}" || rm -f "$ar_state/$ar_mark"
+done
 for ar_mark in $(ar_all); do
     ar_group=$(cat "$ar_state/$ar_mark" 2>/dev/null)
     [ -z "$ar_group" ] || kill -s TERM -- "-$ar_group" 2>/dev/null
