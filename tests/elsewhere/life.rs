@@ -66,6 +66,28 @@ async fn a_session_moves_before_its_sandbox_ends_and_finds_its_repository_again(
 }
 
 #[tokio::test]
+async fn what_changed_since_the_last_turn_is_in_a_checkpoint_before_its_sandbox_is_left() {
+    let Some(rig) = Rig::new(&[]) else { return };
+    let server = rig.open();
+    let mut sessions = server.sessions().await;
+    let id = lives(&mut sessions, "scripted", LIFE).await;
+    let script = shell("(sleep 3; echo late > late) > /dev/null 2>&1 & echo one > kept");
+    let played = play(&mut sessions, &id, &script).await;
+    let (first, head) = (sandbox(&mut sessions, &id).await, played.events.last().expect("events").sequence);
+    let mut live = watch(&mut sessions, &id, Some(head)).await.expect("a watch");
+    until(&mut live, |event| says(event, SandboxStatus::Terminated, "lifetime ends")).await;
+    eventually("it is gone", || rig.running().is_empty()).await;
+    // Only the checkpoint is left.
+    rig.emulator.drop_snapshots();
+    let played = play(&mut sessions, &id, &shell("cat kept late")).await;
+    let said = printed(&played);
+    assert!(said.contains("one") && said.contains("late"), "{said}");
+    let second = sandbox(&mut sessions, &id).await;
+    assert_eq!((second.sandbox_id == first.sandbox_id, second.generation), (false, 2));
+    assert!(second.restored_to_sequence > head, "{second:?}, and the turn ended at {head}");
+}
+
+#[tokio::test]
 async fn a_turn_at_work_goes_on_in_the_next_sandbox() {
     let Some(rig) = Rig::new(&[]) else { return };
     let server = rig.open();
