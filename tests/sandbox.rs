@@ -20,6 +20,8 @@ mod leaves;
 mod life;
 #[path = "sandbox/local.rs"]
 mod local;
+#[path = "sandbox/missing.rs"]
+mod missing;
 #[path = "support/previous.rs"]
 mod older;
 #[path = "sandbox/outlive.rs"]
@@ -114,5 +116,6 @@ conformance! {
         programs_share_their_directories
         terminates_twice_and_keeps_the_files
         terminates_what_ignores_it
+        nothing_runs_in_what_is_resumed
         destroys;
 }

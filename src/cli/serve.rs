@@ -95,6 +95,10 @@ pub(super) struct Args {
     /// turns stay. Without it all events are kept.
     #[arg(long, env = "AGENT_RUNTIME_RETAIN_EVENTS", value_name = "AGE", value_parser = age::parse)]
     retain_events: Option<Duration>,
+    /// Remove npm and pip packages of profiles that no sandbox has used for as long; who wants them again has them installed
+    /// again.
+    #[arg(long, env = "AGENT_RUNTIME_KEEP_PACKAGES", default_value = "30d", value_name = "AGE", value_parser = age::parse)]
+    keep_packages: Duration,
     /// What SIGTERM does with agents that run: they work on and the next server takes them over, or they are stopped.
     /// SIGINT always stops them.
     #[arg(
@@ -143,6 +147,7 @@ impl Args {
             stop_grace,
             compact_after,
             retain_events,
+            keep_packages,
             on_shutdown: _,
         } = self;
         Config {
@@ -164,6 +169,7 @@ impl Args {
             stop_grace,
             compact_after: Duration::from_secs(compact_after),
             retain_events,
+            keep_packages,
         }
     }
 }

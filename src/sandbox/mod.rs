@@ -67,13 +67,15 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// [`Error::Stale`]; [`Error::Unavailable`] when that cannot be known now.
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
 
-    /// Finds a sandbox that was made before and in which nothing need run any more. A provider whose sandboxes do not keep
-    /// their files when they end makes another under the same id, with the files that the one before had at its end: the next
+    /// Finds a sandbox that was made before and in which nothing is to run any more: what does all the same, because nobody
+    /// could end it when it was given up, is ended. A provider whose sandboxes do not keep their files when they end makes
+    /// another under the same id, with the files that the one before had at its end: the next
     /// generation, told apart by when it ends.
     ///
     /// # Errors
-    /// As those of [`Provider::attach`].
+    /// As those of [`Provider::attach`]; [`Error::Unavailable`] also when what runs there cannot be ended.
     async fn resume(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
+        self.attach(&new.id, new.epoch).await?.terminate(new.epoch).await?;
         self.attach(&new.id, new.epoch).await
     }
 
@@ -123,6 +125,11 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
 
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
+
+    /// Its folder on this machine, which is there for as long as it is; `None` where it has none.
+    fn folder(&self) -> Option<&std::path::Path> {
+        None
+    }
 
     /// Its files, with or without a program that runs.
     fn files(&self) -> Arc<dyn Files>;

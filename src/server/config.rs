@@ -52,6 +52,8 @@ pub struct Config {
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.
     pub retain_events: Option<Duration>,
+    /// Time without a use after which packages of profiles go.
+    pub keep_packages: Duration,
 }
 
 /// An account at Modal, and what is this server's there. `Debug` shows no secret.

@@ -201,6 +201,11 @@ pub fn agent_cache(data: &Path) -> PathBuf {
     data.join("cache")
 }
 
+/// Where packages of profiles are installed.
+fn packages(data: &Path) -> Packages {
+    Packages::new(agent_cache(data).join("packages"))
+}
+
 /// Recorded output of an agent, as the events it gives.
 ///
 /// # Errors
@@ -241,7 +246,7 @@ fn sessions(config: &Config, providers: Providers, key: &str) -> Result<session:
         ),
         own_secrets: Hidden(own_secrets(config, key)),
         secrets: Secrets::new(config.secrets.clone()),
-        packages: Packages::new(agent_cache(&config.data).join("packages")),
+        packages: packages(&config.data),
     })
 }
 

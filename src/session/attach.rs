@@ -23,6 +23,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a provider that says nothing is waited for; it may have to start what answers.
 const ANSWERS: Duration = Duration::from_secs(30);
+/// Both, of a provider elsewhere: the way there may be open only long after the server is. What runs there runs on
+/// meanwhile, and what it prints is kept.
+const ELSEWHERE: Duration = Duration::from_mins(10);
 /// Time between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Blocks looked through at once for the message of a turn; it is the newest but for what came at the same moment.
@@ -58,6 +61,8 @@ pub(super) enum Found {
     Message(Prompt),
     /// Nothing.
     Nothing(Lost),
+    /// It is not known yet, and the server stops.
+    Unknown,
 }
 
 /// Why nobody can go on.
@@ -112,7 +117,7 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
         let over = || Lost::new("sandbox_lost", "no program of this turn is on record", None);
         return prompt.map_or_else(|| Found::Nothing(over()), Found::Message);
     };
-    match attach_with_patience(&left, mark).await {
+    match attach_with_patience(&shared, &left, mark).await {
         Ok((running, rest)) => Found::Program { running: Box::new(running), rest, given: prompt },
         Err(Unattached::NeverStarted(lost)) => match prompt {
             // Its start follows what is stored, so nobody has read the message.
@@ -120,6 +125,7 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
             Some(_) | None => Found::Nothing(lost),
         },
         Err(Unattached::Lost(lost)) => Found::Nothing(lost),
+        Err(Unattached::Unknown) => Found::Unknown,
     }
 }
 
@@ -134,14 +140,32 @@ enum Unattached {
     /// The sandbox is there, and has never seen it.
     NeverStarted(Lost),
     Lost(Lost),
+    /// The server stops before anybody can say.
+    Unknown,
 }
 
-async fn attach_with_patience(left: &Left, mark: &ExecMark) -> Result<(Running, Vec<StdinRow>), Unattached> {
-    let give_up = Instant::now() + PATIENCE;
+async fn attach_with_patience(
+    shared: &Shared,
+    left: &Left,
+    mark: &ExecMark,
+) -> Result<(Running, Vec<StdinRow>), Unattached> {
+    let here = left.provider.shares_machine();
+    let (patience, answers) = if here { (PATIENCE, ANSWERS) } else { (ELSEWHERE, ELSEWHERE) };
+    let give_up = Instant::now() + patience;
+    // A server that stops waits for no network.
+    let stops = async {
+        shared.drain.cancelled().await;
+        sleep(PATIENCE).await;
+    };
+    tokio::pin!(stops);
     loop {
         let mut reached = None;
-        let Ok(attached) = timeout(ANSWERS, attach(left, mark, &mut reached)).await else {
-            let error = sandbox::Error::Unavailable(format!("not within {} s", ANSWERS.as_secs()));
+        let attached = tokio::select! {
+            attached = timeout(answers, attach(left, mark, &mut reached)) => attached,
+            () = &mut stops, if !here => return Err(Unattached::Unknown),
+        };
+        let Ok(attached) = attached else {
+            let error = sandbox::Error::Unavailable(format!("not within {} s", answers.as_secs()));
             return Err(Unattached::Lost(Lost::of(&error, reached)));
         };
         match attached {

@@ -1,9 +1,10 @@
 //! The reaper: what providers elsewhere hold for this server is compared with what is written down here, so that nothing runs
 //! and costs that no session wants. What must be read for that and cannot be is a reason to end nothing.
 //!
-//! What is decided stands in `decide`; here is what is read before, and what is done after.
+//! What is decided stands in `decide`, what is written of it in `row`; here is what is read before, and what is done after.
 
 mod decide;
+mod row;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use tokio::{sync::mpsc, time::timeout};
 use self::decide::{After, Decision, Row, Standing, decide};
 use super::{Command, Manager, shared::Shared};
 use crate::{
-    domain::{LedgerEntry, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
+    domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
     sandbox::{
         self,
         inventory::{Inventory, Listed},
@@ -110,10 +111,12 @@ impl Reaper<'_> {
     }
 
     /// Looks at one row, and at what is listed of it.
-    async fn look(&self, mut entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+    async fn look(&self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+        // While this is held, what is read of the session stays so, and its row with it. Both may have changed since all rows
+        // were read: other sandboxes were ended meanwhile, which takes its time.
+        let reserved = Reserved::take(&self.manager.shared, &entry.session);
+        let Some(entry) = self.manager.shared.log.store().entry(&entry.id).await? else { return Ok(()) };
         let key = &entry.session;
-        // While this is held, what is read of the session stays so.
-        let reserved = Reserved::take(&self.manager.shared, key);
         let standing = match self.standing(key, &entry.id).await? {
             Standing::Asleep if reserved.is_none() => Standing::Wanted,
             standing => standing,
@@ -131,12 +134,12 @@ impl Reaper<'_> {
             ?row, listed = listed.len(), ?decision, "the reaper has decided");
         let over = match decision {
             Decision::Leave | Decision::Report => return Ok(()),
-            Decision::End(after) => self.ended(&mut entry, listed).await.map(|()| Some(after)),
-            Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some(after)),
-            Decision::Forget => Ok(Some(After::Goes)),
+            Decision::End(after) => self.ended(&entry, listed).await.map(|found| Some((after, found))),
+            Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some((after, None))),
+            Decision::Forget => Ok(Some((After::Goes, None))),
         };
         match over {
-            Ok(Some(after)) => self.close(entry, after).await,
+            Ok(Some((after, found))) => self.close(entry, found, after).await,
             Ok(None) => {
                 tracing::warn!(sandbox = %entry.id, "it is not in the list, and runs all the same; it is looked at again later");
                 Ok(())
@@ -159,14 +162,18 @@ impl Reaper<'_> {
         })
     }
 
-    async fn ended(&self, entry: &mut LedgerEntry, listed: &[Listed]) -> Result<(), sandbox::Error> {
-        for sandbox in listed {
-            timeout(PATIENCE, self.inventory.end(&sandbox.external_id)).await.unwrap_or_else(|_| Err(silent()))?;
-            // What it held at its end is newer than what was kept before it, and is asked for by its id.
-            entry.facts.external_id.clone_from(&sandbox.external_id);
-            entry.facts.snapshot = None;
+    /// Ends what is listed, and what the row names; returns the last one's id.
+    async fn ended(&self, entry: &LedgerEntry, listed: &[Listed]) -> Result<Option<String>, sandbox::Error> {
+        let mut ids: Vec<_> = listed.iter().map(|sandbox| &sandbox.external_id).collect();
+        // The list may be of a time when another one ran.
+        let own = &entry.facts.external_id;
+        if entry.state == LedgerState::Created && !ids.contains(&own) {
+            ids.push(own);
         }
-        Ok(())
+        for external_id in &ids {
+            timeout(PATIENCE, self.inventory.end(external_id)).await.unwrap_or_else(|_| Err(silent()))?;
+        }
+        Ok(ids.pop().cloned())
     }
 
     async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, sandbox::Error> {
@@ -179,21 +186,40 @@ impl Reaper<'_> {
         timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
     }
 
-    async fn close(&self, mut entry: LedgerEntry, after: After) -> Result<(), Stopped> {
+    async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), sandbox::Error> {
+        timeout(PATIENCE, self.inventory.drop_kept(entry)).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn close(&self, entry: LedgerEntry, found: Option<String>, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
+        if store.entry(&entry.id).await?.as_ref() != Some(&entry) {
+            tracing::info!(sandbox = %entry.id, "its row was changed meanwhile; it is looked at again later");
+            return Ok(());
+        }
         match after {
             After::Goes => {
-                let dropped = timeout(PATIENCE, self.inventory.drop_kept(&entry)).await;
-                if let Err(error) = dropped.unwrap_or_else(|_| Err(silent())) {
-                    tracing::warn!(sandbox = %entry.id, %error, "what it left is still kept; it is looked at again later");
+                let mut gone = entry;
+                // Of one that was only intended no id is known but that under which it was found.
+                if gone.facts.external_id.is_empty() {
+                    gone.facts.external_id = found.unwrap_or_default();
+                }
+                if let Err(error) = self.drop_kept(&gone).await {
+                    tracing::warn!(sandbox = %gone.id, %error, "what it left is still kept; it is looked at again later");
                     return Ok(());
                 }
-                store.remove_entry(&entry.id).await?;
+                store.remove_entry(&gone.id).await?;
             }
             After::Stays => {
-                entry.state = LedgerState::Ended;
-                entry.facts.end_time.get_or_insert_with(Timestamp::now);
-                store.put_entry(&entry).await?;
+                let over = row::over(entry.clone(), found, Timestamp::now());
+                store.put_entry(&over).await?;
+                if over.facts.snapshot == entry.facts.snapshot {
+                    return Ok(());
+                }
+                // What it was made from nobody needs any more; what it left stays.
+                let facts = LedgerFacts { external_id: String::new(), ..entry.facts };
+                if let Err(error) = self.drop_kept(&LedgerEntry { facts, ..entry }).await {
+                    tracing::debug!(sandbox = %over.id, %error, "what it was made from is left to its time");
+                }
             }
         }
         Ok(())

@@ -44,6 +44,30 @@ impl Rig {
         Server::start_on_with(self.path(), &["--default-provider", "modal"], &env)
     }
 
+    /// One that tells this file what it does.
+    pub(crate) fn open_telling(&self, log: &Path) -> Server {
+        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let args = ["--default-provider", "modal"];
+        Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &env)
+    }
+
+    /// One that leaves what runs when it is asked to end.
+    pub(crate) fn open_detaching(&self) -> Server {
+        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Server::start_on_with(self.path(), &["--default-provider", "modal", "--on-shutdown", "detach"], &env)
+    }
+
+    /// Replaces the emulator by another one, which knows nothing of what was.
+    pub(crate) fn forget_all(&mut self) {
+        self.emulator = Emulator::start();
+        let now = &self.emulator.env;
+        for (name, value) in &mut self.env {
+            if let Some((_, fresh)) = now.iter().find(|(known, _)| known == name) {
+                value.clone_from(fresh);
+            }
+        }
+    }
+
     /// Ids at Modal of what runs.
     pub(crate) fn running(&self) -> Vec<String> {
         let mut ids: Vec<String> = self.emulator.running().iter().map(|it| text(&it["id"])).collect();
@@ -111,6 +135,11 @@ pub(crate) async fn nothing_is_listed(server: &Server) {
         assert!(Instant::now() < patience, "something is left: {listed:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether a server that tells a file has told it this.
+pub(crate) fn said(log: &Path, what: &str) -> bool {
+    std::fs::read_to_string(log).unwrap_or_default().contains(what)
 }
 
 /// Waits until it is so.

@@ -287,6 +287,21 @@ pub(crate) async fn terminates_what_ignores_it(provider: &dyn Provider) {
     assert_eq!(sandbox.wait(&exec).await, Ok(Exit::Signal(9)));
 }
 
+/// A program that nobody drives any more does not work beside the next one.
+pub(crate) async fn nothing_runs_in_what_is_resumed(provider: &dyn Provider) {
+    let new = NewSandbox::plain(SandboxId::mint(), session(), NOW);
+    let sandbox = provider.create(new.clone()).await.expect("created");
+    let exec = start(&*sandbox, "echo ready; while :; do echo x >>beat; sleep 0.05; done").await;
+    until(&*sandbox, &exec, "ready").await;
+    let resumed = provider.resume(new.clone()).await.expect("found");
+    let looked =
+        prints(&*resumed, "before=$(cat beat); sleep 1; [ \"$before\" = \"$(cat beat)\" ] && echo still").await;
+    assert_eq!(looked, "still\n");
+    // Where nothing runs nothing changes.
+    let resumed = provider.resume(new).await.expect("found again");
+    assert_eq!(prints(&*resumed, "[ -s beat ] && echo kept").await, "kept\n");
+}
+
 pub(crate) async fn destroys(provider: &dyn Provider) {
     let id = SandboxId::mint();
     let sandbox = provider.create(NewSandbox::plain(id.clone(), session(), NOW)).await.expect("created");

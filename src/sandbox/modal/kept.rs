@@ -9,7 +9,11 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status};
 
-use super::{control::Control, record::over_since, remote::Remote};
+use super::{
+    control::Control,
+    record::over_since,
+    remote::{Left, Remote},
+};
 use crate::{domain::LedgerEntry, modal_wire::client::ImageDeleteRequest};
 
 /// How long whoever removes a sandbox waits for what it leaves, to drop that too.
@@ -89,8 +93,9 @@ impl Kept {
 
     async fn drop_left(&self, remote: &Remote) -> Result<(), Status> {
         match remote.exit_snapshot().await? {
-            Some(image_id) => self.drop_image(image_id).await,
-            None => Ok(()),
+            Left::Image(image_id) => self.drop_image(image_id).await,
+            Left::Nothing => Ok(()),
+            Left::NotYet => Err(Status::unavailable("the snapshot that a sandbox leaves does not come")),
         }
     }
 

@@ -47,13 +47,14 @@ use self::{
     make::{Made, Plan},
     place::{Place, WORKSPACE},
     record::Record,
-    remote::{Over, Remote},
+    remote::{Left, Over, Remote},
     router::{Channels, Router},
     slots::{Slot, Slots},
 };
 pub use self::{control::Credentials, files::ModalFiles};
 use crate::{
     domain::{Isolation, LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxSpec, Timestamp},
+    modal_wire::client::ImageFromIdRequest,
     sandbox::{
         Epoch, Error, ImageContents, NewSandbox, Progress, Provider, Sandbox, inventory::Inventory, lease::Lease,
         ledger::Ledger,
@@ -227,7 +228,40 @@ impl Modal {
         }
         // It ended by itself, or in a hurry.
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
-        remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))
+        match remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))? {
+            Left::Image(image_id) => Ok(Some(image_id)),
+            Left::Nothing => Ok(None),
+            // Whoever waits has waited for minutes, and would each time.
+            Left::NotYet => {
+                tracing::warn!(sandbox = %entry.id, "the snapshot that a sandbox left does not come");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes it again of the files that the one before left. `None`: there are none, or Modal has them no more.
+    async fn again(&self, new: &NewSandbox, slot: &mut Slot, mut entry: LedgerEntry) -> Result<Option<Place>, Error> {
+        while let Some(image_id) = self.left(&entry).await? {
+            match self.make(new, slot, image_id, true).await {
+                Err(Error::Gone(why)) => {
+                    tracing::warn!(sandbox = %new.id, why, "a sandbox cannot be made of what was kept of it");
+                    // Without that, what it left by itself is asked for.
+                    if entry.facts.snapshot.take().is_none() {
+                        return Ok(None);
+                    }
+                }
+                made => return made.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether Modal says that there is no such image.
+    async fn lacks(&self, image_id: &str) -> bool {
+        let request = ImageFromIdRequest { image_id: image_id.to_owned() };
+        let asked =
+            self.0.control.call(request, |mut control, request| async move { control.image_from_id(request).await });
+        asked.await.is_err_and(|status| status.code() == Code::NotFound)
     }
 
     /// Makes one from an image and writes it down, before and after. What the one before `left` stays in the row until there
@@ -268,14 +302,17 @@ impl Modal {
             settings: &settings,
         };
         slot.epochs().held(new.epoch)?;
-        let made = make::make(&self.0.control, &self.0.home, &plan).await.map_err(|status| {
-            // The image may be what is missing.
-            self.0.images.forget();
-            if left && status.code() == Code::NotFound {
-                return Error::Gone(format!("{} ended at Modal, and its files are not kept any more", new.id));
+        let made = match make::make(&self.0.control, &self.0.home, &plan).await {
+            Ok(made) => made,
+            Err(status) => {
+                // The image may be what is missing.
+                self.0.images.forget();
+                if left && self.lacks(&plan.image_id).await {
+                    return Err(Error::Gone(format!("Modal has no image {} any more", plan.image_id)));
+                }
+                return Err(failure::unavailable(&status));
             }
-            failure::unavailable(&status)
-        })?;
+        };
         self.created(&mut entry, &made).await?;
         if let Some(older) = older {
             self.0.kept.drop_image_later(older.image_id);
@@ -327,13 +364,14 @@ impl Provider for Modal {
     async fn create(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
         let mut slot = self.0.slots.enter(&new.id).await?;
         slot.epochs().see(new.epoch)?;
-        let left = match self.running(&new.id, &mut slot).await? {
+        match self.running(&new.id, &mut slot).await? {
             Ok(place) => return Ok(Arc::new(place)),
-            Err(Some(entry)) => self.left(&entry).await?,
-            Err(None) => None,
-        };
-        if let Some(image_id) = left {
-            return Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?));
+            Err(Some(entry)) => {
+                if let Some(place) = self.again(&new, &mut slot, entry).await? {
+                    return Ok(Arc::new(place));
+                }
+            }
+            Err(None) => {}
         }
         let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
         let image_id = self.image(base, &new.contents, &new.progress).await?;
@@ -353,19 +391,28 @@ impl Provider for Modal {
         let mut slot = self.0.slots.enter(&new.id).await?;
         slot.epochs().see(new.epoch)?;
         let entry = match self.running(&new.id, &mut slot).await? {
-            Ok(place) => return Ok(Arc::new(place)),
+            // It lives on because it could not be ended when it was to be. What runs in it is nobody's any more.
+            Ok(place) => match place.settle(new.epoch).await {
+                Ok(()) => return Ok(Arc::new(place)),
+                Err(error @ Error::Stale { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(sandbox = %new.id, %error, "a sandbox is ended with what runs in it");
+                    place.terminate(new.epoch).await?;
+                    self.0.ledger.find(&new.id).await?
+                }
+            },
             Err(entry) => entry,
-        };
-        let left = match &entry {
-            Some(entry) => self.left(entry).await?,
-            None => None,
-        };
-        let Some(image_id) = left else {
-            return Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id)));
         };
         // It takes the place of the one that the caller knows.
         let new = NewSandbox { generation: new.generation.saturating_add(1), ..new };
-        Ok(Arc::new(self.make(&new, &mut slot, image_id, true).await?))
+        let again = match entry {
+            Some(entry) => self.again(&new, &mut slot, entry).await?,
+            None => None,
+        };
+        match again {
+            Some(place) => Ok(Arc::new(place)),
+            None => Err(Error::Gone(format!("{} ended at Modal and left nothing", new.id))),
+        }
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error> {

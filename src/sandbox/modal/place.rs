@@ -123,6 +123,18 @@ impl Place {
         self.0.router.remote()
     }
 
+    /// Ends what runs in it; more can be started after that.
+    pub(super) async fn settle(&self, epoch: Epoch) -> Result<(), Error> {
+        let settled = async {
+            // What is being started is ended too.
+            let _starts = self.0.starts.lock().await;
+            self.0.epochs.held(epoch)?;
+            self.0.helper(scripts::end(GRACE.as_secs())).await
+        };
+        let silent = || Err(failure::unavailable(&silent("the script that ends programs", POLITE)));
+        timeout(POLITE, settled).await.unwrap_or_else(|_| silent())
+    }
+
     /// Makes it unusable.
     pub(super) fn condemn(&self) {
         *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Destroyed;

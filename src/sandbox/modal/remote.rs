@@ -34,6 +34,17 @@ pub(super) struct Remote {
     sandbox_id: String,
 }
 
+/// What a sandbox has left of its files at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// This image.
+    Image(String),
+    /// None.
+    Nothing,
+    /// It is said to come, and does not.
+    NotYet,
+}
+
 /// How a sandbox ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Over(pub(super) String);
@@ -140,8 +151,9 @@ impl Remote {
         placed.await.unwrap_or_else(|_| Err(Status::unavailable(format!("{} gets no machine", self.sandbox_id))))
     }
 
-    /// The image of what its file system was when it ended. `None`: none was kept.
-    pub(super) async fn exit_snapshot(&self) -> Result<Option<String>, Status> {
+    /// The image of what its file system was when it ended.
+    pub(super) async fn exit_snapshot(&self) -> Result<Left, Status> {
+        let mut awaited = false;
         let kept = tokio::time::timeout(LEAVING, async {
             loop {
                 let answer = match self.ask_exit_snapshot().await {
@@ -152,22 +164,29 @@ impl Remote {
                             Code::NotFound | Code::FailedPrecondition | Code::Unimplemented | Code::InvalidArgument
                         ) =>
                     {
-                        return Ok(None);
+                        return Ok(Left::Nothing);
                     }
                     Err(status) => return Err(status),
                 };
                 match answer.outcome {
-                    Some(Outcome::Success(success)) => return Ok(Some(success.image_id)),
+                    Some(Outcome::Success(success)) => return Ok(Left::Image(success.image_id)),
                     Some(Outcome::Error(error)) => {
                         tracing::warn!(sandbox = self.sandbox_id, why = error.message, "a sandbox left no snapshot");
-                        return Ok(None);
+                        return Ok(Left::Nothing);
                     }
                     // Not there yet; an answer that says nothing is taken for the same.
-                    Some(Outcome::Pending(_)) | None => sleep(PAUSE).await,
+                    Some(Outcome::Pending(_)) | None => {
+                        awaited = true;
+                        sleep(PAUSE).await;
+                    }
                 }
             }
         });
-        kept.await.unwrap_or_else(|_| Err(Status::unavailable("the snapshot that a sandbox leaves does not come")))
+        match kept.await {
+            Ok(left) => left,
+            Err(_) if awaited => Ok(Left::NotYet),
+            Err(_) => Err(Status::unavailable("Modal does not say what a sandbox has left")),
+        }
     }
 
     async fn ask_exit_snapshot(&self) -> Result<SandboxGetExitSnapshotResponse, Status> {

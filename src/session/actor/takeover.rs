@@ -73,6 +73,8 @@ impl Actor {
                 }
             }
             Found::Nothing(lost) => self.lose(lost),
+            // The next server looks again.
+            Found::Unknown => self.leave(),
         }
     }
 
