@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     rig::{Rig, created, printed, sandbox, says, shell},
-    support::{check_ranges, get, last_turn, play, send, snapshot, until, until_end_of, watch},
+    support::{check_ranges, ended, get, last_turn, play, read_on, send, snapshot, watch},
 };
 
 /// All that is said to a sandbox's router.
@@ -27,15 +27,16 @@ async fn a_sandbox_that_is_out_of_reach_is_unhealthy_until_it_is_not_and_its_tur
     let (turn, head) =
         send(&mut sessions, &id, &json!([{ "count": 3000, "pace_ms": 20 }]).to_string()).await.expect("taken");
     let mut live = watch(&mut sessions, &id, Some(head)).await.expect("a watch");
-    let mut events = until(&mut live, event_counts).await;
+    let (mut events, mut at) = (Vec::new(), 0);
+    read_on(&mut live, &mut events, &mut at, event_counts).await;
     rig.emulator.set_faults(&ROUTER.map(|call| format!("{call}=UNAVAILABLE@0%1")).join(","));
-    events.extend(until(&mut live, |event| says(event, SandboxStatus::Unhealthy, "")).await);
+    read_on(&mut live, &mut events, &mut at, |event| says(event, SandboxStatus::Unhealthy, "")).await;
     let unhealthy = sandbox(&mut sessions, &id).await;
     assert!(!unhealthy.status_message.is_empty() && unhealthy.last_health_check_time.is_some(), "{unhealthy:?}");
     assert_eq!(get(&mut sessions, &id).await.active_turn.expect("it works on").turn_id, turn.turn_id);
     rig.emulator.set_faults("");
-    events.extend(until(&mut live, |event| says(event, SandboxStatus::Ready, "")).await);
-    events.extend(until_end_of(&mut live, &turn.turn_id).await);
+    read_on(&mut live, &mut events, &mut at, |event| says(event, SandboxStatus::Ready, "")).await;
+    read_on(&mut live, &mut events, &mut at, |event| ended(event, &turn.turn_id)).await;
     assert_eq!(last_turn(&events).status(), TurnStatus::Completed, "{:?}", last_turn(&events));
     check_ranges(head, &events);
     let (state, _) = snapshot(&mut sessions, &id).await;
@@ -61,13 +62,9 @@ async fn a_server_that_stops_gives_sandboxes_the_time_to_keep_their_files() {
     play(&mut sessions, &id, &shell("echo one > kept")).await;
     // More than those on this machine would get.
     rig.emulator.set_faults("TaskSnapshotFilesystem=RESOURCE_EXHAUSTED+22@0*1");
-    let ended = server.end(Signal::TERM);
-    assert!(
-        ended.status.success() && ended.took >= Duration::from_secs(22),
-        "{:?} after {:?}",
-        ended.status,
-        ended.took
-    );
+    let stopped = server.end(Signal::TERM);
+    let took = stopped.took;
+    assert!(stopped.status.success() && took >= Duration::from_secs(22), "{:?} after {took:?}", stopped.status);
     assert_eq!(rig.running(), [""; 0], "it is over");
     drop(server);
 
