@@ -65,7 +65,7 @@ pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};
 pub use state::SessionState;
 pub use time::Timestamp;
-pub use turn::{Turn, TurnOrigin, TurnStatus};
+pub use turn::{Moving, Turn, TurnOrigin, TurnStatus};
 pub use usage::Usage;
 pub use workspace::{
     ArchiveFormat, FileChange, FileChangeKind, FileChangeOrigin, FileType, SeedFile, WorkspaceFile, WorkspaceSource,

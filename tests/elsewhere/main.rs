@@ -9,8 +9,11 @@ mod support;
 
 mod claude;
 mod fenced;
+mod health;
+mod idle;
 mod image;
 mod kept;
+mod life;
 mod orphans;
 mod others;
 mod reach;

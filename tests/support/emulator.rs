@@ -98,6 +98,11 @@ impl Emulator {
         self.ask("POST", "expire-tokens", "");
     }
 
+    /// The time of all snapshots is over.
+    pub fn drop_snapshots(&self) {
+        self.ask("POST", "drop-snapshots", "");
+    }
+
     /// Replaces the rules by which calls fail; see `agent-runtime modal-emulator --help`.
     pub fn set_faults(&self, rules: &str) {
         self.ask("POST", "faults", rules);

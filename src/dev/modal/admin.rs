@@ -47,6 +47,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
+        .route("/emulator/drop-snapshots", post(drop_snapshots))
         .route("/emulator/faults", post(faults).get(struck))
         .with_state(world)
 }
@@ -77,6 +78,11 @@ async fn forget_apps(State(world): State<Arc<World>>) {
 
 async fn expire(State(world): State<Arc<World>>) {
     world.tokens.expire();
+}
+
+/// As if the time of all snapshots were over.
+async fn drop_snapshots(State(world): State<Arc<World>>) {
+    world.images.drop_snapshots();
 }
 
 /// The body holds the rules, with commas between them; none: nothing fails any more.

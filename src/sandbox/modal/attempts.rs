@@ -44,6 +44,10 @@ pub(super) const ROUTER: Patience = Patience {
     deadline_is_final: false,
 };
 
+/// What a program that runs is followed and fed by: a sandbox that cannot be reached for a while still works. About a quarter of
+/// an hour.
+pub(super) const FOLLOWING: Patience = Patience { retries: 100, ..ROUTER };
+
 /// Calls to a router that have a time to be done in.
 pub(super) const TIMED: Patience = Patience { deadline_is_final: true, ..ROUTER };
 
@@ -75,6 +79,11 @@ impl Attempts {
     /// How many failed, and how many the server put off.
     pub(super) fn so_far(&self) -> (u32, u32) {
         (self.failed, self.throttled)
+    }
+
+    /// It fails for so long that the sandbox is to be asked about: nobody waits for one that is over.
+    pub(super) fn is_long(&self) -> bool {
+        self.failed >= ROUTER.retries
     }
 
     /// Since the first attempt.

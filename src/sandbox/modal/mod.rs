@@ -403,6 +403,8 @@ impl Provider for Modal {
             },
             Err(entry) => entry,
         };
+        // It takes the place of the one that the caller knows.
+        let new = NewSandbox { generation: new.generation.saturating_add(1), ..new };
         let again = match entry {
             Some(entry) => self.again(&new, &mut slot, entry).await?,
             None => None,

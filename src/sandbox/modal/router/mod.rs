@@ -7,12 +7,13 @@ mod access;
 mod channels;
 mod input;
 mod output;
+mod patience;
 mod waiting;
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use self::access::{Access, Cell};
 pub(super) use self::{channels::Channels, input::Given};
@@ -176,27 +177,6 @@ impl Router {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(failure) => self.overcome(failure, &access, &mut attempts, &mut renewed).await?,
             }
-        }
-    }
-
-    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged, once.
-    async fn overcome(
-        &self,
-        failure: Status,
-        access: &Access,
-        attempts: &mut Attempts,
-        renewed: &mut bool,
-    ) -> Result<(), Status> {
-        if failure.code() == Code::Unauthenticated && !*renewed {
-            *renewed = true;
-            return self.access.renew(self, access).await;
-        }
-        match attempts.after(&failure) {
-            Some(wait) => {
-                sleep(wait).await;
-                Ok(())
-            }
-            None => Err(failure),
         }
     }
 
