@@ -36,6 +36,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/slow.rs"]
+mod slow;
 #[path = "sandbox/stubborn.rs"]
 mod stubborn;
 #[path = "sandbox/supervised.rs"]
