@@ -122,7 +122,7 @@ async fn run(seed: u64) -> Met {
         session.turn(again).await;
     }
     assert!(session.read("given").await == given, "what was written is there, in the last sandbox too");
-    session.judge().await;
+    let generation = session.judge().await;
     let id = session.id.clone();
     let whole = session.delete().await;
     let pieces = timeout(PATIENCE, beside.join_next()).await.expect("it ends with the session");
@@ -133,6 +133,9 @@ async fn run(seed: u64) -> Met {
     let made = rig.emulator.sandboxes();
     assert!(made.iter().all(|sandbox| text(&sandbox["tags"]["agent-runtime-session"]) == id), "{made:#?}");
     assert_eq!(made.len(), 1 + stops, "each was made once: {made:#?}");
+    let generations: Vec<_> = made.iter().map(|sandbox| text(&sandbox["tags"]["agent-runtime-generation"])).collect();
+    let wanted: Vec<_> = (1..=generation).map(|number| number.to_string()).collect();
+    assert_eq!(generations, wanted, "one for each generation");
     drop(server);
     nothing_is_left(&rig).await;
     let mut met = Met::default();

@@ -9,9 +9,15 @@ mod support;
 
 mod claude;
 mod faults;
+mod fenced;
+mod health;
+mod idle;
 mod image;
 mod kept;
+mod life;
 mod orphans;
+mod others;
 mod reach;
+mod reaper;
 mod rig;
 mod sessions;

@@ -47,7 +47,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
-        .route("/emulator/faults", post(faults))
+        .route("/emulator/drop-snapshots", post(drop_snapshots))
+        .route("/emulator/faults", post(faults).get(struck))
         .route("/emulator/calls", get(calls))
         .with_state(world)
 }
@@ -80,10 +81,20 @@ async fn expire(State(world): State<Arc<World>>) {
     world.tokens.expire();
 }
 
+/// As if the time of all snapshots were over.
+async fn drop_snapshots(State(world): State<Arc<World>>) {
+    world.images.drop_snapshots();
+}
+
 /// The body holds the rules, with commas between them; none: nothing fails any more.
 async fn faults(State(world): State<Arc<World>>, text: String) -> Result<(), (StatusCode, String)> {
     world.faults.set(rules(&text).map_err(|said| (StatusCode::BAD_REQUEST, said))?);
     Ok(())
+}
+
+/// How often they have struck each call since they were set.
+async fn struck(State(world): State<Arc<World>>) -> Json<BTreeMap<String, u64>> {
+    Json(world.faults.struck())
 }
 
 async fn calls(State(world): State<Arc<World>>) -> Json<BTreeMap<String, Count>> {

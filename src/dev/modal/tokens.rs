@@ -21,6 +21,8 @@ const BLOCK: usize = 64;
 pub(super) struct Tokens {
     key: [u8; 32],
     life: Duration,
+    /// Seconds by which the clock that they go by is ahead.
+    clock: i64,
     /// Tokens of an earlier one have expired, whatever they say.
     generation: AtomicU64,
     /// No two tokens are the same.
@@ -52,15 +54,15 @@ struct Claims {
 }
 
 impl Tokens {
-    /// Tokens that live so long.
-    pub(super) fn new(life: Duration) -> Self {
+    /// Tokens that live so long, by a clock that is so many seconds ahead.
+    pub(super) fn new(life: Duration, clock: i64) -> Self {
         let (generation, number) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { key: rand::random(), life, generation, number, revoked: Mutex::default() }
+        Self { key: rand::random(), life, clock, generation, number, revoked: Mutex::default() }
     }
 
     /// A token for a subject.
     pub(super) fn issue(&self, subject: &str) -> String {
-        let exp = (since_epoch() + self.life).as_secs();
+        let exp = self.now() + self.life.as_secs();
         let generation = self.generation.load(Ordering::Relaxed);
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let claims = Claims { sub: subject.to_owned(), exp, generation, number };
@@ -83,7 +85,7 @@ impl Tokens {
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| Invalid::Forged)?;
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).contains(token);
         let of_before = claims.generation != self.generation.load(Ordering::Relaxed);
-        if revoked || of_before || claims.exp <= since_epoch().as_secs() {
+        if revoked || of_before || claims.exp <= self.now() {
             return Err(Invalid::Expired);
         }
         if claims.sub == subject { Ok(()) } else { Err(Invalid::Other) }
@@ -99,6 +101,11 @@ impl Tokens {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
     }
 
+    /// Seconds since 1970.
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_add_signed(self.clock)
+    }
+
     /// HMAC with SHA-256, by its definition (RFC 2104).
     fn sign(&self, message: &[u8]) -> [u8; 32] {
         let mut block = [0; BLOCK];
@@ -108,17 +115,13 @@ impl Tokens {
     }
 }
 
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_token_is_good_for_its_subject_and_its_time() {
-        let tokens = Tokens::new(Duration::from_mins(1));
+        let tokens = Tokens::new(Duration::from_mins(1), -3600);
         let token = tokens.issue("ta-1");
         assert_eq!(tokens.check(&token, "ta-1"), Ok(()));
         assert_eq!(tokens.check(&token, "ta-2"), Err(Invalid::Other));
@@ -131,7 +134,7 @@ mod tests {
         tokens.expire();
         assert_eq!(tokens.check(&other, "ta-1"), Err(Invalid::Expired));
         assert_eq!(tokens.check(&tokens.issue("ta-1"), "ta-1"), Ok(()));
-        let short = Tokens::new(Duration::ZERO);
+        let short = Tokens::new(Duration::ZERO, 0);
         assert_eq!(short.check(&short.issue("ta-1"), "ta-1"), Err(Invalid::Expired));
         assert_eq!(short.check(&token, "ta-1"), Err(Invalid::Forged));
     }

@@ -139,8 +139,8 @@ impl Session {
         stop(&mut self.sessions, &self.id).await;
     }
 
-    /// Nothing was lost, nothing came twice.
-    pub(crate) async fn judge(&mut self) {
+    /// Nothing was lost, nothing came twice. The generation of its sandbox.
+    pub(crate) async fn judge(&mut self) -> i32 {
         let (reloaded, head) = snapshot(&mut self.sessions, &self.id).await;
         self.read_to(head).await;
         let mut again = watch(&mut self.sessions, &self.id, Some(0)).await.expect("a watch");
@@ -163,8 +163,7 @@ impl Session {
         assert_eq!(over, all, "each turn ends once, and well");
         let unparsed = kinds().filter(|kind| matches!(kind, Kind::UnparsedOutput(_))).count();
         assert_eq!(unparsed, 0, "every line was read whole");
-        let sandbox = reloaded.session.and_then(|session| session.sandbox).expect("a sandbox");
-        assert_eq!(sandbox.generation, 1, "none was lost");
+        reloaded.session.and_then(|session| session.sandbox).expect("a sandbox").generation
     }
 
     /// Deletes it, and reads its watch to the end. All of its events.

@@ -1,6 +1,6 @@
 //! One rule by which calls fail, as it is written and as it is told on the wire.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -61,6 +61,12 @@ impl FromStr for Rule {
 }
 
 impl Fault {
+    /// It fails nothing: so long the call is held back, or until there are other rules.
+    pub(super) fn holds_back(&self) -> Option<Duration> {
+        let wait = self.retry_after.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok());
+        (self.code == Code::Ok).then(|| wait.unwrap_or_default())
+    }
+
     pub(super) fn status(&self) -> Status {
         let Some(retry_after_secs) = self.retry_after else { return Status::new(self.code, "injected") };
         let policy = prost_types::Any {
@@ -88,7 +94,7 @@ impl fmt::Display for Fault {
 }
 
 fn code_of(name: &str) -> Option<Code> {
-    (1..=16).map(Code::from_i32).find(|code| name_of(*code) == name)
+    (0..=16).map(Code::from_i32).find(|code| name_of(*code) == name)
 }
 
 /// `DeadlineExceeded` is `DEADLINE_EXCEEDED` on the wire.
@@ -125,6 +131,8 @@ mod tests {
     fn a_fault_says_what_it_is() {
         let fault = |text: &str| text.parse::<Rule>().expect("a rule").fault;
         assert_eq!(fault("A=EXPIRED@0*1").status().code(), Code::Unauthenticated);
+        assert_eq!(fault("A=OK+2@0*1").holds_back(), Some(Duration::from_secs(2)));
+        assert_eq!(fault("A=UNAVAILABLE+2@0*1").holds_back(), None);
         let status = fault("A=RESOURCE_EXHAUSTED+0.5@0*1").status();
         let details = RpcStatus::decode(status.details()).expect("details");
         assert_eq!(status.code(), Code::ResourceExhausted);

@@ -18,16 +18,23 @@ use super::{
     address::{self, Address},
     attempts::{self, Attempts},
 };
-use crate::modal_wire::{ControlClient, MESSAGE_LIMIT, client::AuthTokenGetRequest};
+use crate::{
+    modal_wire::{ControlClient, MESSAGE_LIMIT, client::AuthTokenGetRequest},
+    sandbox::lease::Lease,
+};
 
 /// How long a token may take to come.
 const TOKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why nothing is changed any more.
+const LOST: &str = "this server does not own its database any more, so it changes nothing there; use the one that does";
 
 /// The control plane, as one account sees it.
 #[derive(Debug)]
 pub(super) struct Control {
     account: Arc<Account>,
     tokens: Tokens,
+    lease: Arc<dyn Lease>,
 }
 
 /// Where it is, who asks, and the connection.
@@ -40,10 +47,10 @@ struct Account {
 
 impl Control {
     /// Nothing is asked yet.
-    pub(super) fn new(address: Address, credentials: &Credentials) -> Result<Self, String> {
+    pub(super) fn new(address: Address, credentials: &Credentials, lease: Arc<dyn Lease>) -> Result<Self, String> {
         let identity = Identity::new(credentials, address.host())?;
         let account = Arc::new(Account { address, identity, channel: OnceCell::new() });
-        Ok(Self { account, tokens: Tokens::default() })
+        Ok(Self { account, tokens: Tokens::default(), lease })
     }
 
     /// Where it is: routers are judged by that.
@@ -51,10 +58,42 @@ impl Control {
         &self.account.address
     }
 
-    /// Makes a call, again where it failed in a way that passes.
+    /// Refuses where another process may have taken over: asked right before each attempt at a call that changes something,
+    /// since between two of them there is time for that. The refusal is not one that passes.
+    pub(super) fn may_change(&self) -> Result<(), Status> {
+        if self.lease.held() { Ok(()) } else { Err(Status::permission_denied(LOST)) }
+    }
+
+    /// Makes a call that only asks, again where it failed in a way that passes.
     pub(super) async fn call<Q, A, F>(
         &self,
         query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.attempt(query, || Ok(()), send).await
+    }
+
+    /// The same for a call that changes something.
+    pub(super) async fn change<Q, A, F>(
+        &self,
+        query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.attempt(query, || self.may_change(), send).await
+    }
+
+    async fn attempt<Q, A, F>(
+        &self,
+        query: Q,
+        may: impl Fn() -> Result<(), Status>,
         send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
     ) -> Result<A, Status>
     where
@@ -69,7 +108,9 @@ impl Control {
                 self.account.identity.say(request.metadata_mut());
                 metadata::say_token(request.metadata_mut(), &token)?;
                 metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
-                send(self.account.client().await?, request).await
+                let client = self.account.client().await?;
+                may()?;
+                send(client, request).await
             };
             let failure = match answered.await {
                 Ok(answer) => return Ok(answer.into_inner()),

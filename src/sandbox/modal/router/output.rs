@@ -49,7 +49,7 @@ impl Router {
             offset,
             open: None,
             opened: None,
-            attempts: Attempts::new(attempts::ROUTER),
+            attempts: Attempts::new(attempts::FOLLOWING),
         };
         let chunks = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -69,7 +69,7 @@ impl Reading {
             let (mut chunks, access) = if let Some(open) = self.open.take() {
                 open
             } else {
-                let access = self.router.access.current(&self.router).await?;
+                let access = self.router.right(&mut self.attempts).await?;
                 match self.open(&access).await {
                     Ok(chunks) => (chunks, access),
                     Err(failure) => {

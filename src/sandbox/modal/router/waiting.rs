@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 
 use super::{Ended, Router};
@@ -13,21 +12,18 @@ use crate::{
 
 /// How long one call is held.
 const HELD: Duration = Duration::from_mins(1);
-/// Between one that failed and the next, unless the router wants more: short at first, for what waits for a helper.
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(1);
 
 impl Router {
     /// Waits for the end of a program, however long that takes.
     pub(in super::super) async fn wait(&self, exec_id: &str) -> Result<Ended, Status> {
-        let (mut attempts, mut pause) = (Attempts::new(attempts::ROUTER), FIRST);
+        let mut attempts = Attempts::new(attempts::FOLLOWING);
         loop {
-            let access = self.access.current(self).await?;
+            let access = self.right(&mut attempts).await?;
             let waited = async {
                 let exec_id = exec_id.to_owned();
                 let mut request = Request::new(TaskExecWaitRequest { task_id: self.task_id.clone(), exec_id });
                 request.set_timeout(HELD);
-                access.say(request.metadata_mut(), &Attempts::new(attempts::ROUTER))?;
+                access.say(request.metadata_mut(), &attempts)?;
                 Ok::<_, Status>(self.client(&access).await?.task_exec_wait(request).await?.into_inner())
             };
             match waited.await.map(|answer| answer.exit_status) {
@@ -36,15 +32,10 @@ impl Router {
                 // It runs; a held call that came to its end says the same.
                 Ok(None) => attempts.reset(),
                 Err(failure) if failure.code() == Code::DeadlineExceeded => attempts.reset(),
-                Err(failure) if attempts.renews(&failure) => self.access.renew(self, &access).await?,
-                Err(failure) => match Attempts::new(attempts::ROUTER).after(&failure) {
-                    Some(asked) => {
-                        self.still_there().await?;
-                        sleep(asked.max(pause)).await;
-                        pause = (pause * 2).min(LONGEST);
-                    }
-                    None => return Err(failure),
-                },
+                Err(failure) => {
+                    self.overcome(failure, &access, &mut attempts).await?;
+                    self.still_there().await?;
+                }
             }
         }
     }
