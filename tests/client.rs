@@ -405,7 +405,7 @@ async fn a_call_that_changes_something_is_made_again_under_the_same_id() {
 
     let played = Played::new((0..9).map(|_| answer(cut())).collect()).await;
     assert_eq!(played.client.send_message(send()).await.unwrap_err().code, Code::Unavailable);
-    assert_eq!(played.asked().len(), 4, "it gives up");
+    assert_eq!(played.asked().len(), 6, "it gives up");
     let busy = answer(refusal(tonic::Code::FailedPrecondition, "SESSION_BUSY", None));
     let played = Played::new(vec![busy]).await;
     assert_eq!(played.client.send_message(send()).await.unwrap_err().reason, "SESSION_BUSY");

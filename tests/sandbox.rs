@@ -2,6 +2,8 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/asked.rs"]
+mod asked;
 #[path = "sandbox/elsewhere.rs"]
 mod elsewhere;
 #[path = "support/emulator.rs"]
@@ -14,6 +16,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/lease.rs"]
+mod lease;
 #[path = "sandbox/leaves.rs"]
 mod leaves;
 #[path = "sandbox/life.rs"]
@@ -32,6 +36,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/slow.rs"]
+mod slow;
 #[path = "sandbox/stubborn.rs"]
 mod stubborn;
 #[path = "sandbox/supervised.rs"]

@@ -78,6 +78,16 @@ pub(super) struct Args {
     /// How long an agent may take to end a turn that was interrupted, in seconds. Then its program is ended.
     #[arg(long, env = "AGENT_RUNTIME_INTERRUPT_GRACE", default_value_t = 10, value_name = "SECONDS")]
     interrupt_grace: u64,
+    /// How long the end of a server may take that stops sandboxes at Modal, whose files are kept first, for example 90s or 10m: 5
+    /// s to 15 min. What is not ended by then the next server ends. A service manager has to give as much time.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_STOP_GRACE",
+        default_value = "2m",
+        value_name = "AGE",
+        value_parser = stop_grace
+    )]
+    stop_grace: Duration,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -85,6 +95,10 @@ pub(super) struct Args {
     /// turns stay. Without it all events are kept.
     #[arg(long, env = "AGENT_RUNTIME_RETAIN_EVENTS", value_name = "AGE", value_parser = age::parse)]
     retain_events: Option<Duration>,
+    /// Remove npm and pip packages of profiles that no sandbox has used for as long; who wants them again has them installed
+    /// again.
+    #[arg(long, env = "AGENT_RUNTIME_KEEP_PACKAGES", default_value = "30d", value_name = "AGE", value_parser = age::parse)]
+    keep_packages: Duration,
     /// What SIGTERM does with agents that run: they work on and the next server takes them over, or they are stopped.
     /// SIGINT always stops them.
     #[arg(
@@ -130,8 +144,10 @@ impl Args {
             delta_window,
             ask_timeout,
             interrupt_grace,
+            stop_grace,
             compact_after,
             retain_events,
+            keep_packages,
             on_shutdown: _,
         } = self;
         Config {
@@ -150,8 +166,10 @@ impl Args {
             delta_window: Duration::from_millis(delta_window),
             ask_timeout,
             interrupt_grace: Duration::from_secs(interrupt_grace),
+            stop_grace,
             compact_after: Duration::from_secs(compact_after),
             retain_events,
+            keep_packages,
         }
     }
 }
@@ -160,6 +178,11 @@ impl Args {
 fn ask_timeout(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
     age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("1s to 30d".to_owned()) })
+}
+
+fn stop_grace(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(5)..=Duration::from_mins(15);
+    age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("5s to 15m".to_owned()) })
 }
 
 /// The configuration of a server inside another command: what the environment says, for this process alone.

@@ -40,15 +40,17 @@ use crate::proto::{
     ListTurnsRequest, ListTurnsResponse, ResolvePermissionRequest, ResolvePermissionResponse, RunTurnRequest,
     SendMessageRequest, SendMessageResponse, SessionEvent, StopSessionRequest, StopSessionResponse, SyncSessionRequest,
     SyncSessionResponse, UpdateProfileRequest, UpdateProfileResponse, UpdateSessionRequest, UpdateSessionResponse,
-    WatchSessionRequest, WriteFileRequest, WriteFileResponse, profile_service_client::ProfileServiceClient,
-    runtime_service_client::RuntimeServiceClient, session_service_client::SessionServiceClient,
-    workspace_service_client::WorkspaceServiceClient,
+    WatchSessionRequest, WatchSessionsRequest, WatchSessionsResponse, WriteFileRequest, WriteFileResponse,
+    profile_service_client::ProfileServiceClient, runtime_service_client::RuntimeServiceClient,
+    session_service_client::SessionServiceClient, workspace_service_client::WorkspaceServiceClient,
 };
 
 mod backoff;
 mod connect;
 mod error;
+mod events;
 mod files;
+mod listing;
 mod once;
 mod pages;
 mod resume;
@@ -66,9 +68,15 @@ pub use state::State;
 pub use tonic::Code;
 
 use connect::{MAX_RESPONSE, Route, Stub};
+use events::{Run, Watch};
+use listing::Listing;
+use resume::{BOOKMARK_INTERVAL, Resumable};
 
 /// Events of a session. Ends only when there is nothing more to come, or with an error that a retry cannot help.
 pub type Events = BoxStream<'static, Result<SessionEvent, Error>>;
+
+/// Changes of the list of sessions. Ends only with an error that a retry cannot help.
+pub type Changes = BoxStream<'static, Result<WatchSessionsResponse, Error>>;
 
 /// A connection to a server. Cloning it is cheap and shares the connection.
 #[derive(Clone, Debug)]
@@ -135,7 +143,7 @@ impl Client {
     /// server; hanging up does not cancel the turn.
     #[must_use]
     pub fn run_turn(&self, request: RunTurnRequest) -> Events {
-        resume::run_turn(self.route.clone(), self.sessions.clone(), request)
+        self.follow(Run::new(request), BOOKMARK_INTERVAL * 3)
     }
 
     /// Streams a session: everything after a sequence, or a snapshot first, then live. Survives cut connections and
@@ -152,7 +160,44 @@ impl Client {
     /// As [`Client::watch`], with everything a watch can be asked for.
     #[must_use]
     pub fn watch_session(&self, request: WatchSessionRequest) -> Events {
-        resume::watch(self.route.clone(), self.sessions.clone(), request)
+        let watch = Watch::new(request);
+        let silence = watch.silence();
+        self.follow(watch, silence)
+    }
+
+    /// Streams how the list of sessions changes: all of it first, or what changed after a revision, then live. Survives what
+    /// [`Client::watch`] survives. Where the list has to come anew, what went away meanwhile is told as `REMOVED` before it
+    /// is synced again; but a revision of the caller's that the server no longer knows is an error, for only the caller knows
+    /// what it has.
+    ///
+    /// ```no_run
+    /// # async fn example(client: agent_runtime::client::Client) -> Result<(), agent_runtime::client::Error> {
+    /// use agent_runtime::proto::{SessionChangeKind, WatchSessionsRequest};
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let mut list = std::collections::BTreeMap::new();
+    /// let mut changes = client.watch_sessions(WatchSessionsRequest::default());
+    /// while let Some(response) = changes.try_next().await? {
+    ///     for change in response.changes {
+    ///         let (kind, session) = (change.kind(), change.session.unwrap_or_default());
+    ///         if kind == SessionChangeKind::Removed {
+    ///             list.remove(&session.session_id);
+    ///         } else {
+    ///             list.insert(session.session_id.clone(), session);
+    ///         }
+    ///     }
+    ///     println!("{} sessions", list.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watch_sessions(&self, request: WatchSessionsRequest) -> Changes {
+        self.follow(Listing::new(request), BOOKMARK_INTERVAL * 3)
+    }
+
+    fn follow<R: Resumable>(&self, what: R, silence: Duration) -> BoxStream<'static, Result<R::Item, Error>> {
+        resume::follow(self.route.clone(), self.sessions.clone(), what, silence)
     }
 }
 

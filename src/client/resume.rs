@@ -1,108 +1,98 @@
-//! Streams that go on: the one place that knows cursors, ranges, and when to open a stream again.
+//! Streams that go on: when one is opened again, and after how long. What is asked for then, its own file knows.
 
 use std::{collections::VecDeque, time::Duration};
 
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use tokio::time::{sleep, timeout};
-use tonic::Code;
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{
-    Error, Events,
+    Error,
     backoff::Backoff,
     connect::{self, Route, Stub},
-    once::Changes as _,
 };
-use crate::proto::{
-    RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, Turn, TurnStatus, WatchSessionRequest,
-    WatchSessionResponse, session_event::Kind, session_service_client::SessionServiceClient,
-};
+use crate::proto::session_service_client::SessionServiceClient;
 
-type Sessions = SessionServiceClient<Stub>;
+pub(super) type Sessions = SessionServiceClient<Stub>;
 
 /// The server's own default; a stream that is silent for three of them is dead.
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// See [`super::Client::watch_session`].
-pub(super) fn watch(route: Route, sessions: Sessions, request: WatchSessionRequest) -> Events {
-    let interval = request.bookmark_interval.and_then(|interval| Duration::try_from(interval).ok());
-    let (cursor, uid) = (request.after_sequence, request.expected_uid.clone());
-    let silence = interval.unwrap_or(BOOKMARK_INTERVAL) * 3;
-    Resumed::new(route, sessions, Call::Watch(request), cursor, uid, silence).events()
+/// What opening a stream comes to.
+pub(super) type Opening<R> = BoxFuture<'static, Result<Response<Streaming<R>>, Status>>;
+
+/// What can be asked for again where it was cut.
+pub(super) trait Resumable: Send + 'static {
+    /// What comes over the wire.
+    type Response: Send + 'static;
+    /// What is given out.
+    type Item: Send + 'static;
+
+    /// Asks for what comes after all that was given out.
+    fn open(&mut self, sessions: Sessions) -> Opening<Self::Response>;
+
+    /// What a response brings.
+    fn take(&mut self, response: Self::Response) -> Vec<Self::Item>;
+
+    /// Moves the cursor over an item that is given out now; whether it is the last.
+    ///
+    /// # Errors
+    /// When the server broke the rule of ranges.
+    fn pass(&mut self, item: &Self::Item) -> Result<bool, Error>;
+
+    /// Whether the cursor means nothing to the server any more, so that everything is asked for from now on.
+    fn starts_over(&mut self, refused: &Error) -> bool;
 }
 
-/// See [`super::Client::run_turn`].
-pub(super) fn run_turn(route: Route, sessions: Sessions, request: RunTurnRequest) -> Events {
-    let cursor = request.after_sequence;
-    let call = Call::Turn { request: request.named(), turn_id: String::new() };
-    Resumed::new(route, sessions, call, cursor, String::new(), BOOKMARK_INTERVAL * 3).events()
-}
-
-/// What is asked for, again and again.
-enum Call {
-    Watch(WatchSessionRequest),
-    Turn { request: RunTurnRequest, turn_id: String },
-}
-
-/// A response of either call.
-struct Frame {
-    events: Vec<SessionEvent>,
-    uid: String,
-    accepted: Option<(Turn, i64)>,
-}
-
-struct Resumed {
+/// The items, over as many streams as it takes.
+pub(super) fn follow<R: Resumable>(
     route: Route,
     sessions: Sessions,
-    call: Call,
-    /// Everything up to here was delivered; `None`: nothing yet, or a snapshot is on its way.
-    cursor: Option<i64>,
-    uid: String,
+    what: R,
+    silence: Duration,
+) -> BoxStream<'static, Result<R::Item, Error>> {
+    let (open, pending) = (None, VecDeque::new());
+    let resumed = Resumed { route, sessions, what, silence, backoff: Backoff::default(), open, pending, done: false };
+    stream::unfold(resumed, |mut this| async move { this.next().await.map(|item| (item, this)) }).boxed()
+}
+
+struct Resumed<R: Resumable> {
+    route: Route,
+    sessions: Sessions,
+    what: R,
     silence: Duration,
     backoff: Backoff,
-    open: Option<BoxStream<'static, Result<Frame, Error>>>,
-    pending: VecDeque<SessionEvent>,
+    open: Option<Streaming<R::Response>>,
+    pending: VecDeque<R::Item>,
     done: bool,
 }
 
-impl Resumed {
-    fn new(route: Route, sessions: Sessions, call: Call, cursor: Option<i64>, uid: String, silence: Duration) -> Self {
-        Self {
-            route,
-            sessions,
-            call,
-            cursor,
-            uid,
-            silence,
-            backoff: Backoff::default(),
-            open: None,
-            pending: VecDeque::new(),
-            done: false,
-        }
-    }
-
-    fn events(self) -> Events {
-        stream::unfold(self, |mut this| async move { this.next().await.map(|item| (item, this)) }).boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<SessionEvent, Error>> {
+impl<R: Resumable> Resumed<R> {
+    async fn next(&mut self) -> Option<Result<R::Item, Error>> {
         while !self.done {
-            if let Some(event) = self.pending.pop_front() {
-                return Some(self.accept(&event).map(|()| event));
+            if let Some(item) = self.pending.pop_front() {
+                let passed = self.what.pass(&item);
+                self.done = !matches!(passed, Ok(false));
+                return Some(passed.map(|_| item));
             }
             let wait = match self.read().await {
-                Ok(Some(frame)) => {
-                    self.take(frame);
+                Ok(Some(response)) => {
+                    self.backoff.reset();
+                    self.pending.extend(self.what.take(response));
                     continue;
                 }
-                // It ended without its last event: the server drains.
+                // It ended without its last item: the server drains.
                 Ok(None) => self.backoff.next(None),
-                Err(error) if error.wants_snapshot() && matches!(self.call, Call::Watch(_)) => {
-                    tracing::info!(%error, "starting over with a snapshot");
-                    (self.cursor, self.uid) = (None, String::new());
+                Err(error) if self.what.starts_over(&error) => {
+                    tracing::info!(%error, "starting over");
                     self.backoff.next(error.retry_after)
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, cursor = self.cursor, "the stream was cut; opening it again");
+                    tracing::warn!(%error, "the stream was cut; opening it again");
                     self.backoff.next(error.retry_after)
                 }
                 Err(error) => {
@@ -116,116 +106,23 @@ impl Resumed {
         None
     }
 
-    async fn read(&mut self) -> Result<Option<Frame>, Error> {
+    async fn read(&mut self) -> Result<Option<R::Response>, Error> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => match timeout(self.silence, self.connect()).await {
-                Ok(opened) => opened?,
+            None => match timeout(self.silence, self.what.open(self.sessions.clone())).await {
+                Ok(opened) => opened?.into_inner(),
                 Err(_) => return Err(self.silent()),
             },
         };
-        let Ok(frame) = timeout(self.silence, open.next()).await else { return Err(self.silent()) };
-        let frame = frame.transpose()?;
+        let Ok(response) = timeout(self.silence, open.next()).await else { return Err(self.silent()) };
+        let response = response.transpose()?;
         self.open = Some(open);
-        Ok(frame)
+        Ok(response)
     }
 
     /// A connection whose other end forgot it is known as dead only after half a minute: this stream goes on over another.
     fn silent(&mut self) -> Error {
         self.sessions = connect::sessions(self.route.apart());
         Error::local(Code::DeadlineExceeded, "the server has been silent for too long")
-    }
-
-    async fn connect(&mut self) -> Result<BoxStream<'static, Result<Frame, Error>>, Error> {
-        let mut sessions = self.sessions.clone();
-        match &self.call {
-            Call::Watch(request) => {
-                let mut request = request.clone();
-                request.after_sequence = self.cursor;
-                request.expected_uid = if self.cursor.is_some() { self.uid.clone() } else { String::new() };
-                let responses = sessions.watch_session(request).await?.into_inner();
-                Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
-            }
-            // The same request: a message that was taken is not sent again, and its turn goes on after the cursor.
-            Call::Turn { request, .. } => {
-                let request = RunTurnRequest { after_sequence: self.cursor, ..request.clone() };
-                let responses = sessions.run_turn(request).await?.into_inner();
-                Ok(responses.map(|response| Ok(Frame::from(response?))).boxed())
-            }
-        }
-    }
-
-    fn take(&mut self, frame: Frame) {
-        self.backoff.reset();
-        if !frame.uid.is_empty() {
-            self.uid = frame.uid;
-        }
-        if let (Call::Turn { turn_id, .. }, Some((turn, sequence))) = (&mut self.call, frame.accepted) {
-            *turn_id = turn.turn_id;
-            self.cursor.get_or_insert(sequence);
-        }
-        self.pending.extend(frame.events);
-    }
-
-    /// Moves the cursor over the event, by the one rule of ranges.
-    fn accept(&mut self, event: &SessionEvent) -> Result<(), Error> {
-        match &event.kind {
-            Some(Kind::SnapshotStart(_)) => self.cursor = None,
-            Some(Kind::SnapshotChunk(_)) => {}
-            Some(Kind::SnapshotComplete(_)) => self.cursor = Some(event.sequence),
-            kind => {
-                let first = if event.first_sequence == 0 { event.sequence } else { event.first_sequence };
-                let empty = i64::from(matches!(kind, Some(Kind::Bookmark(_))));
-                if self.cursor.is_none_or(|cursor| first != cursor + 1) || event.sequence < first - empty {
-                    self.done = true;
-                    let (cursor, last) = (self.cursor, event.sequence);
-                    let what = format!("the server broke the range rule: {first} to {last} came after {cursor:?}");
-                    return Err(Error::local(Code::DataLoss, what));
-                }
-                self.cursor = Some(event.sequence);
-                self.done = self.is_last(kind.as_ref());
-            }
-        }
-        Ok(())
-    }
-
-    fn is_last(&self, kind: Option<&Kind>) -> bool {
-        match (&self.call, kind) {
-            (Call::Watch(_), Some(Kind::StatusChanged(changed))) => changed.status() == SessionStatus::Deleted,
-            (Call::Turn { turn_id, .. }, Some(Kind::TurnUpdated(updated))) => {
-                updated.turn.as_ref().is_some_and(|turn| turn.turn_id == *turn_id && is_final(turn.status()))
-            }
-            (Call::Watch(_) | Call::Turn { .. }, _) => false,
-        }
-    }
-}
-
-impl From<WatchSessionResponse> for Frame {
-    fn from(response: WatchSessionResponse) -> Self {
-        Self { events: response.events, uid: response.uid, accepted: None }
-    }
-}
-
-impl From<RunTurnResponse> for Frame {
-    fn from(response: RunTurnResponse) -> Self {
-        let accepted = response.turn.map(|turn| (turn, response.sequence));
-        Self { events: response.events, uid: String::new(), accepted }
-    }
-}
-
-/// Whether a turn of that status is over.
-fn is_final(status: TurnStatus) -> bool {
-    match status {
-        TurnStatus::Completed
-        | TurnStatus::Interrupted
-        | TurnStatus::Cancelled
-        | TurnStatus::Failed
-        | TurnStatus::BudgetExhausted
-        | TurnStatus::Lost => true,
-        TurnStatus::Unspecified
-        | TurnStatus::Queued
-        | TurnStatus::Running
-        | TurnStatus::AwaitingInput
-        | TurnStatus::Parked => false,
     }
 }

@@ -3,17 +3,20 @@
 //!
 //! It knows npm and pip, and nothing of profiles, sessions or sandboxes. Nothing of what is installed is run by it: npm is
 //! told to run no scripts, and pip to build nothing. Whoever asks for packages has looked that they are names of a
-//! registry, and no paths or addresses. A set is put together beside its place, written to the disk and moved there, so what is in its place is whole.
+//! registry, and no paths or addresses. A set is put together beside its place, written to the disk and moved there, so what is
+//! in its place is whole. One that nobody has used for long is taken away.
 
 mod error;
 mod run;
 mod store;
+mod uses;
 mod wanted;
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 pub use error::Error;
@@ -53,17 +56,17 @@ impl Packages {
         run::interpreter(wanted.manager, search).is_ok_and(|interpreter| self.place(wanted, &interpreter).is_dir())
     }
 
-    /// Makes sure that the set is there. Of several who want it at once one installs it and the others wait; those who want
+    /// Makes sure that the set is there, and stays for as long as `holder` does, a folder of whoever uses it. Of several who want it at once one installs it and the others wait; those who want
     /// another one do not, because a registry may be slow for one set alone. Servers that share the folder do not wait for
     /// each other: the one that is through first puts the set into its place. `search` names
     /// the folders in which those who will use it look for programs.
     ///
     /// # Errors
     /// [`Error`], which says what to do. Nothing is left of it.
-    pub async fn install(&self, wanted: &Wanted, search: &str) -> Result<Installed, Error> {
+    pub async fn install(&self, wanted: &Wanted, search: &str, holder: Option<&Path>) -> Result<Installed, Error> {
         let interpreter = run::interpreter(wanted.manager, search)?;
         let place = self.place(wanted, &interpreter);
-        if !place.is_dir() {
+        if !uses::hold(&self.folder, &place, holder).await? {
             let turn = self.turn(&place);
             let _turn = turn.lock().await;
             // Somebody else may have been at it.
@@ -74,6 +77,14 @@ impl Packages {
             }
         }
         Ok(installed(wanted.manager, &place))
+    }
+
+    /// Takes away the sets that nobody has used for as long, of all that use the folder. Returns their names.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn clean(&self, unused_for: Duration) -> Result<Vec<String>, Error> {
+        uses::clean(&self.folder, unused_for).await
     }
 
     fn turn(&self, place: &Path) -> Arc<tokio::sync::Mutex<()>> {

@@ -49,16 +49,8 @@ pub(super) async fn fresh(folder: &Path) -> Result<Fresh, Error> {
     let made = move || {
         fs::create_dir_all(&at)?;
         // Only for a moment: between the making of a folder and its lock nobody may look at it.
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(at.join(".lock"))?;
-        lock.lock()?;
-        for entry in fs::read_dir(&at)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(FRESH)
-                && let Err(error) = remove_if_left(&entry)
-            {
-                tracing::warn!(path = %entry.path().display(), %error, "what an installation left cannot be removed");
-            }
-        }
+        let _lock = lock(&at)?;
+        remove_left(&at)?;
         let folder = tempfile::Builder::new().prefix(FRESH).tempdir_in(&at)?;
         fs::create_dir(folder.path().join(SET))?;
         // Opened to be read, because programs get it as their input.
@@ -68,6 +60,33 @@ pub(super) async fn fresh(folder: &Path) -> Result<Fresh, Error> {
         Ok(Fresh { folder, in_use })
     };
     blocking(made).await.map_err(Error::io(folder))
+}
+
+/// Whoever holds it is alone in adding, using and taking away sets, in all servers that share the folder.
+pub(super) fn lock(folder: &Path) -> io::Result<File> {
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(".lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Removes what installations left that were killed; only under the lock.
+pub(super) fn remove_left(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(FRESH)
+            && let Err(error) = remove_if_left(&entry)
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "what an installation left cannot be removed");
+        }
+    }
+    Ok(())
+}
+
+/// Takes a set out of its place, whole; it is removed with what this returns, or as what an installation left.
+pub(super) fn taken_away(folder: &Path, place: &Path) -> io::Result<TempDir> {
+    let gone = tempfile::Builder::new().prefix(FRESH).tempdir_in(folder)?;
+    fs::rename(place, gone.path().join(SET))?;
+    Ok(gone)
 }
 
 fn remove_if_left(entry: &DirEntry) -> io::Result<()> {
@@ -106,7 +125,9 @@ fn flush(folder: &File) -> io::Result<()> {
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 

@@ -23,10 +23,12 @@ pub mod ledger;
 pub mod local;
 pub mod modal;
 mod new;
+mod project;
 mod providers;
 
 pub use files::{Content, Contents, Files, Reading, Root, Source};
 pub use new::{ImageContents, NewSandbox, Progress};
+pub use project::ImageProject;
 pub use providers::Providers;
 
 /// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
@@ -69,7 +71,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Finds a sandbox that was made before and in which nothing is to run any more: what does all the same, because nobody
     /// could end it when it was given up, is ended. A provider whose sandboxes do not keep their files when they end makes
-    /// another under the same id, with the files that the one before had at its end.
+    /// another under the same id, with the files that the one before had at its end: the next
+    /// generation, told apart by when it ends.
     ///
     /// # Errors
     /// As those of [`Provider::attach`]; [`Error::Unavailable`] also when what runs there cannot be ended.
@@ -124,6 +127,11 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
 
     /// Where things lie, as programs inside see it.
     fn paths(&self) -> &Paths;
+
+    /// Its folder on this machine, which is there for as long as it is; `None` where it has none.
+    fn folder(&self) -> Option<&std::path::Path> {
+        None
+    }
 
     /// Its files, with or without a program that runs.
     fn files(&self) -> Arc<dyn Files>;
@@ -308,6 +316,18 @@ pub enum Error {
     /// The sandbox is not there any more.
     #[error("the sandbox is gone: {0}")]
     Gone(String),
+    /// What was to be in its image cannot be installed there.
+    #[error(
+        "`{command}` of the tool server {server} failed while the image of the sandbox was built. It said:\n{said}"
+    )]
+    Install {
+        /// Whose project.
+        server: String,
+        /// What was to install it.
+        command: String,
+        /// The last of what was said.
+        said: String,
+    },
     /// Something with its files was refused or failed.
     #[error(transparent)]
     Files(workspace::Error),

@@ -46,10 +46,14 @@ pub struct Config {
     pub ask_timeout: Duration,
     /// How long an agent may take to end a turn that was interrupted; then its program is ended.
     pub interrupt_grace: Duration,
+    /// How long sandboxes elsewhere get to be ended, with their files kept, when the server stops them.
+    pub stop_grace: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.
     pub retain_events: Option<Duration>,
+    /// Time without a use after which packages of profiles go.
+    pub keep_packages: Duration,
 }
 
 /// An account at Modal, and what is this server's there. `Debug` shows no secret.

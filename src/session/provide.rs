@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Config, Content, contents::Named, launch, setup, shared::Shared};
+use super::{Config, Content, contents::Named, launch, lifetime::Lifetime, setup, shared::Shared};
 use crate::{
     domain::{
         Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey,
-        WorkspaceSource,
+        Timestamp, WorkspaceSource,
     },
     log::unavailable,
     sandbox::{self, Epoch, Files, NewSandbox, Progress, Provider, Root, Sandbox, Source},
@@ -25,6 +25,9 @@ const ANSWERS_ELSEWHERE: Duration = Duration::from_mins(10);
 /// A sandbox that is ready.
 pub(super) struct Provided {
     pub(super) sandbox: Arc<dyn Sandbox>,
+    /// Its provider had to make it anew, of what it kept, which is what the checkpoint at this sequence has, or newer; 0: there
+    /// is none.
+    pub(super) replaces: Option<i64>,
     /// What was put into it just now.
     pub(super) filled: Option<Filled>,
 }
@@ -71,22 +74,31 @@ pub(super) async fn provide(
             Failure::new(Reason::SandboxFailed, "the sandbox was given up while it was being made; try again");
         return Err(failure.with("cause", "given_up").into());
     };
-    let new = new(shared, key, epoch, session, &*provider, id, progress).await?;
+    let new = new(shared, key, epoch, session, &*provider, (status, id), progress).await?;
     match status {
         // Nothing ran in it yet: what a server that died in between put there is put there again.
         SandboxStatus::Starting => {
             let made = provider.create(new).await;
             let sandbox = made.map_err(|error| launch::failure(provider.name(), id, &error))?;
             let filled = fill(shared, key, session, &sandbox).await?;
-            Ok(Provided { sandbox, filled: Some(filled) })
+            Ok(Provided { sandbox, replaces: None, filled: Some(filled) })
         }
         SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => {
             let patience = if provider.shares_machine() { ANSWERS } else { ANSWERS_ELSEWHERE };
-            let resumed = timeout(patience, provider.resume(new)).await.unwrap_or_else(|_| {
+            let resumed = timeout(patience, resume(&*provider, new)).await.unwrap_or_else(|_| {
                 Err(sandbox::Error::Unavailable(format!("the sandbox did not answer within {} s", patience.as_secs())))
             });
             match resumed {
-                Ok(sandbox) => Ok(Provided { sandbox, filled: None }),
+                Ok(sandbox) => {
+                    // Those that its provider makes one after the other are told apart by when they end.
+                    let known = session.sandbox.as_ref().and_then(|known| known.expire_time);
+                    let replaces = if known == sandbox.expires() {
+                        None
+                    } else {
+                        Some(newest(shared, key).await?.map_or(0, |checkpoint| checkpoint.sequence))
+                    };
+                    Ok(Provided { sandbox, replaces, filled: None })
+                }
                 Err(sandbox::Error::Gone(why)) => {
                     let checkpoint = newest(shared, key).await?;
                     Err(NotProvided::Lost { why, restores: checkpoint.map(|checkpoint| checkpoint.sequence) })
@@ -97,22 +109,38 @@ pub(super) async fn provide(
     }
 }
 
+/// The sandbox that there is, or the one that its provider makes of what it left. One that ends soon is left at once: nothing
+/// begins in it.
+async fn resume(provider: &dyn Provider, new: NewSandbox) -> Result<Arc<dyn Sandbox>, sandbox::Error> {
+    let sandbox = provider.resume(new.clone()).await?;
+    let ends_soon = |expires| Lifetime::of(&new.spec, expires).leave <= Timestamp::now();
+    if !sandbox.expires().is_some_and(ends_soon) {
+        return Ok(sandbox);
+    }
+    sandbox.terminate(new.epoch).await?;
+    provider.resume(new).await
+}
+
 async fn new(
     shared: &Shared,
     key: &SessionKey,
     epoch: Epoch,
     session: &Session,
     provider: &dyn Provider,
-    id: &SandboxId,
+    (status, id): (SandboxStatus, &SandboxId),
     progress: &Progress,
 ) -> Result<NewSandbox, Failure> {
+    let is_new = match status {
+        SandboxStatus::Starting => true,
+        SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => false,
+    };
     Ok(NewSandbox {
         id: id.clone(),
         session: key.clone(),
         generation: session.sandbox.as_ref().map_or(1, |sandbox| sandbox.generation),
         epoch,
         spec: session.sandbox_spec.clone(),
-        contents: setup::contents(shared, key, session, provider).await?,
+        contents: setup::contents(shared, key, session, provider, is_new, progress).await?,
         progress: progress.clone(),
     })
 }

@@ -38,7 +38,7 @@ fn read() -> Vec<Capture> {
             }
         }
     }
-    assert!(captures.len() >= 29, "a capture is missing: {}", captures.len());
+    assert!(captures.len() >= 53, "a capture is missing: {}", captures.len());
     let made = include_bytes!("made.jsonl").to_vec();
     captures.push(Capture { name: "made".to_owned(), folder: PathBuf::new(), stdout: made });
     captures
@@ -113,10 +113,17 @@ fn stored_line(line: &Value, ordinals: &mut BTreeMap<String, u64>) -> Vec<String
             for block in &blocks {
                 let index = line["apiBlockIndex"].as_u64().unwrap_or(*ordinal);
                 *ordinal += 1;
-                ids.push(match block["type"].as_str().unwrap() {
-                    "tool_use" => block["id"].as_str().unwrap().to_owned(),
-                    _ => format!("{id}/{index}"),
-                });
+                match block["type"].as_str().unwrap() {
+                    "tool_use" | "server_tool_use" | "mcp_tool_use" => {
+                        ids.push(block["id"].as_str().unwrap().to_owned());
+                    }
+                    // What the provider noted for itself is no block of ours.
+                    "container_upload" => {}
+                    sort if sort.ends_with("_tool_result") => {
+                        ids.push(format!("result:{}", block["tool_use_id"].as_str().unwrap()));
+                    }
+                    _ => ids.push(format!("{id}/{index}")),
+                }
             }
             ids
         }

@@ -54,7 +54,10 @@ impl Transcript {
                 ));
             }
             Action::AskWithdrawn { agent_request_id } => self.text(format!("? withdrawn {agent_request_id}")),
-            Action::Write(bytes) => panic!("nothing is to be written: {bytes:?}"),
+            Action::Write(bytes) => {
+                let line: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                self.text(format!("! {}", line["response"]["response"]));
+            }
             Action::TurnStarted { block_id } => {
                 assert!(!std::mem::replace(&mut self.turn, true), "a turn starts inside a turn");
                 let id = block_id.as_ref().map(ToString::to_string);

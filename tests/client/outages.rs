@@ -1,12 +1,16 @@
 //! What the client lives through, against a real server: kills, cuts, silence, lost answers, and its own hanging up.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    env,
+    time::{Duration, Instant},
+};
 
 use agent_runtime::{
     client::{Client, Events, State},
     proto::{
-        self, DeleteSessionRequest, InterruptTurnRequest, RunTurnRequest, SendMessageRequest, SessionEvent,
-        WatchSessionRequest, session_event::Kind,
+        self, CreateSessionRequest, DeleteSessionRequest, InterruptTurnRequest, RunTurnRequest, SendMessageRequest,
+        SessionChangeKind, SessionEvent, WatchSessionRequest, WatchSessionsRequest, session_event::Kind,
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -215,22 +219,25 @@ async fn an_idle_stream_lives_behind_a_link_that_cuts_what_is_silent() {
     let server = Server::start();
     let direct = client(&server).await;
     let session_id = direct.create("scripted").await.unwrap().session_id;
+    // IDLE_SECONDS=300: for so long at least, with the limits that there are in earnest.
+    let long = env::var("IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let (patience, bookmarks_every) = if long.is_some() { (20, None) } else { (10, Some(Duration::from_secs(1))) };
     let strict = Link::that_cuts(&server.addr, Some(Duration::from_millis(400))).await;
-    let lax = Link::that_cuts(&server.addr, Some(Duration::from_secs(10))).await;
+    let lax = Link::that_cuts(&server.addr, Some(Duration::from_secs(patience))).await;
     let watch = |client: &Client| {
         client.watch_session(WatchSessionRequest {
             session_id: session_id.clone(),
             after_sequence: Some(0),
-            bookmark_interval: Some(Duration::from_secs(1).try_into().unwrap()),
+            bookmark_interval: bookmarks_every.map(|interval| interval.try_into().unwrap()),
             ..WatchSessionRequest::default()
         })
     };
     // One whose bookmarks are rarer than the link's patience is cut, again and again; the other never.
     let mut cut = watch(&at(&strict.addr, &server).await);
     let mut spared = watch(&at(&lax.addr, &server).await);
-    let mut bookmarks = 0;
+    let (mut bookmarks, began) = (0, Instant::now());
     let idle = async {
-        while strict.silent() < 4 || bookmarks < 5 {
+        while strict.silent() < 4 || bookmarks < 5 || began.elapsed() < long.unwrap_or_default() {
             tokio::select! {
                 event = cut.next() => assert!(is_old(&event.expect("it goes on").unwrap())),
                 event = spared.next() => {
@@ -241,8 +248,9 @@ async fn an_idle_stream_lives_behind_a_link_that_cuts_what_is_silent() {
             }
         }
     };
-    timeout(PATIENCE, idle).await.expect("bookmarks come");
+    timeout(PATIENCE + long.unwrap_or_default(), idle).await.expect("bookmarks come");
     assert_eq!(lax.silent(), 0);
+    println!("after {:?} and {bookmarks} bookmarks; {} connections were cut", began.elapsed(), strict.silent());
     direct.ask(&session_id, r#"{"say": "There you are."}"#).await.unwrap();
     let (state, head) = snapshot(&direct, &session_id).await;
     for mut events in [cut, spared] {
@@ -278,6 +286,52 @@ async fn a_stream_leaves_a_connection_that_is_forgotten() {
     assert_eq!(fold(before.iter().chain(&after)), state);
     // Nobody waited until the old one was known as dead.
     assert_eq!(link.open(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_list_is_watched_through_cuts_and_restarts() {
+    let data = TempDir::new().unwrap();
+    let mut server = Server::start_on(data.path(), &[]);
+    let link = Link::to(&server.addr).await;
+    let watched = at(&link.addr, &server).await;
+    let labels: BTreeMap<String, String> = [("mine".to_owned(), "yes".to_owned())].into();
+    let add = async |server: &Server, name: &str| {
+        let (agent, name, labels) = ("scripted".to_owned(), name.to_owned(), labels.clone());
+        let request = CreateSessionRequest { agent, name, labels, ..CreateSessionRequest::default() };
+        client(server).await.create_session(request).await.unwrap().session.unwrap().session_id
+    };
+    let (stays, goes) = (add(&server, "stays").await, add(&server, "goes").await);
+    client(&server).await.create("scripted").await.unwrap();
+    let mut expected = BTreeMap::from([(stays, "stays".to_owned())]);
+    let request = WatchSessionsRequest { labels: labels.clone(), ..WatchSessionsRequest::default() };
+    let mut changes = watched.watch_sessions(request);
+    let (mut list, mut synced) = (BTreeMap::new(), 0);
+    while synced < 3 {
+        let response = timeout(PATIENCE, changes.next()).await.expect("it goes on").expect("it does not end").unwrap();
+        for change in response.changes {
+            let (kind, session) = (change.kind(), change.session.unwrap());
+            if kind == SessionChangeKind::Removed {
+                list.remove(&session.session_id);
+            } else {
+                list.insert(session.session_id, session.name);
+            }
+        }
+        synced += usize::from(response.synced);
+        if response.synced && synced == 1 {
+            link.cut();
+            let request = DeleteSessionRequest { session_id: goes.clone(), ..DeleteSessionRequest::default() };
+            client(&server).await.delete_session(request).await.unwrap();
+        } else if response.synced && synced == 2 {
+            server.kill();
+            server = Server::start_on(data.path(), &[]);
+            link.lead_to(&server.addr);
+            expected.insert(add(&server, "comes").await, "comes".to_owned());
+        }
+    }
+    assert_eq!(list, expected);
+    let ahead = WatchSessionsRequest { after_revision: Some(1 << 40), ..WatchSessionsRequest::default() };
+    let refused = client(&server).await.watch_sessions(ahead).next().await.unwrap().unwrap_err();
+    assert_eq!(refused.reason, "SEQUENCE_AHEAD");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,6 +115,25 @@ async fn what_an_answer_rejects_for_good_the_real_cli_does_not_do_in_the_mode_th
     model.shutdown().await;
 }
 
+#[tokio::test]
+async fn what_is_rejected_for_good_in_the_middle_of_a_turn_the_real_cli_does_not_do_later_in_it() {
+    // In this mode the CLI asks before it writes outside of its workspace, and writes inside without asking.
+    let turn = [write("../outside"), write("inside")].map(|call| json!({ "answer": [call] }));
+    let mut steps = turn.to_vec();
+    steps.push(json!({ "answer": [{ "text": "Done." }] }));
+    let Some((server, model)) = start(steps.into()).await else { return };
+    let mut sessions = server.sessions().await;
+    let id = session(&mut sessions).await;
+    set_mode(&mut sessions, &id, "acceptEdits").await;
+    let mut asked = Asked::of(&mut sessions, id.clone(), "Go.").await;
+    let rule = always(&mut sessions, &asked, "reject_always").await;
+    assert_eq!((rule.tool_name.as_str(), rule.pattern.as_str()), ("Write", ""));
+    assert_eq!(asked.end().await.status(), TurnStatus::Completed);
+    assert_eq!(rejections(&asked), 1, "the process was told while it worked: {:#?}", asked.results());
+    assert!(!workspace(&server, &mut sessions, &id).await.join("inside").exists());
+    model.shutdown().await;
+}
+
 /// The calls that a rule rejected.
 fn rejections(asked: &Asked) -> usize {
     ruled(asked).into_iter().filter(|by| by.effect() == PermissionEffect::Reject).count()

@@ -83,7 +83,8 @@ async fn a_package_that_is_none_fails_the_session_with_what_the_tool_said() {
     let failed = play(&mut sessions, &id, &json!({ "say": "hello" }).to_string()).await;
     crate::rig::failed(&failed, "is-number@999.0.0");
     let left: Vec<_> = std::fs::read_dir(data.path().join("cache/packages")).expect("the cache").flatten().collect();
-    assert!(left.iter().all(|entry| entry.file_name() == ".lock"), "{left:?}");
+    let is_kept = |name: std::ffi::OsString| name == ".lock" || name == ".uses";
+    assert!(left.iter().all(|entry| is_kept(entry.file_name())), "{left:?}");
 }
 
 #[tokio::test]
@@ -97,20 +98,20 @@ async fn what_is_half_installed_is_not_used_and_several_install_once() {
     std::fs::create_dir_all(folder.path().join(".installing-killed/node_modules/is-number")).expect("made");
     let wanted = Wanted::new(Manager::Npm, ["is-number@7.0.0".to_owned()]).expect("one");
     assert!(!packages.has(&wanted, &search));
-    let (one, two) = tokio::join!(packages.install(&wanted, &search), packages.install(&wanted, &search));
+    let (one, two) = tokio::join!(packages.install(&wanted, &search, None), packages.install(&wanted, &search, None));
     let (one, two) = (one.expect("installed"), two.expect("installed"));
     assert_eq!(one, two);
     assert!(packages.has(&wanted, &search));
     assert!(one.modules.1.join("is-number/package.json").exists());
     let names: Vec<_> =
         std::fs::read_dir(folder.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(names.len(), 2, "the lock and the set: {names:?}");
+    assert_eq!(names.len(), 3, "the lock, the set, and that it is used: {names:?}");
     let made = |path: &std::path::Path| std::fs::metadata(path).expect("there").modified().expect("a time");
     let before = made(&one.folder);
-    packages.install(&wanted, &search).await.expect("there already");
+    packages.install(&wanted, &search, None).await.expect("there already");
     assert_eq!(made(&one.folder), before, "it was installed again");
 
-    let nowhere = packages.install(&wanted, "/nowhere").await.expect_err("there is no node");
+    let nowhere = packages.install(&wanted, "/nowhere", None).await.expect_err("there is no node");
     assert!(matches!(nowhere, Error::NoInterpreter { program: "node", .. }), "{nowhere}");
 }
 
@@ -122,7 +123,7 @@ async fn what_would_have_to_be_built_is_not_installed() {
     let (folder, search) = (tempfile::tempdir().expect("a folder"), search());
     // There is no wheel of it: to install it means to run its setup.py.
     let wanted = Wanted::new(Manager::Pip, ["docopt==0.6.2".to_owned()]).expect("one");
-    let failed = Packages::new(folder.path()).install(&wanted, &search).await.expect_err("it is not built");
+    let failed = Packages::new(folder.path()).install(&wanted, &search, None).await.expect_err("it is not built");
     assert!(matches!(failed, Error::Failed { manager: Manager::Pip, .. }), "{failed}");
     assert!(failed.to_string().contains("docopt"), "{failed}");
 }
@@ -144,21 +145,10 @@ async fn a_set_that_takes_its_time_keeps_no_other_waiting() {
     std::fs::set_permissions(&npm, std::fs::Permissions::from_mode(0o755)).expect("a program");
     let path = format!("{}:{}", programs.path().display(), search());
     let server = Server::start_on_with(data.path(), &[], &[("PATH", &path)]);
-    let (mut sessions, mut profiles) = (server.sessions().await, server.profiles().await);
+    let mut sessions = server.sessions().await;
     let mut ids = Vec::new();
     for package in ["slow", "quick"] {
-        let profile = proto::AgentProfile {
-            name: package.into(),
-            agent: "scripted".into(),
-            npm_dependencies: vec![package.into()],
-            ..Default::default()
-        };
-        let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
-        let created = profiles.create_profile(request).await.expect("created").into_inner();
-        let profile_id = created.profile.expect("one").profile_id;
-        let request = proto::CreateSessionRequest { profile_id, ..Default::default() };
-        let session = sessions.create_session(request).await.expect("created").into_inner().session.expect("one");
-        ids.push(session.session_id);
+        ids.push(with(&server, package).await);
     }
     let say = json!({ "say": "hello" }).to_string();
     send(&mut sessions, &ids[0], &say).await.expect("accepted");
@@ -171,4 +161,64 @@ async fn a_set_that_takes_its_time_keeps_no_other_waiting() {
     let played = play(&mut sessions, &ids[1], &say).await;
     assert_eq!(played.turn.status(), TurnStatus::Completed, "{:?}", played.turn.error);
     stop(&mut sessions, &ids[0]).await;
+}
+
+/// A session of a profile with this npm package.
+async fn with(server: &Server, package: &str) -> String {
+    let (mut sessions, mut profiles) = (server.sessions().await, server.profiles().await);
+    let profile = proto::AgentProfile {
+        name: package.into(),
+        agent: "scripted".into(),
+        npm_dependencies: vec![package.into()],
+        ..Default::default()
+    };
+    let request = proto::CreateProfileRequest { profile: Some(profile), ..Default::default() };
+    let created = profiles.create_profile(request).await.expect("created").into_inner();
+    let profile_id = created.profile.expect("one").profile_id;
+    let request = proto::CreateSessionRequest { profile_id, ..Default::default() };
+    sessions.create_session(request).await.expect("created").into_inner().session.expect("one").session_id
+}
+
+#[tokio::test]
+async fn packages_go_when_no_sandbox_is_left_that_uses_them_and_come_back() {
+    if !has("node", &["--version"]).await {
+        return;
+    }
+    let (data, programs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let npm = programs.path().join("npm");
+    std::fs::write(&npm, "#!/bin/sh\nmkdir -p node_modules/.bin\n").expect("written");
+    std::fs::set_permissions(&npm, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:{}", programs.path().display(), search());
+    let options = ["--keep-packages", "0s"];
+    let server = Server::start_on_with(data.path(), &options, &[("PATH", &path)]);
+    let say = json!({ "say": "hello" }).to_string();
+    let mut ids = Vec::new();
+    for package in ["one", "two"] {
+        let (mut sessions, id) = (server.sessions().await, with(&server, package).await);
+        assert_eq!(play(&mut sessions, &id, &say).await.turn.status(), TurnStatus::Completed);
+        ids.push(id);
+    }
+    let cache = data.path().join("cache/packages");
+    let sets = || {
+        let names = std::fs::read_dir(&cache).expect("the cache").flatten().map(|entry| entry.file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("npm-")).count()
+    };
+    // The next server knows of them, too.
+    server.kill();
+    let server = Server::start_on_with(data.path(), &options, &[("PATH", &path)]);
+    let mut sessions = server.sessions().await;
+    let request = proto::DeleteSessionRequest { session_id: ids.remove(0), ..Default::default() };
+    sessions.delete_session(request).await.expect("deleted");
+    let goes = async {
+        while sets() != 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, goes).await.expect("it is removed");
+    // That it looks a few times more changes nothing.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(sets(), 1, "what a sandbox uses was removed");
+    let (mut sessions, id) = (server.sessions().await, with(&server, "one").await);
+    assert_eq!(play(&mut sessions, &id, &say).await.turn.status(), TurnStatus::Completed);
+    assert_eq!(sets(), 2, "it is installed again");
 }

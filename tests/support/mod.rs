@@ -253,6 +253,20 @@ pub struct Process {
     pub argv: Vec<String>,
 }
 
+/// Ends everything in a sandbox as a fault of the machine would, and removes its folder.
+pub fn destroy(folder: &Path) {
+    for process in processes_of(folder) {
+        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).expect("a pid");
+        // Gone already: the same to us.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let patience = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = std::fs::remove_dir_all(folder) {
+        // Somebody who is dying may still write.
+        assert!(folder.exists() && Instant::now() < patience, "{error}");
+    }
+}
+
 /// Processes that have to do with this folder: by their arguments, environment, working directory or mounts.
 pub fn processes_of(data: &Path) -> Vec<Process> {
     let name = data.to_str().expect("a path of plain characters");

@@ -14,7 +14,7 @@ use tonic::Status;
 
 use crate::{
     at_work::{Seen, agents, allow, cancel, get_turn, interrupt, queue, send_with, status},
-    support::{Server, Sessions, pid_of, reason, stop},
+    support::{Server, Sessions, destroy, get, pid_of, reason, stop},
 };
 
 /// The states of a turn.
@@ -82,7 +82,9 @@ async fn limited(sessions: &mut Sessions) -> String {
 async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus, question: bool) -> There {
     let works = json!({ "pause_ms": 600_000 });
     let then = match wanted {
-        TurnStatus::Running => vec![works],
+        TurnStatus::Running | TurnStatus::Queued => vec![works],
+        // An agent is told what it asked, and goes on: only its sandbox's end loses its turn then.
+        TurnStatus::Lost if question => vec![works],
         TurnStatus::Failed => vec![json!({ "error": "no idea" })],
         TurnStatus::BudgetExhausted => {
             let call = json!({ "usage": { "cost_micro_usd": 1 } });
@@ -111,6 +113,12 @@ async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus, que
             reply(sessions, &id, &asked).await.expect("answered");
             seen.end_of(&turn).await;
         }
+        TurnStatus::Lost if question => {
+            reply(sessions, &id, &asked).await.expect("answered");
+            seen.until(|event| status(event) == Some(TurnStatus::Running)).await;
+            destroy(&server.data().join("sandboxes").join(get(sessions, &id).await.sandbox.expect("one").sandbox_id));
+            seen.end_of(&turn).await;
+        }
         TurnStatus::Parked | TurnStatus::Lost => {
             for pid in agents(server) {
                 // Those of other sessions are idle, and started again when they are needed.
@@ -126,13 +134,16 @@ async fn bring(server: &Server, sessions: &mut Sessions, wanted: TurnStatus, que
             interrupt(sessions, &id, "").await.expect("told");
             seen.end_of(&turn).await;
         }
-        TurnStatus::Queued | TurnStatus::Cancelled => {
+        // Behind a turn that is at work: what its agent asked is answered.
+        TurnStatus::Queued => {
+            reply(sessions, &id, &asked).await.expect("answered");
+            turn = queue(sessions, &id, "waits").await;
+        }
+        TurnStatus::Cancelled => {
             let first = std::mem::replace(&mut turn, queue(sessions, &id, "waits").await);
-            if wanted == TurnStatus::Cancelled {
-                cancel(sessions, &id, &turn.turn_id).await.expect("cancelled");
-                interrupt(sessions, &id, "").await.expect("told");
-                seen.end_of(&first).await;
-            }
+            cancel(sessions, &id, &turn.turn_id).await.expect("cancelled");
+            interrupt(sessions, &id, "").await.expect("told");
+            seen.end_of(&first).await;
         }
         TurnStatus::Unspecified => panic!("not brought about here"),
     }
@@ -223,14 +234,6 @@ async fn every_command_has_its_effect_on_a_turn_in_every_state() {
     let mut sessions = server.sessions().await;
     for command in Command::ALL {
         for from in ALL {
-            // A turn that waits is behind another one, which is what an answer is about then.
-            if from == TurnStatus::Queued && matches!(command, Command::Resolve | Command::Answer) {
-                continue;
-            }
-            // An agent is told what it asked, and goes on: that does not lose its turn.
-            if from == TurnStatus::Lost && command == Command::Answer {
-                continue;
-            }
             check(&server, &mut sessions, from, command).await;
         }
     }

@@ -12,15 +12,12 @@ use agent_runtime::{
     dev::model::{self, Kind as Asked, Script},
     proto::{self, FileChangeOrigin, SandboxStatus, SessionEvent, TurnStatus, block::Content, session_event::Kind},
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
     cli, disk,
-    support::{
-        Played, Server, ended, get, play, processes_of, scripted, send, stop, taken_up, until, until_end_of, watch,
-    },
+    support::{Played, Server, destroy, ended, get, play, scripted, send, stop, taken_up, until, until_end_of, watch},
 };
 
 /// A repository with history, a branch, a change that is staged, one that is not, and everything a tree can hold.
@@ -52,20 +49,6 @@ fn repository(workspace: &Path) -> [String; 4] {
 
 fn shell(command: &str) -> String {
     json!([{"run": command}]).to_string()
-}
-
-/// Ends everything in a sandbox as a fault of the machine would, and removes its folder.
-fn destroy(folder: &Path) {
-    for process in processes_of(folder) {
-        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).expect("a pid");
-        // Gone already: the same to us.
-        let _ = kill_process(pid, Signal::KILL);
-    }
-    let patience = Instant::now() + Duration::from_secs(10);
-    while let Err(error) = fs::remove_dir_all(folder) {
-        // Somebody who is dying may still write.
-        assert!(folder.exists() && Instant::now() < patience, "{error}");
-    }
 }
 
 fn described(events: &[SessionEvent]) -> Vec<&proto::Sandbox> {

@@ -81,9 +81,17 @@ class Server:
         """Politely, with its agents."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(120)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+class Passing:
+    """What is known of a connection through a proxy."""
+
+    def __init__(self) -> None:
+        self.heard, self.forgotten = threading.Event(), threading.Event()
+        self.is_over = False
 
 
 class Proxy:
@@ -138,38 +146,31 @@ class Proxy:
                 return
             self._pairs.append((client, server))
             self.accepted += 1
-            heard, forgotten = threading.Event(), threading.Event()
-            threading.Thread(target=self._copy, args=(client, server, False, heard, forgotten), daemon=True).start()
-            threading.Thread(target=self._copy, args=(server, client, True, heard, forgotten), daemon=True).start()
+            passing = Passing()
+            threading.Thread(target=self._copy, args=(client, server, False, passing), daemon=True).start()
+            threading.Thread(target=self._copy, args=(server, client, True, passing), daemon=True).start()
             if self._patience is not None:
-                threading.Thread(target=self._listen, args=(client, server, heard, forgotten), daemon=True).start()
+                threading.Thread(target=self._listen, args=(client, server, passing), daemon=True).start()
 
-    def _listen(
-        self, client: socket.socket, server: socket.socket, heard: threading.Event, forgotten: threading.Event
-    ) -> None:
-        while heard.wait(self._patience):
-            heard.clear()
+    def _listen(self, client: socket.socket, server: socket.socket, passing: Passing) -> None:
+        while passing.heard.wait(self._patience):
+            passing.heard.clear()
+            if passing.is_over:
+                return
         self.silenced += 1
         if self._forgets:
-            forgotten.set()
+            passing.forgotten.set()
             return
         for side in (client, server):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
-    def _copy(
-        self,
-        source: socket.socket,
-        sink: socket.socket,
-        answers: bool,
-        heard: threading.Event,
-        forgotten: threading.Event,
-    ) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket, answers: bool, passing: Passing) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if forgotten.is_set():
+                if passing.forgotten.is_set():
                     continue
-                heard.set()
+                passing.heard.set()
                 if answers:
                     self.answered += len(data)
                     if self.loses_answers:
@@ -178,3 +179,6 @@ class Proxy:
         for side in (source, sink):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
+        # Who hung up is not silent.
+        passing.is_over = True
+        passing.heard.set()

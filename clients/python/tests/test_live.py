@@ -47,7 +47,7 @@ async def hung_up(client: aio.Client, session_id: str, proxy: Proxy) -> None:
     What is on its way may still come; a stream that nobody reads goes on for longer, up to its window of 64 KiB.
     """
     noisy = 0
-    while noisy <= 3:
+    while noisy <= 6:
         sent, sequence = proxy.answered, (await client.get_session(session_id=session_id)).session.sequence
         # Without watchers four commits a second are made.
         await asyncio.sleep(1)

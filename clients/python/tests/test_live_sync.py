@@ -91,7 +91,7 @@ def test_hanging_up_ends_the_stream(client: Client, server: Server, proxy: Proxy
         for _ in over_proxy.run(session_id=session_id, text=ENDLESS):
             break
         noisy = 0
-        while noisy <= 3:
+        while noisy <= 6:
             sent, sequence = proxy.answered, client.get_session(session_id=session_id).session.sequence
             time.sleep(1)
             if client.get_session(session_id=session_id).session.sequence >= sequence + 2:

@@ -41,7 +41,9 @@ export class AgentRuntimeError extends ConnectError {
       return failure;
     }
     const told = ConnectError.from(failure);
-    const error = new AgentRuntimeError(told.rawMessage, told.code, told.metadata, undefined, told.cause ?? failure);
+    // A connection that was reset is ABORTED to Connect in Node.js; the server never says so without a reason.
+    const code = told.code === Code.Aborted && told.details.length === 0 ? Code.Unavailable : told.code;
+    const error = new AgentRuntimeError(told.rawMessage, code, told.metadata, undefined, told.cause ?? failure);
     for (const detail of told.details) {
       if (!("type" in detail)) {
         continue;

@@ -11,6 +11,7 @@ import {
   type UploadFileResponse,
   type WorkspaceService,
 } from "./gen/agentruntime/v1/workspace_service_pb.js";
+import { tied } from "./resume.js";
 import { again, named } from "./transport.js";
 
 // The most that one request of an upload carries.
@@ -40,7 +41,7 @@ export function upload(
 ): Promise<UploadFileResponse> {
   const header = { case: "header", value: named(UploadFileHeaderSchema, create(UploadFileHeaderSchema, init)) } as const;
   const broken = new AbortController();
-  const signal = AbortSignal.any(stop ? [broken.signal, stop] : [broken.signal]);
+  const [{ signal }, untie] = tied(broken.signal, stop);
   async function* requests(): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
     yield { payload: header };
     try {
@@ -58,7 +59,8 @@ export function upload(
       yield { payload: header };
     }
   }
-  return again(() => workspaces.uploadFile(requests()), signal).catch((failure: unknown) => {
+  const answer = again(() => workspaces.uploadFile(requests()), signal).catch((failure: unknown) => {
     throw broken.signal.aborted ? broken.signal.reason : failure;
   });
+  return answer.finally(untie);
 }

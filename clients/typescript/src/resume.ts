@@ -42,6 +42,17 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** What aborts when one of these signals does, and what unties it from them, which `AbortSignal.any` cannot do. */
+export function tied(...signals: (AbortSignal | undefined)[]): [AbortController, () => void] {
+  const controller = new AbortController();
+  const forward = (): void => controller.abort(signals.find((signal) => signal?.aborted)?.reason);
+  signals.forEach((signal) => signal?.addEventListener("abort", forward));
+  if (signals.some((signal) => signal?.aborted)) {
+    forward();
+  }
+  return [controller, () => signals.forEach((signal) => signal?.removeEventListener("abort", forward))];
+}
+
 /** A stream that can be asked for again where it was cut. */
 export interface Resumable<Response, Item> {
   /** Milliseconds of silence after which it is dead. */
@@ -64,9 +75,7 @@ export async function* follow<Response, Item>(
   for (;;) {
     signal?.throwIfAborted();
     let failed: AgentRuntimeError | undefined;
-    const hangUp = new AbortController();
-    const forward = (): void => hangUp.abort(signal?.reason);
-    signal?.addEventListener("abort", forward);
+    const [hangUp, untie] = tied(signal);
     const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
     const expect = (): ReturnType<typeof setTimeout> => setTimeout(() => hangUp.abort(silent), stream.silenceMs);
     let guard = expect();
@@ -90,7 +99,7 @@ export async function* follow<Response, Item>(
       failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
     } finally {
       clearTimeout(guard);
-      signal?.removeEventListener("abort", forward);
+      untie();
       hangUp.abort();
     }
     if (failed && stream.lost?.includes(failed.reason)) {

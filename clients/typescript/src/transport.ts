@@ -1,10 +1,10 @@
 // What a transport lacks: the key on every call, request ids, calls that are made again, and the one error.
 
 import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import { Code, type Transport } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
-import { Backoff, sleep } from "./resume.js";
+import { Backoff, sleep, tied } from "./resume.js";
 
 // How often a call is made before its caller is told that it failed: two to three seconds of pauses.
 const ATTEMPTS = 6;
@@ -23,18 +23,29 @@ export function reliable(base: Transport, key: string, disconnect: () => void): 
     }
     return header;
   };
-  const decode = (failure: unknown, signal: AbortSignal | undefined): AgentRuntimeError => {
+  const decode = (failure: unknown, signal: AbortSignal): AgentRuntimeError => {
     // It was silent for too long, and so would be the next one over the same connection.
-    if (signal?.reason instanceof AgentRuntimeError) {
+    if (signal.reason instanceof AgentRuntimeError) {
       disconnect();
     }
     return AgentRuntimeError.of(closing.signal.reason ?? failure);
   };
-  async function* decoded<T>(messages: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void, undefined> {
+  async function* decoded<T>(messages: AsyncIterable<T>, signal: AbortSignal, ended: () => void): AsyncGenerator<T, void> {
+    const iterator = messages[Symbol.asyncIterator]();
     try {
-      yield* messages;
+      for (;;) {
+        const next = await unlessAborted(iterator.next(), signal);
+        if (next.done) {
+          return;
+        }
+        yield next.value;
+      }
     } catch (failure) {
       throw decode(failure, signal);
+    } finally {
+      ended();
+      // It may still wait for what never comes.
+      iterator.return?.().catch(() => {});
     }
   }
   const transport: Transport = {
@@ -47,17 +58,28 @@ export function reliable(base: Transport, key: string, disconnect: () => void): 
       return again(attempt, signal, timeoutMs);
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
-      const either = AbortSignal.any(signal ? [closing.signal, signal] : [closing.signal]);
+      const [{ signal: either }, untie] = tied(signal, closing.signal);
       try {
         either.throwIfAborted();
-        const response = await base.stream(method, either, timeoutMs, authorized(header), input, contextValues);
-        return { ...response, message: decoded(response.message, signal) };
+        const opens = base.stream(method, either, timeoutMs, authorized(header), input, contextValues);
+        const response = await unlessAborted(opens, either);
+        return { ...response, message: decoded(response.message, either, untie) };
       } catch (failure) {
-        throw decode(failure, signal);
+        untie();
+        throw decode(failure, either);
       }
     },
   };
   return { transport, close };
+}
+
+/** Waits, until the signal is aborted: what it was given to may not hear of it, as fetch of Node.js once garbage was collected. */
+function unlessAborted<T>(what: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(ConnectError.from(signal.reason, Code.Canceled));
+    signal.addEventListener("abort", abort);
+    what.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 /** Makes a call, again while what went wrong may pass and the caller waits. */

@@ -1,7 +1,7 @@
 // A real server's process, and a connection to it that can be cut.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect as dial, createServer, type Server as Listener, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,6 +59,16 @@ export class Server {
     this.#process?.kill(signal);
   }
 
+  /** Stops it, until it gets SIGCONT; it may go on for a while after the signal was sent. */
+  async standStill(): Promise<void> {
+    this.signal("SIGSTOP");
+    const tasks = `/proc/${this.#process?.pid}/task`;
+    // Where there is no such folder, nobody can tell.
+    while (existsSync(tasks) && readdirSync(tasks).some((task) => !/\) [Tt] /.test(readFileSync(`${tasks}/${task}/stat`, "utf8")))) {
+      await pause(5);
+    }
+  }
+
   /** As a crash would. */
   async kill(): Promise<void> {
     await this.#end("SIGKILL");
@@ -93,11 +103,18 @@ export class Proxy {
   answered = 0;
   /** Connections that were silent for too long. */
   silences = 0;
+  /** How many more connections end as soon as they are made. */
+  refuses = 0;
   readonly #listener: Listener;
   readonly #open = new Set<Socket>();
 
   private constructor(server: Server, silence?: Silence) {
     this.#listener = createServer((client) => {
+      if (this.refuses > 0) {
+        this.refuses--;
+        client.destroy();
+        return;
+      }
       const [host, port] = server.addr.split(":");
       const upstream = dial(Number(port), host);
       let isForgotten = false;

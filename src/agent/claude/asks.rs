@@ -10,7 +10,7 @@ use super::{
     wire::{ControlLine, ControlRequest},
 };
 use crate::agent::{Action, Ask};
-use crate::domain::{ConversationId, PermissionAnswer};
+use crate::domain::{ConversationId, NoticeKind, PermissionAnswer};
 
 /// Where the rules stand that it is told.
 const OURS: &str = "flagSettings";
@@ -22,14 +22,47 @@ impl Reading<'_> {
         let request = line.request.ok_or(Unreadable)?;
         match ControlKind::parse(&request.subtype) {
             ControlKind::CanUseTool => self.can_use_tool(id.into(), request),
+            ControlKind::Elicitation => self.elicitation(&id, &request),
+            // Asked only of whoever offered it when it greeted the CLI: hooks and tools of its own, logins, screens.
+            ControlKind::HookCallback
+            | ControlKind::McpMessage
+            | ControlKind::RequestUserDialog
+            | ControlKind::OauthTokenRefresh
+            | ControlKind::HostAuthTokenRefresh
+            | ControlKind::RemoteToolCall
+            | ControlKind::RemoteToolsProbe
+            | ControlKind::RemoteToolsReannounce
+            | ControlKind::RemotePlumbingCall
+            | ControlKind::RemoteControlWorkSecret
+            | ControlKind::UiCopy
+            | ControlKind::UiPromptRead
+            | ControlKind::UiPromptFill
+            | ControlKind::UiPromptPaint
+            | ControlKind::UiPromptSuggest
+            | ControlKind::UiReadSelection => self.refuse(&id, &request),
             ControlKind::Unknown => {
                 self.unknown("control_request/", &request.subtype);
-                let error = format!("this client knows no {}", &*request.subtype);
-                let response = json!({ "subtype": "error", "request_id": &*id, "error": error });
-                self.actions.push(Action::Write(control_response(&response)));
+                self.refuse(&id, &request);
             }
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, id: &str, request: &ControlRequest<'_>) {
+        let error = format!("this client knows no {}", &*request.subtype);
+        self.actions.push(Action::Write(control_response(&json!({
+            "subtype": "error", "request_id": id, "error": error,
+        }))));
+    }
+
+    /// A tool server has a form for the user, or a page to visit. There is nobody to show it to, and it waits for an answer.
+    fn elicitation(&mut self, id: &str, request: &ControlRequest<'_>) {
+        let server = request.mcp_server_name.as_deref().unwrap_or_default();
+        let asked = request.message.as_deref().unwrap_or_default();
+        let message = format!("the tool server {server} was told that nobody answers what it asks: {asked}");
+        self.notice(Some(id), NoticeKind::Error, message, String::new());
+        let response = json!({ "subtype": "success", "request_id": id, "response": { "action": "cancel" } });
+        self.actions.push(Action::Write(control_response(&response)));
     }
 
     fn can_use_tool(&mut self, agent_request_id: String, request: ControlRequest<'_>) {

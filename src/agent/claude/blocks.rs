@@ -65,6 +65,9 @@ impl Reading<'_> {
             Some(content) => wire::blocks(content).map_err(|_| Unreadable)?,
             None => Vec::new(),
         };
+        if self.is_repeated(line.uuid.as_ref()) {
+            return Ok(());
+        }
         self.output(conversation, prompt, line.subagent_type.as_ref());
         if let Some(code) = line.error {
             let message = blocks.iter().filter_map(|block| block.text.as_deref()).collect::<Vec<_>>().join("\n");

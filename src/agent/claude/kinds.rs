@@ -46,6 +46,9 @@ kinds! {
         "prompt_suggestion" = PromptSuggestion,
         "keep_alive" = KeepAlive,
         "transcript_mirror" = TranscriptMirror,
+        "conversation_reset" = ConversationReset,
+        "active_goal" = ActiveGoal,
+        "autocompact_state" = AutocompactState,
     }
 }
 
@@ -111,6 +114,22 @@ kinds! {
         "per_turn_effort_changed" = PerTurnEffortChanged,
         "vcs_state_changed" = VcsStateChanged,
         "code_change_published" = CodeChangePublished,
+        "dev_intent" = DevIntent,
+        "feedback_draft_queued" = FeedbackDraftQueued,
+        "peer_message_hold" = PeerMessageHold,
+        "tool_host_result" = ToolHostResult,
+        "bridge_state" = BridgeState,
+        "cloud_session_delta" = CloudSessionDelta,
+        "ui_invalidate" = UiInvalidate,
+        "ui_log" = UiLog,
+        "ui_toast" = UiToast,
+        "ui_notify" = UiNotify,
+        "ui_notify_cancel" = UiNotifyCancel,
+        "ui_status" = UiStatus,
+        "ui_panes" = UiPanes,
+        "ui_placed" = UiPlaced,
+        "ui_scroll" = UiScroll,
+        "ui_focus" = UiFocus,
     }
 }
 
@@ -172,6 +191,23 @@ kinds! {
     /// `request.subtype` of a `control_request` line.
     ControlKind {
         "can_use_tool" = CanUseTool,
+        "elicitation" = Elicitation,
+        "hook_callback" = HookCallback,
+        "mcp_message" = McpMessage,
+        "request_user_dialog" = RequestUserDialog,
+        "oauth_token_refresh" = OauthTokenRefresh,
+        "host_auth_token_refresh" = HostAuthTokenRefresh,
+        "remote_tool_call" = RemoteToolCall,
+        "remote_tools_probe" = RemoteToolsProbe,
+        "remote_tools_reannounce" = RemoteToolsReannounce,
+        "remote_plumbing_call" = RemotePlumbingCall,
+        "remote_control_work_secret" = RemoteControlWorkSecret,
+        "ui_copy" = UiCopy,
+        "ui_prompt_read" = UiPromptRead,
+        "ui_prompt_fill" = UiPromptFill,
+        "ui_prompt_paint" = UiPromptPaint,
+        "ui_prompt_suggest" = UiPromptSuggest,
+        "ui_read_selection" = UiReadSelection,
     }
 }
 
@@ -182,5 +218,7 @@ kinds! {
         "started" = Started,
         "completed" = Completed,
         "cancelled" = Cancelled,
+        "discarded" = Discarded,
+        "refused" = Refused,
     }
 }

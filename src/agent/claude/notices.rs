@@ -10,6 +10,9 @@ use super::{
 use crate::agent::Draft;
 use crate::domain::{BlockId, Content, ConversationId, LogLevel, NoticeKind, Usage};
 
+/// Lines of those that the CLI kept of its context that are remembered.
+const REPEATED: usize = 1000;
+
 impl Reading<'_> {
     /// A turn of the process begins: its session, its model, and once that it started.
     pub(super) fn init(&mut self, line: &NoticeLine<'_>) {
@@ -86,13 +89,38 @@ impl Reading<'_> {
             #[serde(borrow)]
             trigger: Option<Text<'a>>,
             pre_tokens: Option<u64>,
+            #[serde(borrow, default)]
+            preserved_messages: Preserved<'a>,
+        }
+        #[derive(Default, Deserialize)]
+        struct Preserved<'a> {
+            #[serde(borrow, default)]
+            all_uuids: Vec<Text<'a>>,
         }
         let raw = line.compact_metadata.map(RawValue::get);
         let metadata: Metadata<'_> = raw.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+        let kept = metadata.preserved_messages.all_uuids.into_iter().take(REPEATED).map(String::from);
+        self.state.process.repeated = kept.collect();
         let trigger = metadata.trigger.map(|trigger| format!(" ({})", &*trigger)).unwrap_or_default();
         let before = metadata.pre_tokens.map(|tokens| format!(", it held {tokens} tokens")).unwrap_or_default();
         let message = format!("the context was shortened{trigger}{before}");
         self.notice(line.uuid.as_deref(), NoticeKind::Compaction, message, raw.unwrap_or_default().to_owned());
+    }
+
+    /// Whether this line was printed before: of what the CLI kept when it shortened its context, some lines come again.
+    pub(super) fn is_repeated(&self, uuid: Option<&Text<'_>>) -> bool {
+        uuid.is_some_and(|uuid| self.state.process.repeated.contains(&**uuid))
+    }
+
+    /// The agent begins a new conversation of its own, at the user's word ("/clear") or after a plan.
+    pub(super) fn conversation_reset(&mut self, line: &NoticeLine<'_>) {
+        #[derive(Serialize)]
+        struct Metadata<'a> {
+            trigger: &'a str,
+        }
+        let metadata = json(&Metadata { trigger: line.trigger.as_deref().unwrap_or_default() });
+        let message = "the context was cleared: the agent knows nothing of what was said before".to_owned();
+        self.notice(line.uuid.as_deref(), NoticeKind::Compaction, message, metadata);
     }
 
     /// What the CLI does right now. That it asks the model is no news.

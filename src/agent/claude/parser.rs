@@ -144,6 +144,11 @@ impl Reading<'_> {
             LineKind::ToolUseSummary | LineKind::PromptSuggestion => {}
             // Deliberately nothing: a copy of what the CLI stores of its own.
             LineKind::TranscriptMirror => {}
+            // The agent forgets what was said.
+            LineKind::ConversationReset => self.conversation_reset(&read::<NoticeLine<'_>>(text)?),
+            // Deliberately nothing: how near its context is to being shortened, and what a hook keeps it at work for; both
+            // for a screen that shows it all the time.
+            LineKind::AutocompactState | LineKind::ActiveGoal => {}
             // Deliberately nothing: it says that the process lives.
             LineKind::KeepAlive => {}
             LineKind::Unknown => self.unknown("", &head.kind),
@@ -215,7 +220,25 @@ impl Reading<'_> {
             | SystemKind::ScheduledTaskFire
             | SystemKind::PerTurnEffortChanged => {}
             // Deliberately nothing: files and repositories are looked at, not told of.
-            SystemKind::VcsStateChanged | SystemKind::CodeChangePublished => {}
+            SystemKind::VcsStateChanged | SystemKind::CodeChangePublished | SystemKind::DevIntent => {}
+            // Deliberately nothing: what extensions draw on the CLI's own screen.
+            SystemKind::UiInvalidate
+            | SystemKind::UiLog
+            | SystemKind::UiToast
+            | SystemKind::UiNotify
+            | SystemKind::UiNotifyCancel
+            | SystemKind::UiStatus
+            | SystemKind::UiPanes
+            | SystemKind::UiPlaced
+            | SystemKind::UiScroll
+            | SystemKind::UiFocus => {}
+            // Deliberately nothing: of services of its provider's that it is not connected with here, and what another
+            // machine printed for a tool whose result tells it.
+            SystemKind::BridgeState
+            | SystemKind::CloudSessionDelta
+            | SystemKind::PeerMessageHold
+            | SystemKind::FeedbackDraftQueued
+            | SystemKind::ToolHostResult => {}
             // Deliberately nothing: how the hook ended is told by hook_response.
             SystemKind::HookStarted | SystemKind::HookProgress => {}
             // Deliberately nothing: follows from the turn's start and end.

@@ -67,6 +67,9 @@ pub(super) struct Process {
     /// Where the CLI works, as it says at its start.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) cwd: String,
+    /// Lines that the CLI may print again in this turn.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) repeated: BTreeSet<String>,
     /// Kinds of lines that nobody knew, told once each.
     pub(super) unknown: BTreeSet<String>,
 }
@@ -146,6 +149,9 @@ pub(super) struct Subagent {
     /// Its model; empty: not known.
     #[serde(default)]
     pub(super) model: String,
+    /// Its task, by which it is told to go on when it is over; empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) task: String,
     #[serde(default)]
     pub(super) share: Share,
 }

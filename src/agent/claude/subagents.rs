@@ -72,9 +72,13 @@ impl Reading<'_> {
 
     /// A task began. Commands that take long are tasks, too.
     pub(super) fn task_started(&mut self, line: TaskLine<'_>) {
-        let Some(id) = line.tool_use_id.as_deref().map(ConversationId::new) else { return };
-        if let Some(task) = &line.task_id {
-            self.state.process.tasks.insert(task.to_string(), id.as_str().to_owned());
+        // One that is told to go on when it is over keeps its task, and gets the id of the call that tells it.
+        let task = line.task_id.as_deref().unwrap_or_default().to_owned();
+        let held = self.state.process.agents.iter().rev().find(|subagent| !task.is_empty() && subagent.task == task);
+        let named = held.map(|subagent| subagent.id.clone());
+        let Some(id) = named.or_else(|| line.tool_use_id.as_deref().map(ConversationId::new)) else { return };
+        if !task.is_empty() {
+            self.state.process.tasks.insert(task.clone(), id.as_str().to_owned());
         }
         if self.subagent(&id).is_none() {
             let is_agent = line.subagent_type.is_some() || line.task_type.as_deref() == Some("local_agent");
@@ -93,6 +97,7 @@ impl Reading<'_> {
             self.discover(id.clone(), parent, about);
         }
         if let Some(subagent) = self.subagent(&id) {
+            subagent.task = task;
             subagent.background = line.is_backgrounded.unwrap_or(subagent.background);
             // One that is over was told to go on: its block is final, its conversation is not.
             if subagent.stage == Stage::Over {
@@ -205,8 +210,8 @@ impl Reading<'_> {
     }
 
     fn task_of(&self, line: &TaskLine<'_>) -> Option<ConversationId> {
-        let by_task = || self.state.process.tasks.get(line.task_id.as_deref()?).map(String::as_str);
-        line.tool_use_id.as_deref().or_else(by_task).map(ConversationId::new)
+        let by_task = line.task_id.as_deref().and_then(|task| self.state.process.tasks.get(task)).map(String::as_str);
+        by_task.or(line.tool_use_id.as_deref()).map(ConversationId::new)
     }
 
     fn discover(&mut self, id: ConversationId, parent: ConversationId, about: About) {
@@ -226,6 +231,7 @@ impl Reading<'_> {
             background: false,
             open: true,
             model: String::new(),
+            task: String::new(),
             share: Share::default(),
         });
         self.conversation(id.clone(), parent.clone(), about.name.clone(), ExecutionStatus::Pending);

@@ -66,6 +66,9 @@ const LINES: &[Row] = &[
     ("prompt_suggestion", Nothing, r#"{"type":"prompt_suggestion","suggestion":"a"}"#),
     ("keep_alive", Nothing, r#"{"type":"keep_alive"}"#),
     ("transcript_mirror", Nothing, r#"{"type":"transcript_mirror","entries":[]}"#),
+    ("conversation_reset", Events, r#"{"type":"conversation_reset","uuid":"u","trigger":"clear"}"#),
+    ("active_goal", Nothing, r#"{"type":"active_goal","value":null}"#),
+    ("autocompact_state", Nothing, r#"{"type":"autocompact_state","value":{}}"#),
 ];
 
 /// Subtypes of `system`, with the fields of their example.
@@ -137,6 +140,22 @@ const SYSTEM: &[Row] = &[
     ("per_turn_effort_changed", Nothing, ""),
     ("vcs_state_changed", Nothing, ""),
     ("code_change_published", Nothing, ""),
+    ("dev_intent", Nothing, ""),
+    ("feedback_draft_queued", Nothing, ""),
+    ("peer_message_hold", Nothing, ""),
+    ("tool_host_result", Nothing, ""),
+    ("bridge_state", Nothing, ""),
+    ("cloud_session_delta", Nothing, ""),
+    ("ui_invalidate", Nothing, ""),
+    ("ui_log", Nothing, r#""plugin":"p","text":"a""#),
+    ("ui_toast", Nothing, ""),
+    ("ui_notify", Nothing, ""),
+    ("ui_notify_cancel", Nothing, ""),
+    ("ui_status", Nothing, ""),
+    ("ui_panes", Nothing, ""),
+    ("ui_placed", Nothing, ""),
+    ("ui_scroll", Nothing, ""),
+    ("ui_focus", Nothing, ""),
 ];
 
 /// Events of the model's stream, with the fields of their example.
@@ -188,10 +207,35 @@ const DELTAS: &[Row] = &[
 ];
 
 /// What the CLI asks of us, with the fields of their example.
-const CONTROLS: &[Row] = &[("can_use_tool", Events, r#""tool_name":"Bash","input":{}"#)];
+const CONTROLS: &[Row] = &[
+    ("can_use_tool", Events, r#""tool_name":"Bash","input":{}"#),
+    ("elicitation", Events, r#""mcp_server_name":"s","message":"a""#),
+    ("hook_callback", Events, ""),
+    ("mcp_message", Events, ""),
+    ("request_user_dialog", Events, ""),
+    ("oauth_token_refresh", Events, ""),
+    ("host_auth_token_refresh", Events, ""),
+    ("remote_tool_call", Events, ""),
+    ("remote_tools_probe", Events, ""),
+    ("remote_tools_reannounce", Events, ""),
+    ("remote_plumbing_call", Events, ""),
+    ("remote_control_work_secret", Events, ""),
+    ("ui_copy", Events, ""),
+    ("ui_prompt_read", Events, ""),
+    ("ui_prompt_fill", Events, ""),
+    ("ui_prompt_paint", Events, ""),
+    ("ui_prompt_suggest", Events, ""),
+    ("ui_read_selection", Events, ""),
+];
 
-const COMMANDS: &[Row] =
-    &[("queued", Nothing, "q"), ("started", Events, "q"), ("completed", Events, "p"), ("cancelled", Events, "p")];
+const COMMANDS: &[Row] = &[
+    ("queued", Nothing, "q"),
+    ("started", Events, "q"),
+    ("completed", Events, "p"),
+    ("cancelled", Events, "p"),
+    ("discarded", Events, "p"),
+    ("refused", Events, "p"),
+];
 
 fn fields(fields: &str) -> String {
     if fields.is_empty() { String::new() } else { format!(",{fields}") }

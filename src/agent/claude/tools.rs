@@ -39,6 +39,9 @@ impl Reading<'_> {
             self.replayed(line, &blocks);
             return Ok(());
         }
+        if self.is_repeated(line.uuid.as_ref()) {
+            return Ok(());
+        }
         for block in blocks {
             match BlockKind::parse(&block.kind) {
                 BlockKind::ToolResult
@@ -117,7 +120,10 @@ impl Reading<'_> {
         for (begin, end) in LOCAL_OUTPUT {
             if let Some(printed) = first.strip_prefix(begin) {
                 let printed = printed.strip_suffix(end).unwrap_or(printed);
-                return self.notice(uuid, NoticeKind::Status, printed.to_owned(), String::new());
+                if !self.is_repeated(line.uuid.as_ref()) {
+                    self.notice(uuid, NoticeKind::Status, printed.to_owned(), String::new());
+                }
+                return;
             }
         }
         if let Some(uuid) = uuid {
@@ -182,7 +188,7 @@ fn text_of(output: &ToolOutput) -> Option<String> {
     }
 }
 
-/// The bytes of images, by their hash.
+/// The bytes of images and documents, by their hash.
 type Images = Vec<(String, Vec<u8>)>;
 
 /// What the content of a result is: text, parts, or JSON where it is neither.
@@ -193,6 +199,10 @@ fn output(content: &RawValue, images: &mut Images) -> Option<ToolOutput> {
         match (BlockKind::parse(&block.kind), &block.text) {
             (BlockKind::Text, Some(text)) => parts.push(ContentPart::Text(text.to_string())),
             (BlockKind::Image, _) => parts.push(image(block, images)),
+            (BlockKind::Document, _) => match bytes(block, images) {
+                Some(blob) => parts.push(ContentPart::Attachment(blob)),
+                None => return Some(ToolOutput::Json(content.get().to_owned())),
+            },
             _ => return Some(ToolOutput::Json(content.get().to_owned())),
         }
     }
@@ -213,17 +223,23 @@ fn image(block: &Block<'_>, images: &mut Images) -> ContentPart {
     if let Some(url) = source.and_then(|source| source.url.as_deref()) {
         return ContentPart::ImageUri(url.to_owned());
     }
+    if let Some(blob) = bytes(block, images) {
+        return ContentPart::Image(blob);
+    }
     let media_type = source.and_then(|source| source.media_type.as_deref()).unwrap_or("image");
     let encoded = source.and_then(|source| source.data.as_deref()).unwrap_or_default();
-    match STANDARD.decode(encoded) {
-        Ok(data) if !data.is_empty() => {
-            let sha256 = format!("{:x}", Sha256::digest(&data));
-            let (size_bytes, media_type) = (i64::try_from(data.len()).unwrap_or(i64::MAX), media_type.to_owned());
-            images.push((sha256.clone(), data));
-            ContentPart::Image(Blob { sha256, size_bytes, media_type, name: String::new(), data: BlobData::default() })
-        }
-        Ok(_) | Err(_) => ContentPart::Text(format!("[{media_type}, {} characters, not kept]", encoded.len())),
-    }
+    ContentPart::Text(format!("[{media_type}, {} characters, not kept]", encoded.len()))
+}
+
+/// The bytes of an image or a document, where they stand in it and can be read.
+fn bytes(block: &Block<'_>, images: &mut Images) -> Option<Blob> {
+    let source = block.source.as_ref()?;
+    let data = STANDARD.decode(source.data.as_deref()?).ok().filter(|data| !data.is_empty())?;
+    let sha256 = format!("{:x}", Sha256::digest(&data));
+    let size_bytes = i64::try_from(data.len()).unwrap_or(i64::MAX);
+    let media_type = source.media_type.as_deref().unwrap_or("application/octet-stream").to_owned();
+    images.push((sha256.clone(), data));
+    Some(Blob { sha256, size_bytes, media_type, name: String::new(), data: BlobData::default() })
 }
 
 /// The exit status of a shell command, where the CLI lets it be known.

@@ -38,16 +38,22 @@ impl Reading<'_> {
                     self.end(Outcome::Completed, Totals::default());
                 }
             }
-            CommandState::Cancelled => {
-                // One that was never taken up has its end, too.
-                if self.state.process.turn == Turn::Idle {
-                    self.taken_up(uuid);
-                }
-                if self.state.process.turn == Turn::Prompt(uuid.to_owned()) {
-                    self.end(Outcome::Interrupted, Totals::default());
-                }
+            CommandState::Cancelled | CommandState::Discarded => self.given_back(uuid, Outcome::Interrupted),
+            CommandState::Refused => {
+                let error = failed("Claude Code refuses to take this message up", None);
+                self.given_back(uuid, Outcome::Failed(error));
             }
             CommandState::Unknown => self.unknown("command_lifecycle/", &line.state),
+        }
+    }
+
+    /// A message ends before its answer does. One that was never taken up has its end, too.
+    fn given_back(&mut self, uuid: &str, outcome: Outcome) {
+        if self.state.process.turn == Turn::Idle {
+            self.taken_up(uuid);
+        }
+        if self.state.process.turn == Turn::Prompt(uuid.to_owned()) {
+            self.end(outcome, Totals::default());
         }
     }
 
@@ -102,9 +108,13 @@ impl Reading<'_> {
         if is_lost && self.forgotten(line) {
             return;
         }
-        // After the end of its own turn a result adds what was used, and is no turn.
+        // After the end of its own turn a result adds what was used, and is no turn. So is the second of two for which the
+        // CLI went on unasked as one.
         let is_late = self.state.process.turn == Turn::Idle
-            && prompt.is_some_and(|prompt| self.state.process.last_prompt.as_deref() == Some(prompt));
+            && match prompt {
+                Some(prompt) => self.state.process.last_prompt.as_deref() == Some(prompt),
+                None => line.origin.is_some(),
+            };
         if !is_late {
             self.active(prompt);
         }
@@ -192,6 +202,7 @@ impl Reading<'_> {
         process.turn = Turn::Idle;
         process.counted = Counted::default();
         process.failure = None;
+        process.repeated.clear();
         process.tools = tools;
         for id in ending {
             let blocks = process.messages.get_mut(&id).into_iter().flat_map(|message| message.blocks.values_mut());

@@ -43,7 +43,8 @@ impl Told {
                 main.plus(cost(totals).since(cost(before)))
             }
         };
-        Self { turn, main: Totals { nano_usd: turn.nano_usd, ..main }, totals }
+        // Of a call that broke off the main conversation counts what it read; the totals do not, and money follows them.
+        Self { turn, main: Totals { nano_usd: turn.nano_usd, ..main.least(turn) }, totals }
     }
 
     fn totals(line: &ResultLine<'_>, otherwise: Totals, nano_usd: i64) -> Totals {

@@ -221,6 +221,11 @@ pub(super) struct ControlRequest<'a> {
     /// Where the rule stands that has it ask, where one alone does.
     #[serde(borrow)]
     pub(super) decision_reason_rule_source: Option<Text<'a>>,
+    /// Of `elicitation`: the tool server that asks, and what.
+    #[serde(borrow)]
+    pub(super) mcp_server_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) message: Option<Text<'a>>,
     /// What the CLI itself would note after an "always".
     #[serde(borrow)]
     pub(super) permission_suggestions: Option<&'a RawValue>,
@@ -288,6 +293,9 @@ pub(super) struct NoticeLine<'a> {
     pub(super) output: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) rate_limit_info: Option<&'a RawValue>,
+    /// Of `conversation_reset`: what has the CLI forget.
+    #[serde(borrow)]
+    pub(super) trigger: Option<Text<'a>>,
 }
 
 /// A `task_started`, `task_progress`, `task_updated` or `task_notification` line.
@@ -348,6 +356,9 @@ pub(super) struct ResultLine<'a> {
     pub(super) terminal_reason: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) result: Option<Text<'a>>,
+    /// What had the CLI go on unasked.
+    #[serde(borrow)]
+    pub(super) origin: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) errors: Option<&'a RawValue>,
     /// Of what the process did in all, and perhaps the processes before it.

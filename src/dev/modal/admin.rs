@@ -1,7 +1,7 @@
-//! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is, that a sandbox
-//! dies, that all tokens have expired, and which calls fail.
+//! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is and was built, that a
+//! sandbox dies, that all tokens have expired, and which calls fail.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{
+    asked::{Asked, Build},
     faults::Rule,
     sandbox::{Life, Sandbox},
     world::World,
@@ -27,28 +28,36 @@ pub struct Shown {
     /// Its name among the running ones of its app; may be empty.
     pub name: String,
     /// Its tags.
-    pub tags: std::collections::BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     /// The image it was made from.
     pub image: String,
     /// It runs.
     pub running: bool,
     /// How it ended, as Modal names it; empty while it runs.
     pub status: String,
+    /// What it was asked to be like.
+    pub asked: Asked,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/emulator/sandboxes", get(list))
         .route("/emulator/sandboxes/{id}/kill", post(kill))
+        .route("/emulator/builds", get(builds))
         .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
-        .route("/emulator/faults", post(faults))
+        .route("/emulator/drop-snapshots", post(drop_snapshots))
+        .route("/emulator/faults", post(faults).get(struck))
         .with_state(world)
 }
 
 async fn list(State(world): State<Arc<World>>) -> Json<Vec<Shown>> {
     Json(shown(&world))
+}
+
+async fn builds(State(world): State<Arc<World>>) -> Json<Vec<Build>> {
+    Json(world.images.builds())
 }
 
 async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result<(), (StatusCode, String)> {
@@ -71,10 +80,20 @@ async fn expire(State(world): State<Arc<World>>) {
     world.tokens.expire();
 }
 
+/// As if the time of all snapshots were over.
+async fn drop_snapshots(State(world): State<Arc<World>>) {
+    world.images.drop_snapshots();
+}
+
 /// The body holds the rules, with commas between them; none: nothing fails any more.
 async fn faults(State(world): State<Arc<World>>, text: String) -> Result<(), (StatusCode, String)> {
     world.faults.set(rules(&text).map_err(|said| (StatusCode::BAD_REQUEST, said))?);
     Ok(())
+}
+
+/// How often they have struck each call since they were set.
+async fn struck(State(world): State<Arc<World>>) -> Json<BTreeMap<String, u64>> {
+    Json(world.faults.struck())
 }
 
 /// Rules with commas between them.
@@ -101,5 +120,6 @@ fn show(sandbox: &Sandbox) -> Shown {
         image: facts.definition.image_id.clone(),
         running: status.is_empty(),
         status,
+        asked: Asked::of(facts.version, &facts.definition),
     }
 }

@@ -22,11 +22,12 @@ pub(super) type Frames = Box<dyn Iterator<Item = Frame> + Send>;
 /// Bytes that are gathered while no frame has to wait.
 const WRITE: usize = 8 * 1024;
 
-/// The deltas of a part.
+/// The deltas of a part; of a block of the wire format each as the JSON that it is.
 pub(super) fn deltas(part: Part) -> Box<dyn Iterator<Item = (u64, String)> + Send> {
     match part {
         Part::Text { text, pace } | Part::Thinking { text, pace } => cut(text, pace),
         Part::Tool { input, pace, name: _ } => cut(input.to_string(), pace),
+        Part::Block { deltas, block: _ } => Box::new(deltas.into_iter().map(|delta| (0, delta.to_string()))),
         Part::Numbers { count, size, pace_us } => {
             let mut numbers = Numbers::after(0, size);
             Box::new((0..count).map(move |_| (pace_us, numbers.next().to_owned())))

@@ -17,8 +17,14 @@ use super::{
 };
 
 /// Texts that an agent program puts between the user's: they are no prompts.
-const HIDDEN: [&str; 5] =
-    ["<system-reminder>", "<task-notification>", "<command-", "<local-command", "[Request interrupted by user"];
+const HIDDEN: [&str; 6] = [
+    "<system-reminder>",
+    "<task-notification>",
+    "<command-",
+    "<local-command",
+    "[Request interrupted by user",
+    "Tool loaded.",
+];
 
 /// A stream's content type.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
@@ -251,7 +257,7 @@ struct Message {
     output_tokens: u64,
     cache_read: u64,
     cache_write: u64,
-    stop_reason: &'static str,
+    stop_reason: String,
 }
 
 impl Message {
@@ -265,7 +271,7 @@ impl Message {
             output_tokens: answer.usage.output.unwrap_or_else(|| tokens(said)),
             cache_read: answer.usage.cache_read,
             cache_write: answer.usage.cache_write,
-            stop_reason: if calls { "tool_use" } else { "end_turn" },
+            stop_reason: answer.stop.clone().unwrap_or_else(|| if calls { "tool_use" } else { "end_turn" }.to_owned()),
         }
     }
 
@@ -297,13 +303,14 @@ impl Message {
                     json!({ "type": "thinking", "thinking": text, "signature": SIGNATURE })
                 }
                 Part::Text { text, pace: _ } => json!({ "type": "text", "text": text }),
+                Part::Block { block, deltas: _ } => block,
                 Part::Numbers { .. } => {
                     let text: String = answer::deltas(part).map(|(_, number)| number).collect();
                     json!({ "type": "text", "text": text })
                 }
             })
             .collect();
-        self.json(&content, Some(self.stop_reason), self.output_tokens)
+        self.json(&content, Some(&self.stop_reason), self.output_tokens)
     }
 
     fn frames(&self, answer: Answer) -> impl Iterator<Item = Frame> + Send + use<> {
@@ -324,26 +331,32 @@ impl Message {
 const SIGNATURE: &str = "bG9vcGJhY2s=";
 
 fn block(index: usize, part: Part) -> impl Iterator<Item = Frame> + Send {
-    let (begin, delta, field): (Value, &str, &str) = match &part {
-        Part::Text { .. } | Part::Numbers { .. } => (json!({ "type": "text", "text": "" }), "text_delta", "text"),
+    let (begin, grows): (Value, Option<(&str, &str)>) = match &part {
+        Part::Text { .. } | Part::Numbers { .. } => {
+            (json!({ "type": "text", "text": "" }), Some(("text_delta", "text")))
+        }
         Part::Thinking { .. } => {
-            (json!({ "type": "thinking", "thinking": "", "signature": "" }), "thinking_delta", "thinking")
+            (json!({ "type": "thinking", "thinking": "", "signature": "" }), Some(("thinking_delta", "thinking")))
         }
         Part::Tool { name, .. } => (
             json!({ "type": "tool_use", "id": id("toolu"), "name": name, "input": {} }),
-            "input_json_delta",
-            "partial_json",
+            Some(("input_json_delta", "partial_json")),
         ),
+        Part::Block { block, .. } => (block.clone(), None),
     };
     let signed = matches!(part, Part::Thinking { .. }).then(|| {
         let delta = json!({ "type": "signature_delta", "signature": SIGNATURE });
         event(0, &json!({ "type": "content_block_delta", "index": index, "delta": delta }))
     });
     let deltas = answer::deltas(part).map(move |(wait_us, text)| {
-        let text = serde_json::to_string(&text).expect("a text is JSON");
-        let data = format!(
-            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{delta}","{field}":{text}}}}}"#
-        );
+        let delta = match grows {
+            Some((kind, field)) => {
+                let text = serde_json::to_string(&text).expect("a text is JSON");
+                format!(r#"{{"type":"{kind}","{field}":{text}}}"#)
+            }
+            None => text,
+        };
+        let data = format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#);
         (wait_us, format!("event: content_block_delta\ndata: {data}\n\n"))
     });
     std::iter::once(event(0, &json!({ "type": "content_block_start", "index": index, "content_block": begin })))
@@ -360,6 +373,7 @@ fn length(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Thinking { text, .. } => text.len(),
         Part::Tool { input, .. } => input.to_string().len(),
+        Part::Block { block, .. } => block.to_string().len(),
         Part::Numbers { count, size, .. } => usize::try_from(*count).unwrap_or(usize::MAX).saturating_mul(*size),
     }
 }

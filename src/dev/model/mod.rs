@@ -23,9 +23,11 @@
 //! ```
 //!
 //! - A step answers one model call, or refuses it. An **answer** is a list of parts: `text`, `thinking`, `tool` (with its
-//!   `input`), or `count` numbered deltas of `size` bytes each (`00000000000000000001 `, default size 20). `chunk` is the
-//!   number of characters in a delta (24), `pace_ms` and `pace_us` the time between two of them (0). `usage` states
-//!   `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens`; else they follow from the lengths.
+//!   `input`), a `block` with its `deltas` as the wire format has them, or `count` numbered deltas of `size` bytes each
+//!   (`00000000000000000001 `, default size 20). `chunk` is the number of characters in a delta (24), `pace_ms` and `pace_us`
+//!   the time between two of them (0). `usage` states `input_tokens`, `output_tokens`, `cache_read_tokens`,
+//!   `cache_write_tokens`; else they follow from the lengths. `stop` is why the model stops, in the words of the wire format
+//!   (`max_tokens`).
 //! - A **refusal** has a `status` from 400 to 599, and may have a `message`, `retry_after` in seconds, and `times`: the
 //!   step after it answers once the call was refused that often. Without `times` it refuses for good.
 //! - An answer with **`breaks_after`** ends after so many events of its stream: with an `error` in it, of that kind

@@ -40,15 +40,36 @@ struct Failing {
 pub(super) struct Answer {
     pub(super) parts: Vec<Part>,
     pub(super) usage: Usage,
+    /// Why the model stops, in the words of the wire format; `None`: because it is done, or waits for a tool.
+    pub(super) stop: Option<String>,
 }
 
 /// One block of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
-    Text { text: String, pace: Pace },
-    Thinking { text: String, pace: Pace },
-    Numbers { count: u64, size: usize, pace_us: u64 },
-    Tool { name: String, input: serde_json::Value, pace: Pace },
+    Text {
+        text: String,
+        pace: Pace,
+    },
+    Thinking {
+        text: String,
+        pace: Pace,
+    },
+    Numbers {
+        count: u64,
+        size: usize,
+        pace_us: u64,
+    },
+    Tool {
+        name: String,
+        input: serde_json::Value,
+        pace: Pace,
+    },
+    /// A block of the wire format as it begins, and what it grows by.
+    Block {
+        block: serde_json::Value,
+        deltas: Vec<serde_json::Value>,
+    },
 }
 
 /// How a text is cut, and the time between two cuts.
@@ -244,7 +265,7 @@ impl Answer {
     /// One short text.
     pub(super) fn plain(text: String) -> Self {
         let pace = Pace { chunk: usize::MAX, pace_us: 0 };
-        Self { parts: vec![Part::Text { text, pace }], usage: Usage::default() }
+        Self { parts: vec![Part::Text { text, pace }], usage: Usage::default(), stop: None }
     }
 
     fn filled_in(&self, ask: &Ask, prompt: &str) -> Self {
@@ -261,6 +282,12 @@ impl Answer {
             match part {
                 Part::Text { text, .. } | Part::Thinking { text, .. } => fill(text),
                 Part::Tool { input, .. } => fill_strings(input, &fill),
+                Part::Block { block, deltas } => {
+                    fill_strings(block, &fill);
+                    for delta in deltas {
+                        fill_strings(delta, &fill);
+                    }
+                }
                 Part::Numbers { .. } => {}
             }
         }
@@ -280,6 +307,7 @@ struct Step {
     when: Option<String>,
     answer: Option<Vec<RawPart>>,
     usage: Option<Usage>,
+    stop: Option<String>,
     breaks_after: Option<usize>,
     error: Option<String>,
     status: Option<u16>,
@@ -295,6 +323,8 @@ struct RawPart {
     thinking: Option<String>,
     tool: Option<String>,
     input: Option<serde_json::Value>,
+    block: Option<serde_json::Value>,
+    deltas: Option<Vec<serde_json::Value>>,
     count: Option<u64>,
     size: Option<usize>,
     chunk: Option<usize>,
@@ -305,7 +335,7 @@ struct RawPart {
 impl Step {
     /// What it says, and of what fails how often.
     fn read(self) -> Result<(Reply, Option<u64>), String> {
-        let Self { when: _, answer, usage, breaks_after, error, status, times, message, retry_after } = self;
+        let Self { when: _, answer, usage, stop, breaks_after, error, status, times, message, retry_after } = self;
         match (answer, status) {
             (Some(parts), None) => {
                 if retry_after.is_some() {
@@ -315,7 +345,7 @@ impl Step {
                     return Err("\"answer\" is empty".into());
                 }
                 let parts = parts.into_iter().map(RawPart::read).collect::<Result<_, _>>()?;
-                let answer = Answer { parts, usage: usage.unwrap_or_default() };
+                let answer = Answer { parts, usage: usage.unwrap_or_default(), stop };
                 let Some(after) = breaks_after else {
                     if times.is_some() || message.is_some() || error.is_some() {
                         return Err("\"times\" and \"message\" belong to a \"status\" or to \"breaks_after\", \"error\" to the latter".into());
@@ -329,8 +359,8 @@ impl Step {
                 Ok((Reply::Break(Broken { answer, after, error: error.map(|kind| (kind, message)) }), times))
             }
             (None, Some(status)) if (400..600).contains(&status) => {
-                if usage.is_some() || breaks_after.is_some() || error.is_some() {
-                    return Err("\"usage\", \"breaks_after\" and \"error\" belong to an \"answer\"".into());
+                if usage.is_some() || stop.is_some() || breaks_after.is_some() || error.is_some() {
+                    return Err("\"usage\", \"stop\", \"breaks_after\" and \"error\" belong to an \"answer\"".into());
                 }
                 let message = message.unwrap_or_else(|| format!("the script answers {status}"));
                 Ok((Reply::Refuse(Refusal { status, message, retry_after }), times))
@@ -351,14 +381,23 @@ impl RawPart {
         if self.size.is_some() && self.count.is_none() {
             return Err("\"size\" belongs to a \"count\"".into());
         }
-        match (self.text, self.thinking, self.tool, self.count) {
-            (Some(text), None, None, None) => Ok(Part::Text { text, pace }),
-            (None, Some(text), None, None) => Ok(Part::Thinking { text, pace }),
-            (None, None, Some(name), None) => {
+        if self.deltas.is_some() && self.block.is_none() {
+            return Err("\"deltas\" belong to a \"block\"".into());
+        }
+        match (self.text, self.thinking, self.tool, self.count, self.block) {
+            (Some(text), None, None, None, None) => Ok(Part::Text { text, pace }),
+            (None, Some(text), None, None, None) => Ok(Part::Thinking { text, pace }),
+            (None, None, Some(name), None, None) => {
                 Ok(Part::Tool { name, input: self.input.unwrap_or_else(|| serde_json::json!({})), pace })
             }
-            (None, None, None, Some(count)) => Ok(Part::Numbers { count, size: self.size.unwrap_or(20), pace_us }),
-            _ => Err("each part of \"answer\" needs exactly one of \"text\", \"thinking\", \"tool\", \"count\"".into()),
+            (None, None, None, Some(count), None) => {
+                Ok(Part::Numbers { count, size: self.size.unwrap_or(20), pace_us })
+            }
+            (None, None, None, None, Some(block)) => Ok(Part::Block { block, deltas: self.deltas.unwrap_or_default() }),
+            _ => Err(
+                "each part of \"answer\" needs exactly one of \"text\", \"thinking\", \"tool\", \"count\", \"block\""
+                    .into(),
+            ),
         }
     }
 }

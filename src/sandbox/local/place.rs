@@ -190,6 +190,10 @@ impl Sandbox for Place {
         self.0.wall.isolation()
     }
 
+    fn folder(&self) -> Option<&std::path::Path> {
+        Some(self.0.link.folder.base())
+    }
+
     async fn check(&self) -> Result<(), Error> {
         let link = &self.0.link;
         let (folder, identity) = (link.folder.clone(), link.identity.clone());

@@ -55,7 +55,7 @@ pub(super) async fn ready(
     let provider = shared.config.providers.of(session);
     // Elsewhere they came with the image.
     let installed = if provider.shares_machine() {
-        packages::install(&shared.config, &*provider, &profile, &readable, progress).await?
+        packages::install(&shared.config, &*provider, &profile, &readable, sandbox.folder(), progress).await?
     } else {
         Vec::new()
     };

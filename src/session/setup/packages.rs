@@ -1,6 +1,6 @@
 //! The packages that a profile and its skills want, installed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     domain::{Failure, ProfileSetup, Reason},
@@ -9,12 +9,13 @@ use crate::{
     session::Config,
 };
 
-/// Makes sure that they are there.
+/// Makes sure that they are there, and stay for as long as `holder` does.
 pub(super) async fn install(
     config: &Config,
     provider: &dyn Provider,
     profile: &ProfileSetup,
     readable: &[PathBuf],
+    holder: Option<&Path>,
     progress: &Progress,
 ) -> Result<Vec<Installed>, Failure> {
     let search = provider.search_path(readable);
@@ -24,7 +25,7 @@ pub(super) async fn install(
             // Nobody may listen, or not quickly enough: it is only said.
             let _ = progress.try_send(format!("installing {} packages", wanted.manager));
         }
-        let done = config.packages.install(&wanted, &search).await;
+        let done = config.packages.install(&wanted, &search, holder).await;
         installed.push(done.map_err(|error| {
             Failure::new(Reason::SandboxFailed, format!("the profile's packages are not there: {error}"))
                 .with("provider", provider.name())

@@ -1,0 +1,142 @@
+//! The events of a session and of a turn: the one place that knows cursors, ranges and ends.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tonic::Code;
+
+use super::{
+    Error,
+    once::Changes as _,
+    resume::{BOOKMARK_INTERVAL, Opening, Resumable, Sessions},
+};
+use crate::proto::{
+    RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, TurnStatus, WatchSessionRequest,
+    WatchSessionResponse, session_event::Kind,
+};
+
+/// A session's events, up to its deletion. In the request stands how far they were given out, and of which log.
+pub(super) struct Watch(WatchSessionRequest);
+
+impl Watch {
+    pub(super) fn new(request: WatchSessionRequest) -> Self {
+        Self(request)
+    }
+
+    /// How long it may bring nothing.
+    pub(super) fn silence(&self) -> Duration {
+        let interval = self.0.bookmark_interval.and_then(|interval| Duration::try_from(interval).ok());
+        interval.unwrap_or(BOOKMARK_INTERVAL) * 3
+    }
+}
+
+impl Resumable for Watch {
+    type Response = WatchSessionResponse;
+    type Item = SessionEvent;
+
+    fn open(&mut self, mut sessions: Sessions) -> Opening<WatchSessionResponse> {
+        if self.0.after_sequence.is_none() {
+            self.0.expected_uid.clear();
+        }
+        let request = self.0.clone();
+        async move { sessions.watch_session(request).await }.boxed()
+    }
+
+    fn take(&mut self, response: WatchSessionResponse) -> Vec<SessionEvent> {
+        if !response.uid.is_empty() {
+            self.0.expected_uid = response.uid;
+        }
+        response.events
+    }
+
+    fn pass(&mut self, event: &SessionEvent) -> Result<bool, Error> {
+        pass(&mut self.0.after_sequence, event)?;
+        Ok(matches!(&event.kind, Some(Kind::StatusChanged(changed)) if changed.status() == SessionStatus::Deleted))
+    }
+
+    fn starts_over(&mut self, refused: &Error) -> bool {
+        let lost = refused.wants_snapshot();
+        if lost {
+            self.0.after_sequence = None;
+        }
+        lost
+    }
+}
+
+/// A message, and the events of its turn. In the request stands how far they were given out; its id is the same again and
+/// again, so that a message that was taken is not sent twice.
+pub(super) struct Run {
+    request: RunTurnRequest,
+    turn_id: String,
+}
+
+impl Run {
+    pub(super) fn new(request: RunTurnRequest) -> Self {
+        Self { request: request.named(), turn_id: String::new() }
+    }
+}
+
+impl Resumable for Run {
+    type Response = RunTurnResponse;
+    type Item = SessionEvent;
+
+    fn open(&mut self, mut sessions: Sessions) -> Opening<RunTurnResponse> {
+        let request = self.request.clone();
+        async move { sessions.run_turn(request).await }.boxed()
+    }
+
+    fn take(&mut self, response: RunTurnResponse) -> Vec<SessionEvent> {
+        if let Some(turn) = response.turn {
+            self.turn_id = turn.turn_id;
+            self.request.after_sequence.get_or_insert(response.sequence);
+        }
+        response.events
+    }
+
+    fn pass(&mut self, event: &SessionEvent) -> Result<bool, Error> {
+        pass(&mut self.request.after_sequence, event)?;
+        let Some(Kind::TurnUpdated(updated)) = &event.kind else { return Ok(false) };
+        Ok(updated.turn.as_ref().is_some_and(|turn| turn.turn_id == self.turn_id && is_final(turn.status())))
+    }
+
+    fn starts_over(&mut self, _: &Error) -> bool {
+        false
+    }
+}
+
+/// Moves the cursor over the event, by the one rule of ranges. It is `None` before anything came, and within a snapshot.
+fn pass(cursor: &mut Option<i64>, event: &SessionEvent) -> Result<(), Error> {
+    match &event.kind {
+        Some(Kind::SnapshotStart(_)) => *cursor = None,
+        Some(Kind::SnapshotChunk(_)) => {}
+        Some(Kind::SnapshotComplete(_)) => *cursor = Some(event.sequence),
+        kind => {
+            let last = event.sequence;
+            let first = if event.first_sequence == 0 { last } else { event.first_sequence };
+            let empty = i64::from(matches!(kind, Some(Kind::Bookmark(_))));
+            if cursor.is_none_or(|cursor| first != cursor + 1) || last < first - empty {
+                let what = format!("the server broke the range rule: {first} to {last} came after {cursor:?}");
+                return Err(Error::local(Code::DataLoss, what));
+            }
+            *cursor = Some(last);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a turn of that status is over.
+fn is_final(status: TurnStatus) -> bool {
+    match status {
+        TurnStatus::Completed
+        | TurnStatus::Interrupted
+        | TurnStatus::Cancelled
+        | TurnStatus::Failed
+        | TurnStatus::BudgetExhausted
+        | TurnStatus::Lost => true,
+        TurnStatus::Unspecified
+        | TurnStatus::Queued
+        | TurnStatus::Running
+        | TurnStatus::AwaitingInput
+        | TurnStatus::Parked => false,
+    }
+}
