@@ -2,6 +2,8 @@
 //!
 //! `sandbox/{input,life,output}.rs` hold the suite: functions over `&dyn Provider` that any provider must pass.
 
+#[path = "sandbox/asked.rs"]
+mod asked;
 #[path = "sandbox/elsewhere.rs"]
 mod elsewhere;
 #[path = "support/emulator.rs"]

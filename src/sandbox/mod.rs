@@ -23,10 +23,12 @@ pub mod ledger;
 pub mod local;
 pub mod modal;
 mod new;
+mod project;
 mod providers;
 
 pub use files::{Content, Contents, Files, Reading, Root, Source};
 pub use new::{ImageContents, NewSandbox, Progress};
+pub use project::ImageProject;
 pub use providers::Providers;
 
 /// Which owner of a session gives a command. A sandbox refuses commands of an epoch lower than the highest it has seen.
@@ -313,6 +315,18 @@ pub enum Error {
     /// The sandbox is not there any more.
     #[error("the sandbox is gone: {0}")]
     Gone(String),
+    /// What was to be in its image cannot be installed there.
+    #[error(
+        "`{command}` of the tool server {server} failed while the image of the sandbox was built. It said:\n{said}"
+    )]
+    Install {
+        /// Whose project.
+        server: String,
+        /// What was to install it.
+        command: String,
+        /// The last of what was said.
+        said: String,
+    },
     /// Something with its files was refused or failed.
     #[error(transparent)]
     Files(workspace::Error),

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::Epoch;
+use super::{Epoch, ImageProject};
 use crate::domain::{Agent, SandboxId, SandboxSpec, SessionKey};
 
 /// Tells whoever watches the session what takes its time, in words for people ("building the image"). Nobody may listen, or
@@ -39,6 +39,17 @@ pub struct ImageContents {
     pub npm: Vec<String>,
     /// pip packages of the profile and its skills, as `name==version`, sorted, each once.
     pub pip: Vec<String>,
+    /// Projects of bundled tool servers that can be installed without anything secret. Only said where the sandbox is to be
+    /// made: one that is brought back has what it began with.
+    pub projects: Vec<ImageProject>,
+}
+
+impl ImageContents {
+    /// Nothing but what an agent needs: the package that brings its program.
+    #[must_use]
+    pub fn of(agent: Agent, program: String) -> Self {
+        Self { agent, program, npm: Vec::new(), pip: Vec::new(), projects: Vec::new() }
+    }
 }
 
 impl NewSandbox {
@@ -46,8 +57,7 @@ impl NewSandbox {
     #[must_use]
     pub fn plain(id: SandboxId, session: SessionKey, epoch: Epoch) -> Self {
         let (progress, _) = mpsc::channel(1);
-        let contents =
-            ImageContents { agent: Agent::Scripted, program: String::new(), npm: Vec::new(), pip: Vec::new() };
+        let contents = ImageContents::of(Agent::Scripted, String::new());
         Self { id, session, generation: 1, epoch, spec: SandboxSpec::default(), contents, progress }
     }
 }

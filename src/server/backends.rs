@@ -70,12 +70,8 @@ impl Backends {
         let Some((modal, _)) = self.modal.clone() else { return };
         let drain = drain.clone();
         tasks.spawn(async move {
-            let contents = ImageContents {
-                agent: Agent::ClaudeCode,
-                program: format!("{}@{}", package::CLAUDE_CODE, package::CLAUDE_CODE_VERSION),
-                npm: Vec::new(),
-                pip: Vec::new(),
-            };
+            let program = format!("{}@{}", package::CLAUDE_CODE, package::CLAUDE_CODE_VERSION);
+            let contents = ImageContents::of(Agent::ClaudeCode, program);
             match drain.run_until_cancelled(modal.build_ahead(&contents)).await {
                 Some(Ok(())) => tracing::info!("the image of sandboxes at Modal is there"),
                 // Whoever needs it has it built, and is told what is wrong.

@@ -88,6 +88,7 @@ impl Lost {
             | sandbox::Error::Unavailable(_)
             | sandbox::Error::UnknownExec(_)
             | sandbox::Error::Files(_)
+            | sandbox::Error::Install { .. }
             | sandbox::Error::Start { .. } => "sandbox_lost",
             sandbox::Error::Offset { .. } => "output_lost",
             sandbox::Error::StdinConflict { .. } => "input_conflict",

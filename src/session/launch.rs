@@ -239,6 +239,7 @@ fn cause(error: &sandbox::Error) -> &'static str {
         sandbox::Error::Start { .. } => "start",
         sandbox::Error::Gone(_) => "gone",
         sandbox::Error::Files(_) => "files",
+        sandbox::Error::Install { .. } => "tool_server",
         sandbox::Error::Unavailable(_) => "unavailable",
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn provide(
             Failure::new(Reason::SandboxFailed, "the sandbox was given up while it was being made; try again");
         return Err(failure.with("cause", "given_up").into());
     };
-    let new = new(shared, key, epoch, session, &*provider, id, progress).await?;
+    let new = new(shared, key, epoch, session, &*provider, (status, id), progress).await?;
     match status {
         // Nothing ran in it yet: what a server that died in between put there is put there again.
         SandboxStatus::Starting => {
@@ -103,16 +103,20 @@ async fn new(
     epoch: Epoch,
     session: &Session,
     provider: &dyn Provider,
-    id: &SandboxId,
+    (status, id): (SandboxStatus, &SandboxId),
     progress: &Progress,
 ) -> Result<NewSandbox, Failure> {
+    let is_new = match status {
+        SandboxStatus::Starting => true,
+        SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => false,
+    };
     Ok(NewSandbox {
         id: id.clone(),
         session: key.clone(),
         generation: session.sandbox.as_ref().map_or(1, |sandbox| sandbox.generation),
         epoch,
         spec: session.sandbox_spec.clone(),
-        contents: setup::contents(shared, key, session, provider).await?,
+        contents: setup::contents(shared, key, session, provider, is_new, progress).await?,
         progress: progress.clone(),
     })
 }

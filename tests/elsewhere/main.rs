@@ -9,6 +9,7 @@ mod support;
 
 mod claude;
 mod fenced;
+mod image;
 mod kept;
 mod orphans;
 mod others;

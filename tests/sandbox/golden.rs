@@ -2,8 +2,9 @@
 //! that with what the official SDKs send. By itself it is a test like the others.
 
 use agent_runtime::{
-    domain::SandboxId,
-    sandbox::{Content, Exit, NewSandbox, Output, Provider, Root, inventory::Inventory as _},
+    domain::{FileType, SandboxId, WorkspaceFile},
+    sandbox::{Content, Exit, ImageProject, NewSandbox, Output, Provider, Root, inventory::Inventory as _},
+    workspace::same_archive,
 };
 use futures::StreamExt as _;
 
@@ -12,11 +13,29 @@ use crate::{
     rig::{NOW, give, prints, read_from, session, soon, start, stdout},
 };
 
+/// A file in an archive.
+fn project() -> Vec<u8> {
+    let file = WorkspaceFile {
+        path: "file".to_owned(),
+        file_type: FileType::File,
+        size_bytes: 5,
+        sha256: String::new(),
+        mode: 0o644,
+        modify_time: None,
+        symlink_target: String::new(),
+    };
+    same_archive([&file], |_| Ok(b"text\n".to_vec())).expect("packed")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walk() {
     let Some(elsewhere) = Elsewhere::stand_in().await else { return };
-    let new = NewSandbox::plain(SandboxId::mint(), session(), NOW);
+    let mut new = NewSandbox::plain(SandboxId::mint(), session(), NOW);
+    let project = ImageProject::new("tools", "echo it is >installed", project().into());
+    new.contents.projects.push(project.clone());
     let sandbox = soon(elsewhere.modal.create(new.clone())).await.expect("created");
+    assert_eq!(prints(&*sandbox, &format!("cat {}", ImageProject::note("tools"))).await.trim(), project.folder());
+    assert_eq!(prints(&*sandbox, &format!("cat {}/*", project.folder())).await, "text\nit is\n");
     let exec = start(&*sandbox, "cat; echo err >&2; exit 3").await;
     give(&*sandbox, &exec, b"line1\n").await;
     assert_eq!(stdout(&*sandbox, &exec).await, b"line1\n");

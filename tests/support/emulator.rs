@@ -63,9 +63,14 @@ impl Emulator {
         Some(Self { addr, env, process, folder, killed: false })
     }
 
-    /// All sandboxes there are and were: `id`, `task`, `name`, `tags`, `image`, `running`, `status`.
+    /// All sandboxes there are and were: `id`, `task`, `name`, `tags`, `image`, `running`, `status`, `asked`.
     pub fn sandboxes(&self) -> Vec<Value> {
         serde_json::from_str(&self.ask("GET", "sandboxes", "")).expect("a list")
+    }
+
+    /// The layers of images that were built, and not found in the cache: `image`, `commands`, `files`.
+    pub fn builds(&self) -> Vec<Value> {
+        serde_json::from_str(&self.ask("GET", "builds", "")).expect("a list")
     }
 
     /// Those that run.

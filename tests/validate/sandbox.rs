@@ -42,6 +42,10 @@ fn what_is_asked_of_modal_is_taken() {
         timeout,
         gpu: "A10G:2".into(),
         network: Some(proto::ModalNetwork { blocked: true, ..Default::default() }),
+        cpu_max: 3.25,
+        memory_mib_max: 8192,
+        regions: texts(&["eu", "us-east-1"]),
+        cloud: "aws".into(),
     };
     let taken = ModalSettings {
         image: "ghcr.io/a/b:1@sha256:00".into(),
@@ -50,6 +54,10 @@ fn what_is_asked_of_modal_is_taken() {
         timeout: Some(Duration::from_hours(1)),
         gpu: Some(ModalGpu { kind: "A10G".into(), count: 2 }),
         network: Some(ModalNetwork::Blocked),
+        milli_cpu_max: 3250,
+        memory_mib_max: 8192,
+        regions: texts(&["eu", "us-east-1"]),
+        cloud: "aws".into(),
     };
     assert_eq!(asked(all).unwrap(), taken);
     let (domains, cidrs) = (texts(&["api.anthropic.com", "*.example.com"]), texts(&["10.0.0.0/8", "fd00::/8"]));
@@ -95,6 +103,39 @@ fn what_is_asked_of_modal_has_bounds() {
     assert_eq!(asked(proto::ModalSettings { gpu: "H100".into(), ..plain() }).unwrap().gpu.unwrap().count, 1);
     for gpu in ["a10g", ":2", "A10G:", "A10G:0", "A10G:9", "A10G:2:2", "A 10"] {
         refused(asked(proto::ModalSettings { gpu: gpu.into(), ..plain() }), "sandbox.modal.gpu");
+    }
+}
+
+#[test]
+fn a_cap_is_no_less_than_what_is_reserved() {
+    let plain = proto::ModalSettings::default;
+    for (cpu, cpu_max) in [(0.0, 1.0), (2.0, 2.0), (0.5, 0.5), (64.0, 64.0), (64.0, 0.0)] {
+        asked(proto::ModalSettings { cpu, cpu_max, ..plain() }).unwrap();
+    }
+    // Nothing said is one core.
+    for (cpu, cpu_max) in [(0.0, 0.999), (2.0, 1.999), (0.0, -1.0), (0.0, 64.1), (0.0, f64::NAN)] {
+        refused(asked(proto::ModalSettings { cpu, cpu_max, ..plain() }), "sandbox.modal.cpu_max");
+    }
+    for (memory_mib, memory_mib_max) in [(0, 2048), (512, 512), (344_064, 344_064), (344_064, 0)] {
+        asked(proto::ModalSettings { memory_mib, memory_mib_max, ..plain() }).unwrap();
+    }
+    for (memory_mib, memory_mib_max) in [(0, 2047), (512, 511), (0, -1), (0, 344_065)] {
+        let refusal = asked(proto::ModalSettings { memory_mib, memory_mib_max, ..plain() });
+        refused(refusal, "sandbox.modal.memory_mib_max");
+    }
+}
+
+#[test]
+fn a_place_has_a_plain_name() {
+    let plain = proto::ModalSettings::default;
+    asked(proto::ModalSettings { regions: vec!["eu".into(); 16], ..plain() }).unwrap();
+    refused(asked(proto::ModalSettings { regions: vec!["eu".into(); 17], ..plain() }), "sandbox.modal.regions");
+    for name in ["", "US", "us east", &"r".repeat(33)] {
+        let regions = texts(&["eu", name]);
+        refused(asked(proto::ModalSettings { regions, ..plain() }), "sandbox.modal.regions[1]");
+    }
+    for cloud in ["AWS", "a b", &"c".repeat(33)] {
+        refused(asked(proto::ModalSettings { cloud: cloud.into(), ..plain() }), "sandbox.modal.cloud");
     }
 }
 

@@ -864,11 +864,17 @@ func (x *McpHttp) GetSse() bool {
 
 // A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
 // began with. Its .git is left out.
+//
+// With the provider "modal" it is installed in the image that sandboxes begin with, once for all sessions that want the same
+// files and the same command, and lies outside of the home. Nothing of AgentProfile.environment is there then, as images must
+// hold no secrets. Installed in each sandbox nonetheless, which Sandbox.status_message says: a project of more than 32 MiB, and
+// one whose install_command names a variable of AgentProfile.environment.
 type McpBundle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Folder on the server, an absolute path below a root its configuration allows. At most 4 KiB.
 	ProjectPath string `protobuf:"bytes,1,opt,name=project_path,json=projectPath,proto3" json:"project_path,omitempty"`
-	// For example "npm ci"; may be empty. At most 4 KiB.
+	// For example "npm ci"; may be empty. At most 4 KiB. One that fails ends the turn that needed the sandbox with
+	// SANDBOX_FAILED, the cause "tool_server", and the last that it said.
 	InstallCommand string `protobuf:"bytes,2,opt,name=install_command,json=installCommand,proto3" json:"install_command,omitempty"`
 	// For example "node server.js". Required, at most 4 KiB.
 	StartCommand  string `protobuf:"bytes,3,opt,name=start_command,json=startCommand,proto3" json:"start_command,omitempty"`

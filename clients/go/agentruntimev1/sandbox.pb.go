@@ -347,9 +347,9 @@ type ModalSettings struct {
 	// Registry reference; empty: the image the server builds for the agent. The agent's program and the packages of the
 	// profile are installed on top of it, so it needs a Linux with apt, or Node.js and npm of its own.
 	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
-	// Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
+	// Cores that are reserved, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
 	Cpu float64 `protobuf:"fixed64,2,opt,name=cpu,proto3" json:"cpu,omitempty"`
-	// 128 to 344064. 0: this server's default for agents (2048).
+	// Memory that is reserved: 128 to 344064. 0: this server's default for agents (2048).
 	MemoryMib int64 `protobuf:"varint,3,opt,name=memory_mib,json=memoryMib,proto3" json:"memory_mib,omitempty"`
 	// Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
 	// good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
@@ -358,7 +358,17 @@ type ModalSettings struct {
 	// Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none.
 	Gpu string `protobuf:"bytes,5,opt,name=gpu,proto3" json:"gpu,omitempty"`
 	// Whom programs may reach. Unset: everybody.
-	Network       *ModalNetwork `protobuf:"bytes,6,opt,name=network,proto3" json:"network,omitempty"`
+	Network *ModalNetwork `protobuf:"bytes,6,opt,name=network,proto3" json:"network,omitempty"`
+	// Most cores that programs get, cpu to 64: what is used above what is reserved is paid as well. 0: 4 times what is
+	// reserved, at most 64.
+	CpuMax float64 `protobuf:"fixed64,7,opt,name=cpu_max,json=cpuMax,proto3" json:"cpu_max,omitempty"`
+	// Most memory that programs get, memory_mib to 344064; at more, programs are killed. 0: 4 times what is reserved, at most
+	// 344064.
+	MemoryMibMax int64 `protobuf:"varint,8,opt,name=memory_mib_max,json=memoryMibMax,proto3" json:"memory_mib_max,omitempty"`
+	// Where it may run, in Modal's words: "eu" or "us-east". Any of these; at most 16. Empty: anywhere, which is cheapest.
+	Regions []string `protobuf:"bytes,9,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Whose machines, in Modal's words: "aws", "gcp" or "oci" for example. Empty: anybody's.
+	Cloud         string `protobuf:"bytes,10,opt,name=cloud,proto3" json:"cloud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +443,34 @@ func (x *ModalSettings) GetNetwork() *ModalNetwork {
 		return x.Network
 	}
 	return nil
+}
+
+func (x *ModalSettings) GetCpuMax() float64 {
+	if x != nil {
+		return x.CpuMax
+	}
+	return 0
+}
+
+func (x *ModalSettings) GetMemoryMibMax() int64 {
+	if x != nil {
+		return x.MemoryMibMax
+	}
+	return 0
+}
+
+func (x *ModalSettings) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *ModalSettings) GetCloud() string {
+	if x != nil {
+		return x.Cloud
+	}
+	return ""
 }
 
 // Whom programs in a sandbox may reach. With nothing set: everybody. The runtime itself reaches them in any case.
@@ -526,7 +564,7 @@ const file_agentruntime_v1_sandbox_proto_rawDesc = "" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12?\n" +
 	"\rmin_isolation\x18\x02 \x01(\x0e2\x1a.agentruntime.v1.IsolationR\fminIsolation\x12\x16\n" +
 	"\x06strict\x18\x03 \x01(\bR\x06strict\x124\n" +
-	"\x05modal\x18\x04 \x01(\v2\x1e.agentruntime.v1.ModalSettingsR\x05modal\"\xd6\x01\n" +
+	"\x05modal\x18\x04 \x01(\v2\x1e.agentruntime.v1.ModalSettingsR\x05modal\"\xc5\x02\n" +
 	"\rModalSettings\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x10\n" +
 	"\x03cpu\x18\x02 \x01(\x01R\x03cpu\x12\x1d\n" +
@@ -534,7 +572,12 @@ const file_agentruntime_v1_sandbox_proto_rawDesc = "" +
 	"memory_mib\x18\x03 \x01(\x03R\tmemoryMib\x123\n" +
 	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x10\n" +
 	"\x03gpu\x18\x05 \x01(\tR\x03gpu\x127\n" +
-	"\anetwork\x18\x06 \x01(\v2\x1d.agentruntime.v1.ModalNetworkR\anetwork\"v\n" +
+	"\anetwork\x18\x06 \x01(\v2\x1d.agentruntime.v1.ModalNetworkR\anetwork\x12\x17\n" +
+	"\acpu_max\x18\a \x01(\x01R\x06cpuMax\x12$\n" +
+	"\x0ememory_mib_max\x18\b \x01(\x03R\fmemoryMibMax\x12\x18\n" +
+	"\aregions\x18\t \x03(\tR\aregions\x12\x14\n" +
+	"\x05cloud\x18\n" +
+	" \x01(\tR\x05cloud\"v\n" +
 	"\fModalNetwork\x12\x18\n" +
 	"\ablocked\x18\x01 \x01(\bR\ablocked\x12'\n" +
 	"\x0fallowed_domains\x18\x02 \x03(\tR\x0eallowedDomains\x12#\n" +

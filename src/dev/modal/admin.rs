@@ -1,5 +1,5 @@
-//! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is, that a sandbox
-//! dies, that all tokens have expired, and which calls fail.
+//! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is and was built, that a
+//! sandbox dies, that all tokens have expired, and which calls fail.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{
+    asked::{Asked, Build},
     faults::Rule,
     sandbox::{Life, Sandbox},
     world::World,
@@ -34,12 +35,15 @@ pub struct Shown {
     pub running: bool,
     /// How it ended, as Modal names it; empty while it runs.
     pub status: String,
+    /// What it was asked to be like.
+    pub asked: Asked,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/emulator/sandboxes", get(list))
         .route("/emulator/sandboxes/{id}/kill", post(kill))
+        .route("/emulator/builds", get(builds))
         .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
@@ -49,6 +53,10 @@ pub(super) fn router(world: Arc<World>) -> Router {
 
 async fn list(State(world): State<Arc<World>>) -> Json<Vec<Shown>> {
     Json(shown(&world))
+}
+
+async fn builds(State(world): State<Arc<World>>) -> Json<Vec<Build>> {
+    Json(world.images.builds())
 }
 
 async fn kill(State(world): State<Arc<World>>, Path(id): Path<String>) -> Result<(), (StatusCode, String)> {
@@ -106,5 +114,6 @@ fn show(sandbox: &Sandbox) -> Shown {
         image: facts.definition.image_id.clone(),
         running: status.is_empty(),
         status,
+        asked: Asked::of(facts.version, &facts.definition),
     }
 }

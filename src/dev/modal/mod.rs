@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 mod admin;
 mod api;
+mod asked;
 mod cell;
 mod error;
 mod faults;
@@ -39,6 +40,7 @@ pub mod tools;
 mod world;
 
 pub use admin::Shown;
+pub use asked::{Asked, Build};
 pub use cell::init::{Args as InitArgs, run as init};
 pub use faults::Rule;
 pub use options::Options;

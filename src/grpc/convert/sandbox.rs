@@ -70,7 +70,18 @@ impl From<SandboxSpec> for proto::SandboxSpec {
 
 impl From<ModalSettings> for proto::ModalSettings {
     fn from(settings: ModalSettings) -> Self {
-        let ModalSettings { image, milli_cpu, memory_mib, timeout, gpu, network } = settings;
+        let ModalSettings {
+            image,
+            milli_cpu,
+            memory_mib,
+            timeout,
+            gpu,
+            network,
+            milli_cpu_max,
+            memory_mib_max,
+            regions,
+            cloud,
+        } = settings;
         Self {
             image,
             cpu: f64::from(milli_cpu) / 1000.0,
@@ -78,6 +89,10 @@ impl From<ModalSettings> for proto::ModalSettings {
             timeout: timeout.map(duration),
             gpu: gpu.map(shown).unwrap_or_default(),
             network: network.map(proto::ModalNetwork::from),
+            cpu_max: f64::from(milli_cpu_max) / 1000.0,
+            memory_mib_max: memory_mib_max.into(),
+            regions,
+            cloud,
         }
     }
 }

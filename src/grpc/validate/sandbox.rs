@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// Fewest and most cores, in thousandths.
-const CPU: [u32; 2] = [125, 64_000];
+const CPU: [u32; 2] = [125, ModalSettings::MOST_MILLI_CPU];
 /// Least and most memory, in MiB.
-const MEMORY: [u32; 2] = [128, 344_064];
+const MEMORY: [u32; 2] = [128, ModalSettings::MOST_MEMORY_MIB];
 /// Shortest and longest life of one sandbox.
 const TIMEOUT: [Duration; 2] = [Duration::from_secs(10), ModalSettings::LONGEST];
 /// Most graphics processors.
@@ -20,6 +20,10 @@ const GPUS: u32 = 8;
 const MAX_IMAGE: usize = 256;
 /// Whom programs may reach: names or ranges.
 const MAX_ALLOWED: usize = 100;
+/// Regions that a sandbox may run in.
+const MAX_REGIONS: usize = 16;
+/// The name of a region or of a cloud, in bytes.
+const MAX_PLACE: usize = 32;
 /// The name of a host, in bytes.
 const MAX_HOST: usize = 253;
 
@@ -41,7 +45,8 @@ pub(super) fn sandbox_spec(check: &mut Check, field: &str, spec: proto::SandboxS
 }
 
 fn settings(check: &mut Check, field: &str, settings: proto::ModalSettings) -> ModalSettings {
-    let proto::ModalSettings { image, cpu, memory_mib, timeout, gpu, network } = settings;
+    let proto::ModalSettings { image, cpu, memory_mib, timeout, gpu, network, cpu_max, memory_mib_max, regions, cloud } =
+        settings;
     // Words of a build file: nothing may end the line that it stands in.
     if image.starts_with('-') || image.chars().any(|c| c.is_whitespace() || c.is_control()) {
         check.refuse(format_args!("{field}.image"), "a registry reference, for example \"node:22-slim\"");
@@ -53,18 +58,44 @@ fn settings(check: &mut Check, field: &str, settings: proto::ModalSettings) -> M
         }
         timeout
     });
-    let memory = u32::try_from(memory_mib).ok().filter(|it| *it == 0 || (MEMORY[0]..=MEMORY[1]).contains(it));
-    if memory.is_none() {
-        check.refuse(format_args!("{field}.memory_mib"), format!("0, or {} to {}", MEMORY[0], MEMORY[1]));
+    let memory = |check: &mut Check, name: &str, mib: i64| {
+        let memory = u32::try_from(mib).ok().filter(|it| *it == 0 || (MEMORY[0]..=MEMORY[1]).contains(it));
+        if memory.is_none() {
+            check.refuse(format_args!("{field}.{name}"), format!("0, or {} to {}", MEMORY[0], MEMORY[1]));
+        }
+        memory.unwrap_or(0)
+    };
+    for (at, region) in regions.iter().enumerate().filter(|(_, region)| !is_place(region)) {
+        let rule = format!("{region:?} is no name of a region, for example \"us-east\"");
+        check.refuse(format_args!("{field}.regions[{at}]"), rule);
     }
-    ModalSettings {
+    if regions.len() > MAX_REGIONS {
+        check.refuse(format_args!("{field}.regions"), format!("at most {MAX_REGIONS}"));
+    }
+    if !cloud.is_empty() && !is_place(&cloud) {
+        check.refuse(format_args!("{field}.cloud"), format!("{cloud:?} is no name of a cloud, for example \"aws\""));
+    }
+    let settings = ModalSettings {
         image: check.text(format_args!("{field}.image"), image, MAX_IMAGE),
-        milli_cpu: milli_cpu(check, field, cpu),
-        memory_mib: memory.unwrap_or(0),
+        milli_cpu: milli_cpu(check, &format!("{field}.cpu"), cpu),
+        memory_mib: memory(check, "memory_mib", memory_mib),
         timeout,
         gpu: self::gpu(check, field, &gpu),
         network: network.and_then(|network| self::network(check, &format!("{field}.network"), network)),
+        milli_cpu_max: milli_cpu(check, &format!("{field}.cpu_max"), cpu_max),
+        memory_mib_max: memory(check, "memory_mib_max", memory_mib_max),
+        regions,
+        cloud,
+    };
+    // What is reserved where nothing is said counts as well.
+    let filled = settings.clone().filled();
+    if filled.milli_cpu_max < filled.milli_cpu {
+        check.refuse(format_args!("{field}.cpu_max"), "0, or no fewer cores than are reserved (cpu)");
     }
+    if filled.memory_mib_max < filled.memory_mib {
+        check.refuse(format_args!("{field}.memory_mib_max"), "0, or no less memory than is reserved (memory_mib)");
+    }
+    settings
 }
 
 fn milli_cpu(check: &mut Check, field: &str, cores: f64) -> u32 {
@@ -74,7 +105,7 @@ fn milli_cpu(check: &mut Check, field: &str, cores: f64) -> u32 {
     let milli = (0.0..=most).contains(&cores).then(|| (cores * 1000.0).round() as u32);
     let milli = milli.filter(|milli| (*milli == 0 && cores == 0.0) || *milli >= CPU[0]);
     if milli.is_none() {
-        check.refuse(format_args!("{field}.cpu"), "0, or 0.125 to 64 cores");
+        check.refuse(field, "0, or 0.125 to 64 cores");
     }
     milli.unwrap_or(0)
 }
@@ -120,6 +151,11 @@ fn network(check: &mut Check, field: &str, network: proto::ModalNetwork) -> Opti
         // As if it were not said: the network is open.
         (false, true) => None,
     }
+}
+
+fn is_place(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_PLACE).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn is_host(name: &str) -> bool {

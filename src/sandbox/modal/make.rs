@@ -18,7 +18,7 @@ use crate::{
     domain::{ModalGpu, ModalNetwork, ModalSettings, SandboxId, SessionKey},
     modal_wire::client::{
         CommandRouterAccess, GpuConfig, NetworkAccess, PortSpecs, Resources, Sandbox, SandboxCreateRequest,
-        SandboxCreateV2Request, SandboxTag, network_access::NetworkAccessType,
+        SandboxCreateV2Request, SandboxTag, SchedulerPlacement, network_access::NetworkAccessType,
     },
 };
 
@@ -168,7 +168,18 @@ async fn make_v1(control: &Arc<Control>, found: &Found, plan: &Plan<'_>) -> Resu
 }
 
 fn definition(plan: &Plan<'_>) -> Sandbox {
-    let ModalSettings { image: _, milli_cpu, memory_mib, timeout: _, gpu, network } = plan.settings;
+    let ModalSettings {
+        image: _,
+        milli_cpu,
+        memory_mib,
+        timeout: _,
+        gpu,
+        network,
+        milli_cpu_max,
+        memory_mib_max,
+        regions,
+        cloud,
+    } = plan.settings;
     let gpu_config = gpu.as_ref().map_or_else(GpuConfig::default, |ModalGpu { kind, count }| GpuConfig {
         count: *count,
         gpu_type: kind.clone(),
@@ -176,6 +187,8 @@ fn definition(plan: &Plan<'_>) -> Sandbox {
     let resources = Resources {
         milli_cpu: *milli_cpu,
         memory_mb: *memory_mib,
+        milli_cpu_max: *milli_cpu_max,
+        memory_mb_max: *memory_mib_max,
         gpu_config: Some(gpu_config),
         ..Resources::default()
     };
@@ -188,6 +201,9 @@ fn definition(plan: &Plan<'_>) -> Sandbox {
         workdir: Some(plan.workspace.to_owned()),
         open_ports_oneof: Some(crate::modal_wire::client::sandbox::OpenPortsOneof::OpenPorts(PortSpecs::default())),
         network_access: Some(network_access(network.as_ref())),
+        scheduler_placement: (!regions.is_empty())
+            .then(|| SchedulerPlacement { regions: regions.clone(), ..SchedulerPlacement::default() }),
+        cloud_provider_str: cloud.clone(),
         name: Some(names::sandbox(plan.id)),
         idle_timeout_secs: Some(seconds(IDLE)),
         experimental_options_v2: BTreeMap::from([leave]),

@@ -1,7 +1,9 @@
 //! Bundled tool servers: a project of this machine is copied into the home and installed there, by a program in the
-//! sandbox, because what a project installs is foreign code. Done once for a home: what was installed is noted beside it.
+//! sandbox, because what a project installs is foreign code; or it came with the image of a sandbox elsewhere. Done once for a
+//! home: where it is installed is noted in it.
 
 mod ends;
+mod image;
 mod project;
 
 use std::{
@@ -16,13 +18,14 @@ use futures::StreamExt as _;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+pub(super) use self::image::projects;
 use self::{ends::Ends, project::Project};
 use super::home;
 use crate::{
     domain::{ExecId, Failure, McpServer, McpTransport, ProfileSetup, Reason, Secret},
-    sandbox::{self, Epoch, ExecSpec, Exit, Output, Progress, Root, Sandbox},
+    sandbox::{self, Epoch, ExecSpec, Exit, ImageProject, Output, Progress, Root, Sandbox},
     session::{Config, launch},
-    workspace::{Ignore, Scope},
+    workspace::{self, Ignore, Scope},
 };
 
 /// Folder of the home that holds them.
@@ -65,13 +68,25 @@ impl Bundles<'_> {
         let mut bundles = BTreeMap::new();
         for McpServer { name, description: _, transport } in &profile.mcp_servers {
             let McpTransport::Bundle { project_path, install_command, start_command: _ } = transport else { continue };
-            let folder = match self.installed(name).await? {
-                Some(folder) => folder,
-                None => self.install_one(name, Path::new(project_path), install_command).await?,
+            let folder = if let Some(folder) = self.installed(name).await? {
+                folder
+            } else {
+                let folder = match self.brought(name).await? {
+                    Some(folder) => folder,
+                    None => self.install_one(name, Path::new(project_path), install_command).await?,
+                };
+                self.note(name, &folder).await?;
+                folder
             };
-            bundles.insert(name.clone(), format!("{}/{folder}", self.sandbox.paths().home));
+            let inside = if folder.starts_with('/') { folder } else { self.inside(&folder) };
+            bundles.insert(name.clone(), inside);
         }
         Ok(bundles)
+    }
+
+    /// A folder of the home, as programs see it.
+    fn inside(&self, folder: &str) -> String {
+        format!("{}/{folder}", self.sandbox.paths().home)
     }
 
     /// The folder that is noted as whole.
@@ -80,7 +95,8 @@ impl Bundles<'_> {
         match self.sandbox.files().read_small(Root::Home, &format!("{FOLDER}/{name}"), NOTE_MAX).await {
             Ok(text) => {
                 let folder = String::from_utf8_lossy(&text).into_owned();
-                Ok((folder.starts_with(FOLDER) && !folder.contains("..")).then_some(folder))
+                let own = folder.starts_with(FOLDER) && !folder.contains("..");
+                Ok((own || ImageProject::is_folder(&folder)).then_some(folder))
             }
             Err(sandbox::Error::Files(_)) => Ok(None),
             Err(error) => Err(self.failed(&error)),
@@ -93,11 +109,8 @@ impl Bundles<'_> {
         let exec_id = ExecId::mint();
         // A folder of its own: an attempt that was cut short may still be at work in another.
         let folder = format!("{FOLDER}/{name}-{exec_id}");
-        let project = Project::read(path, &self.config.copying).await.map_err(|error| {
-            Failure::new(Reason::SandboxFailed, format!("the tool server {name} cannot be copied: {error}"))
-                .with("provider", self.sandbox.provider())
-                .with("cause", "tool_server")
-        })?;
+        let project = Project::read(path, &self.config.copying).await;
+        let project = project.map_err(|error| uncopied(self.sandbox.provider(), name, &error))?;
         let files = self.sandbox.files();
         let scope = Scope { ignore: Ignore::Nothing, ..Scope::only([folder.clone()]) };
         let entries = project.entries(&folder);
@@ -105,14 +118,19 @@ impl Bundles<'_> {
         if !command.is_empty() {
             self.run(name, exec_id, &folder, command).await?;
         }
-        let noted = home::put(&*files, &format!("{FOLDER}/{name}"), 0o600, Bytes::from(folder.clone())).await;
-        noted.map_err(|error| self.failed(&error))?;
         Ok(folder)
+    }
+
+    /// From now on it is known as whole.
+    async fn note(&self, name: &str, folder: &str) -> Result<(), Failure> {
+        let text = Bytes::from(folder.to_owned());
+        let noted = home::put(&*self.sandbox.files(), &format!("{FOLDER}/{name}"), 0o600, text).await;
+        noted.map_err(|error| self.failed(&error))
     }
 
     async fn run(&self, name: &str, exec_id: ExecId, folder: &str, command: &str) -> Result<(), Failure> {
         let script = "cd \"$1\" && exec /bin/sh -c \"$2\"";
-        let folder = format!("{}/{folder}", self.sandbox.paths().home);
+        let folder = self.inside(folder);
         // From elsewhere there is another way to a registry.
         let passed = self.config.environment.iter().filter(|_| self.shares_machine);
         let passed = passed.filter(|(name, _)| WAY.contains(&name.as_str()));
@@ -169,6 +187,13 @@ impl Bundles<'_> {
     fn failed(&self, error: &sandbox::Error) -> Failure {
         launch::failure(self.sandbox.provider(), self.sandbox.id(), error)
     }
+}
+
+/// A project that cannot be had from where it lies.
+fn uncopied(provider: &str, name: &str, error: &workspace::Error) -> Failure {
+    Failure::new(Reason::SandboxFailed, format!("the tool server {name} cannot be copied: {error}"))
+        .with("provider", provider)
+        .with("cause", "tool_server")
 }
 
 /// The last that a program says, once it has said all.

@@ -1,24 +1,28 @@
 //! What must be in the image of a sandbox that is not on this machine: the agent's program, at the version that its adapter
-//! was made for, and the packages of the profile. Where the sandbox is on this machine, both are shown to it instead.
+//! was made for, the packages of the profile, and the projects of its tool servers. Where the sandbox is on this machine, the
+//! former are shown to it instead, and the latter installed in it.
 
-use super::{packages, pinned};
+use super::{bundles, packages, pinned};
 use crate::{
     agent::package,
     domain::{Agent, Failure, Session, SessionKey},
-    sandbox::{ImageContents, Provider},
+    sandbox::{ImageContents, Progress, Provider},
     session::shared::Shared,
 };
 
-/// What a session's sandbox needs in its image; nothing where it is on this machine.
+/// What a session's sandbox needs in its image; nothing where it is on this machine. Where it was made before, what it was made
+/// from is not looked for again: it may not be there any more.
 pub(in crate::session) async fn contents(
     shared: &Shared,
     key: &SessionKey,
     session: &Session,
     provider: &dyn Provider,
+    is_new: bool,
+    progress: &Progress,
 ) -> Result<ImageContents, Failure> {
     let agent = session.agent;
     if provider.shares_machine() {
-        return Ok(ImageContents { agent, program: String::new(), npm: Vec::new(), pip: Vec::new() });
+        return Ok(ImageContents::of(agent, String::new()));
     }
     let profile = pinned(shared, key, session).await?;
     let sorted = |names: Vec<String>| {
@@ -28,7 +32,9 @@ pub(in crate::session) async fn contents(
         names
     };
     let (npm, pip) = packages::names(&profile);
-    Ok(ImageContents { agent, program: program(agent), npm: sorted(npm), pip: sorted(pip) })
+    let projects =
+        if is_new { bundles::projects(&shared.config, provider, &profile, progress).await? } else { Vec::new() };
+    Ok(ImageContents { agent, program: program(agent), npm: sorted(npm), pip: sorted(pip), projects })
 }
 
 /// The package that brings an agent's program, at its version.

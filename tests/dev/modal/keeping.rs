@@ -2,8 +2,8 @@
 
 use agent_runtime::modal_wire::{
     client::{
-        Image, ImageContextFile, ImageDeleteRequest, ImageGetOrCreateRequest, Sandbox, SandboxGetExitSnapshotRequest,
-        SandboxTerminateRequest, sandbox_get_exit_snapshot_response::Outcome,
+        Image, ImageContextFile, ImageDeleteRequest, ImageGetOrCreateRequest, ImageJoinStreamingRequest, Sandbox,
+        SandboxGetExitSnapshotRequest, SandboxTerminateRequest, sandbox_get_exit_snapshot_response::Outcome,
     },
     task_command_router::TaskSnapshotFilesystemRequest,
 };
@@ -55,14 +55,25 @@ async fn a_build_that_fails_says_why() {
     let image =
         Image { dockerfile_commands: vec!["FROM x".into(), "RUN echo oh; test 1 = 2".into()], ..Default::default() };
     let request = ImageGetOrCreateRequest { image: Some(image), app_id: rig.app.clone(), ..Default::default() };
-    let mut answer = rig.control.image_get_or_create(request.clone()).await.unwrap().into_inner();
-    while answer.result.is_none() {
-        tokio::task::yield_now().await;
-        answer = rig.control.image_get_or_create(request.clone()).await.unwrap().into_inner();
+    let image_id = rig.control.image_get_or_create(request.clone()).await.unwrap().into_inner().image_id;
+    let join = ImageJoinStreamingRequest {
+        image_id: image_id.clone(),
+        timeout: 55.0,
+        include_logs_for_finished: true,
+        ..Default::default()
+    };
+    let mut stream = rig.control.image_join_streaming(join).await.unwrap().into_inner();
+    let (mut log, mut result) = (String::new(), None);
+    while let Some(message) = stream.message().await.unwrap() {
+        log.extend(message.task_logs.into_iter().map(|line| line.data));
+        result = message.result.or(result);
     }
-    let result = answer.result.unwrap();
+    let result = result.expect("an end");
+    assert!(log.contains("\noh\n"), "{log}");
     assert_eq!(result.status().as_str_name(), "GENERIC_STATUS_FAILURE");
     assert!(result.exception.contains("exited with 1"), "{}", result.exception);
+    let again = rig.control.image_get_or_create(request).await.unwrap().into_inner().image_id;
+    assert_ne!(again, image_id, "it is tried again");
 }
 
 #[tokio::test]

@@ -19,9 +19,9 @@ pub(super) enum Step {
 
 /// Programs that `RUN` may begin with. They work on what a sandbox may write; others, such as package managers of the
 /// system, need what is read-only here.
-const RUNNABLE: [&str; 27] = [
-    "npm", "npx", "pip", "pip3", "uv", "python", "python3", "node", "mkdir", "cp", "mv", "ln", "rm", "chmod", "touch",
-    "cat", "echo", "printf", "base64", "tar", "test", "[", "true", ":", "cd", "set", "export",
+const RUNNABLE: [&str; 28] = [
+    "sh", "npm", "npx", "pip", "pip3", "uv", "python", "python3", "node", "mkdir", "cp", "mv", "ln", "rm", "chmod",
+    "touch", "cat", "echo", "printf", "base64", "tar", "test", "[", "true", ":", "cd", "set", "export",
 ];
 
 /// The agent's package, which is not installed where its program is bound in.

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 mod build;
 mod layer;
 
-use super::{cell::root::Building, error::Error, ids};
+use super::{asked::Build, cell::root::Building, error::Error, ids};
 use crate::modal_wire::client;
 use build::{Recipe, Site};
 pub(super) use build::{copy, fresh};
@@ -84,6 +84,10 @@ impl Image {
             None => Err(Error::State(format!("image {} is still being built; wait for it", self.id))),
         }
     }
+
+    fn failed(&self) -> bool {
+        matches!(self.log.0.borrow().done, Some(Err(_)))
+    }
 }
 
 /// All images of an emulator.
@@ -94,15 +98,21 @@ pub(super) struct Images {
     tracker: TaskTracker,
     known: Mutex<HashMap<String, Arc<Image>>>,
     cache: Mutex<HashMap<[u8; 32], String>>,
+    builds: Mutex<Vec<Build>>,
 }
 
 impl Images {
     /// Images whose trees lie in a folder.
     pub(super) fn new(folder: PathBuf, building: Building, tracker: TaskTracker) -> Self {
-        Self { folder, building, tracker, known: Mutex::default(), cache: Mutex::default() }
+        Self { folder, building, tracker, known: Mutex::default(), cache: Mutex::default(), builds: Mutex::default() }
     }
 
-    /// The image of a layer: the one there is, or one whose build has begun.
+    /// What was built, in order.
+    pub(super) fn builds(&self) -> Vec<Build> {
+        lock(&self.builds).clone()
+    }
+
+    /// The image of a layer: the one there is, or one whose build has begun. One that could not be built is tried again.
     pub(super) fn layer(
         &self,
         image: &client::Image,
@@ -118,12 +128,14 @@ impl Images {
             bases.insert(base.docker_tag.clone(), self.get(&base.image_id)?.made()?);
         }
         let mut cache = lock(&self.cache);
-        if let Some(found) = cache.get(&key).filter(|_| !force).and_then(|id| self.get(id).ok()) {
+        let found = cache.get(&key).filter(|_| !force).and_then(|id| self.get(id).ok());
+        if let Some(found) = found.filter(|found| !found.failed()) {
             return Ok(found);
         }
         let fresh = Image::new(builder_version.to_owned(), None);
         cache.insert(key, fresh.id.clone());
         drop(cache);
+        lock(&self.builds).push(Build::of(&fresh.id, image));
         lock(&self.known).insert(fresh.id.clone(), Arc::clone(&fresh));
         let files = image.context_files.iter().map(|file| (file.filename.clone(), file.data.clone())).collect();
         let build_args = image.build_args.iter().map(|(name, value)| (name.clone(), value.clone()));

@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep},
 };
 use tonic::Status;
 
+use self::layers::Layer;
 pub(super) use self::layers::search_path;
 use super::{
     attempts::{self, Attempts},
@@ -23,8 +25,8 @@ use super::{
 };
 use crate::{
     modal_wire::client::{
-        BaseImage, GenericResult, GpuConfig, Image, ImageGetOrCreateRequest, ImageJoinStreamingRequest,
-        ImageRegistryConfig, generic_result::GenericStatus,
+        BaseImage, GenericResult, GpuConfig, Image, ImageContextFile, ImageGetOrCreateRequest,
+        ImageJoinStreamingRequest, ImageRegistryConfig, generic_result::GenericStatus,
     },
     sandbox::{Error, ImageContents, Progress},
 };
@@ -37,6 +39,8 @@ const FAILURES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How much of a line of a log is told.
 const SHOWN: usize = 160;
+/// How much of the end of a log is told of a build that failed, in bytes.
+const TOLD: usize = 2000;
 
 /// What is asked of an image.
 #[derive(Clone, Debug)]
@@ -47,11 +51,11 @@ pub(super) struct Wanted<'a> {
     pub(super) contents: &'a ImageContents,
 }
 
-/// The images of one app, by the commands of their layers.
+/// The images of one app, by the commands of their layers, which name files by their hash.
 #[derive(Debug, Default)]
-pub(super) struct Images(Mutex<HashMap<Layers, Arc<OnceCell<String>>>>);
+pub(super) struct Images(Mutex<HashMap<Commands, Arc<OnceCell<String>>>>);
 
-type Layers = Vec<Vec<String>>;
+type Commands = Vec<Vec<String>>;
 
 impl Images {
     /// The id of an image with all that is wanted; built if Modal has none. Who wants the same one at the same time waits for
@@ -65,14 +69,15 @@ impl Images {
     ) -> Result<String, Error> {
         let layers = layers::of(wanted.base, wanted.workspace, wanted.contents);
         let cell = {
+            let commands = layers.iter().map(|layer| layer.commands.clone()).collect();
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.entry(layers.clone()).or_default())
+            Arc::clone(known.entry(commands).or_default())
         };
         let build = || async {
             let mut below = None;
-            for (number, commands) in layers.iter().enumerate() {
-                let building = Building { control, home, progress, step: (number + 1, layers.len()) };
-                below = Some(building.layer(below, commands).await?);
+            for (number, layer) in layers.iter().enumerate() {
+                let building = Building { control, home, progress, step: (number + 1, layers.len()), layer };
+                below = Some(building.build(below).await?);
             }
             below.ok_or_else(|| Error::Unavailable("an image of nothing cannot be built".to_owned()))
         };
@@ -90,12 +95,21 @@ struct Building<'a> {
     home: &'a Found,
     progress: &'a Progress,
     step: (usize, usize),
+    layer: &'a Layer,
+}
+
+/// A build that is over.
+struct Built {
+    result: GenericResult,
+    /// The last that it said.
+    said: String,
 }
 
 impl Building<'_> {
-    /// One layer over the image below it.
-    async fn layer(&self, below: Option<String>, commands: &[String]) -> Result<String, Error> {
-        let mut dockerfile_commands = commands.to_vec();
+    /// The layer over the image below it.
+    async fn build(&self, below: Option<String>) -> Result<String, Error> {
+        let Layer { commands, files, project: _ } = self.layer;
+        let mut dockerfile_commands = commands.clone();
         let base_images = match below {
             None => Vec::new(),
             Some(image_id) => {
@@ -103,9 +117,12 @@ impl Building<'_> {
                 vec![BaseImage { image_id, docker_tag: "base".to_owned() }]
             }
         };
+        let file =
+            |(name, data): &(&str, _)| ImageContextFile { filename: (*name).to_owned(), data: Bytes::clone(data) };
         let image = Image {
             base_images,
             dockerfile_commands,
+            context_files: files.iter().map(file).collect(),
             gpu_config: Some(GpuConfig::default()),
             image_registry_config: Some(ImageRegistryConfig::default()),
             ..Image::default()
@@ -121,8 +138,8 @@ impl Building<'_> {
                 control.image_get_or_create(request).await
             });
             let answer = asked.await.map_err(|status| failed(status.message()))?;
-            let result = match answer.result {
-                Some(result) if over(&result) => result,
+            let Built { result, said } = match answer.result {
+                Some(result) if result.status() == GenericStatus::Success => Built { result, said: String::new() },
                 Some(_) | None => self.join(&answer.image_id).await.map_err(|status| failed(status.message()))?,
             };
             match result.status() {
@@ -140,24 +157,42 @@ impl Building<'_> {
                 | GenericStatus::KernelOomKill => {
                     let why =
                         if result.exception.is_empty() { result.status().as_str_name() } else { &result.exception };
-                    return Err(failed(why));
+                    return Err(self.failed(why, &said));
                 }
             }
         }
         Err(failed("Modal ended the build each time"))
     }
 
+    /// What went wrong, as it concerns whoever can mend it.
+    fn failed(&self, why: &str, said: &str) -> Error {
+        match &self.layer.project {
+            Some(project) if !project.install().is_empty() => Error::Install {
+                server: project.name().to_owned(),
+                command: project.install().to_owned(),
+                said: format!("{said}{why}"),
+            },
+            Some(_) | None => failed(why),
+        }
+    }
+
     /// Follows a build to its end and tells of it.
-    async fn join(&self, image_id: &str) -> Result<GenericResult, Status> {
+    async fn join(&self, image_id: &str) -> Result<Built, Status> {
         let (step, steps) = self.step;
-        self.say(format!("building the image ({step} of {steps})"));
-        let (mut last_entry_id, mut attempts) = (String::new(), Attempts::new(attempts::CONTROL));
+        let what = match &self.layer.project {
+            None => format!("building the image ({step} of {steps})"),
+            Some(project) => format!("building the image ({step} of {steps}), the tool server {}", project.name()),
+        };
+        self.say(what.clone());
+        let (mut last_entry_id, mut said) = (String::new(), String::new());
+        let mut attempts = Attempts::new(attempts::CONTROL);
         loop {
             let request = ImageJoinStreamingRequest {
                 image_id: image_id.to_owned(),
                 timeout: HELD,
                 last_entry_id: last_entry_id.clone(),
-                include_logs_for_finished: false,
+                // What a project says is told when it fails, also if it did so before anybody listened.
+                include_logs_for_finished: self.layer.project.is_some(),
             };
             let followed = async {
                 let mut entries = self
@@ -168,11 +203,13 @@ impl Building<'_> {
                     if !entry.entry_id.is_empty() {
                         last_entry_id = entry.entry_id;
                     }
+                    said.extend(entry.task_logs.iter().map(|log| log.data.as_str()));
+                    said.drain(..said.ceil_char_boundary(said.len().saturating_sub(TOLD)));
                     let lines = entry.task_logs.iter().flat_map(|log| log.data.lines());
                     if let Some(line) = lines.map(str::trim).rfind(|line| !line.is_empty()) {
                         let line: String = line.chars().take(SHOWN).collect();
                         tracing::debug!(image_id, line, "building an image");
-                        self.say(format!("building the image ({step} of {steps}): {line}"));
+                        self.say(format!("{what}: {line}"));
                     }
                     if let Some(result) = entry.result.filter(over) {
                         return Ok(Some(result));
@@ -182,7 +219,7 @@ impl Building<'_> {
             };
             let begun = Instant::now();
             match followed.await {
-                Ok(Some(result)) => return Ok(result),
+                Ok(Some(result)) => return Ok(Built { result, said }),
                 Ok(None) => {
                     attempts.reset();
                     sleep(PAUSE.saturating_sub(begun.elapsed())).await;

@@ -13,11 +13,14 @@ use tokio::io::AsyncReadExt as _;
 use crate::{
     domain::{FileType, WorkspaceFile},
     sandbox::{self, Contents},
-    workspace::{self, Copying, Folder, Ignore, Scope, Tree, allowed, scan},
+    workspace::{self, Copying, Folder, Ignore, Scope, Tree, allowed, same_archive, scan},
 };
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
+
+/// Bytes that an entry takes in an archive beside what it holds, on the average.
+const HEADER: u64 = 1024;
 
 /// A project that was looked at.
 #[derive(Debug)]
@@ -48,9 +51,26 @@ impl Project {
 
     /// Its entries below a folder; its history is left out.
     pub(super) fn entries(&self, folder: &str) -> Vec<WorkspaceFile> {
-        let kept = self.tree.iter().filter(|entry| entry.file.path != ".git" && !entry.file.path.starts_with(".git/"));
-        kept.map(|entry| WorkspaceFile { path: format!("{folder}/{}", entry.file.path), ..entry.file.clone() })
-            .collect()
+        self.kept().map(|file| WorkspaceFile { path: format!("{folder}/{}", file.path), ..file.clone() }).collect()
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &WorkspaceFile> {
+        self.tree.files().filter(|file| file.path != ".git" && !file.path.starts_with(".git/"))
+    }
+
+    /// All of it in one piece, which is the same for the same files. `None`: it would have more bytes than `most`.
+    pub(super) async fn archive(self, most: u64) -> Result<Option<Vec<u8>>, workspace::Error> {
+        let size = |file: &WorkspaceFile| HEADER + u64::try_from(file.size_bytes).unwrap_or(0);
+        if self.kept().map(size).sum::<u64>() > most {
+            return Ok(None);
+        }
+        let packed = tokio::task::spawn_blocking(move || {
+            let content = |file: &WorkspaceFile| std::fs::read(self.root.join(&file.path));
+            same_archive(self.kept(), content)
+        });
+        let archive = packed.await.map_err(|error| workspace::Error::Source(error.to_string()))??;
+        // Somebody may have written meanwhile.
+        Ok(Some(archive).filter(|archive| archive.len() as u64 <= most))
     }
 }
 
@@ -67,5 +87,29 @@ impl Contents for Project {
             Ok((read > 0).then(|| (Bytes::from(piece), file)))
         });
         Ok(pieces.boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_archive_tells_its_files_and_is_no_larger_than_it_may_be() {
+        let root = tempfile::tempdir().unwrap();
+        let copying = Copying { roots: vec![root.path().to_owned()], ..Copying::default() };
+        let read = async || Project::read(root.path(), &copying).await.unwrap();
+        fs::write(root.path().join("a"), "one").unwrap();
+        fs::create_dir(root.path().join(".git")).unwrap();
+        fs::write(root.path().join(".git/config"), "history").unwrap();
+        let one = read().await.archive(1 << 20).await.unwrap().expect("it is small");
+        fs::write(root.path().join(".git/config"), "more history").unwrap();
+        fs::write(root.path().join("a"), "one").unwrap();
+        assert_eq!(read().await.archive(1 << 20).await.unwrap().unwrap(), one, "it tells when it was written");
+        fs::write(root.path().join("a"), "two").unwrap();
+        assert_ne!(read().await.archive(1 << 20).await.unwrap().unwrap(), one);
+        assert_eq!(read().await.archive(HEADER).await.unwrap(), None);
     }
 }

@@ -20,7 +20,14 @@ pub(super) fn ledger() -> LedgerFacts {
 
 pub(super) fn asked(session: Session) -> Session {
     let network = ModalNetwork::Allowed { domains: vec!["a.example".into()], cidrs: vec!["10.0.0.0/8".into()] };
-    let spec = SandboxSpec { strict: true, modal: Some(settings(network)), ..session.sandbox_spec };
+    let settings = ModalSettings {
+        milli_cpu_max: 3000,
+        memory_mib_max: 4096,
+        regions: vec!["eu".into()],
+        cloud: "aws".into(),
+        ..settings(network)
+    };
+    let spec = SandboxSpec { strict: true, modal: Some(settings), ..session.sandbox_spec };
     Session { sandbox_spec: spec, ..session }
 }
 
@@ -32,5 +39,6 @@ fn settings(network: ModalNetwork) -> ModalSettings {
         timeout: Some(Duration::from_hours(1)),
         gpu: Some(ModalGpu { kind: "A10G".into(), count: 2 }),
         network: Some(network),
+        ..ModalSettings::default()
     }
 }

@@ -514,6 +514,11 @@ Global___McpHttp: _TypeAlias = McpHttp  # noqa: Y015
 class McpBundle(_message.Message):
     """A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
     began with. Its .git is left out.
+
+    With the provider "modal" it is installed in the image that sandboxes begin with, once for all sessions that want the same
+    files and the same command, and lies outside of the home. Nothing of AgentProfile.environment is there then, as images must
+    hold no secrets. Installed in each sandbox nonetheless, which Sandbox.status_message says: a project of more than 32 MiB, and
+    one whose install_command names a variable of AgentProfile.environment.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -524,7 +529,9 @@ class McpBundle(_message.Message):
     project_path: _builtins.str
     """Folder on the server, an absolute path below a root its configuration allows. At most 4 KiB."""
     install_command: _builtins.str
-    """For example "npm ci"; may be empty. At most 4 KiB."""
+    """For example "npm ci"; may be empty. At most 4 KiB. One that fails ends the turn that needed the sandbox with
+    SANDBOX_FAILED, the cause "tool_server", and the last that it said.
+    """
     start_command: _builtins.str
     """For example "node server.js". Required, at most 4 KiB."""
     def __init__(

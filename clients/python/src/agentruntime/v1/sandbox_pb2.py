@@ -26,23 +26,23 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gentruntime/v1/sandbox.proto\x12\x0f\x61gentruntime.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x02\n\x07Sandbox\x12\x12\n\nsandbox_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.agentruntime.v1.SandboxStatus\x12\x16\n\x0estatus_message\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x05\x12-\n\tisolation\x18\x06 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\x12\x1c\n\x14restored_to_sequence\x18\x07 \x01(\x03\x12\x13\n\x0bnot_applied\x18\x08 \x03(\t\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16last_health_check_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0bSandboxSpec\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x31\n\rmin_isolation\x18\x02 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\x12\x0e\n\x06strict\x18\x03 \x01(\x08\x12-\n\x05modal\x18\x04 \x01(\x0b\x32\x1e.agentruntime.v1.ModalSettings\"\xa8\x01\n\rModalSettings\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0b\n\x03\x63pu\x18\x02 \x01(\x01\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03gpu\x18\x05 \x01(\t\x12.\n\x07network\x18\x06 \x01(\x0b\x32\x1d.agentruntime.v1.ModalNetwork\"O\n\x0cModalNetwork\x12\x0f\n\x07\x62locked\x18\x01 \x01(\x08\x12\x17\n\x0f\x61llowed_domains\x18\x02 \x03(\t\x12\x15\n\rallowed_cidrs\x18\x03 \x03(\t*\xa3\x01\n\rSandboxStatus\x12\x1e\n\x1aSANDBOX_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17SANDBOX_STATUS_STARTING\x10\x01\x12\x18\n\x14SANDBOX_STATUS_READY\x10\x02\x12\x1c\n\x18SANDBOX_STATUS_UNHEALTHY\x10\x03\x12\x1d\n\x19SANDBOX_STATUS_TERMINATED\x10\x04*l\n\tIsolation\x12\x19\n\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x15\n\x11ISOLATION_PROCESS\x10\x01\x12\x17\n\x13ISOLATION_NAMESPACE\x10\x02\x12\x14\n\x10ISOLATION_REMOTE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gentruntime/v1/sandbox.proto\x12\x0f\x61gentruntime.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x02\n\x07Sandbox\x12\x12\n\nsandbox_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.agentruntime.v1.SandboxStatus\x12\x16\n\x0estatus_message\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x05\x12-\n\tisolation\x18\x06 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\x12\x1c\n\x14restored_to_sequence\x18\x07 \x01(\x03\x12\x13\n\x0bnot_applied\x18\x08 \x03(\t\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16last_health_check_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0bSandboxSpec\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x31\n\rmin_isolation\x18\x02 \x01(\x0e\x32\x1a.agentruntime.v1.Isolation\x12\x0e\n\x06strict\x18\x03 \x01(\x08\x12-\n\x05modal\x18\x04 \x01(\x0b\x32\x1e.agentruntime.v1.ModalSettings\"\xf1\x01\n\rModalSettings\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0b\n\x03\x63pu\x18\x02 \x01(\x01\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03gpu\x18\x05 \x01(\t\x12.\n\x07network\x18\x06 \x01(\x0b\x32\x1d.agentruntime.v1.ModalNetwork\x12\x0f\n\x07\x63pu_max\x18\x07 \x01(\x01\x12\x16\n\x0ememory_mib_max\x18\x08 \x01(\x03\x12\x0f\n\x07regions\x18\t \x03(\t\x12\r\n\x05\x63loud\x18\n \x01(\t\"O\n\x0cModalNetwork\x12\x0f\n\x07\x62locked\x18\x01 \x01(\x08\x12\x17\n\x0f\x61llowed_domains\x18\x02 \x03(\t\x12\x15\n\rallowed_cidrs\x18\x03 \x03(\t*\xa3\x01\n\rSandboxStatus\x12\x1e\n\x1aSANDBOX_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17SANDBOX_STATUS_STARTING\x10\x01\x12\x18\n\x14SANDBOX_STATUS_READY\x10\x02\x12\x1c\n\x18SANDBOX_STATUS_UNHEALTHY\x10\x03\x12\x1d\n\x19SANDBOX_STATUS_TERMINATED\x10\x04*l\n\tIsolation\x12\x19\n\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x15\n\x11ISOLATION_PROCESS\x10\x01\x12\x17\n\x13ISOLATION_NAMESPACE\x10\x02\x12\x14\n\x10ISOLATION_REMOTE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentruntime.v1.sandbox_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SANDBOXSTATUS']._serialized_start=865
-  _globals['_SANDBOXSTATUS']._serialized_end=1028
-  _globals['_ISOLATION']._serialized_start=1030
-  _globals['_ISOLATION']._serialized_end=1138
+  _globals['_SANDBOXSTATUS']._serialized_start=938
+  _globals['_SANDBOXSTATUS']._serialized_end=1101
+  _globals['_ISOLATION']._serialized_start=1103
+  _globals['_ISOLATION']._serialized_end=1211
   _globals['_SANDBOX']._serialized_start=116
   _globals['_SANDBOX']._serialized_end=462
   _globals['_SANDBOXSPEC']._serialized_start=465
   _globals['_SANDBOXSPEC']._serialized_end=610
   _globals['_MODALSETTINGS']._serialized_start=613
-  _globals['_MODALSETTINGS']._serialized_end=781
-  _globals['_MODALNETWORK']._serialized_start=783
-  _globals['_MODALNETWORK']._serialized_end=862
+  _globals['_MODALSETTINGS']._serialized_end=854
+  _globals['_MODALNETWORK']._serialized_start=856
+  _globals['_MODALNETWORK']._serialized_end=935
 # @@protoc_insertion_point(module_scope)

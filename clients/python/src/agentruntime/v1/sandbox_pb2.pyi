@@ -194,16 +194,30 @@ class ModalSettings(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     GPU_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    CPU_MAX_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_MAX_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    CLOUD_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Registry reference; empty: the image the server builds for the agent. The agent's program and the packages of the
     profile are installed on top of it, so it needs a Linux with apt, or Node.js and npm of its own.
     """
     cpu: _builtins.float
-    """Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1)."""
+    """Cores that are reserved, may be fractional: 0.125 to 64. 0: this server's default for agents (1)."""
     memory_mib: _builtins.int
-    """128 to 344064. 0: this server's default for agents (2048)."""
+    """Memory that is reserved: 128 to 344064. 0: this server's default for agents (2048)."""
     gpu: _builtins.str
     """Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none."""
+    cpu_max: _builtins.float
+    """Most cores that programs get, cpu to 64: what is used above what is reserved is paid as well. 0: 4 times what is
+    reserved, at most 64.
+    """
+    memory_mib_max: _builtins.int
+    """Most memory that programs get, memory_mib to 344064; at more, programs are killed. 0: 4 times what is reserved, at most
+    344064.
+    """
+    cloud: _builtins.str
+    """Whose machines, in Modal's words: "aws", "gcp" or "oci" for example. Empty: anybody's."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
@@ -215,6 +229,10 @@ class ModalSettings(_message.Message):
     def network(self) -> Global___ModalNetwork:
         """Whom programs may reach. Unset: everybody."""
 
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where it may run, in Modal's words: "eu" or "us-east". Any of these; at most 16. Empty: anywhere, which is cheapest."""
+
     def __init__(
         self,
         *,
@@ -224,10 +242,14 @@ class ModalSettings(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         gpu: _builtins.str = ...,
         network: Global___ModalNetwork | None = ...,
+        cpu_max: _builtins.float = ...,
+        memory_mib_max: _builtins.int = ...,
+        regions: _abc.Iterable[_builtins.str] | None = ...,
+        cloud: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "gpu", b"gpu", "image", b"image", "memory_mib", b"memory_mib", "network", b"network", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud", b"cloud", "cpu", b"cpu", "cpu_max", b"cpu_max", "gpu", b"gpu", "image", b"image", "memory_mib", b"memory_mib", "memory_mib_max", b"memory_mib_max", "network", b"network", "regions", b"regions", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

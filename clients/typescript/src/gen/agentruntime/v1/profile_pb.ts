@@ -524,6 +524,11 @@ export const McpHttpSchema: GenMessage<McpHttp> = /*@__PURE__*/
  * A project copied into the home of the sandbox, installed and started there; once a sandbox, so that a session keeps what it
  * began with. Its .git is left out.
  *
+ * With the provider "modal" it is installed in the image that sandboxes begin with, once for all sessions that want the same
+ * files and the same command, and lies outside of the home. Nothing of AgentProfile.environment is there then, as images must
+ * hold no secrets. Installed in each sandbox nonetheless, which Sandbox.status_message says: a project of more than 32 MiB, and
+ * one whose install_command names a variable of AgentProfile.environment.
+ *
  * @generated from message agentruntime.v1.McpBundle
  */
 export type McpBundle = Message<"agentruntime.v1.McpBundle"> & {
@@ -535,7 +540,8 @@ export type McpBundle = Message<"agentruntime.v1.McpBundle"> & {
   projectPath: string;
 
   /**
-   * For example "npm ci"; may be empty. At most 4 KiB.
+   * For example "npm ci"; may be empty. At most 4 KiB. One that fails ends the turn that needed the sandbox with
+   * SANDBOX_FAILED, the cause "tool_server", and the last that it said.
    *
    * @generated from field: string install_command = 2;
    */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentruntime/v1/sandbox.proto.
  */
 export const file_agentruntime_v1_sandbox: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2FuZGJveC5wcm90bxIPYWdlbnRydW50aW1lLnYxItoCCgdTYW5kYm94EhIKCnNhbmRib3hfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSLgoGc3RhdHVzGAMgASgOMh4uYWdlbnRydW50aW1lLnYxLlNhbmRib3hTdGF0dXMSFgoOc3RhdHVzX21lc3NhZ2UYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBRItCglpc29sYXRpb24YBiABKA4yGi5hZ2VudHJ1bnRpbWUudjEuSXNvbGF0aW9uEhwKFHJlc3RvcmVkX3RvX3NlcXVlbmNlGAcgASgDEhMKC25vdF9hcHBsaWVkGAggAygJEi8KC2V4cGlyZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6ChZsYXN0X2hlYWx0aF9jaGVja190aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAQoLU2FuZGJveFNwZWMSEAoIcHJvdmlkZXIYASABKAkSMQoNbWluX2lzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24SDgoGc3RyaWN0GAMgASgIEi0KBW1vZGFsGAQgASgLMh4uYWdlbnRydW50aW1lLnYxLk1vZGFsU2V0dGluZ3MiqAEKDU1vZGFsU2V0dGluZ3MSDQoFaW1hZ2UYASABKAkSCwoDY3B1GAIgASgBEhIKCm1lbW9yeV9taWIYAyABKAMSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhILCgNncHUYBSABKAkSLgoHbmV0d29yaxgGIAEoCzIdLmFnZW50cnVudGltZS52MS5Nb2RhbE5ldHdvcmsiTwoMTW9kYWxOZXR3b3JrEg8KB2Jsb2NrZWQYASABKAgSFwoPYWxsb3dlZF9kb21haW5zGAIgAygJEhUKDWFsbG93ZWRfY2lkcnMYAyADKAkqowEKDVNhbmRib3hTdGF0dXMSHgoaU0FOREJPWF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdTQU5EQk9YX1NUQVRVU19TVEFSVElORxABEhgKFFNBTkRCT1hfU1RBVFVTX1JFQURZEAISHAoYU0FOREJPWF9TVEFUVVNfVU5IRUFMVEhZEAMSHQoZU0FOREJPWF9TVEFUVVNfVEVSTUlOQVRFRBAEKmwKCUlzb2xhdGlvbhIZChVJU09MQVRJT05fVU5TUEVDSUZJRUQQABIVChFJU09MQVRJT05fUFJPQ0VTUxABEhcKE0lTT0xBVElPTl9OQU1FU1BBQ0UQAhIUChBJU09MQVRJT05fUkVNT1RFEANC0QEKE2NvbS5hZ2VudHJ1bnRpbWUudjFCDFNhbmRib3hQcm90b1ABWk9naXRodWIuY29tL2FnZW50LXJ1bnRpbWUvYWdlbnQtcnVudGltZS9jbGllbnRzL2dvL2FnZW50cnVudGltZXYxO2FnZW50cnVudGltZXYxogIDQVhYqgIPQWdlbnRydW50aW1lLlYxygIPQWdlbnRydW50aW1lXFYx4gIbQWdlbnRydW50aW1lXFYxXEdQQk1ldGFkYXRh6gIQQWdlbnRydW50aW1lOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1hZ2VudHJ1bnRpbWUvdjEvc2FuZGJveC5wcm90bxIPYWdlbnRydW50aW1lLnYxItoCCgdTYW5kYm94EhIKCnNhbmRib3hfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSLgoGc3RhdHVzGAMgASgOMh4uYWdlbnRydW50aW1lLnYxLlNhbmRib3hTdGF0dXMSFgoOc3RhdHVzX21lc3NhZ2UYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBRItCglpc29sYXRpb24YBiABKA4yGi5hZ2VudHJ1bnRpbWUudjEuSXNvbGF0aW9uEhwKFHJlc3RvcmVkX3RvX3NlcXVlbmNlGAcgASgDEhMKC25vdF9hcHBsaWVkGAggAygJEi8KC2V4cGlyZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6ChZsYXN0X2hlYWx0aF9jaGVja190aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAQoLU2FuZGJveFNwZWMSEAoIcHJvdmlkZXIYASABKAkSMQoNbWluX2lzb2xhdGlvbhgCIAEoDjIaLmFnZW50cnVudGltZS52MS5Jc29sYXRpb24SDgoGc3RyaWN0GAMgASgIEi0KBW1vZGFsGAQgASgLMh4uYWdlbnRydW50aW1lLnYxLk1vZGFsU2V0dGluZ3Mi8QEKDU1vZGFsU2V0dGluZ3MSDQoFaW1hZ2UYASABKAkSCwoDY3B1GAIgASgBEhIKCm1lbW9yeV9taWIYAyABKAMSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhILCgNncHUYBSABKAkSLgoHbmV0d29yaxgGIAEoCzIdLmFnZW50cnVudGltZS52MS5Nb2RhbE5ldHdvcmsSDwoHY3B1X21heBgHIAEoARIWCg5tZW1vcnlfbWliX21heBgIIAEoAxIPCgdyZWdpb25zGAkgAygJEg0KBWNsb3VkGAogASgJIk8KDE1vZGFsTmV0d29yaxIPCgdibG9ja2VkGAEgASgIEhcKD2FsbG93ZWRfZG9tYWlucxgCIAMoCRIVCg1hbGxvd2VkX2NpZHJzGAMgAygJKqMBCg1TYW5kYm94U3RhdHVzEh4KGlNBTkRCT1hfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXU0FOREJPWF9TVEFUVVNfU1RBUlRJTkcQARIYChRTQU5EQk9YX1NUQVRVU19SRUFEWRACEhwKGFNBTkRCT1hfU1RBVFVTX1VOSEVBTFRIWRADEh0KGVNBTkRCT1hfU1RBVFVTX1RFUk1JTkFURUQQBCpsCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX1BST0NFU1MQARIXChNJU09MQVRJT05fTkFNRVNQQUNFEAISFAoQSVNPTEFUSU9OX1JFTU9URRADQtEBChNjb20uYWdlbnRydW50aW1lLnYxQgxTYW5kYm94UHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Where the session's agent runs now, or ran last.
@@ -154,14 +154,14 @@ export type ModalSettings = Message<"agentruntime.v1.ModalSettings"> & {
   image: string;
 
   /**
-   * Cores, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
+   * Cores that are reserved, may be fractional: 0.125 to 64. 0: this server's default for agents (1).
    *
    * @generated from field: double cpu = 2;
    */
   cpu: number;
 
   /**
-   * 128 to 344064. 0: this server's default for agents (2048).
+   * Memory that is reserved: 128 to 344064. 0: this server's default for agents (2048).
    *
    * @generated from field: int64 memory_mib = 3;
    */
@@ -189,6 +189,36 @@ export type ModalSettings = Message<"agentruntime.v1.ModalSettings"> & {
    * @generated from field: agentruntime.v1.ModalNetwork network = 6;
    */
   network?: ModalNetwork | undefined;
+
+  /**
+   * Most cores that programs get, cpu to 64: what is used above what is reserved is paid as well. 0: 4 times what is
+   * reserved, at most 64.
+   *
+   * @generated from field: double cpu_max = 7;
+   */
+  cpuMax: number;
+
+  /**
+   * Most memory that programs get, memory_mib to 344064; at more, programs are killed. 0: 4 times what is reserved, at most
+   * 344064.
+   *
+   * @generated from field: int64 memory_mib_max = 8;
+   */
+  memoryMibMax: bigint;
+
+  /**
+   * Where it may run, in Modal's words: "eu" or "us-east". Any of these; at most 16. Empty: anywhere, which is cheapest.
+   *
+   * @generated from field: repeated string regions = 9;
+   */
+  regions: string[];
+
+  /**
+   * Whose machines, in Modal's words: "aws", "gcp" or "oci" for example. Empty: anybody's.
+   *
+   * @generated from field: string cloud = 10;
+   */
+  cloud: string;
 };
 
 /**
