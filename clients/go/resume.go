@@ -54,31 +54,6 @@ func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) ite
 	}
 }
 
-// RunTurn gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it. A second range
-// over it follows the same turn from its start.
-func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.Seq2[*v1.SessionEvent, error] {
-	once := named(request)
-	return func(yield func(*v1.SessionEvent, error) bool) {
-		// Its AfterSequence is the cursor. Its id is the same again and again: a message that was taken is not sent twice.
-		request, turnID := proto.CloneOf(once), ""
-		run := stream[v1.RunTurnResponse]{client: c, silence: c.silence, cursor: &request.AfterSequence}
-		run.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.RunTurnResponse], error) {
-			return c.SessionServiceClient.RunTurn(ctx, request)
-		}
-		run.take = func(response *v1.RunTurnResponse) (bool, error) {
-			if response.GetTurn() != nil {
-				turnID = response.GetTurn().GetTurnId()
-				request.AfterSequence = cmp.Or(request.AfterSequence, &response.Sequence)
-			}
-			return pass(response.GetEvents(), &request.AfterSequence, yield, func(event *v1.SessionEvent) bool {
-				turn := event.GetTurnUpdated().GetTurn()
-				return turn.GetEndTime() != nil && turn.GetTurnId() == turnID
-			})
-		}
-		run.follow(ctx, func(err error) { yield(nil, err) })
-	}
-}
-
 // pass gives out events, moves the cursor over each, and is whether no more are needed.
 func pass(events []*v1.SessionEvent, cursor **int64, yield func(*v1.SessionEvent, error) bool, isLast func(*v1.SessionEvent) bool) (done bool, err error) {
 	for _, event := range events {
