@@ -16,6 +16,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/lease.rs"]
+mod lease;
 #[path = "sandbox/leaves.rs"]
 mod leaves;
 #[path = "sandbox/life.rs"]
@@ -34,6 +36,8 @@ mod output;
 mod previous;
 #[path = "sandbox/rig.rs"]
 mod rig;
+#[path = "sandbox/slow.rs"]
+mod slow;
 #[path = "sandbox/stubborn.rs"]
 mod stubborn;
 #[path = "sandbox/supervised.rs"]

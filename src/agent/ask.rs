@@ -111,6 +111,15 @@ pub(super) fn go_on(agent: Agent, answers: &[CarriedAnswer]) -> String {
     text
 }
 
+/// The words that tell a new process of an agent to go on with a turn that was broken off.
+pub(super) fn moved(agent: Agent) -> String {
+    format!(
+        "{agent} was interrupted by the runtime, not by the user, because the lifetime of its sandbox ended. It goes on in \
+         another sandbox with the same files. Programs that ran in the old one have ended, those in the background too, and \
+         the last tool call may have been done in part. Look at how far it came, then go on with the task."
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::Ask;

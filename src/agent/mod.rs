@@ -285,6 +285,13 @@ pub fn go_on(agent: Agent, memory: Option<&str>, answers: &[CarriedAnswer]) -> S
     }
 }
 
+/// The text that tells a new process of an agent to go on with a turn that was broken off, because the lifetime of its sandbox
+/// ended.
+#[must_use]
+pub fn moved(agent: Agent) -> String {
+    ask::moved(agent)
+}
+
 /// Whether a rule of an agent's rule language covers a call. One that allows is read narrowly, any other one widely.
 #[must_use]
 pub fn covers(agent: Agent, rule: &PermissionRule, ask: &Ask) -> Covers {

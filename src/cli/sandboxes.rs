@@ -1,4 +1,4 @@
-//! `sandboxes`: what runs away from the server's machine, and what it costs.
+//! `sandboxes`: what runs on the server's machine and away from it, how old it is, and what it costs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,14 +29,14 @@ pub(super) async fn run(common: &Common, args: &Args) -> Result<(), Error> {
         return Ok(());
     }
     if told.sandboxes.is_empty() {
-        anstream::println!("no sandboxes away from the server's machine");
+        anstream::println!("no sandboxes");
         return Ok(());
     }
     let head = ["SANDBOX", "AT", "STATE", "SESSION", "AGE", "CPU", "MIB", "GPU", "AN HOUR", "SO FAR"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(told.sandboxes.iter().map(row));
     output::table(&mut anstream::stdout().lock(), &rows)?;
-    let running = told.sandboxes.iter().filter(|sandbox| sandbox.end_time.is_none());
+    let running = told.sandboxes.iter().filter(|sandbox| sandbox.state() != SandboxRecordState::Ended);
     let hourly = running.clone().map(|sandbox| sandbox.hourly_cost_micro_usd).sum();
     anstream::println!("\n{} not over, about {} an hour together ({})", running.count(), cost(hourly), told.prices);
     Ok(())
@@ -59,7 +59,18 @@ async fn all(client: &Client, include_ended: bool) -> Result<ListSandboxesRespon
 
 fn row(sandbox: &SandboxRecord) -> [String; 10] {
     let state = SandboxRecordState::try_from(sandbox.state).unwrap_or_default();
-    let ModalSettings { cpu, memory_mib, gpu, .. } = sandbox.modal.clone().unwrap_or_default();
+    let none = || "-".to_owned();
+    // On the server's machine nothing is reserved, and nothing costs.
+    let [cpu, memory, gpu, hourly, so_far] = match &sandbox.modal {
+        None => [none(), none(), none(), none(), none()],
+        Some(ModalSettings { cpu, memory_mib, gpu, .. }) => [
+            format!("{cpu}"),
+            memory_mib.to_string(),
+            if gpu.is_empty() { none() } else { gpu.clone() },
+            cost(sandbox.hourly_cost_micro_usd),
+            cost(sandbox.cost_micro_usd),
+        ],
+    };
     let at = if sandbox.external_id.is_empty() {
         sandbox.provider.clone()
     } else {
@@ -71,11 +82,11 @@ fn row(sandbox: &SandboxRecord) -> [String; 10] {
         word(state.as_str_name(), "SANDBOX_RECORD_STATE_"),
         sandbox.session_id.clone(),
         sandbox.create_time.as_ref().map(age).unwrap_or_default(),
-        format!("{cpu}"),
-        memory_mib.to_string(),
-        if gpu.is_empty() { "-".to_owned() } else { gpu },
-        cost(sandbox.hourly_cost_micro_usd),
-        cost(sandbox.cost_micro_usd),
+        cpu,
+        memory,
+        gpu,
+        hourly,
+        so_far,
     ]
 }
 

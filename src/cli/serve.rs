@@ -78,6 +78,16 @@ pub(super) struct Args {
     /// How long an agent may take to end a turn that was interrupted, in seconds. Then its program is ended.
     #[arg(long, env = "AGENT_RUNTIME_INTERRUPT_GRACE", default_value_t = 10, value_name = "SECONDS")]
     interrupt_grace: u64,
+    /// How long the end of a server may take that stops sandboxes at Modal, whose files are kept first, for example 90s or 10m: 5
+    /// s to 15 min. What is not ended by then the next server ends. A service manager has to give as much time.
+    #[arg(
+        long,
+        env = "AGENT_RUNTIME_STOP_GRACE",
+        default_value = "2m",
+        value_name = "AGE",
+        value_parser = stop_grace
+    )]
+    stop_grace: Duration,
     /// Age at which pieces of streamed text are removed from the log, once the whole text stands there, in seconds.
     #[arg(long, env = "AGENT_RUNTIME_COMPACT_AFTER", default_value_t = 60, value_name = "SECONDS")]
     compact_after: u64,
@@ -134,6 +144,7 @@ impl Args {
             delta_window,
             ask_timeout,
             interrupt_grace,
+            stop_grace,
             compact_after,
             retain_events,
             keep_packages,
@@ -155,6 +166,7 @@ impl Args {
             delta_window: Duration::from_millis(delta_window),
             ask_timeout,
             interrupt_grace: Duration::from_secs(interrupt_grace),
+            stop_grace,
             compact_after: Duration::from_secs(compact_after),
             retain_events,
             keep_packages,
@@ -166,6 +178,11 @@ impl Args {
 fn ask_timeout(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
     age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("1s to 30d".to_owned()) })
+}
+
+fn stop_grace(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(5)..=Duration::from_mins(15);
+    age::parse(text).and_then(|age| if allowed.contains(&age) { Ok(age) } else { Err("5s to 15m".to_owned()) })
 }
 
 /// The configuration of a server inside another command: what the environment says, for this process alone.

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use super::Timestamp;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -64,6 +66,15 @@ id!(
     SandboxId,
     "sbx"
 );
+impl SandboxId {
+    /// When it was minted, to the millisecond; `None`: not here.
+    #[must_use]
+    pub fn mint_time(&self) -> Option<Timestamp> {
+        let ulid: Ulid = self.as_str().strip_prefix("sbx_")?.parse().ok()?;
+        i64::try_from(ulid.timestamp_ms()).ok().map(Timestamp::from_millis)
+    }
+}
+
 id!(
     /// Names one run of a program inside a sandbox.
     ExecId,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModalSettings, SandboxId, SessionKey, Timestamp};
+use super::{ModalSettings, SandboxId, SandboxStatus, SessionKey, Timestamp};
 
 /// One sandbox, also one that is over and whose snapshot can bring it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,41 @@ pub struct LedgerEntry {
     pub state: LedgerState,
     /// The rest.
     pub facts: LedgerFacts,
+}
+
+/// A sandbox as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedSandbox {
+    /// Away from this machine, as the ledger has it.
+    Elsewhere(Box<LedgerEntry>),
+    /// As its session has it: on this machine, or about to be made.
+    OfSession(SessionSandbox),
+}
+
+impl ListedSandbox {
+    /// Lists are in this order.
+    #[must_use]
+    pub fn id(&self) -> &SandboxId {
+        match self {
+            Self::Elsewhere(entry) => &entry.id,
+            Self::OfSession(sandbox) => &sandbox.id,
+        }
+    }
+}
+
+/// The sandbox of a session that the ledger has no row of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSandbox {
+    /// Minted before it was made.
+    pub id: SandboxId,
+    /// Whose it is.
+    pub session: SessionKey,
+    /// Which one of the session's.
+    pub generation: i32,
+    /// As `SandboxSpec.provider` names it.
+    pub provider: String,
+    /// How it is.
+    pub status: SandboxStatus,
 }
 
 /// Where a sandbox stands, as far as is known here.

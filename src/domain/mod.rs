@@ -44,7 +44,7 @@ pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
-pub use ledger::{LedgerEntry, LedgerFacts, LedgerSnapshot, LedgerState};
+pub use ledger::{LedgerEntry, LedgerFacts, LedgerSnapshot, LedgerState, ListedSandbox, SessionSandbox};
 pub use meter::{Limit, Meter};
 pub use modal::{ModalGpu, ModalNetwork, ModalSettings};
 pub use path::{PathRule, WorkspacePath};
@@ -65,7 +65,7 @@ pub use sandbox::{Isolation, Sandbox, SandboxSpec, SandboxStatus};
 pub use session::{Agent, Budget, Conversation, Metadata, Session, SessionOptions, SessionStatus};
 pub use state::SessionState;
 pub use time::Timestamp;
-pub use turn::{Turn, TurnOrigin, TurnStatus};
+pub use turn::{Moving, Turn, TurnOrigin, TurnStatus};
 pub use usage::Usage;
 pub use workspace::{
     ArchiveFormat, FileChange, FileChangeKind, FileChangeOrigin, FileType, SeedFile, WorkspaceFile, WorkspaceSource,

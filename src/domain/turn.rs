@@ -41,6 +41,21 @@ pub struct Turn {
     /// What it may use and has used. Not in the contract's record.
     #[serde(default, skip_serializing_if = "Meter::is_new")]
     pub meter: Meter,
+    /// How far it is on its way to another sandbox. Not in the contract's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+}
+
+/// A turn at the end of its sandbox's life: it goes on in another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moving {
+    /// Its agent is asked to end what it does.
+    Leaving,
+    /// That is over, and nobody was told to go on.
+    Left,
+    /// A new process is told to go on, and has not taken that up.
+    Arriving,
 }
 
 impl Turn {

@@ -71,7 +71,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Finds a sandbox that was made before and in which nothing is to run any more: what does all the same, because nobody
     /// could end it when it was given up, is ended. A provider whose sandboxes do not keep their files when they end makes
-    /// another under the same id, with the files that the one before had at its end.
+    /// another under the same id, with the files that the one before had at its end: the next
+    /// generation, told apart by when it ends.
     ///
     /// # Errors
     /// As those of [`Provider::attach`]; [`Error::Unavailable`] also when what runs there cannot be ended.

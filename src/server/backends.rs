@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::time::timeout;
@@ -32,6 +32,7 @@ use crate::{
 pub(super) struct Backends {
     local: Arc<Local>,
     modal: Option<(Arc<Modal>, Arc<StoredLedger>)>,
+    stop_grace: Duration,
 }
 
 impl Backends {
@@ -48,7 +49,8 @@ impl Backends {
         })?);
         let isolation = local.isolation();
         tracing::info!(?isolation, why_not_better = local.why_plain(), "agents run in local sandboxes");
-        let Some(account) = &config.modal else { return Ok(Self { local, modal: None }) };
+        let stop_grace = config.stop_grace;
+        let Some(account) = &config.modal else { return Ok(Self { local, modal: None, stop_grace }) };
         let ledger = Arc::new(StoredLedger::new(Arc::clone(store) as _).await?);
         let credentials =
             Credentials { token_id: account.token_id.clone(), token_secret: account.token_secret.clone() };
@@ -62,7 +64,7 @@ impl Backends {
         };
         let modal = Arc::new(Modal::new(modal, Arc::clone(&ledger) as _, Arc::clone(&ledger) as _)?);
         tracing::info!(server = account.server, app = account.app, "agents can run in sandboxes at Modal");
-        Ok(Self { local, modal: Some((modal, ledger)) })
+        Ok(Self { local, modal: Some((modal, ledger)), stop_grace })
     }
 
     /// Has the image made that sandboxes elsewhere begin with, so that the first session does not wait for it.
@@ -98,8 +100,17 @@ impl Backends {
         }
     }
 
-    /// Leaves all that runs, or ends it. Returns those in which programs run on, and until when they may.
-    pub(super) async fn end(&self, ending: Ending, grace: Duration) -> Vec<(SandboxId, SystemTime)> {
+    /// How long the end of what runs elsewhere may take: its files are kept first.
+    pub(super) fn stop_grace(&self, ending: Ending) -> Duration {
+        match ending {
+            Ending::Stop if self.modal.is_some() => self.stop_grace,
+            Ending::Stop | Ending::Detach => Duration::ZERO,
+        }
+    }
+
+    /// Leaves all that runs, or ends it: what runs elsewhere within what is left of its time. Returns those in which programs
+    /// run on, and until when they may.
+    pub(super) async fn end(&self, ending: Ending, grace: Duration, stops_by: Instant) -> Vec<(SandboxId, SystemTime)> {
         match ending {
             Ending::Detach => {
                 let here = async { timeout(grace, self.local.detach()).await.unwrap_or_default() };
@@ -109,7 +120,8 @@ impl Backends {
                 left
             }
             Ending::Stop => {
-                tokio::join!(self.stop_here(grace), self.stop_elsewhere(grace));
+                let elsewhere = grace.max(stops_by.saturating_duration_since(Instant::now()));
+                tokio::join!(self.stop_here(grace), self.stop_elsewhere(elsewhere));
                 Vec::new()
             }
         }

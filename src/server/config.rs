@@ -46,6 +46,8 @@ pub struct Config {
     pub ask_timeout: Duration,
     /// How long an agent may take to end a turn that was interrupted; then its program is ended.
     pub interrupt_grace: Duration,
+    /// How long sandboxes elsewhere get to be ended, with their files kept, when the server stops them.
+    pub stop_grace: Duration,
     /// Age at which deltas go, once their text was told whole.
     pub compact_after: Duration,
     /// Age at which whole events go; `None`: they stay.

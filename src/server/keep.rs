@@ -10,7 +10,7 @@ use super::config::Config;
 use crate::{
     domain::Timestamp,
     packages::Packages,
-    session::Manager,
+    session::{Manager, Reaper},
     store::{SqliteStore, Store as _},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 const PURGE_AFTER: Duration = Duration::from_mins(10);
 /// How often what providers elsewhere hold is compared with what sessions want.
 const REAP_EVERY: Duration = Duration::from_mins(5);
+/// The pause after a look at them that could not be finished; each further one is twice as long, up to the usual one.
+const REAP_AGAIN: Duration = Duration::from_secs(1);
 /// How often deleted sessions are looked for.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Time between the last naming of bytes and their removal, when nothing names them.
@@ -51,10 +53,12 @@ pub(super) fn start(
 
 /// At once, for what an earlier server left, and again and again.
 async fn reap(manager: Manager, drain: CancellationToken) {
-    loop {
-        // What a stop cuts short is looked at by the next server.
-        let looked = drain.run_until_cancelled(manager.reap()).await;
-        if looked.is_none() || drain.run_until_cancelled(tokio::time::sleep(REAP_EVERY)).await.is_none() {
+    let (mut reaper, mut again) = (Reaper::new(manager), REAP_AGAIN);
+    // What a stop cuts short is looked at by the next server.
+    while let Some(whole) = drain.run_until_cancelled(reaper.look()).await {
+        let pause = if whole { REAP_EVERY } else { again };
+        again = if whole { REAP_AGAIN } else { (again * 2).min(REAP_EVERY) };
+        if drain.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }

@@ -17,7 +17,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -47,9 +47,11 @@ const MAX_STREAMS: u32 = 1024;
 const CALLS_GRACE: Duration = Duration::from_secs(4);
 /// How long sessions get to record the end of their turns.
 const SESSIONS_GRACE: Duration = Duration::from_secs(15);
-/// How long sandboxes get to end, or to say what runs on in them, after that.
+/// How long sandboxes get to end, or to say what runs on in them, after that. Those elsewhere, whose files are to be kept
+/// first, get longer: [`Config::stop_grace`].
 const SANDBOXES_GRACE: Duration = Duration::from_secs(5);
-/// How long everything else gets to end after that. All of it together is less than the 30 s that service managers give.
+/// How long everything else gets to end after that. All of it together is less than the 30 s that service managers give, where
+/// nothing runs elsewhere.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// Silence of a session after which its sandbox is stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -152,14 +154,16 @@ impl Server {
         let Self { addr: _, key: _, manager, backends, store, health, drain, mut serving, tasks } = self;
         health.end().await;
         drain.cancel();
+        let stops_by = Instant::now() + backends.stop_grace(ending);
+        let sessions = SESSIONS_GRACE.max(stops_by - Instant::now());
         let (calls, ()) =
-            tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(ending, SESSIONS_GRACE));
+            tokio::join!(tokio::time::timeout(CALLS_GRACE, &mut serving), manager.drain(ending, sessions));
         if calls.is_err() {
             tracing::warn!("some calls did not end in time");
             serving.abort();
         }
         manager.log().close();
-        let left = backends.end(ending, SANDBOXES_GRACE).await;
+        let left = backends.end(ending, SANDBOXES_GRACE, stops_by).await;
         let left = manager.left_running(left).await;
         tasks.close();
         if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {

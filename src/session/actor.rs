@@ -5,6 +5,7 @@
 mod asking;
 mod begin;
 mod budget;
+mod carry;
 mod files;
 mod leave;
 mod life;
@@ -428,8 +429,8 @@ impl Actor {
     }
 
     fn prepared(&mut self, prepared: Prepared, prompt: Option<Prompt>) {
-        let Prepared { sandbox, filled, program } = prepared;
-        let described = self.ready(&sandbox);
+        let Prepared { sandbox, replaces, filled, program } = prepared;
+        let described = self.ready(sandbox.expires(), replaces);
         let generation = described.generation;
         self.pending.record_session(None, Kind::SandboxChanged { sandbox: described });
         if let Some((filled, seen)) = filled {

@@ -141,12 +141,13 @@ impl Pending {
         }
         let parked = self.parked().cloned();
         self.goes_on(by);
-        parked.map(|turn| self.continuation(&turn, memory))
+        parked.map(|turn| self.continuation(&turn, self.go_on_with(&turn, memory)))
     }
 
-    fn continuation(&mut self, turn: &Turn, memory: Option<&str>) -> Prompt {
+    /// What a new process is told, so that it goes on with a turn.
+    pub(super) fn continuation(&mut self, turn: &Turn, message: String) -> Prompt {
         let agent = self.state().session.agent;
-        let (block_id, message) = (turn::user_block_id(agent), self.go_on_with(turn, memory));
+        let block_id = turn::user_block_id(agent);
         let prompt = turn::continuation(agent, &block_id, &message);
         let now = self.time();
         let metadata_json = String::new();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     agent::{Checkpoint, Parser, Stderr},
-    domain::{Agent, Block, BlockId, Content, ConversationId, NoticeKind, SessionKey, Turn, TurnId},
+    domain::{Agent, Block, BlockId, Content, ConversationId, Moving, NoticeKind, SessionKey, Turn, TurnId},
     sandbox::{self, Epoch, Output, Provider, Sandbox},
     store::{BlockQuery, ExecMark, StdinRow},
 };
@@ -230,7 +230,7 @@ async fn attach(
 enum Waiting<'a> {
     /// The message of this block.
     Message(&'a BlockId),
-    /// What a new process is told, to go on with this turn after it was parked.
+    /// What a new process is told, to go on with this turn after it was parked or left its sandbox.
     Continuation(&'a TurnId),
 }
 
@@ -240,7 +240,10 @@ impl<'a> Waiting<'a> {
             (None, Some(id)) => Some(Self::Message(id)),
             (None, None) => None,
             // Answers wait until the agent asks again.
-            (Some(_), _) => (!turn.carried.is_empty()).then_some(Self::Continuation(&turn.turn_id)),
+            (Some(_), _) => {
+                let waits = !turn.carried.is_empty() || turn.moving == Some(Moving::Arriving);
+                waits.then_some(Self::Continuation(&turn.turn_id))
+            }
         }
     }
 

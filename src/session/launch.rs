@@ -35,6 +35,8 @@ const STARTS: Duration = Duration::from_mins(1);
 /// A sandbox that is ready, and what it takes to start an agent in it, put together before anything is promised.
 pub(super) struct Prepared {
     pub(super) sandbox: Arc<dyn sandbox::Sandbox>,
+    /// As [`Provided`] has it.
+    pub(super) replaces: Option<i64>,
     /// What was put into it just now, and what is there since.
     pub(super) filled: Option<(Filled, Seen)>,
     /// `None`: none was asked for.
@@ -75,7 +77,7 @@ pub(super) async fn prepare(
         (Some(wanted), true) => Some((shared.config.programs.locate(session.agent)?, wanted)),
         (Some(wanted), false) => Some((Programs::in_image(session.agent), wanted)),
     };
-    let Provided { sandbox, filled } = provide::provide(&shared, &key, epoch, &session, &progress).await?;
+    let Provided { sandbox, replaces, filled } = provide::provide(&shared, &key, epoch, &session, &progress).await?;
     let located = located.map(|(program, Wanted { strict, memory })| {
         let memory = match &filled {
             // The agent remembers what its files know.
@@ -108,7 +110,7 @@ pub(super) async fn prepare(
         }
         None => None,
     };
-    Ok(Prepared { sandbox, filled, program })
+    Ok(Prepared { sandbox, replaces, filled, program })
 }
 
 /// The program as it will be started, and the files that must be in the home by then.

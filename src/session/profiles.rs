@@ -7,11 +7,11 @@ use ulid::Ulid;
 use super::Manager;
 use crate::{
     domain::{
-        Agent, Caller, Failure, FirstAnswer, LedgerEntry, McpTransport, Profile, ProfileChange, ProfileId,
-        ProfileSetup, Reason, Remembered, Request, TenantId, Timestamp,
+        Agent, Caller, Failure, FirstAnswer, McpTransport, Profile, ProfileChange, ProfileId, ProfileSetup, Reason,
+        Remembered, Request, TenantId, Timestamp,
     },
     log::unavailable,
-    store::{Error, LedgerQuery},
+    store::Error,
     workspace,
 };
 
@@ -232,14 +232,6 @@ impl Manager {
     /// [`Reason::StorageUnavailable`].
     pub async fn active_sessions(&self, tenant: &TenantId) -> Result<i64, Failure> {
         self.log().store().active_sessions(tenant).await.map_err(|error| unavailable(&error))
-    }
-
-    /// A tenant's sandboxes elsewhere, by id.
-    ///
-    /// # Errors
-    /// [`Reason::StorageUnavailable`].
-    pub async fn sandboxes(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, Failure> {
-        self.log().store().tenant_entries(query).await.map_err(|error| unavailable(&error))
     }
 }
 

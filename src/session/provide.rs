@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Config, Content, contents::Named, launch, setup, shared::Shared};
+use super::{Config, Content, contents::Named, launch, lifetime::Lifetime, setup, shared::Shared};
 use crate::{
     domain::{
         Checkpoint, Failure, Reason, Sandbox as Described, SandboxId, SandboxStatus, SeedFile, Session, SessionKey,
-        WorkspaceSource,
+        Timestamp, WorkspaceSource,
     },
     log::unavailable,
     sandbox::{self, Epoch, Files, NewSandbox, Progress, Provider, Root, Sandbox, Source},
@@ -25,6 +25,9 @@ const ANSWERS_ELSEWHERE: Duration = Duration::from_mins(10);
 /// A sandbox that is ready.
 pub(super) struct Provided {
     pub(super) sandbox: Arc<dyn Sandbox>,
+    /// Its provider had to make it anew, of what it kept, which is what the checkpoint at this sequence has, or newer; 0: there
+    /// is none.
+    pub(super) replaces: Option<i64>,
     /// What was put into it just now.
     pub(super) filled: Option<Filled>,
 }
@@ -78,15 +81,24 @@ pub(super) async fn provide(
             let made = provider.create(new).await;
             let sandbox = made.map_err(|error| launch::failure(provider.name(), id, &error))?;
             let filled = fill(shared, key, session, &sandbox).await?;
-            Ok(Provided { sandbox, filled: Some(filled) })
+            Ok(Provided { sandbox, replaces: None, filled: Some(filled) })
         }
         SandboxStatus::Ready | SandboxStatus::Unhealthy | SandboxStatus::Terminated => {
             let patience = if provider.shares_machine() { ANSWERS } else { ANSWERS_ELSEWHERE };
-            let resumed = timeout(patience, provider.resume(new)).await.unwrap_or_else(|_| {
+            let resumed = timeout(patience, resume(&*provider, new)).await.unwrap_or_else(|_| {
                 Err(sandbox::Error::Unavailable(format!("the sandbox did not answer within {} s", patience.as_secs())))
             });
             match resumed {
-                Ok(sandbox) => Ok(Provided { sandbox, filled: None }),
+                Ok(sandbox) => {
+                    // Those that its provider makes one after the other are told apart by when they end.
+                    let known = session.sandbox.as_ref().and_then(|known| known.expire_time);
+                    let replaces = if known == sandbox.expires() {
+                        None
+                    } else {
+                        Some(newest(shared, key).await?.map_or(0, |checkpoint| checkpoint.sequence))
+                    };
+                    Ok(Provided { sandbox, replaces, filled: None })
+                }
                 Err(sandbox::Error::Gone(why)) => {
                     let checkpoint = newest(shared, key).await?;
                     Err(NotProvided::Lost { why, restores: checkpoint.map(|checkpoint| checkpoint.sequence) })
@@ -95,6 +107,18 @@ pub(super) async fn provide(
             }
         }
     }
+}
+
+/// The sandbox that there is, or the one that its provider makes of what it left. One that ends soon is left at once: nothing
+/// begins in it.
+async fn resume(provider: &dyn Provider, new: NewSandbox) -> Result<Arc<dyn Sandbox>, sandbox::Error> {
+    let sandbox = provider.resume(new.clone()).await?;
+    let ends_soon = |expires| Lifetime::of(&new.spec, expires).leave <= Timestamp::now();
+    if !sandbox.expires().is_some_and(ends_soon) {
+        return Ok(sandbox);
+    }
+    sandbox.terminate(new.epoch).await?;
+    provider.resume(new).await
 }
 
 async fn new(

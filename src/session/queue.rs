@@ -153,7 +153,7 @@ impl Pending {
         let Some(turn) = self.state().active_turn().cloned() else { return };
         let interrupt_time = Some(self.time());
         tracing::info!(turn = %turn.turn_id, "a turn is to end");
-        let turn = Turn { status: TurnStatus::Running, interrupt_time, ..turn };
+        let turn = Turn { status: TurnStatus::Running, interrupt_time, moving: None, ..turn };
         self.record(ConversationId::main(), Some(by), Kind::TurnUpdated { turn });
         self.record_status(SessionStatus::Running, "", None, Some(by));
     }

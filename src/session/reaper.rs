@@ -1,16 +1,21 @@
 //! The reaper: what providers elsewhere hold for this server is compared with what is written down here, so that nothing runs
 //! and costs that no session wants. What must be read for that and cannot be is a reason to end nothing.
 //!
-//! What is decided stands in `decide`, what is written of it in `row`; here is what is read before, and what is done after.
+//! What is decided stands in `decide`, what is written of it in `row`, what was told in `told`; here is what is read before, and
+//! what is done after.
 
 mod decide;
 mod row;
+mod told;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 
-use self::decide::{After, Decision, Row, Standing, decide};
+use self::{
+    decide::{After, Decision, Row, Standing, decide},
+    told::Told,
+};
 use super::{Command, Manager, shared::Shared};
 use crate::{
     domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxStatus, SessionKey, Timestamp},
@@ -27,6 +32,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Why nothing more was done.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
+    #[error("another server owns this database")]
+    Owned,
     #[error("what it holds cannot be listed: {0}")]
     List(sandbox::Error),
     #[error("the ledger, or a session, cannot be read or written: {0}")]
@@ -60,28 +67,67 @@ impl Reserved {
     }
 }
 
-impl Manager {
-    /// Ends what sessions have given up at providers elsewhere, and closes the rows of what is over.
-    pub async fn reap(&self) {
-        for provider in self.config().providers.all() {
+/// Looks after what providers elsewhere hold, again and again.
+#[derive(Debug)]
+pub struct Reaper {
+    manager: Manager,
+    /// By the providers' names.
+    told: HashMap<String, Told>,
+}
+
+impl Reaper {
+    /// For what this manager's sessions want.
+    #[must_use]
+    pub fn new(manager: Manager) -> Self {
+        Self { manager, told: HashMap::new() }
+    }
+
+    /// Ends what sessions have given up at providers elsewhere, and closes the rows of what is over. Says whether all of it
+    /// could be looked at and carried out; if not, it was told, and is worth another look soon.
+    pub async fn look(&mut self) -> bool {
+        let Self { manager, told } = self;
+        let mut all = true;
+        for provider in manager.config().providers.all() {
             let Some(inventory) = provider.inventory() else { continue };
-            let name = provider.name();
-            if let Err(error) = (Reaper { manager: self, name, inventory }).run().await {
-                tracing::error!(provider = name, %error, "nothing more is ended there until it is looked at again");
+            let (provider, told) = (provider.name(), told.entry(provider.name().to_owned()).or_default());
+            let mut look = Look { manager, name: provider, inventory, told, whole: true };
+            match look.run().await {
+                Ok(()) => {
+                    all &= look.whole;
+                    if told.finished() {
+                        tracing::info!(provider, "what runs there could be looked at again");
+                    }
+                }
+                Err(error) => {
+                    all = false;
+                    if told.stopped(&error.to_string()) {
+                        tracing::warn!(provider, %error, "nothing is ended there until this is mended; it is tried again");
+                    } else {
+                        tracing::debug!(provider, %error, "nothing is ended there, as before");
+                    }
+                }
             }
         }
+        all
     }
 }
 
 /// One look at one provider.
-struct Reaper<'a> {
+struct Look<'a> {
     manager: &'a Manager,
     name: &'a str,
     inventory: &'a dyn Inventory,
+    told: &'a mut Told,
+    /// Everything that was decided could be carried out.
+    whole: bool,
 }
 
-impl Reaper<'_> {
-    async fn run(&self) -> Result<(), Stopped> {
+impl Look<'_> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let store = self.manager.shared.log.store();
+        if !store.is_owner() {
+            return Err(Stopped::Owned);
+        }
         // The list comes first: what is in it had its row before, and that its session before that.
         let listed = timeout(PATIENCE, self.inventory.list()).await.unwrap_or_else(|_| Err(silent()));
         let (mut running, mut unnamed) = (HashMap::new(), Vec::new());
@@ -91,27 +137,29 @@ impl Reaper<'_> {
                 None => unnamed.push(sandbox),
             }
         }
-        for entry in self.manager.shared.log.store().entries(self.name).await? {
+        for entry in store.entries(self.name).await? {
             let listed = running.remove(&entry.id).unwrap_or_default();
             self.look(entry, &listed).await?;
         }
         for Listed { external_id, id, session, create_time } in running.into_values().flatten().chain(unnamed) {
             debug_assert_eq!(decide(None, true), Decision::Report);
-            let age = Timestamp::now().since(create_time).as_secs();
-            tracing::error!(
-                provider = self.name,
-                external_id,
-                ?id,
-                session,
-                age,
-                "a sandbox has this server's tag and is not in its ledger: it is left alone, and costs until somebody ends it"
-            );
+            if self.told.trouble(&external_id, "unknown") {
+                let age = Timestamp::now().since(create_time).as_secs();
+                tracing::error!(
+                    provider = self.name,
+                    external_id,
+                    ?id,
+                    session,
+                    age,
+                    "a sandbox has this server's tag and is not in its ledger: it is left alone, and costs until somebody ends it"
+                );
+            }
         }
         Ok(())
     }
 
     /// Looks at one row, and at what is listed of it.
-    async fn look(&self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
+    async fn look(&mut self, entry: LedgerEntry, listed: &[Listed]) -> Result<(), Stopped> {
         // While this is held, what is read of the session stays so, and its row with it. Both may have changed since all rows
         // were read: other sandboxes were ended meanwhile, which takes its time.
         let reserved = Reserved::take(&self.manager.shared, &entry.session);
@@ -130,22 +178,22 @@ impl Reaper<'_> {
             }
             Decision::Report | Decision::End(_) | Decision::Ask(_) | Decision::Forget => {}
         }
-        tracing::info!(provider = self.name, sandbox = %entry.id, session = %key, external_id = entry.facts.external_id,
+        tracing::debug!(provider = self.name, sandbox = %entry.id, session = %key, external_id = entry.facts.external_id,
             ?row, listed = listed.len(), ?decision, "the reaper has decided");
         let over = match decision {
             Decision::Leave | Decision::Report => return Ok(()),
-            Decision::End(after) => self.ended(&entry, listed).await.map(|found| Some((after, found))),
-            Decision::Ask(after) => self.is_over(&entry).await.map(|over| over.then_some((after, None))),
-            Decision::Forget => Ok(Some((After::Goes, None))),
+            Decision::End(after) => self.ended(&entry, listed).await.map(|found| (after, found)),
+            Decision::Ask(after) => self.asked(&entry).await.map(|found| (after, found)),
+            Decision::Forget => Ok((After::Goes, None)),
         };
         match over {
-            Ok(Some((after, found))) => self.close(entry, found, after).await,
-            Ok(None) => {
-                tracing::warn!(sandbox = %entry.id, "it is not in the list, and runs all the same; it is looked at again later");
-                Ok(())
-            }
+            Ok((after, found)) => self.close(entry, found, after).await,
             Err(error) => {
-                tracing::warn!(sandbox = %entry.id, %error, "it could not be ended or asked for; it is looked at again later");
+                self.whole = false;
+                if self.told.trouble(entry.id.as_str(), &error.to_string()) {
+                    tracing::warn!(provider = self.name, sandbox = %entry.id, external_id = entry.facts.external_id, %error,
+                        "a sandbox that nobody wants could not be ended or asked for; it is tried again");
+                }
                 Ok(())
             }
         }
@@ -171,26 +219,38 @@ impl Reaper<'_> {
             ids.push(own);
         }
         for external_id in &ids {
-            timeout(PATIENCE, self.inventory.end(external_id)).await.unwrap_or_else(|_| Err(silent()))?;
+            self.end(entry, external_id).await?;
         }
         Ok(ids.pop().cloned())
     }
 
-    async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, sandbox::Error> {
+    /// Asks by its id for one that is not in the list, which may lack one; ends it if it runs all the same, and returns its id.
+    async fn asked(&self, entry: &LedgerEntry) -> Result<Option<String>, sandbox::Error> {
         let asked = async {
-            if entry.facts.external_id.is_empty() {
-                return Ok(self.inventory.running(&entry.id).await?.is_none());
+            let known = &entry.facts.external_id;
+            if known.is_empty() {
+                return self.inventory.running(&entry.id).await;
             }
-            self.inventory.is_over(&entry.facts.external_id).await
+            Ok((!self.inventory.is_over(known).await?).then(|| known.clone()))
         };
-        timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
+        let runs = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))?;
+        if let Some(external_id) = &runs {
+            self.end(entry, external_id).await?;
+        }
+        Ok(runs)
+    }
+
+    async fn end(&self, entry: &LedgerEntry, external_id: &str) -> Result<(), sandbox::Error> {
+        tracing::info!(provider = self.name, sandbox = %entry.id, session = %entry.session, external_id,
+            "a sandbox that nobody wants is ended");
+        timeout(PATIENCE, self.inventory.end(external_id)).await.unwrap_or_else(|_| Err(silent()))
     }
 
     async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), sandbox::Error> {
         timeout(PATIENCE, self.inventory.drop_kept(entry)).await.unwrap_or_else(|_| Err(silent()))
     }
 
-    async fn close(&self, entry: LedgerEntry, found: Option<String>, after: After) -> Result<(), Stopped> {
+    async fn close(&mut self, entry: LedgerEntry, found: Option<String>, after: After) -> Result<(), Stopped> {
         let store = self.manager.shared.log.store();
         if store.entry(&entry.id).await?.as_ref() != Some(&entry) {
             tracing::info!(sandbox = %entry.id, "its row was changed meanwhile; it is looked at again later");
@@ -204,7 +264,11 @@ impl Reaper<'_> {
                     gone.facts.external_id = found.unwrap_or_default();
                 }
                 if let Err(error) = self.drop_kept(&gone).await {
-                    tracing::warn!(sandbox = %gone.id, %error, "what it left is still kept; it is looked at again later");
+                    self.whole = false;
+                    if self.told.trouble(gone.id.as_str(), &error.to_string()) {
+                        tracing::warn!(provider = self.name, sandbox = %gone.id, %error,
+                            "what a sandbox left that nobody wants could not be dropped; it is tried again");
+                    }
                     return Ok(());
                 }
                 store.remove_entry(&gone.id).await?;

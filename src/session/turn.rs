@@ -58,6 +58,7 @@ impl Pending {
             interrupt_time: None,
             carried: Vec::new(),
             meter: Meter::default(),
+            moving: None,
         }
     }
 
@@ -93,7 +94,7 @@ impl Pending {
                 let turn = Turn { start_time: Some(self.time()), ..turn.clone() };
                 self.record(ConversationId::main(), None, Kind::TurnUpdated { turn });
             }
-            Some(_) => {}
+            Some(_) => self.took_up(block_id),
             None => self.begin_unasked(),
         }
     }
@@ -110,6 +111,9 @@ impl Pending {
     pub(super) fn turn_ended(&mut self, end: TurnEnd) {
         if let Some(turn) = self.state().active_turn().filter(|turn| turn.start_time.is_none()).cloned() {
             return self.unasked_ended(turn, end.usage);
+        }
+        if end.outcome == Outcome::Interrupted && self.leave_off(end.usage) {
+            return;
         }
         let (status, error) = match end.outcome {
             Outcome::Completed => match self.answer_not_taken() {
@@ -158,7 +162,7 @@ impl Pending {
         self.interrupt_blocks();
         tracing::info!(turn = %turn.turn_id, ?status, error = error.as_ref().map(|error| &error.message), "turn ended");
         let mut turn = Turn { status, error, end_time: Some(self.time()), carried: Vec::new(), ..turn };
-        turn.interrupt_time = None;
+        (turn.interrupt_time, turn.moving) = (None, None);
         turn.usage += usage;
         self.record(ConversationId::main(), by, Kind::TurnUpdated { turn });
     }

@@ -245,7 +245,9 @@ impl Pending {
     fn turn_is(&mut self, status: TurnStatus, by: Option<&Principal>) {
         let turn = self.state().active_turn().filter(|turn| turn.status.may_become(status)).cloned();
         if let Some(turn) = turn {
-            self.record(ConversationId::main(), by, Kind::TurnUpdated { turn: Turn { status, ..turn } });
+            // One that waits goes on when it is answered, and moves no more.
+            let moving = turn.moving.filter(|_| status != TurnStatus::Parked);
+            self.record(ConversationId::main(), by, Kind::TurnUpdated { turn: Turn { status, moving, ..turn } });
         }
     }
 

@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 
 use super::Error;
-use crate::domain::{LedgerEntry, SandboxId, TenantId};
+use crate::domain::{LedgerEntry, SandboxId, SessionSandbox, TenantId};
 
-/// Which rows, and from where on.
+/// Which sandboxes, and from where on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerQuery {
     /// Whose.
@@ -22,7 +22,8 @@ pub struct LedgerQuery {
 /// The part of a store that keeps sandboxes from being forgotten.
 ///
 /// # Errors
-/// All methods: [`Error::Unavailable`], [`Error::Full`]; those that read also [`Error::Corrupt`].
+/// All methods: [`Error::Unavailable`], [`Error::Full`]; those that read also [`Error::Corrupt`], and those that write
+/// [`Error::Owned`] where this process is not the owner any more.
 #[async_trait]
 pub trait LedgerRows {
     /// Who sandboxes elsewhere belong to: made with the database, and never another one.
@@ -42,6 +43,10 @@ pub trait LedgerRows {
 
     /// Rows of a tenant, by id, which is as they were minted.
     async fn tenant_entries(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, Error>;
+
+    /// Sandboxes of a tenant's sessions that have no row, by id: for those on this machine the session's own record is what
+    /// was written down before.
+    async fn session_sandboxes(&self, query: &LedgerQuery) -> Result<Vec<SessionSandbox>, Error>;
 
     /// Takes a row away; one that is not there is no error.
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error>;

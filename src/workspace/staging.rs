@@ -20,7 +20,8 @@ use rustix::fs::{CWD, renameat};
 use super::{Error, Folder};
 
 /// How everything that this process stages is called, and nobody else's.
-static RUN: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", rand::random::<u64>()));
+static RUN: LazyLock<String> = LazyLock::new(|| format!("{:0DIGITS$x}-", rand::random::<u64>()));
+const DIGITS: usize = 16;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A directory for what is not ready.
@@ -62,15 +63,22 @@ impl Staging {
         Ok(Staged { path: self.name()?, moved: false })
     }
 
-    /// Removes what processes before this one left.
+    /// Removes what processes before this one left. What is called otherwise is none of that, and not ours to remove.
     pub(super) fn clean(&self) {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         for entry in entries.flatten() {
-            if !entry.file_name().to_string_lossy().starts_with(&**RUN) {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| is_staged(name) && !name.starts_with(&**RUN)) {
                 discard(&entry.path());
             }
         }
     }
+}
+
+/// Whether a process, this one or another, gives such names.
+fn is_staged(name: &str) -> bool {
+    let Some((run, number)) = name.split_once('-') else { return false };
+    run.len() == DIGITS && run.bytes().all(|byte| byte.is_ascii_hexdigit()) && number.parse::<u64>().is_ok()
 }
 
 /// A new, empty folder in the directory `staging`, which is made when it is missing and which only this process uses; it goes
@@ -147,4 +155,25 @@ fn open_up(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn only_what_another_process_staged_is_removed() {
+        let folder = TempDir::new().expect("a folder");
+        let own = Staging::new(folder.path()).file().expect("staged").0;
+        let others = format!("{:0DIGITS$x}-7", !0_u64);
+        for name in [&*others, "database", "key", "0123456789abcdef-x", "-1"] {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        let (held, _) = aside(folder.path()).expect("a folder aside");
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(own.path().exists() && held.path().exists() && !left(&others));
+        assert!(["database", "key", "0123456789abcdef-x", "-1"].iter().all(|name| left(name)));
+    }
 }

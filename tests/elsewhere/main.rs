@@ -8,9 +8,15 @@ mod emulator;
 mod support;
 
 mod claude;
+mod fenced;
+mod health;
+mod idle;
 mod image;
 mod kept;
+mod life;
 mod orphans;
+mod others;
 mod reach;
+mod reaper;
 mod rig;
 mod sessions;

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_runtime::proto;
+use agent_runtime::proto::{self, SandboxStatus, SessionEvent, session_event::Kind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     emulator::Emulator,
-    support::{Played, Server, Sessions},
+    support::{Played, Server, Sessions, get},
 };
 
 pub(crate) struct Rig {
@@ -23,13 +23,18 @@ pub(crate) struct Rig {
 impl Rig {
     /// `None`, said aloud, where the emulator cannot make sandboxes.
     pub(crate) fn new(env: &[(&str, &str)]) -> Option<Self> {
+        Self::with(&[], env)
+    }
+
+    /// The same, with arguments of the emulator.
+    pub(crate) fn with(emulator: &[&str], env: &[(&str, &str)]) -> Option<Self> {
         let works = std::process::Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).status();
         if !works.is_ok_and(|status| status.success()) {
             println!("SKIPPED: the emulator of Modal needs bubblewrap");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have it");
             return None;
         }
-        let emulator = Emulator::start();
+        let emulator = Emulator::start_with(emulator);
         let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let env = emulator.env.iter().cloned().chain(own).collect();
         Some(Self { emulator, data: TempDir::new().expect("a folder"), env })
@@ -40,15 +45,22 @@ impl Rig {
     }
 
     pub(crate) fn open(&self) -> Server {
-        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Server::start_on_with(self.path(), &["--default-provider", "modal"], &env)
+        self.open_on(self.path())
     }
 
-    /// One that tells this file what it does.
+    /// A server with other data, over the same emulator.
+    pub(crate) fn open_on(&self, data: &Path) -> Server {
+        Server::start_on_with(data, &["--default-provider", "modal"], &self.env())
+    }
+
+    /// One that tells this file all it has to say.
     pub(crate) fn open_telling(&self, log: &Path) -> Server {
-        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
         let args = ["--default-provider", "modal"];
-        Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &env)
+        Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &self.env())
+    }
+
+    fn env(&self) -> Vec<(&str, &str)> {
+        self.env.iter().map(|(name, value)| (&**name, &**value)).collect()
     }
 
     /// One that leaves what runs when it is asked to end.
@@ -85,13 +97,56 @@ pub(crate) async fn created(sessions: &mut Sessions, agent: &str) -> String {
     sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
 }
 
+/// A session whose sandboxes live for so many seconds.
+pub(crate) async fn lives(sessions: &mut Sessions, agent: &str, seconds: i64) -> String {
+    let timeout = Some(prost_types::Duration { seconds, nanos: 0 });
+    let modal = Some(proto::ModalSettings { timeout, ..Default::default() });
+    let sandbox = Some(proto::SandboxSpec { modal, ..Default::default() });
+    let request = proto::CreateSessionRequest { agent: agent.into(), sandbox, ..Default::default() };
+    sessions.create_session(request).await.expect("created").into_inner().session.expect("a session").session_id
+}
+
 pub(crate) fn shell(command: &str) -> String {
     json!([{ "run": command }]).to_string()
 }
 
-/// What the last tool call printed.
+/// What happened to the session's sandbox, in order: its status, its message and its generation.
+pub(crate) fn told(events: &[SessionEvent]) -> Vec<(SandboxStatus, String, i32)> {
+    let sandboxes = events.iter().filter_map(|event| match &event.kind {
+        Some(Kind::SandboxChanged(changed)) => changed.sandbox.as_ref(),
+        _ => None,
+    });
+    sandboxes.map(|sandbox| (sandbox.status(), sandbox.status_message.clone(), sandbox.generation)).collect()
+}
+
+/// This event says so of the session's sandbox.
+pub(crate) fn says(event: &SessionEvent, status: SandboxStatus, words: &str) -> bool {
+    let said = told(std::slice::from_ref(event));
+    said.iter().any(|(is, message, _)| *is == status && message.contains(words))
+}
+
+/// Its sandbox, as it is stored.
+pub(crate) async fn sandbox(sessions: &mut Sessions, id: &str) -> proto::Sandbox {
+    get(sessions, id).await.sandbox.expect("a sandbox")
+}
+
+/// What the last block says.
 pub(crate) fn printed(played: &Played) -> String {
     format!("{:?}", played.contents().last().expect("a block"))
+}
+
+/// Waits until the server knows of no sandbox any more, not of one that ended either: its files go after it, then its row.
+pub(crate) async fn nothing_is_listed(server: &Server) {
+    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
+    let (mut runtime, patience) = (server.runtime().await, Instant::now() + Duration::from_mins(2));
+    loop {
+        let listed = runtime.list_sandboxes(all.clone()).await.expect("listed").into_inner().sandboxes;
+        if listed.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < patience, "something is left: {listed:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Whether a server that tells a file has told it this.

@@ -1,12 +1,12 @@
 //! A session from its first message to its end, through stops, dead servers and dead sandboxes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent_runtime::proto::{self, Isolation, SandboxStatus, TurnStatus};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, eventually, printed, shell, text},
+    rig::{Rig, created, eventually, nothing_is_listed, printed, shell, text},
     support::{get, last_turn, play, send, stop, until_end_of, watch},
 };
 
@@ -35,7 +35,8 @@ async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox()
     let played = play(&mut sessions, &id, &shell("cat kept")).await;
     assert!(printed(&played).contains("one"), "{}", printed(&played));
     let again = played.state.session.expect("a session").sandbox.expect("a sandbox");
-    assert_eq!((again.sandbox_id, again.generation), (sandbox.sandbox_id, 1), "it is the same one to us");
+    assert_eq!((again.sandbox_id, again.generation), (sandbox.sandbox_id, 2), "the same to us, made once more");
+    assert!(again.restored_to_sequence >= played.events[0].sequence, "{}", again.restored_to_sequence);
     assert_ne!(rig.running(), [text(&running[0]["id"])], "and another one there");
 
     sessions
@@ -44,16 +45,7 @@ async fn a_session_is_stopped_and_comes_back_with_its_files_in_another_sandbox()
         .expect("deleted");
     eventually("it is removed with its session", || rig.running().is_empty()).await;
     // Its files go after it, then its row.
-    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
-    let (mut runtime, patience) = (server.runtime().await, Instant::now() + Duration::from_mins(2));
-    loop {
-        let listed = runtime.list_sandboxes(all.clone()).await.expect("listed").into_inner().sandboxes;
-        if listed.is_empty() {
-            break;
-        }
-        assert!(Instant::now() < patience, "something of it is left: {listed:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    nothing_is_listed(&server).await;
     assert_eq!(rig.emulator.snapshots(), [""; 0], "nor is anything kept of it");
 }
 

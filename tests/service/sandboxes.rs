@@ -11,7 +11,7 @@ use agent_runtime::{
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::support::{Server, get, play, reason, scripted};
+use crate::support::{Server, get, play, reason, scripted, stop};
 
 fn asked(strict: bool) -> proto::CreateSessionRequest {
     let modal = proto::ModalSettings { cpu: 2.0, gpu: "T4".into(), ..Default::default() };
@@ -122,6 +122,63 @@ async fn what_runs_elsewhere_is_listed_with_its_cost() {
     assert_eq!(reason(&refused), "INVALID_FIELD");
 }
 
+#[tokio::test]
+async fn what_runs_here_is_listed_beside_it_and_costs_nothing() {
+    let data = tempfile::tempdir().expect("a folder");
+    let before = Timestamp::now();
+    ledger(data.path(), before.0).await;
+    let server = Server::start_on(data.path(), &[]);
+    let (mut sessions, mut runtime) = (server.sessions().await, server.runtime().await);
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let session = scripted(&mut sessions).await;
+        play(&mut sessions, &session.session_id, &serde_json::json!({ "say": "hello" }).to_string()).await;
+        made.push(get(&mut sessions, &session.session_id).await);
+    }
+    // Without a sandbox there is nothing to list.
+    scripted(&mut sessions).await;
+    let id = |session: &proto::Session| session.sandbox.clone().expect("a sandbox").sandbox_id;
+    let asked = proto::ListSandboxesRequest { page_size: 1, ..Default::default() };
+    let mut told = Vec::new();
+    let mut next = asked.clone();
+    loop {
+        let page = runtime.list_sandboxes(next).await.expect("listed").into_inner();
+        assert!(page.sandboxes.len() <= 1);
+        told.extend(page.sandboxes);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        next = proto::ListSandboxesRequest { page_token: page.next_page_token, ..asked.clone() };
+    }
+    let mut wanted = vec!["sbx_1".to_owned(), "sbx_3".to_owned(), id(&made[0]), id(&made[1])];
+    wanted.sort();
+    assert_eq!(told.iter().map(|one| one.sandbox_id.clone()).collect::<Vec<_>>(), wanted);
+    let one = told.iter().find(|one| one.sandbox_id == id(&made[0])).expect("listed");
+    assert_eq!((one.provider.as_str(), one.session_id.as_str()), ("local", made[0].session_id.as_str()));
+    assert_eq!((one.state(), one.generation, &*one.external_id), (SandboxRecordState::Running, 1, ""));
+    assert_eq!((one.modal.clone(), one.hourly_cost_micro_usd, one.cost_micro_usd), (None, 0, 0));
+    let made_at = one.create_time.expect("a time");
+    assert!(made_at.seconds >= before.0 / 1_000_000 && made_at.seconds <= Timestamp::now().0 / 1_000_000);
+
+    stop(&mut sessions, &made[0].session_id).await;
+    let running = runtime.list_sandboxes(proto::ListSandboxesRequest::default()).await.expect("listed").into_inner();
+    assert!(running.sandboxes.iter().all(|one| one.sandbox_id != id(&made[0])), "{running:?}");
+    let all = proto::ListSandboxesRequest { include_ended: true, ..Default::default() };
+    let told = runtime.list_sandboxes(all.clone()).await.expect("listed").into_inner();
+    let one = told.sandboxes.iter().find(|one| one.sandbox_id == id(&made[0])).expect("listed");
+    assert_eq!(one.state(), SandboxRecordState::Ended);
+    let output = command(server.data()).arg("--all").output().expect("run");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = shown.lines().find(|line| line.starts_with(&id(&made[0]))).expect("a line");
+    assert!(line.contains("local") && line.contains("ended") && line.ends_with('-'), "{shown}");
+    assert!(shown.contains("3 not over, about $1.4897 an hour together"), "{shown}");
+
+    let request = proto::DeleteSessionRequest { session_id: made[0].session_id.clone(), ..Default::default() };
+    sessions.delete_session(request).await.expect("deleted");
+    let told = runtime.list_sandboxes(all).await.expect("listed").into_inner();
+    assert!(told.sandboxes.iter().all(|one| one.sandbox_id != id(&made[0])), "{told:?}");
+}
+
 fn command(data: &std::path::Path) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-runtime"));
     command.arg("--data").arg(data).arg("sandboxes").env_remove("RUST_LOG");
@@ -148,5 +205,5 @@ async fn the_command_shows_what_runs_elsewhere() {
     assert_eq!(json["sandboxes"][0]["hourlyCostMicroUsd"], "1299780");
     let empty = Server::start();
     let output = command(empty.data()).output().expect("run");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("no sandboxes away"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no sandboxes"), "{output:?}");
 }

@@ -85,6 +85,7 @@ pub(crate) fn turn(id: &str, status: TurnStatus) -> Turn {
         goes_first: false,
         interrupt_time: None,
         carried: Vec::new(),
+        moving: None,
         meter: Meter::default(),
     }
 }

@@ -98,9 +98,20 @@ impl Emulator {
         self.ask("POST", "expire-tokens", "");
     }
 
+    /// The time of all snapshots is over.
+    pub fn drop_snapshots(&self) {
+        self.ask("POST", "drop-snapshots", "");
+    }
+
     /// Replaces the rules by which calls fail; see `agent-runtime modal-emulator --help`.
     pub fn set_faults(&self, rules: &str) {
         self.ask("POST", "faults", rules);
+    }
+
+    /// How often the rules have failed or held back a call since they were set.
+    pub fn struck(&self, call: &str) -> u64 {
+        let all: Value = serde_json::from_str(&self.ask("GET", "faults", "")).expect("counts");
+        all[call].as_u64().unwrap_or(0)
     }
 
     /// Kills it, as a crash would; what it kept on disk stays until this is dropped.

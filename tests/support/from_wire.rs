@@ -252,6 +252,7 @@ fn turn(wire: proto::Turn) -> Turn {
         goes_first: wire.goes_first,
         interrupt_time: None,
         carried: Vec::new(),
+        moving: None,
         meter: Meter::default(),
     }
 }

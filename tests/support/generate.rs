@@ -265,6 +265,7 @@ impl Generator {
             goes_first: self.random.random(),
             interrupt_time: None,
             carried: Vec::new(),
+            moving: None,
             meter: Meter::default(),
         }
     }

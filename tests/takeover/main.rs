@@ -13,5 +13,6 @@ mod given;
 mod house;
 mod idle;
 mod lost;
+mod removed;
 mod signals;
 mod trimmed;

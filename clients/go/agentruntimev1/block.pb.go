@@ -163,7 +163,8 @@ const (
 	SystemNoticeKind_SYSTEM_NOTICE_KIND_COMPACTION SystemNoticeKind = 7
 	// Conversation and workspace were brought back from a checkpoint; see Sandbox.restored_to_sequence.
 	SystemNoticeKind_SYSTEM_NOTICE_KIND_RESTORE SystemNoticeKind = 8
-	// The runtime told the agent to go on after a parked turn; the message is the prompt it used.
+	// The runtime told the agent to go on after a parked turn, or in the next sandbox when the life of the one before ended;
+	// the message is the prompt it used.
 	SystemNoticeKind_SYSTEM_NOTICE_KIND_CONTINUATION SystemNoticeKind = 9
 )
 

@@ -39,8 +39,8 @@ type RuntimeServiceClient interface {
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// Lists the tenant's keys, without their secrets. Scope ADMIN.
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
-	// Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-	// their sessions. Scope ADMIN.
+	// Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+	// those on it, which cost nothing, as their sessions have them. Scope ADMIN.
 	ListSandboxes(ctx context.Context, in *ListSandboxesRequest, opts ...grpc.CallOption) (*ListSandboxesResponse, error)
 	// Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.
 	RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error)
@@ -117,8 +117,8 @@ type RuntimeServiceServer interface {
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// Lists the tenant's keys, without their secrets. Scope ADMIN.
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
-	// Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-	// their sessions. Scope ADMIN.
+	// Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+	// those on it, which cost nothing, as their sessions have them. Scope ADMIN.
 	ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error)
 	// Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN.
 	RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error)

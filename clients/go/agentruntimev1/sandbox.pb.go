@@ -156,11 +156,13 @@ type Sandbox struct {
 	// How well it is walled off.
 	Isolation Isolation `protobuf:"varint,6,opt,name=isolation,proto3,enum=agentruntime.v1.Isolation" json:"isolation,omitempty"`
 	// Set from generation 2 on: conversation and workspace are those of the checkpoint at this sequence. What the
-	// log holds after it is still shown but unknown to the agent.
+	// log holds after it is still shown but unknown to the agent. Where sandbox_id is the one of the generation before, its
+	// provider kept the files: they are as they were at its end, which may be later than this.
 	RestoredToSequence int64 `protobuf:"varint,7,opt,name=restored_to_sequence,json=restoredToSequence,proto3" json:"restored_to_sequence,omitempty"`
 	// Settings of SandboxSpec that this provider does not apply, for example "modal.cpu"; empty when strict.
 	NotApplied []string `protobuf:"bytes,8,rep,name=not_applied,json=notApplied,proto3" json:"not_applied,omitempty"`
-	// When the provider ends it; unset: no limit. The session goes on in the next generation.
+	// When the provider ends it; unset: no limit. The session leaves it in good time (ModalSettings.timeout), and goes on
+	// in the next generation.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Unset before the first check.
 	LastHealthCheckTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last_health_check_time,json=lastHealthCheckTime,proto3" json:"last_health_check_time,omitempty"`
@@ -353,7 +355,9 @@ type ModalSettings struct {
 	MemoryMib int64 `protobuf:"varint,3,opt,name=memory_mib,json=memoryMib,proto3" json:"memory_mib,omitempty"`
 	// Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
 	// good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
-	// that is not over by then ends with its sandbox, LOST.
+	// that is at work when two thirds of that are left is interrupted (Sandbox.status_message says so), what it changed is
+	// saved, and it goes on in the next sandbox, still RUNNING: a new process is told to (SYSTEM_NOTICE_KIND_CONTINUATION).
+	// The call that was broken off may have been done in part, and programs in the background end with the old sandbox.
 	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Kind in Modal's words, in upper case, and how many behind a colon, 1 to 8: "A10G" or "A10G:2". Empty: none.
 	Gpu string `protobuf:"bytes,5,opt,name=gpu,proto3" json:"gpu,omitempty"`

@@ -30,9 +30,9 @@ const (
 	SandboxRecordState_SANDBOX_RECORD_STATE_UNSPECIFIED SandboxRecordState = 0
 	// About to be made, or made without an answer: it may run.
 	SandboxRecordState_SANDBOX_RECORD_STATE_INTENDED SandboxRecordState = 1
-	// It was made, and costs until it ends.
+	// It was made. Away from the server's machine it costs until it ends.
 	SandboxRecordState_SANDBOX_RECORD_STATE_RUNNING SandboxRecordState = 2
-	// It is over. Its session can bring it back while there is a snapshot.
+	// It is over. Its session can bring it back: on the server's machine at any time, elsewhere while there is a snapshot.
 	SandboxRecordState_SANDBOX_RECORD_STATE_ENDED SandboxRecordState = 3
 )
 
@@ -79,8 +79,10 @@ func (SandboxRecordState) EnumDescriptor() ([]byte, []int) {
 	return file_agentruntime_v1_sandbox_record_proto_rawDescGZIP(), []int{0}
 }
 
-// A sandbox away from the server's machine, as this server has it in its ledger. The row is written before the sandbox
-// is made, and stays until it is proven that nothing of it is left.
+// A sandbox as this server has it written down, which is done before the sandbox is made. One away from the server's machine
+// has a row in a ledger, which stays until it is proven that nothing of it is left, also when its session is deleted. One
+// on it is told of as long as its session is there, which removes it; nothing of it is reserved, so all fields that are
+// about that, about costs, or about what the provider does by itself, are unset.
 type SandboxRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sandbox.sandbox_id.
@@ -98,7 +100,7 @@ type SandboxRecord struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the provider ends it by itself.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// When it was known to be over; unset: it is not.
+	// When it was known to be over; unset: it is not, or nobody noted when.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// What it was made with, defaults filled in.
 	Modal *ModalSettings `protobuf:"bytes,10,opt,name=modal,proto3" json:"modal,omitempty"`

@@ -1,7 +1,7 @@
 //! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is and was built, that a
 //! sandbox dies, that all tokens have expired, and which calls fail.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -28,7 +28,7 @@ pub struct Shown {
     /// Its name among the running ones of its app; may be empty.
     pub name: String,
     /// Its tags.
-    pub tags: std::collections::BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     /// The image it was made from.
     pub image: String,
     /// It runs.
@@ -47,7 +47,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/snapshots", get(snapshots))
         .route("/emulator/forget-apps", post(forget_apps))
         .route("/emulator/expire-tokens", post(expire))
-        .route("/emulator/faults", post(faults))
+        .route("/emulator/drop-snapshots", post(drop_snapshots))
+        .route("/emulator/faults", post(faults).get(struck))
         .with_state(world)
 }
 
@@ -79,10 +80,20 @@ async fn expire(State(world): State<Arc<World>>) {
     world.tokens.expire();
 }
 
+/// As if the time of all snapshots were over.
+async fn drop_snapshots(State(world): State<Arc<World>>) {
+    world.images.drop_snapshots();
+}
+
 /// The body holds the rules, with commas between them; none: nothing fails any more.
 async fn faults(State(world): State<Arc<World>>, text: String) -> Result<(), (StatusCode, String)> {
     world.faults.set(rules(&text).map_err(|said| (StatusCode::BAD_REQUEST, said))?);
     Ok(())
+}
+
+/// How often they have struck each call since they were set.
+async fn struck(State(world): State<Arc<World>>) -> Json<BTreeMap<String, u64>> {
+    Json(world.faults.struck())
 }
 
 /// Rules with commas between them.

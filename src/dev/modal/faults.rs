@@ -3,16 +3,20 @@
 //! A rule reads `Call=CODE@K*N`: the call fails with the code after K messages of its answer, the first N times. With
 //! `CODE+S` the refusal asks to be tried again after S seconds; `%P` instead of `*N` fails each call with probability P,
 //! by a seed. A unary call that fails after its one message has had its effect: its answer is lost. The call `*` is any.
+//! `OK+S` fails nothing: the call is held back for S seconds, or until the rules are replaced; with 0 seconds it lets a call
+//! pass that a later rule would fail.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue},
     middleware::Next,
@@ -21,10 +25,14 @@ use axum::{
 use http_body::Frame;
 use prost::Message as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use super::world::World;
-use crate::modal_wire::client::{RpcRetryPolicy, RpcStatus};
+use crate::modal_wire::{
+    MESSAGE_LIMIT,
+    client::{RpcRetryPolicy, RpcStatus},
+};
 
 /// Bytes in front of each message: a flag and a length.
 const PREFIX: usize = 5;
@@ -81,30 +89,46 @@ impl Rule {
 
 /// The rules, and what is left of them.
 #[derive(Debug)]
-pub(super) struct Faults(Mutex<Inner>);
+pub(super) struct Faults {
+    inner: Mutex<Inner>,
+    /// Rings when the rules are replaced.
+    replaced: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Inner {
     rules: Vec<Rule>,
     chance: StdRng,
+    /// How often each call was failed or held back since the rules were set.
+    struck: BTreeMap<String, u64>,
 }
 
 impl Faults {
     /// These rules. The seed makes what they leave to chance the same each time.
     pub(super) fn new(rules: Vec<Rule>, seed: u64) -> Self {
-        Self(Mutex::new(Inner { rules, chance: StdRng::seed_from_u64(seed) }))
+        let inner = Inner { rules, chance: StdRng::seed_from_u64(seed), struck: BTreeMap::new() };
+        Self { inner: Mutex::new(inner), replaced: watch::Sender::new(()) }
     }
 
     /// Replaces all rules.
     pub(super) fn set(&self, rules: Vec<Rule>) {
-        self.inner().rules = rules;
+        let mut inner = self.inner();
+        inner.rules = rules;
+        inner.struck.clear();
+        drop(inner);
+        self.replaced.send_replace(());
+    }
+
+    /// How often each call was failed or held back since the rules were set.
+    pub(super) fn struck(&self) -> BTreeMap<String, u64> {
+        self.inner().struck.clone()
     }
 
     /// The fault of a call that is made now; the first rule that fires.
     fn draw(&self, call: &str) -> Option<Rule> {
         let mut inner = self.inner();
-        let Inner { rules, chance } = &mut *inner;
-        rules.iter_mut().filter(|rule| rule.call == call || rule.call == "*").find_map(|rule| {
+        let Inner { rules, chance, struck } = &mut *inner;
+        let fired = rules.iter_mut().filter(|rule| rule.call == call || rule.call == "*").find_map(|rule| {
             let fires = match &mut rule.how_often {
                 HowOften::Times(left) => {
                     let fires = *left > 0;
@@ -114,26 +138,59 @@ impl Faults {
                 HowOften::Chance(probability) => chance.random_bool(probability.clamp(0.0, 1.0)),
             };
             fires.then(|| rule.clone())
-        })
+        });
+        if fired.is_some() {
+            *struck.entry(call.to_owned()).or_default() += 1;
+        }
+        fired
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each critical section leaves the rules whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Lets calls fail by the rules.
 pub(super) async fn inject(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
     let call = request.uri().path().rsplit('/').next().unwrap_or_default();
+    let replaced = world.faults.replaced.subscribe();
     let Some(rule) = world.faults.draw(call) else { return next.run(request).await };
     tracing::debug!(call, fault = ?rule.code, after = rule.after, "a call fails on purpose");
+    if rule.code == Code::Ok {
+        return hold_back(world, &rule, replaced, request, next).await;
+    }
     if rule.after == 0 {
         return rule.status().into_http();
     }
     let (parts, body) = next.run(request).await.into_parts();
     let cut = Cut { body, status: rule.status(), left: rule.after, skip: 0, begun: Vec::new(), over: false };
     Response::from_parts(parts, Body::new(cut))
+}
+
+/// Lets a call begin later. It has arrived: that its caller leaves meanwhile does not undo it.
+async fn hold_back(
+    world: Arc<World>,
+    rule: &Rule,
+    mut replaced: watch::Receiver<()>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wait = rule.retry_after.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok()).unwrap_or_default();
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, MESSAGE_LIMIT).await else {
+        return Status::cancelled("its caller left while it was sent").into_http();
+    };
+    let stop = world.stop.clone();
+    let held = async move {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = replaced.changed() => {}
+            () = stop.cancelled() => return Status::unavailable("the emulator ends").into_http(),
+        }
+        next.run(Request::from_parts(parts, Body::from(bytes))).await
+    };
+    world.tracker.spawn(held).await.unwrap_or_else(|error| Status::internal(error.to_string()).into_http())
 }
 
 /// An answer that ends with a fault after some of its messages.
@@ -216,7 +273,7 @@ impl HttpBody for Cut {
 }
 
 fn code_of(name: &str) -> Option<Code> {
-    (1..=16).map(Code::from_i32).find(|code| {
+    (0..=16).map(Code::from_i32).find(|code| {
         // `DeadlineExceeded` is DEADLINE_EXCEEDED on the wire.
         let mut spelled = String::new();
         for character in format!("{code:?}").chars() {
@@ -249,6 +306,9 @@ mod tests {
         assert!(faults.draw("AppGetOrCreate").is_none());
         assert!(faults.draw("SandboxCreateV2").is_some());
         assert!(faults.draw("SandboxCreateV2").is_none());
+        let held = Faults::new(rules(&["A=OK+0@0*1", "A=NOT_FOUND@0*1"]), 0);
+        let drawn: Vec<_> = std::iter::from_fn(|| held.draw("A")).map(|rule| rule.code).collect();
+        assert_eq!((drawn, held.struck()["A"]), (vec![Code::Ok, Code::NotFound], 2));
         for wrong in ["", "A=B@0*1", "A=UNAVAILABLE@0", "A=UNAVAILABLE@x*1", "A=UNAVAILABLE*1"] {
             assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
         }

@@ -141,12 +141,16 @@ pub struct Args {
     /// Seconds after which tokens expire that it gives out; clients get new ones.
     #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
     pub token_life: u64,
+    /// Seconds by which its clock is ahead of this machine's, as creations and tokens tell; below zero: behind.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub clock: i64,
     /// Milliseconds that a sandbox still runs after it was asked to end.
     #[arg(long, default_value_t = 150, value_name = "MILLISECONDS")]
     pub linger: u64,
     /// Calls that fail on purpose, with commas between them: `Call=CODE@K*N` fails the call after K messages of its answer,
     /// the first N times; `CODE+S` asks to try again after S seconds; `%P` instead of `*N` fails with probability P. `*` is
-    /// any call.
+    /// any call, and `OK+S` only holds it back for S seconds, or until
+    /// there are other rules.
     #[arg(long, default_value = "", value_name = "RULES")]
     pub faults: String,
     /// Makes faults by chance the same ones each time.
@@ -185,6 +189,7 @@ pub async fn run(args: Args, claude: Option<PathBuf>) -> Result<(), RunError> {
     let options = Options {
         claude,
         token_life: Duration::from_secs(args.token_life),
+        clock: args.clock,
         linger: Duration::from_millis(args.linger),
         page: args.page,
         faults: admin::rules(&args.faults).map_err(RunError::Faults)?,

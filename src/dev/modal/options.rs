@@ -17,6 +17,8 @@ pub struct Options {
     pub token_secret: String,
     /// How long tokens live that the emulator gives out.
     pub token_life: Duration,
+    /// Seconds by which its clock is ahead of this machine's, as creations and tokens tell; below zero: behind.
+    pub clock: i64,
     /// How long a sandbox still runs after it was asked to end.
     pub linger: Duration,
     /// Most sandboxes on one page of a list.
@@ -37,6 +39,7 @@ impl Options {
             token_id: "ak-emulator".to_owned(),
             token_secret: "as-emulator".to_owned(),
             token_life: Duration::from_mins(20),
+            clock: 0,
             linger: Duration::from_millis(150),
             page: 100,
             faults: Vec::new(),

@@ -17,6 +17,8 @@ const BLOCK: usize = 64;
 pub(super) struct Tokens {
     key: [u8; 32],
     life: Duration,
+    /// Seconds by which the clock that they go by is ahead.
+    clock: i64,
     /// Tokens of an earlier one have expired, whatever they say.
     generation: AtomicU64,
 }
@@ -43,14 +45,14 @@ struct Claims {
 }
 
 impl Tokens {
-    /// Tokens that live so long.
-    pub(super) fn new(life: Duration) -> Self {
-        Self { key: rand::random(), life, generation: AtomicU64::new(0) }
+    /// Tokens that live so long, by a clock that is so many seconds ahead.
+    pub(super) fn new(life: Duration, clock: i64) -> Self {
+        Self { key: rand::random(), life, clock, generation: AtomicU64::new(0) }
     }
 
     /// A token for a subject.
     pub(super) fn issue(&self, subject: &str) -> String {
-        let exp = (since_epoch() + self.life).as_secs();
+        let exp = self.now() + self.life.as_secs();
         let claims = Claims { sub: subject.to_owned(), exp, generation: self.generation.load(Ordering::Relaxed) };
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
         let claims = URL_SAFE_NO_PAD.encode(serde_json::json!(claims).to_string());
@@ -69,7 +71,7 @@ impl Tokens {
         let (_, claims) = signed.split_once('.').ok_or(Invalid::Forged)?;
         let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| Invalid::Forged)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| Invalid::Forged)?;
-        if claims.exp <= since_epoch().as_secs() || claims.generation != self.generation.load(Ordering::Relaxed) {
+        if claims.exp <= self.now() || claims.generation != self.generation.load(Ordering::Relaxed) {
             return Err(Invalid::Expired);
         }
         if claims.sub == subject { Ok(()) } else { Err(Invalid::Other) }
@@ -78,6 +80,11 @@ impl Tokens {
     /// From now on all tokens that there are have expired.
     pub(super) fn expire(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_add_signed(self.clock)
     }
 
     /// HMAC with SHA-256, by its definition (RFC 2104).
@@ -89,17 +96,13 @@ impl Tokens {
     }
 }
 
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_token_is_good_for_its_subject_and_its_time() {
-        let tokens = Tokens::new(Duration::from_mins(1));
+        let tokens = Tokens::new(Duration::from_mins(1), -3600);
         let token = tokens.issue("ta-1");
         assert_eq!(tokens.check(&token, "ta-1"), Ok(()));
         assert_eq!(tokens.check(&token, "ta-2"), Err(Invalid::Other));
@@ -108,7 +111,7 @@ mod tests {
         tokens.expire();
         assert_eq!(tokens.check(&token, "ta-1"), Err(Invalid::Expired));
         assert_eq!(tokens.check(&tokens.issue("ta-1"), "ta-1"), Ok(()));
-        let short = Tokens::new(Duration::ZERO);
+        let short = Tokens::new(Duration::ZERO, 0);
         assert_eq!(short.check(&short.issue("ta-1"), "ta-1"), Err(Invalid::Expired));
         assert_eq!(short.check(&token, "ta-1"), Err(Invalid::Forged));
     }

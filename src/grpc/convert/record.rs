@@ -1,14 +1,35 @@
-//! What the ledger has of a sandbox elsewhere.
+//! A sandbox as it is listed: what the ledger has of one elsewhere, or what its session has of one on this machine.
 
 use super::timestamp;
 use crate::{
-    domain::{LedgerEntry, LedgerFacts, LedgerState, Timestamp},
+    domain::{LedgerEntry, LedgerFacts, LedgerState, ListedSandbox, SandboxStatus, SessionSandbox, Timestamp},
     proto,
 };
 
-/// A row as it is told at a time, which says what it has cost.
+/// A sandbox as it is told at a time, which says what it has cost.
 #[must_use]
-pub fn sandbox_record(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecord {
+pub fn sandbox_record(listed: ListedSandbox, now: Timestamp) -> proto::SandboxRecord {
+    match listed {
+        ListedSandbox::Elsewhere(entry) => elsewhere(*entry, now),
+        ListedSandbox::OfSession(sandbox) => of_session(sandbox),
+    }
+}
+
+/// Nothing of it is reserved, and nothing of it costs.
+fn of_session(sandbox: SessionSandbox) -> proto::SandboxRecord {
+    let SessionSandbox { id, session, generation, provider, status } = sandbox;
+    proto::SandboxRecord {
+        sandbox_id: id.to_string(),
+        provider,
+        session_id: session.session.to_string(),
+        generation,
+        state: proto::SandboxRecordState::from(status).into(),
+        create_time: id.mint_time().map(timestamp),
+        ..proto::SandboxRecord::default()
+    }
+}
+
+fn elsewhere(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecord {
     let LedgerEntry { id, session, generation, provider, state, facts } = entry;
     let LedgerFacts { external_id, task_id: _, create_time, expire_time, end_time, settings, snapshot } = facts;
     // Its provider ends it then, whoever knows of it.
@@ -27,6 +48,16 @@ pub fn sandbox_record(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecor
         cost_micro_usd: settings.cost_micro_usd(until.since(create_time)),
         modal: Some(settings.filled().into()),
         snapshot_expire_time: snapshot.map(|snapshot| timestamp(snapshot.expire_time)),
+    }
+}
+
+impl From<SandboxStatus> for proto::SandboxRecordState {
+    fn from(status: SandboxStatus) -> Self {
+        match status {
+            SandboxStatus::Starting => Self::Intended,
+            SandboxStatus::Ready | SandboxStatus::Unhealthy => Self::Running,
+            SandboxStatus::Terminated => Self::Ended,
+        }
     }
 }
 

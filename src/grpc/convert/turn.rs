@@ -24,6 +24,7 @@ impl From<Turn> for proto::Turn {
             // How the agent goes on, or is made to end, and until when, is the server's affair.
             interrupt_time: _,
             carried: _,
+            moving: _,
             meter: _,
         } = turn;
         Self {

@@ -1,8 +1,8 @@
-//! Sandboxes elsewhere: a page of them.
+//! Sandboxes: a page of them.
 
 use super::check::Check;
 use crate::{
-    domain::{Failure, LedgerEntry, SandboxId, TenantId, Timestamp},
+    domain::{Failure, ListedSandbox, SandboxId, TenantId, Timestamp},
     grpc::{convert, page},
     proto,
     store::LedgerQuery,
@@ -27,9 +27,9 @@ impl ListSandboxes {
 
     /// The page, of what the store answered to [`Self::query`].
     #[must_use]
-    pub fn respond(&self, entries: Vec<LedgerEntry>, now: Timestamp) -> proto::ListSandboxesResponse {
+    pub fn respond(&self, entries: Vec<ListedSandbox>, now: Timestamp) -> proto::ListSandboxesResponse {
         let items = entries.into_iter().map(|entry| {
-            let position = entry.id.clone();
+            let position = entry.id().clone();
             (convert::sandbox_record(entry, now), position)
         });
         let (sandboxes, last) = page::cut(items.collect(), self.size);

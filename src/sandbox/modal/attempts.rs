@@ -1,6 +1,7 @@
 //! Calls that are made again: which failures pass, how long to wait, and what the server itself asks for.
 //!
-//! It must not know which calls there are.
+//! It must not know which calls there are, nor whether this process may still make them: that is asked before each attempt by
+//! whoever sends it.
 
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ pub(super) const ROUTER: Patience = Patience {
     deadline_is_final: false,
 };
 
+/// What a program that runs is followed and fed by: a sandbox that cannot be reached for a while still works. About a quarter of
+/// an hour.
+pub(super) const FOLLOWING: Patience = Patience { retries: 100, ..ROUTER };
+
 /// Calls to a router that have a time to be done in.
 pub(super) const TIMED: Patience = Patience { deadline_is_final: true, ..ROUTER };
 
@@ -74,6 +79,11 @@ impl Attempts {
     /// How many failed, and how many the server put off.
     pub(super) fn so_far(&self) -> (u32, u32) {
         (self.failed, self.throttled)
+    }
+
+    /// It fails for so long that the sandbox is to be asked about: nobody waits for one that is over.
+    pub(super) fn is_long(&self) -> bool {
+        self.failed >= ROUTER.retries
     }
 
     /// Since the first attempt.

@@ -64,7 +64,7 @@ impl Home {
             object_creation_type: ObjectCreationType::CreateIfMissing.into(),
         };
         let app = control
-            .call(request, |mut control, request| async move { control.app_get_or_create(request).await })
+            .change(request, |mut control, request| async move { control.app_get_or_create(request).await })
             .await?;
         let request = EnvironmentGetOrCreateRequest {
             deployment_name: self.environment.clone(),

@@ -1,5 +1,10 @@
 //! A program's input as far as it is known here: what it has, and the end of it, to tell when somebody says otherwise.
 //!
+//! Modal tells how much input a program has, and never which: so other bytes at the same offset are told from what one process
+//! remembers of its own, and only of the newest part. Sessions do not depend on more: what they give at an offset is a row
+//! that was committed before it was given the first time, and a row never changes, so after a restart the same bytes come
+//! again. Only a database that was put back to an earlier state could say otherwise, and that is not seen here.
+//!
 //! It must not know how input is given.
 
 use bytes::{Bytes, BytesMut};

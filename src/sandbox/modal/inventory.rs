@@ -29,7 +29,7 @@ impl Inventory for Modal {
         let mut request = SandboxListRequest {
             app_id,
             environment_name: self.0.home.environment().to_owned(),
-            tags: vec![owner],
+            tags: vec![owner.clone()],
             ..SandboxListRequest::default()
         };
         let mut pages = Pages::default();
@@ -40,7 +40,9 @@ impl Inventory for Modal {
                 .await
                 .map_err(failed)?;
             if !pages.take(page.sandboxes) {
-                return Ok(pages.all().into_iter().map(listed).collect());
+                // Whose it is stands in the sandbox: that only ours were asked for is not enough.
+                let ours = pages.all().into_iter().filter(|info| info.tags.contains(&owner));
+                return Ok(ours.map(listed).collect());
             }
         }
     }

@@ -36,7 +36,7 @@ impl Kept {
     pub(super) async fn drop_image(&self, image_id: String) -> Result<(), Status> {
         let request = ImageDeleteRequest { image_id };
         let call =
-            self.control.call(request, |mut control, request| async move { control.image_delete(request).await });
+            self.control.change(request, |mut control, request| async move { control.image_delete(request).await });
         match call.await {
             Err(status) if status.code() != Code::NotFound => Err(status),
             Ok(()) | Err(_) => Ok(()),

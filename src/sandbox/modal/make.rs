@@ -149,7 +149,7 @@ async fn make_v2(control: &Arc<Control>, found: &Found, plan: &Plan<'_>) -> Resu
         ..SandboxCreateV2Request::default()
     };
     let made =
-        control.call(request, |mut control, request| async move { control.sandbox_create_v2(request).await }).await?;
+        control.change(request, |mut control, request| async move { control.sandbox_create_v2(request).await }).await?;
     let remote = Remote::new(Arc::clone(control), made.sandbox_id);
     let task_id = if made.task_id.is_empty() { remote.task_id().await? } else { made.task_id };
     Ok(Made { remote, task_id, access: made.command_router_access })
@@ -163,7 +163,7 @@ async fn make_v1(control: &Arc<Control>, found: &Found, plan: &Plan<'_>) -> Resu
         ..SandboxCreateRequest::default()
     };
     let made =
-        control.call(request, |mut control, request| async move { control.sandbox_create(request).await }).await?;
+        control.change(request, |mut control, request| async move { control.sandbox_create(request).await }).await?;
     adopt(control, made.sandbox_id).await
 }
 

@@ -111,7 +111,7 @@ impl Modal {
     pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
         let ModalConfig { server, credentials, environment, app, staging } = config;
         let address = Address::control(&server).map_err(Error::Unavailable)?;
-        let control = Arc::new(Control::new(address, &credentials).map_err(Error::Unavailable)?);
+        let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
             kept: Kept::new(Arc::clone(&control)),
             control,
@@ -403,6 +403,8 @@ impl Provider for Modal {
             },
             Err(entry) => entry,
         };
+        // It takes the place of the one that the caller knows.
+        let new = NewSandbox { generation: new.generation.saturating_add(1), ..new };
         let again = match entry {
             Some(entry) => self.again(&new, &mut slot, entry).await?,
             None => None,

@@ -335,7 +335,7 @@ impl Sandbox for Place {
     async fn check(&self) -> Result<(), Error> {
         self.0.not_destroyed()?;
         match self.0.router.remote().over().await {
-            Ok(None) => Ok(()),
+            Ok(None) => self.0.router.answers().await.map_err(|status| failure::unavailable(&status)),
             Ok(Some(Over(how))) => Err(Error::Gone(how)),
             Err(status) => Err(failure::unavailable(&status)),
         }

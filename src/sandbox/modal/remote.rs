@@ -79,11 +79,11 @@ impl Remote {
         let request = SandboxTerminateRequest { sandbox_id: self.sandbox_id.clone() };
         let asked = if self.is_v1() {
             self.control
-                .call(request, |mut control, request| async move { control.sandbox_terminate(request).await })
+                .change(request, |mut control, request| async move { control.sandbox_terminate(request).await })
                 .await
         } else {
             self.control
-                .call(request, |mut control, request| async move { control.sandbox_terminate_v2(request).await })
+                .change(request, |mut control, request| async move { control.sandbox_terminate_v2(request).await })
                 .await
         };
         match asked {

@@ -41,7 +41,7 @@ impl Actor {
             Exit::Signal(signal) => (format!("{agent} was ended by signal {signal}"), format!("signal {signal}")),
         };
         self.pending.end_subagents();
-        let waits = self.end_interrupted() || self.pending.park();
+        let waits = self.end_interrupted() || self.pending.park() || self.pending.leave_off(Usage::default());
         let active = !waits && self.pending.state().active_turn().is_some();
         if self.leaving.is_some_and(Leaving::ends_agents) {
             self.lose_to_the_stop();
@@ -91,8 +91,11 @@ impl Actor {
         tracing::warn!(key = %self.key, cause, message, "what ran in a session cannot be gone on with");
         let sandbox = self.off().or(sandbox);
         self.pending.end_subagents();
-        self.end_interrupted();
-        self.pending.lose_turn(cause, &format!("{message}; look at the workspace, then send the message again"));
+        // One that was leaving it goes on where the next one stands.
+        if !self.end_interrupted() && !self.pending.leave_off(Usage::default()) {
+            let message = format!("{message}; look at the workspace, then send the message again");
+            self.pending.lose_turn(cause, &message);
+        }
         self.end_exec();
         self.sandbox_gone(&message);
         self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
@@ -196,6 +199,7 @@ impl Actor {
     pub(super) fn off(&mut self) -> Option<Arc<dyn sandbox::Sandbox>> {
         self.idle_since = Instant::now();
         self.given = None;
+        self.life.look_away();
         let house = self.files.unfollow();
         self.after.retain(|after| match after {
             After::Prepare(_) | After::Start(..) | After::Write(_) => false,

@@ -1,25 +1,23 @@
-//! The life of the sandbox, from the actor's side: it is asked for signs of life, and left for another one before its
-//! provider ends it.
+//! The life of the sandbox, from the actor's side: it is asked for signs of life, and what they come to is told. How it is left
+//! before its provider ends it stands in `carry`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use super::{Actor, files::Step};
+use super::Actor;
 use crate::{
     domain::{Kind, Sandbox, SandboxId, SandboxStatus, Timestamp},
     sandbox,
-    session::{running::maybe, side::Side, turn::Prompt},
+    session::{running::maybe, side::Side},
 };
 
-/// Time between two signs of life.
+/// Time between two signs of life, and until the next one after none.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
+const CHECK_AGAIN: Duration = Duration::from_secs(5);
 /// How long one may take.
 const CHECK_PATIENCE: Duration = Duration::from_secs(20);
-/// Bounds of the time before its end at which a sandbox is left, which is a part of its whole life.
-const BEFORE: [Duration; 2] = [Duration::from_mins(2), Duration::from_mins(15)];
-const PART: u32 = 10;
 
 /// A sign of life, or none.
 pub(super) type Checked = (SandboxId, Result<(), sandbox::Error>);
@@ -28,11 +26,13 @@ pub(super) type Checked = (SandboxId, Result<(), sandbox::Error>);
 pub(super) struct Life {
     checking: Option<BoxFuture<'static, Checked>>,
     check_at: Instant,
+    /// When an agent has had its time to end what it does, so that the sandbox can be left.
+    pub(super) leaves_by: Option<Instant>,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { checking: None, check_at: Instant::now() + CHECK_EVERY }
+        Self { checking: None, check_at: Instant::now() + CHECK_EVERY, leaves_by: None }
     }
 }
 
@@ -43,11 +43,11 @@ impl Life {
         self.checking = None;
         checked
     }
-}
 
-/// How long before its end a sandbox is left, of a whole life.
-pub(super) fn before_the_end(life: Duration) -> Duration {
-    (life / PART).clamp(BEFORE[0], BEFORE[1]).min(life / 2)
+    /// Nobody asks any more how the sandbox is: what it answers says nothing of the next one, which may have its id.
+    pub(super) fn look_away(&mut self) {
+        self.checking = None;
+    }
 }
 
 impl Actor {
@@ -72,6 +72,9 @@ impl Actor {
         if self.open_sandbox().is_none_or(|sandbox| *sandbox.id() != of) {
             return;
         }
+        if checked.is_err() {
+            self.life.check_at = Instant::now() + CHECK_AGAIN;
+        }
         let (status, message) = match (checked, self.sandbox_status()) {
             (Ok(()), Some(SandboxStatus::Unhealthy)) => (SandboxStatus::Ready, String::new()),
             (Err(error @ sandbox::Error::Gone(_)), _) => return self.died(&error),
@@ -94,69 +97,15 @@ impl Actor {
         self.sandbox_gone(&error.to_string());
     }
 
-    /// A sandbox that is ready, as its record tells it.
-    pub(super) fn ready(&self, sandbox: &Arc<dyn sandbox::Sandbox>) -> Sandbox {
-        Sandbox {
-            expire_time: sandbox.expires(),
-            last_health_check_time: Some(Timestamp::now()),
-            ..self.sandbox(SandboxStatus::Ready, "")
-        }
-    }
-
-    /// When the sandbox is to be left, where its provider ends it.
-    fn leaves_at(&self) -> Option<Timestamp> {
-        let session = &self.pending.state().session;
-        let expires = session.sandbox.as_ref()?.expire_time?;
-        let life = session.sandbox_spec.modal.clone().unwrap_or_default().lifetime();
-        let before = i64::try_from(before_the_end(life).as_micros()).unwrap_or(0);
-        Some(Timestamp(expires.0.saturating_sub(before)))
-    }
-
-    /// Nothing more is to begin in it.
-    pub(super) fn is_to_be_left(&self) -> bool {
-        self.has_files() && self.leaves_at().is_some_and(|at| at <= Timestamp::now())
-    }
-
-    /// When it is left, between turns. A turn that waits for an answer is parked for it.
-    pub(super) fn moves_at(&self) -> Option<Instant> {
-        let works = self.pending.state().active_turn().is_some() && !self.pending.waits();
-        if works || self.pending.has_subagents() || !self.has_files() || !self.files.is_quiet() {
-            return None;
-        }
-        Some(Instant::now() + self.leaves_at()?.since(Timestamp::now()))
-    }
-
-    /// What changed in it is saved first; then it is left. The next message finds it again, with its files, as after a long
-    /// silence.
-    pub(super) fn move_out(&mut self) {
-        self.hold(Step::Move);
-    }
-
-    /// It was looked at.
-    pub(super) fn moved_out(&mut self) {
-        if self.pending.state().active_turn().is_some() && !self.pending.park() {
-            // A turn began meanwhile. It is left after that.
-            return;
-        }
-        self.shut("its lifetime ends soon; the session goes on in another one");
-    }
-
-    /// Gives a prompt to a program in the next sandbox.
-    pub(super) fn move_on(&mut self, prompt: Prompt) {
-        self.shut("its lifetime ends soon; the session goes on in another one");
-        self.give(prompt);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sandbox_is_left_in_good_time() {
-        let table = [(24 * 3600, 900), (3600, 360), (1800, 180), (600, 120), (240, 120), (100, 50), (10, 5)];
-        for (life, before) in table {
-            assert_eq!(before_the_end(Duration::from_secs(life)), Duration::from_secs(before), "a life of {life} s");
-        }
+    /// A sandbox that is ready, as its record tells it. `replaces`: it took the place of the one that was recorded, and has what
+    /// was kept at this sequence or later.
+    pub(super) fn ready(&self, expire_time: Option<Timestamp>, replaces: Option<i64>) -> Sandbox {
+        let held = self.sandbox(SandboxStatus::Ready, "");
+        let (generation, restored_to_sequence) = match replaces {
+            Some(sequence) => (held.generation + 1, sequence),
+            None => (held.generation, held.restored_to_sequence),
+        };
+        let last_health_check_time = Some(Timestamp::now());
+        Sandbox { generation, restored_to_sequence, expire_time, last_health_check_time, ..held }
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Actor, files::FilesSide};
 use crate::{
-    domain::{SandboxStatus, Turn, TurnStatus},
+    domain::{Moving, SandboxStatus, Turn, TurnStatus},
     session::{
         after::{After, Halt},
         attach::{self, Found, Left, Lost},
@@ -19,7 +19,7 @@ impl Actor {
     /// Looks for what an earlier owner left, if it left anything.
     pub(super) fn take_over(&mut self, stdin: Vec<StdinRow>, in_doubt: bool) {
         let runs = self.mark.as_ref().is_some_and(|mark| !mark.ended);
-        let needs = |turn: &Turn| turn.status != TurnStatus::Parked;
+        let needs = |turn: &Turn| turn.status != TurnStatus::Parked && turn.moving != Some(Moving::Left);
         if runs || in_doubt || self.pending.state().active_turn().is_some_and(needs) {
             let left = self.left(stdin, in_doubt);
             self.side = Side::Finding(Box::pin(attach::find(Arc::clone(&self.shared), left)));

@@ -183,6 +183,7 @@ impl Actor {
         if decided || matches!(self.side, Side::Finding(_)) {
             return;
         }
+        self.go_on_elsewhere();
         if let Some(prompt) = self.pending.begin_next() {
             self.give(prompt);
         }
@@ -210,7 +211,7 @@ impl Actor {
     }
 
     /// Whether the program that runs is at a turn, as far as it was read.
-    fn is_at_turn(&self) -> bool {
+    pub(super) fn is_at_turn(&self) -> bool {
         match &self.side {
             Side::On(running) => running.parser.is_at_turn(),
             Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
@@ -253,7 +254,7 @@ impl Actor {
     /// A message was taken up: one whose turn is to end is nothing that its agent may go on with. Before, it may not have
     /// known that there is anything to end.
     pub(super) fn taken_up(&mut self) {
-        if self.pending.interrupted().is_some() || self.pending.is_cut() {
+        if self.pending.interrupted().is_some() || self.pending.is_cut() || self.pending.leaves() {
             self.ask_to_end();
         }
     }

@@ -40,7 +40,8 @@ pub(super) enum Decision {
     Report,
     /// It is ended, and then closed.
     End(After),
-    /// It does not run as far as the list says. The provider is asked by its id, and it is closed when that says so too.
+    /// It does not run as far as the list says. The provider is asked by its id: if it runs all the same it is ended, and
+    /// then closed.
     Ask(After),
     /// It is over, and nobody wants what it kept.
     Forget,

@@ -17,7 +17,7 @@ use super::{NAMES, Stored, VERSION, decode, encode, kind_name};
 use crate::domain::{
     Agent, ArchiveFormat, Blob, Block, BlockId, BlockPatch, BlockState, Budget, Checkpoint, Content, ContentPart,
     Conversation, ConversationId, ExecutionStatus, FileChange, FileChangeKind, FileChangeOrigin, FileType, FirstAnswer,
-    InputOutcome, Isolation, Kind, Limit, LogLevel, LogUid, Meter, NoticeKind, ParserState, PermissionAnswer,
+    InputOutcome, Isolation, Kind, Limit, LogLevel, LogUid, Meter, Moving, NoticeKind, ParserState, PermissionAnswer,
     PermissionEffect, PermissionOptionKind, PermissionRequest, PermissionRule, Principal, PrincipalKind, Profile,
     ProfileId, ProfileSetup, Reason, Sandbox, SandboxId, SandboxSpec, SandboxStatus, SeedFile, Session, SessionError,
     SessionId, SessionOptions, SessionStatus, SessionUpdate, SubagentCall, Timestamp, ToolOutput, ToolResult, ToolUse,
@@ -49,6 +49,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "interrupted", &told);
     check(&mut seen, "carried", &Turn { carried: carried(), ..turn() });
     check(&mut seen, "metered", &Turn { meter: meter(), ..turn() });
+    check(&mut seen, "moving", &Turn { moving: Some(Moving::Arriving), ..turn() });
     check(&mut seen, "", &conversation());
     check(&mut seen, "", &permission());
     check(&mut seen, "asked", &PermissionRequest { asked: Some(asked()), ..permission() });
@@ -350,6 +351,7 @@ fn turn() -> Turn {
         goes_first: false,
         interrupt_time: None,
         carried: Vec::new(),
+        moving: None,
         meter: Meter::default(),
     }
 }

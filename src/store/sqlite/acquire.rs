@@ -2,15 +2,14 @@
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{open::Connections, rows, texts};
+use super::{rows, texts, writer::WriteTx};
 use crate::{
     domain::{ExecId, SandboxId, SessionKey, SessionState},
     store::{Acquired, Error, ExecMark, StdinRow, codec},
 };
 
 /// Raises the epoch and returns what the new owner has to know.
-pub(super) async fn acquire(connections: &Connections, key: &SessionKey) -> Result<Option<Acquired>, Error> {
-    let mut tx = connections.write().await?;
+pub(super) async fn acquire(mut tx: WriteTx<'_>, key: &SessionKey) -> Result<Option<Acquired>, Error> {
     let sql = concat!(
         "UPDATE session SET epoch = epoch + 1 WHERE tenant_id = ? AND session_id = ? AND deleted_at IS NULL RETURNING ",
         rows::record_columns!()

@@ -5,15 +5,14 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{blobs, light, open::Connections, profiles, put, requests, revision};
+use super::{blobs, light, open::Connections, profiles, put, requests, revision, writer::WriteTx};
 use crate::{
     domain::{Kind, Sandbox, SandboxStatus, Session, SessionId, SessionKey},
     store::{Batch, Error, codec},
 };
 
 /// Stores a session with its first events.
-pub(super) async fn create(connections: &Connections, session: &Session, batch: &Batch) -> Result<(), Error> {
-    let mut tx = connections.write().await?;
+pub(super) async fn create(mut tx: WriteTx<'_>, session: &Session, batch: &Batch) -> Result<(), Error> {
     if let Err(error) = requests::check(&mut tx, &batch.key.tenant, &batch.calls).await? {
         tx.undo().await?;
         return Err(error);

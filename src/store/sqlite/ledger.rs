@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{SqliteStore, open::Connections};
+use super::{SqliteStore, rows, writer::WriteTx};
 use crate::{
-    domain::{LedgerEntry, LedgerFacts, LedgerState, SandboxId, SessionId, SessionKey, TenantId},
+    domain::{
+        LedgerEntry, LedgerFacts, LedgerState, Sandbox, SandboxId, Session, SessionId, SessionKey, SessionSandbox,
+        TenantId,
+    },
     store::{Error, LedgerQuery, LedgerRows, codec},
 };
 
@@ -23,7 +26,7 @@ impl LedgerRows for SqliteStore {
     }
 
     async fn put_entry(&self, entry: &LedgerEntry) -> Result<(), Error> {
-        put(&self.connections, entry).await
+        put(self.write_as_owner().await?, entry).await
     }
 
     async fn entry(&self, id: &SandboxId) -> Result<Option<LedgerEntry>, Error> {
@@ -56,8 +59,28 @@ impl LedgerRows for SqliteStore {
         rows.iter().map(read).collect()
     }
 
+    async fn session_sandboxes(&self, query: &LedgerQuery) -> Result<Vec<SessionSandbox>, Error> {
+        let LedgerQuery { tenant, include_ended, after, limit } = query;
+        let mut tx = self.connections.read().await?;
+        let sql = concat!(
+            "SELECT ",
+            rows::record_columns!(),
+            " FROM session WHERE tenant_id = ? AND sandbox_id > ? AND deleted_at IS NULL AND (? OR sandbox_running = 1)
+            AND sandbox_id NOT IN (SELECT sandbox_id FROM ledger) ORDER BY sandbox_id LIMIT ?"
+        );
+        let rows = sqlx::query(sql)
+            .bind(tenant.as_str())
+            .bind(after.as_ref().map_or("", SandboxId::as_str))
+            .bind(include_ended)
+            .bind(i64::try_from(*limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+        let records = rows.iter().map(rows::record).collect::<Result<Vec<_>, Error>>()?;
+        Ok(records.into_iter().filter_map(|record| of_session(tenant, record.session)).collect())
+    }
+
     async fn remove_entry(&self, id: &SandboxId) -> Result<(), Error> {
-        let mut tx = self.connections.write().await?;
+        let mut tx = self.write_as_owner().await?;
         sqlx::query("DELETE FROM ledger WHERE sandbox_id = ?").bind(id.as_str()).execute(&mut *tx).await?;
         tx.commit().await
     }
@@ -70,9 +93,14 @@ impl LedgerRows for SqliteStore {
     }
 }
 
-async fn put(connections: &Connections, entry: &LedgerEntry) -> Result<(), Error> {
+fn of_session(tenant: &TenantId, session: Session) -> Option<SessionSandbox> {
+    let key = SessionKey { tenant: tenant.clone(), session: session.session_id };
+    let Sandbox { sandbox_id, provider, status, generation, .. } = session.sandbox?;
+    Some(SessionSandbox { id: sandbox_id?, session: key, generation, provider, status })
+}
+
+async fn put(mut tx: WriteTx<'_>, entry: &LedgerEntry) -> Result<(), Error> {
     let LedgerEntry { id, session, generation, provider, state, facts } = entry;
-    let mut tx = connections.write().await?;
     let sql = "INSERT OR REPLACE INTO ledger (sandbox_id, tenant_id, session_id, generation, provider, state, body)
         VALUES (?, ?, ?, ?, ?, ?, ?)";
     sqlx::query(sql)

@@ -51,6 +51,7 @@ mod turns;
 mod writer;
 
 pub use lock::owner_address;
+use writer::WriteTx;
 
 /// Sessions in a SQLite database.
 pub struct SqliteStore {
@@ -104,6 +105,17 @@ impl SqliteStore {
         }
     }
 
+    /// Begins to write what only the owner may. It is asked once the transaction has begun: whoever has taken over by then
+    /// cannot have written before, and whoever does later finds what is written here.
+    async fn write_as_owner(&self) -> Result<WriteTx<'_>, Error> {
+        let tx = self.connections.write().await?;
+        if self.holds_lock() {
+            return Ok(tx);
+        }
+        tx.undo().await?;
+        Err(Error::Owned(self.path.as_deref().and_then(owner_address)))
+    }
+
     /// Tells those who find the database owned where its owner serves; in memory there is nobody to tell.
     ///
     /// # Errors
@@ -131,13 +143,13 @@ impl fmt::Debug for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn create_session(&self, session: &Session, batch: &Batch) -> Result<(), Error> {
-        let outcome = append::create(&self.connections, session, batch).await;
+        let outcome = append::create(self.write_as_owner().await?, session, batch).await;
         self.changed.note(std::slice::from_ref(batch));
         outcome
     }
 
     async fn acquire(&self, key: &SessionKey) -> Result<Option<Acquired>, Error> {
-        acquire::acquire(&self.connections, key).await
+        acquire::acquire(self.write_as_owner().await?, key).await
     }
 
     async fn append(&self, batches: &[Batch]) -> Result<Vec<Result<(), Error>>, Error> {

@@ -169,6 +169,13 @@ impl Images {
         lock(&self.known).values().filter(|image| image.expires.is_some()).map(|image| image.id.clone()).collect()
     }
 
+    /// Forgets all of those.
+    pub(super) fn drop_snapshots(&self) {
+        for id in self.kept() {
+            self.remove(&id);
+        }
+    }
+
     /// Forgets an image.
     pub(super) fn remove(&self, id: &str) {
         if lock(&self.known).remove(id).is_some() {

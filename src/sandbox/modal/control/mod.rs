@@ -6,7 +6,7 @@
 mod metadata;
 mod token;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::OnceCell, time::sleep};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
@@ -18,10 +18,16 @@ use super::{
     address::{self, Address},
     attempts::{self, Attempts},
 };
-use crate::modal_wire::{ControlClient, MESSAGE_LIMIT, client::AuthTokenGetRequest};
+use crate::{
+    modal_wire::{ControlClient, MESSAGE_LIMIT, client::AuthTokenGetRequest},
+    sandbox::lease::Lease,
+};
 
 /// How long a token may take to come.
 const TOKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why nothing is changed any more.
+const LOST: &str = "this server does not own its database any more, so it changes nothing there; use the one that does";
 
 /// The control plane, as one account sees it.
 #[derive(Debug)]
@@ -30,13 +36,14 @@ pub(super) struct Control {
     identity: Identity,
     channel: OnceCell<Channel>,
     tokens: Tokens,
+    lease: Arc<dyn Lease>,
 }
 
 impl Control {
     /// Nothing is asked yet.
-    pub(super) fn new(address: Address, credentials: &Credentials) -> Result<Self, String> {
+    pub(super) fn new(address: Address, credentials: &Credentials, lease: Arc<dyn Lease>) -> Result<Self, String> {
         let identity = Identity::new(credentials, address.host())?;
-        Ok(Self { address, identity, channel: OnceCell::new(), tokens: Tokens::default() })
+        Ok(Self { address, identity, channel: OnceCell::new(), tokens: Tokens::default(), lease })
     }
 
     /// Where it is: routers are judged by that.
@@ -44,10 +51,42 @@ impl Control {
         &self.address
     }
 
-    /// Makes a call, again where it failed in a way that passes.
+    /// Refuses where another process may have taken over: asked right before each attempt at a call that changes something,
+    /// since between two of them there is time for that. The refusal is not one that passes.
+    pub(super) fn may_change(&self) -> Result<(), Status> {
+        if self.lease.held() { Ok(()) } else { Err(Status::permission_denied(LOST)) }
+    }
+
+    /// Makes a call that only asks, again where it failed in a way that passes.
     pub(super) async fn call<Q, A, F>(
         &self,
         query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.attempt(query, || Ok(()), send).await
+    }
+
+    /// The same for a call that changes something.
+    pub(super) async fn change<Q, A, F>(
+        &self,
+        query: Q,
+        send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.attempt(query, || self.may_change(), send).await
+    }
+
+    async fn attempt<Q, A, F>(
+        &self,
+        query: Q,
+        may: impl Fn() -> Result<(), Status>,
         send: impl Fn(ControlClient<Channel>, Request<Q>) -> F,
     ) -> Result<A, Status>
     where
@@ -63,7 +102,9 @@ impl Control {
                 self.identity.say(request.metadata_mut());
                 metadata::say_token(request.metadata_mut(), &token)?;
                 metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
-                send(self.client().await?, request).await
+                let client = self.client().await?;
+                may()?;
+                send(client, request).await
             };
             let failure = match answered.await {
                 Ok(answer) => return Ok(answer.into_inner()),

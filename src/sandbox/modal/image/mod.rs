@@ -134,7 +134,7 @@ impl Building<'_> {
             ..ImageGetOrCreateRequest::default()
         };
         for _ in 0..FAILURES {
-            let asked = self.control.call(request.clone(), |mut control, request| async move {
+            let asked = self.control.change(request.clone(), |mut control, request| async move {
                 control.image_get_or_create(request).await
             });
             let answer = asked.await.map_err(|status| failed(status.message()))?;

@@ -36,7 +36,7 @@ impl Router {
         eof: bool,
     ) -> Result<Given, Status> {
         let end = offset + data.len() as u64;
-        let (mut from, mut attempts) = (0, Attempts::new(attempts::ROUTER));
+        let (mut from, mut attempts) = (0, Attempts::new(attempts::FOLLOWING));
         loop {
             let to = data.len().min(from + PIECE);
             let last = to == data.len();
@@ -63,7 +63,12 @@ impl Router {
                     };
                     let Some(wait) = wait else { return Err(failure) };
                     sleep(wait).await;
-                    let status = self.stdin_status(exec_id).await?;
+                    let status = loop {
+                        match self.stdin_status(exec_id).await {
+                            Ok(status) => break status,
+                            Err(failure) => self.wait_out(failure, &mut attempts).await?,
+                        }
+                    };
                     if status.accepted >= end && (status.closed || !eof) {
                         return Ok(Given::Accepted);
                     }
@@ -92,7 +97,7 @@ impl Router {
     async fn write(&self, exec_id: &str, offset: u64, data: Bytes, eof: bool) -> Result<(), Status> {
         let (task_id, exec_id) = (self.task_id.clone(), exec_id.to_owned());
         let request = TaskExecStdinWriteRequest { task_id, exec_id, offset, data, eof };
-        self.call_until(request, attempts::ONCE, None, |mut router, request| async move {
+        self.change(request, attempts::ONCE, None, |mut router, request| async move {
             router.task_exec_stdin_write(request).await
         })
         .await?;

@@ -7,12 +7,13 @@ mod access;
 mod channels;
 mod input;
 mod output;
+mod patience;
 mod waiting;
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use self::access::{Access, Cell};
 pub(super) use self::{channels::Channels, input::Given};
@@ -87,8 +88,10 @@ impl Router {
             secret_sources: vec![SecretSource { source: Some(Source::Env(StringMap { contents })) }],
             ..TaskExecStartRequest::default()
         };
-        self.call(request, |mut router, request| async move { router.task_exec_start(request).await }).await?;
-        Ok(())
+        let start = self.change(request, attempts::ROUTER, None, |mut router, request| async move {
+            router.task_exec_start(request).await
+        });
+        start.await.map(drop)
     }
 
     /// How a program ended; `None`: it runs.
@@ -113,27 +116,42 @@ impl Router {
             ..TaskSnapshotFilesystemRequest::default()
         };
         let until = Some(Instant::now() + SNAPSHOT_WITHIN);
-        let answer = self.call_until(request, attempts::TIMED, until, |mut router, request| async move {
+        let answer = self.change(request, attempts::TIMED, until, |mut router, request| async move {
             router.task_snapshot_filesystem(request).await
         });
         Ok(answer.await?.image_id)
     }
 
-    /// Makes a call, again where it failed in a way that passes.
+    /// Makes a call that only asks, again where it failed in a way that passes.
     async fn call<Q, A, F>(&self, query: Q, send: impl Fn(RouterClient<Channel>, Request<Q>) -> F) -> Result<A, Status>
     where
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        self.call_until(query, attempts::ROUTER, None, send).await
+        self.attempt(query, attempts::ROUTER, None, || Ok(()), send).await
     }
 
-    /// The same, with what remains until then as the time of each attempt.
-    async fn call_until<Q, A, F>(
+    /// The same for a call that changes something, with what remains until then as the time of each attempt.
+    async fn change<Q, A, F>(
         &self,
         query: Q,
         patience: Patience,
         until: Option<Instant>,
+        send: impl Fn(RouterClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.attempt(query, patience, until, || self.remote.control().may_change(), send).await
+    }
+
+    async fn attempt<Q, A, F>(
+        &self,
+        query: Q,
+        patience: Patience,
+        until: Option<Instant>,
+        may: impl Fn() -> Result<(), Status>,
         send: impl Fn(RouterClient<Channel>, Request<Q>) -> F,
     ) -> Result<A, Status>
     where
@@ -149,7 +167,9 @@ impl Router {
                     request.set_timeout(until.duration_since(Instant::now()));
                 }
                 access.say(request.metadata_mut(), &attempts)?;
-                send(self.client(&access).await?, request).await
+                let client = self.client(&access).await?;
+                may()?;
+                send(client, request).await
             };
             let within = until.unwrap_or_else(|| Instant::now() + ANSWERS);
             let answered = timeout_at(within, answered).await;
@@ -157,27 +177,6 @@ impl Router {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(failure) => self.overcome(failure, &access, &mut attempts, &mut renewed).await?,
             }
-        }
-    }
-
-    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged, once.
-    async fn overcome(
-        &self,
-        failure: Status,
-        access: &Access,
-        attempts: &mut Attempts,
-        renewed: &mut bool,
-    ) -> Result<(), Status> {
-        if failure.code() == Code::Unauthenticated && !*renewed {
-            *renewed = true;
-            return self.access.renew(self, access).await;
-        }
-        match attempts.after(&failure) {
-            Some(wait) => {
-                sleep(wait).await;
-                Ok(())
-            }
-            None => Err(failure),
         }
     }
 

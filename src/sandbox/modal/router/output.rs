@@ -50,7 +50,7 @@ impl Router {
             offset,
             open: None,
             opened: None,
-            attempts: Attempts::new(attempts::ROUTER),
+            attempts: Attempts::new(attempts::FOLLOWING),
             renewed: false,
         };
         let chunks = stream::unfold(Some(reading), |reading| async {
@@ -71,7 +71,7 @@ impl Reading {
             let (mut chunks, access) = if let Some(open) = self.open.take() {
                 open
             } else {
-                let access = self.router.access.current(&self.router).await?;
+                let access = self.router.right(&mut self.attempts).await?;
                 match self.open(&access).await {
                     Ok(chunks) => (chunks, access),
                     Err(failure) => {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 
 use super::{Ended, Router};
@@ -13,39 +12,32 @@ use crate::{
 
 /// How long one call is held.
 const HELD: Duration = Duration::from_mins(1);
-/// Between one that failed and the next.
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Router {
     /// Waits for the end of a program, however long that takes.
     pub(in super::super) async fn wait(&self, exec_id: &str) -> Result<Ended, Status> {
-        let mut renewed = false;
+        let (mut attempts, mut renewed) = (Attempts::new(attempts::FOLLOWING), false);
         loop {
-            let access = self.access.current(self).await?;
+            let access = self.right(&mut attempts).await?;
             let waited = async {
                 let exec_id = exec_id.to_owned();
                 let mut request = Request::new(TaskExecWaitRequest { task_id: self.task_id.clone(), exec_id });
                 request.set_timeout(HELD);
-                access.say(request.metadata_mut(), &Attempts::new(attempts::ROUTER))?;
+                access.say(request.metadata_mut(), &attempts)?;
                 Ok::<_, Status>(self.client(&access).await?.task_exec_wait(request).await?.into_inner())
             };
             match waited.await.map(|answer| answer.exit_status) {
                 Ok(Some(ExitStatus::Code(code))) => return Ok(Ended::Code(code)),
                 Ok(Some(ExitStatus::Signal(signal))) => return Ok(Ended::Signal(signal)),
                 // It runs; a held call that came to its end says the same.
-                Ok(None) => renewed = false,
-                Err(failure) if failure.code() == Code::DeadlineExceeded => renewed = false,
-                Err(failure) if failure.code() == Code::Unauthenticated && !renewed => {
-                    renewed = true;
-                    self.access.renew(self, &access).await?;
+                Ok(None) => (attempts, renewed) = (Attempts::new(attempts::FOLLOWING), false),
+                Err(failure) if failure.code() == Code::DeadlineExceeded => {
+                    (attempts, renewed) = (Attempts::new(attempts::FOLLOWING), false);
                 }
-                Err(failure) => match Attempts::new(attempts::ROUTER).after(&failure) {
-                    Some(_) => {
-                        self.still_there().await?;
-                        sleep(PAUSE).await;
-                    }
-                    None => return Err(failure),
-                },
+                Err(failure) => {
+                    self.overcome(failure, &access, &mut attempts, &mut renewed).await?;
+                    self.still_there().await?;
+                }
             }
         }
     }

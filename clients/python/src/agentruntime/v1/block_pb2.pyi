@@ -107,7 +107,9 @@ class _SystemNoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Syst
     SYSTEM_NOTICE_KIND_RESTORE: _SystemNoticeKind.ValueType  # 8
     """Conversation and workspace were brought back from a checkpoint; see Sandbox.restored_to_sequence."""
     SYSTEM_NOTICE_KIND_CONTINUATION: _SystemNoticeKind.ValueType  # 9
-    """The runtime told the agent to go on after a parked turn; the message is the prompt it used."""
+    """The runtime told the agent to go on after a parked turn, or in the next sandbox when the life of the one before ended;
+    the message is the prompt it used.
+    """
 
 class SystemNoticeKind(_SystemNoticeKind, metaclass=_SystemNoticeKindEnumTypeWrapper):
     """What a notice is about."""
@@ -131,7 +133,9 @@ SYSTEM_NOTICE_KIND_COMPACTION: SystemNoticeKind.ValueType  # 7
 SYSTEM_NOTICE_KIND_RESTORE: SystemNoticeKind.ValueType  # 8
 """Conversation and workspace were brought back from a checkpoint; see Sandbox.restored_to_sequence."""
 SYSTEM_NOTICE_KIND_CONTINUATION: SystemNoticeKind.ValueType  # 9
-"""The runtime told the agent to go on after a parked turn; the message is the prompt it used."""
+"""The runtime told the agent to go on after a parked turn, or in the next sandbox when the life of the one before ended;
+the message is the prompt it used.
+"""
 Global___SystemNoticeKind: _TypeAlias = SystemNoticeKind  # noqa: Y015
 
 @_typing.final

@@ -90,8 +90,8 @@ class RuntimeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListSandboxes(self, request, context):
-        """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-        their sessions. Scope ADMIN.
+        """Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+        those on it, which cost nothing, as their sessions have them. Scope ADMIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,8 @@ class RuntimeServiceStub:
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListApiKeysRequest, _runtime_service_pb2.ListApiKeysResponse]
     """Lists the tenant's keys, without their secrets. Scope ADMIN."""
     ListSandboxes: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListSandboxesRequest, _runtime_service_pb2.ListSandboxesResponse]
-    """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-    their sessions. Scope ADMIN.
+    """Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+    those on it, which cost nothing, as their sessions have them. Scope ADMIN.
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.RevokeApiKeyRequest, _runtime_service_pb2.RevokeApiKeyResponse]
     """Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN."""
@@ -62,8 +62,8 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListApiKeysRequest, _runtime_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the tenant's keys, without their secrets. Scope ADMIN."""
     ListSandboxes: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListSandboxesRequest, _runtime_service_pb2.ListSandboxesResponse]  # type: ignore[assignment]
-    """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-    their sessions. Scope ADMIN.
+    """Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+    those on it, which cost nothing, as their sessions have them. Scope ADMIN.
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.RevokeApiKeyRequest, _runtime_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Makes a key worthless at once; its watches end. Revoking it again is OK. Scope ADMIN."""
@@ -103,8 +103,8 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runtime_service_pb2.ListSandboxesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_service_pb2.ListSandboxesResponse, _abc.Awaitable[_runtime_service_pb2.ListSandboxesResponse]]:
-        """Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-        their sessions. Scope ADMIN.
+        """Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+        those on it, which cost nothing, as their sessions have them. Scope ADMIN.
         """
 
     @_abc_1.abstractmethod

@@ -110,7 +110,8 @@ class Sandbox(_message.Message):
     """How well it is walled off."""
     restored_to_sequence: _builtins.int
     """Set from generation 2 on: conversation and workspace are those of the checkpoint at this sequence. What the
-    log holds after it is still shown but unknown to the agent.
+    log holds after it is still shown but unknown to the agent. Where sandbox_id is the one of the generation before, its
+    provider kept the files: they are as they were at its end, which may be later than this.
     """
     @_builtins.property
     def not_applied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -118,7 +119,9 @@ class Sandbox(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the provider ends it; unset: no limit. The session goes on in the next generation."""
+        """When the provider ends it; unset: no limit. The session leaves it in good time (ModalSettings.timeout), and goes on
+        in the next generation.
+        """
 
     @_builtins.property
     def last_health_check_time(self) -> _timestamp_pb2.Timestamp:
@@ -222,7 +225,9 @@ class ModalSettings(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """Longest life of one sandbox, 10 s to 24 h, which is the default. A session that goes on moves to another sandbox in
         good time, between turns: at most 15 min and at least 2 min before (half of it, where it is shorter than 4 min). A turn
-        that is not over by then ends with its sandbox, LOST.
+        that is at work when two thirds of that are left is interrupted (Sandbox.status_message says so), what it changed is
+        saved, and it goes on in the next sandbox, still RUNNING: a new process is told to (SYSTEM_NOTICE_KIND_CONTINUATION).
+        The call that was broken off may have been done in part, and programs in the background end with the old sandbox.
         """
 
     @_builtins.property

@@ -30,9 +30,9 @@ class _SandboxRecordStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sa
     SANDBOX_RECORD_STATE_INTENDED: _SandboxRecordState.ValueType  # 1
     """About to be made, or made without an answer: it may run."""
     SANDBOX_RECORD_STATE_RUNNING: _SandboxRecordState.ValueType  # 2
-    """It was made, and costs until it ends."""
+    """It was made. Away from the server's machine it costs until it ends."""
     SANDBOX_RECORD_STATE_ENDED: _SandboxRecordState.ValueType  # 3
-    """It is over. Its session can bring it back while there is a snapshot."""
+    """It is over. Its session can bring it back: on the server's machine at any time, elsewhere while there is a snapshot."""
 
 class SandboxRecordState(_SandboxRecordState, metaclass=_SandboxRecordStateEnumTypeWrapper):
     """Where a sandbox stands."""
@@ -42,15 +42,17 @@ SANDBOX_RECORD_STATE_UNSPECIFIED: SandboxRecordState.ValueType  # 0
 SANDBOX_RECORD_STATE_INTENDED: SandboxRecordState.ValueType  # 1
 """About to be made, or made without an answer: it may run."""
 SANDBOX_RECORD_STATE_RUNNING: SandboxRecordState.ValueType  # 2
-"""It was made, and costs until it ends."""
+"""It was made. Away from the server's machine it costs until it ends."""
 SANDBOX_RECORD_STATE_ENDED: SandboxRecordState.ValueType  # 3
-"""It is over. Its session can bring it back while there is a snapshot."""
+"""It is over. Its session can bring it back: on the server's machine at any time, elsewhere while there is a snapshot."""
 Global___SandboxRecordState: _TypeAlias = SandboxRecordState  # noqa: Y015
 
 @_typing.final
 class SandboxRecord(_message.Message):
-    """A sandbox away from the server's machine, as this server has it in its ledger. The row is written before the sandbox
-    is made, and stays until it is proven that nothing of it is left.
+    """A sandbox as this server has it written down, which is done before the sandbox is made. One away from the server's machine
+    has a row in a ledger, which stays until it is proven that nothing of it is left, also when its session is deleted. One
+    on it is told of as long as its session is there, which removes it; nothing of it is reserved, so all fields that are
+    about that, about costs, or about what the provider does by itself, are unset.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -94,7 +96,7 @@ class SandboxRecord(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was known to be over; unset: it is not."""
+        """When it was known to be over; unset: it is not, or nobody noted when."""
 
     @_builtins.property
     def modal(self) -> _sandbox_pb2.ModalSettings:

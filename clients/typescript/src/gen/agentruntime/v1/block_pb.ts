@@ -760,7 +760,8 @@ export enum SystemNoticeKind {
   RESTORE = 8,
 
   /**
-   * The runtime told the agent to go on after a parked turn; the message is the prompt it used.
+   * The runtime told the agent to go on after a parked turn, or in the next sandbox when the life of the one before ended;
+   * the message is the prompt it used.
    *
    * @generated from enum value: SYSTEM_NOTICE_KIND_CONTINUATION = 9;
    */

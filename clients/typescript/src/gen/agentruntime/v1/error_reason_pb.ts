@@ -281,7 +281,8 @@ export enum ErrorReason {
    * sandbox_lost (it is gone, with what ran in it), sandbox_taken (another server drives it), output_lost (what the agent
    * printed is not all there), input_conflict (it was given other input than is stored), unknown_checkpoint (another
    * build wrote how far its output was read), message_unreadable, not_stored (what it printed cannot be stored),
-   * server_stopped (the server was told to stop its agents, and this one did not end its turn in time); there may be more.
+   * server_stopped (the server was told to stop its agents, and this one did not end its turn in time), sandbox_expired
+   * (the life of the sandbox ended before its agent took the message up); there may be more.
    * `{"reason":"TURN_LOST","domain":"agentruntime.v1","metadata":{"cause":"sandbox_lost","generation":"2"}}`
    *
    * @generated from enum value: ERROR_REASON_TURN_LOST = 68;

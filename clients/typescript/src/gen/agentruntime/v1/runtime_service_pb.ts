@@ -581,8 +581,8 @@ export const RuntimeService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Lists the tenant's sandboxes away from this machine, with what they cost. Those on it cost nothing and are found by
-   * their sessions. Scope ADMIN.
+   * Lists the tenant's sandboxes: those away from the server's machine, with what they cost, as its ledger has them, and
+   * those on it, which cost nothing, as their sessions have them. Scope ADMIN.
    *
    * @generated from rpc agentruntime.v1.RuntimeService.ListSandboxes
    */

@@ -17,8 +17,10 @@ export const file_agentruntime_v1_sandbox_record: GenFile = /*@__PURE__*/
   fileDesc("CiRhZ2VudHJ1bnRpbWUvdjEvc2FuZGJveF9yZWNvcmQucHJvdG8SD2FnZW50cnVudGltZS52MSLWAwoNU2FuZGJveFJlY29yZBISCgpzYW5kYm94X2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhMKC2V4dGVybmFsX2lkGAMgASgJEhIKCnNlc3Npb25faWQYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBRIyCgVzdGF0ZRgGIAEoDjIjLmFnZW50cnVudGltZS52MS5TYW5kYm94UmVjb3JkU3RhdGUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoFbW9kYWwYCiABKAsyHi5hZ2VudHJ1bnRpbWUudjEuTW9kYWxTZXR0aW5ncxIdChVob3VybHlfY29zdF9taWNyb191c2QYCyABKAMSFgoOY29zdF9taWNyb191c2QYDCABKAMSOAoUc25hcHNob3RfZXhwaXJlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKp8BChJTYW5kYm94UmVjb3JkU3RhdGUSJAogU0FOREJPWF9SRUNPUkRfU1RBVEVfVU5TUEVDSUZJRUQQABIhCh1TQU5EQk9YX1JFQ09SRF9TVEFURV9JTlRFTkRFRBABEiAKHFNBTkRCT1hfUkVDT1JEX1NUQVRFX1JVTk5JTkcQAhIeChpTQU5EQk9YX1JFQ09SRF9TVEFURV9FTkRFRBADQtcBChNjb20uYWdlbnRydW50aW1lLnYxQhJTYW5kYm94UmVjb3JkUHJvdG9QAVpPZ2l0aHViLmNvbS9hZ2VudC1ydW50aW1lL2FnZW50LXJ1bnRpbWUvY2xpZW50cy9nby9hZ2VudHJ1bnRpbWV2MTthZ2VudHJ1bnRpbWV2MaICA0FYWKoCD0FnZW50cnVudGltZS5WMcoCD0FnZW50cnVudGltZVxWMeICG0FnZW50cnVudGltZVxWMVxHUEJNZXRhZGF0YeoCEEFnZW50cnVudGltZTo6VjFiBnByb3RvMw", [file_agentruntime_v1_sandbox, file_google_protobuf_timestamp]);
 
 /**
- * A sandbox away from the server's machine, as this server has it in its ledger. The row is written before the sandbox
- * is made, and stays until it is proven that nothing of it is left.
+ * A sandbox as this server has it written down, which is done before the sandbox is made. One away from the server's machine
+ * has a row in a ledger, which stays until it is proven that nothing of it is left, also when its session is deleted. One
+ * on it is told of as long as its session is there, which removes it; nothing of it is reserved, so all fields that are
+ * about that, about costs, or about what the provider does by itself, are unset.
  *
  * @generated from message agentruntime.v1.SandboxRecord
  */
@@ -78,7 +80,7 @@ export type SandboxRecord = Message<"agentruntime.v1.SandboxRecord"> & {
   expireTime?: Timestamp | undefined;
 
   /**
-   * When it was known to be over; unset: it is not.
+   * When it was known to be over; unset: it is not, or nobody noted when.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 9;
    */
@@ -140,14 +142,14 @@ export enum SandboxRecordState {
   INTENDED = 1,
 
   /**
-   * It was made, and costs until it ends.
+   * It was made. Away from the server's machine it costs until it ends.
    *
    * @generated from enum value: SANDBOX_RECORD_STATE_RUNNING = 2;
    */
   RUNNING = 2,
 
   /**
-   * It is over. Its session can bring it back while there is a snapshot.
+   * It is over. Its session can bring it back: on the server's machine at any time, elsewhere while there is a snapshot.
    *
    * @generated from enum value: SANDBOX_RECORD_STATE_ENDED = 3;
    */
