@@ -153,11 +153,7 @@ impl Session {
         assert_eq!(said(&reloaded), self.said, "what was said");
         let kinds = || self.events.iter().filter_map(|event| event.kind.as_ref());
         assert_eq!(self.lines().collect::<Vec<_>>(), self.logged, "the lines of standard error");
-        let over = kinds().filter_map(|kind| match kind {
-            Kind::TurnUpdated(update) => update.turn.as_ref(),
-            _ => None,
-        });
-        let over = over.filter(|turn| turn.status() as i32 >= TurnStatus::Completed as i32);
+        let over = self.events.iter().filter_map(over);
         let over: Vec<_> = over.map(|turn| (turn.turn_id.clone(), turn.status())).collect();
         let all: Vec<_> = self.turns.iter().map(|turn| (turn.clone(), TurnStatus::Completed)).collect();
         assert_eq!(over, all, "each turn ends once, and well");
@@ -205,6 +201,9 @@ impl Session {
     /// The next frame. A bookmark comes in any case, so whoever waits for something else says how long.
     async fn more(&mut self, patience: Instant) {
         let response = self.live.message().await.expect("no error").expect("the stream goes on");
+        // One that ends in another way is the failure, not what does not come after it.
+        let bad = response.events.iter().filter_map(over).find(|turn| turn.status() != TurnStatus::Completed);
+        assert!(bad.is_none(), "a turn has ended: {bad:?}");
         self.events.extend(response.events);
         let last = self.events.last();
         assert!(Instant::now() < patience, "what is waited for does not come; the last that came: {last:?}");
@@ -223,6 +222,16 @@ async fn read_to(stream: &mut Stream, mut events: Vec<SessionEvent>, head: i64) 
         events.extend(response.expect("it goes on").events);
     }
     events
+}
+
+/// The turn that ends here.
+fn over(event: &SessionEvent) -> Option<&proto::Turn> {
+    match &event.kind {
+        Some(Kind::TurnUpdated(update)) => {
+            update.turn.as_ref().filter(|turn| turn.status() as i32 >= TurnStatus::Completed as i32)
+        }
+        _ => None,
+    }
 }
 
 fn is_deletion(event: &SessionEvent) -> bool {
