@@ -12,6 +12,7 @@ import (
 	"errors"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +33,9 @@ const (
 	maxResponse = 5 << 20
 )
 
+// ErrClosed is what calls and streams end with whose client was closed. Ask for it with [errors.Is].
+var ErrClosed = errors.New("agentruntime: the client is closed")
+
 // Client is a connection to a server. It has every call of the contract; [Client.Watch], [Client.WatchSessions],
 // [Client.RunTurn] and [Client.UploadFile] stand for the streams of theirs, and [Bytes] reads the other ones. It is safe for
 // concurrent use.
@@ -42,6 +46,9 @@ type Client struct {
 	v1.RuntimeServiceClient
 
 	conn *grpc.ClientConn
+	// closed is closed with the client, by end.
+	closed chan struct{}
+	end    func()
 	// silence is how long a stream may bring nothing.
 	silence time.Duration
 }
@@ -69,6 +76,8 @@ func Dial(addr string, options Options) (*Client, error) {
 	} else if strings.HasPrefix(addr, "https://") {
 		transport = credentials.NewClientTLSFromCert(nil, "")
 	}
+	closed := make(chan struct{})
+	client := &Client{closed: closed, end: sync.OnceFunc(func() { close(closed) }), silence: 3 * bookmarkInterval}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
@@ -78,8 +87,8 @@ func Dial(addr string, options Options) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 10 * time.Second,
 		}),
-		grpc.WithChainUnaryInterceptor(once),
-		grpc.WithChainStreamInterceptor(decoded),
+		grpc.WithChainUnaryInterceptor(client.once),
+		grpc.WithChainStreamInterceptor(client.decoded),
 	}
 	if key := strings.TrimSpace(options.Key); key != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(bearer(key)))
@@ -89,18 +98,20 @@ func Dial(addr string, options Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
-		SessionServiceClient:   v1.NewSessionServiceClient(conn),
-		WorkspaceServiceClient: v1.NewWorkspaceServiceClient(conn),
-		ProfileServiceClient:   v1.NewProfileServiceClient(conn),
-		RuntimeServiceClient:   v1.NewRuntimeServiceClient(conn),
-		conn:                   conn,
-		silence:                3 * bookmarkInterval,
-	}, nil
+	client.conn = conn
+	client.SessionServiceClient = v1.NewSessionServiceClient(conn)
+	client.WorkspaceServiceClient = v1.NewWorkspaceServiceClient(conn)
+	client.ProfileServiceClient = v1.NewProfileServiceClient(conn)
+	client.RuntimeServiceClient = v1.NewRuntimeServiceClient(conn)
+	return client, nil
 }
 
-// Close ends the connection, and what goes on over it.
-func (c *Client) Close() error { return c.conn.Close() }
+// Close ends the connection, and what goes on over it, with [ErrClosed].
+func (c *Client) Close() error {
+	// Before what goes on is cut, or it would be taken up again.
+	c.end()
+	return c.conn.Close()
+}
 
 // Pages are the pages of a list, one after the other: of [Client.ListSessions], [Client.ListBlocks], [Client.ListFiles], and
 // of every other call that has pages.
@@ -142,31 +153,47 @@ func named[Q proto.Message](request Q) Q {
 }
 
 // once makes a call, and makes it again while what went wrong may pass: reads change nothing, all else has a request id.
-func once(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (c *Client) once(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if message, ok := request.(proto.Message); ok {
 		request = named(message)
 	}
-	return again(ctx, func() error { return errorOf(ctx, call(ctx, method, request, reply, conn, opts...)) })
+	return c.again(ctx, func() error { return c.failed(ctx, request, call(ctx, method, request, reply, conn, opts...)) })
 }
 
 // again makes an attempt until it succeeds, or fails with what is no Error that may pass.
-func again(ctx context.Context, attempt func() error) error {
+func (c *Client) again(ctx context.Context, attempt func() error) error {
 	var pauses pauses
 	for made := 1; ; made++ {
 		err := attempt()
 		failed, ok := err.(*Error)
-		if !ok || !failed.Transient() || made == attempts || !sleep(ctx, pauses.next(failed.RetryAfter)) {
+		if !ok || !failed.Transient() || made == attempts {
 			return err
+		}
+		if cause := c.sleep(ctx, pauses.next(failed.RetryAfter)); cause != nil {
+			return over(cause, failed)
 		}
 	}
 }
 
-// sleep is whether the context outlived the pause.
-func sleep(ctx context.Context, pause time.Duration) bool {
+// sleep is why there is nothing to go on for after the pause, if there is not.
+func (c *Client) sleep(ctx context.Context, pause time.Duration) error {
 	select {
 	case <-ctx.Done():
-		return false
+	case <-c.closed:
 	case <-time.After(pause):
-		return true
+	}
+	return c.ended(ctx)
+}
+
+// ended is what on this side ends all that is done under the context, if anything does.
+func (c *Client) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-c.closed:
+		return ErrClosed
+	default:
+		return nil
 	}
 }

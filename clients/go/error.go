@@ -3,6 +3,7 @@ package agentruntime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
 )
@@ -30,7 +32,9 @@ type Error struct {
 	// RetryAfter is how long the server wants to be left alone; 0: it did not say.
 	RetryAfter time.Duration
 
+	// cause is what failed on this side, told what the other one said.
 	cause error
+	told  *status.Status
 }
 
 func (e *Error) Error() string {
@@ -41,11 +45,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap is the context's error, if it was the context that ended the call.
+// Unwrap is what failed on this side, where it did: the context's error, [ErrClosed], or why the request cannot be sent.
 func (e *Error) Unwrap() error { return e.cause }
 
-// GRPCStatus makes status.Code work.
-func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+// GRPCStatus makes status.Code and status.Convert work; it has the details that the server gave.
+func (e *Error) GRPCStatus() *status.Status { return cmp.Or(e.told, status.New(e.Code, e.Message)) }
 
 // Transient is whether the same call, made again, may succeed: the server says so, or it was the connection that failed.
 func (e *Error) Transient() bool {
@@ -64,13 +68,23 @@ func (e *Error) Transient() bool {
 	return false
 }
 
-// errorOf decodes what a call under this context failed with, if it did.
-func errorOf(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
+// failed is the Error of a call under this context, if it failed, and was to send this.
+func (c *Client) failed(ctx context.Context, sent any, err error) error {
+	if err == nil || err == io.EOF {
+		return err
 	}
+	cause := c.ended(ctx)
+	if message, ok := sent.(proto.Message); ok && cause == nil {
+		// What is wrong with the message itself is not told apart from what may pass.
+		_, cause = proto.Marshal(message)
+	}
+	return errorOf(cause, err)
+}
+
+// errorOf decodes what a call failed with; the cause is on this side, or nil.
+func errorOf(cause, err error) *Error {
 	told := status.Convert(err)
-	decoded := &Error{Code: told.Code(), Message: told.Message(), cause: ctx.Err()}
+	decoded := &Error{Code: told.Code(), Message: told.Message(), cause: cause, told: told}
 	for _, detail := range told.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
@@ -82,6 +96,18 @@ func errorOf(ctx context.Context, err error) error {
 		}
 	}
 	return decoded
+}
+
+// over is the Error of what ended on this side, and what had gone wrong before.
+func over(cause error, before *Error) *Error {
+	code := codes.Canceled
+	if errors.Is(cause, context.DeadlineExceeded) {
+		code = codes.DeadlineExceeded
+	}
+	if before == nil {
+		return &Error{Code: code, Message: cause.Error(), cause: cause}
+	}
+	return &Error{Code: code, Message: fmt.Sprintf("%v, after: %s", cause, before.Message), cause: errors.Join(cause, before)}
 }
 
 // errorOfTurn is why a turn did not complete.
@@ -99,20 +125,22 @@ func errorOfTurn(turn *v1.Turn) *Error {
 }
 
 // decoded makes an Error of what streams fail with.
-func decoded(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (c *Client) decoded(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := open(ctx, desc, conn, method, opts...)
-	return decodedStream{stream, ctx}, errorOf(ctx, err)
+	return decodedStream{stream, c, ctx}, c.failed(ctx, nil, err)
 }
 
 type decodedStream struct {
 	grpc.ClientStream
+	client *Client
 	// ctx is the caller's; the stream's own ends with the stream.
 	ctx context.Context
 }
 
 func (s decodedStream) RecvMsg(message any) error {
-	if err := s.ClientStream.RecvMsg(message); err != io.EOF {
-		return errorOf(s.ctx, err)
-	}
-	return io.EOF
+	return s.client.failed(s.ctx, nil, s.ClientStream.RecvMsg(message))
+}
+
+func (s decodedStream) SendMsg(message any) error {
+	return s.client.failed(s.ctx, message, s.ClientStream.SendMsg(message))
 }

@@ -18,7 +18,7 @@ func (c *Client) UploadFile(ctx context.Context, header *v1.UploadFileHeader, so
 		return nil, err
 	}
 	header = named(header)
-	err = again(ctx, func() error {
+	err = c.again(ctx, func() error {
 		if _, err := source.Seek(start, io.SeekStart); err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (c *Client) upload(ctx context.Context, header *v1.UploadFileHeader, source
 	if err != nil {
 		return nil, err
 	}
-	// What sending fails with is only that the server hung up; why is its answer.
+	// What sending fails with is io.EOF when the server hung up; why is its answer.
 	hungUp := stream.Send(&v1.UploadFileRequest{Payload: &v1.UploadFileRequest_Header{Header: header}})
 	for hungUp == nil {
 		data := make([]byte, piece)
@@ -49,6 +49,9 @@ func (c *Client) upload(ctx context.Context, header *v1.UploadFileHeader, source
 		} else if err != nil {
 			return nil, err
 		}
+	}
+	if hungUp != nil && hungUp != io.EOF {
+		return nil, hungUp
 	}
 	return stream.CloseAndRecv()
 }

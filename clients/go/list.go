@@ -18,7 +18,7 @@ import (
 func (c *Client) WatchSessions(ctx context.Context, request *v1.WatchSessionsRequest) iter.Seq2[*v1.WatchSessionsResponse, error] {
 	return func(yield func(*v1.WatchSessionsResponse, error) bool) {
 		list := listing{request: proto.CloneOf(request), known: map[string]string{}}
-		watch := stream[v1.WatchSessionsResponse]{silence: c.silence}
+		watch := stream[v1.WatchSessionsResponse]{client: c, silence: c.silence, cursor: &list.request.AfterRevision}
 		watch.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.WatchSessionsResponse], error) {
 			if list.request.AfterRevision == nil {
 				list.gone = maps.Clone(list.known)
@@ -31,7 +31,6 @@ func (c *Client) WatchSessions(ctx context.Context, request *v1.WatchSessionsReq
 		}
 		if request.AfterRevision == nil {
 			watch.lost = []string{"SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD"}
-			watch.forget = func() { list.request.AfterRevision = nil }
 		}
 		watch.follow(ctx, func(err error) { yield(nil, err) })
 	}

@@ -3,6 +3,7 @@ package agentruntime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -12,7 +13,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	v1 "github.com/agent-runtime/agent-runtime/clients/go/agentruntimev1"
@@ -20,6 +20,9 @@ import (
 
 // The server's longest silence, unless a watch asks for another; who is silent three times as long is gone.
 const bookmarkInterval = 15 * time.Second
+
+// The longest pause that the server did not ask for.
+const longestPause = 10 * time.Second
 
 var errSilent = &Error{Code: codes.DeadlineExceeded, Message: "the server has been silent for too long"}
 
@@ -30,7 +33,7 @@ func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) ite
 	return func(yield func(*v1.SessionEvent, error) bool) {
 		// Its AfterSequence is the cursor: all up to there was given out; nil: nothing yet, or a snapshot is on its way.
 		request := proto.CloneOf(request)
-		watch := stream[v1.WatchSessionResponse]{silence: c.silence}
+		watch := stream[v1.WatchSessionResponse]{client: c, silence: c.silence, cursor: &request.AfterSequence}
 		if request.BookmarkInterval != nil {
 			watch.silence = 3 * request.BookmarkInterval.AsDuration()
 		}
@@ -46,33 +49,8 @@ func (c *Client) Watch(ctx context.Context, request *v1.WatchSessionRequest) ite
 				return event.GetStatusChanged().GetStatus() == v1.SessionStatus_SESSION_STATUS_DELETED
 			})
 		}
-		watch.lost, watch.forget = []string{"SEQUENCE_TRUNCATED", "SESSION_REPLACED"}, func() { request.AfterSequence = nil }
+		watch.lost = []string{"SEQUENCE_TRUNCATED", "SESSION_REPLACED"}
 		watch.follow(ctx, func(err error) { yield(nil, err) })
-	}
-}
-
-// RunTurn gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it. A second range
-// over it follows the same turn from its start.
-func (c *Client) RunTurn(ctx context.Context, request *v1.RunTurnRequest) iter.Seq2[*v1.SessionEvent, error] {
-	once := named(request)
-	return func(yield func(*v1.SessionEvent, error) bool) {
-		// Its AfterSequence is the cursor. Its id is the same again and again: a message that was taken is not sent twice.
-		request, turnID := proto.CloneOf(once), ""
-		run := stream[v1.RunTurnResponse]{silence: c.silence}
-		run.open = func(ctx context.Context) (grpc.ServerStreamingClient[v1.RunTurnResponse], error) {
-			return c.SessionServiceClient.RunTurn(ctx, request)
-		}
-		run.take = func(response *v1.RunTurnResponse) (bool, error) {
-			if response.GetTurn() != nil {
-				turnID = response.GetTurn().GetTurnId()
-				request.AfterSequence = cmp.Or(request.AfterSequence, &response.Sequence)
-			}
-			return pass(response.GetEvents(), &request.AfterSequence, yield, func(event *v1.SessionEvent) bool {
-				turn := event.GetTurnUpdated().GetTurn()
-				return turn.GetEndTime() != nil && turn.GetTurnId() == turnID
-			})
-		}
-		run.follow(ctx, func(err error) { yield(nil, err) })
 	}
 }
 
@@ -116,49 +94,62 @@ func moved(cursor *int64, event *v1.SessionEvent) (*int64, error) {
 
 // stream is one that is opened again where it was cut.
 type stream[R any] struct {
+	client *Client
 	// silence is how long it may bring nothing.
 	silence time.Duration
 	// open asks for what is still to come.
 	open func(context.Context) (grpc.ServerStreamingClient[R], error)
 	// take gives out what came, and is whether no more is needed.
 	take func(*R) (done bool, err error)
-	// lost are reasons why open is refused what follows the cursor; after forget it asks for everything.
-	lost   []string
-	forget func()
+	// cursor is up to where all was given out; nil: nothing was.
+	cursor **int64
+	// lost are reasons why open is refused what follows the cursor; without one it asks for everything.
+	lost []string
 }
 
 // follow reads until no more is needed, or fails with what asking again cannot help.
 func (s *stream[R]) follow(ctx context.Context, fail func(error)) {
 	var pauses pauses
 	for {
-		came, done, err := s.once(ctx)
+		before, began := position(*s.cursor), time.Now()
+		done, err := s.once(ctx)
 		if done {
 			return
 		}
-		if cause := ctx.Err(); cause != nil {
-			fail(&Error{Code: status.FromContextError(cause).Code(), Message: cause.Error(), cause: cause})
+		if cause := s.client.ended(ctx); cause != nil {
+			fail(over(cause, nil))
 			return
 		}
 		// A stream that ended too early is asked for again like one that was cut.
 		cut := &Error{Code: codes.Unavailable}
-		if err != io.EOF {
-			cut = err.(*Error)
+		if err != io.EOF && !errors.As(err, &cut) {
+			fail(err)
+			return
+		}
+		// A bookmark is no progress: who cuts after each would be asked again at once for ever.
+		if position(*s.cursor) != before || time.Since(began) >= longestPause {
+			pauses = 0
 		}
 		if slices.Contains(s.lost, cut.Reason) {
-			s.forget()
+			*s.cursor = nil
 		} else if !cut.Transient() {
 			fail(err)
 			return
 		}
-		if came {
-			pauses = 0
-		}
-		sleep(ctx, pauses.next(cut.RetryAfter))
+		s.client.sleep(ctx, pauses.next(cut.RetryAfter))
 	}
 }
 
+// position is a cursor that can be compared.
+func position(cursor *int64) int64 {
+	if cursor == nil {
+		return -1
+	}
+	return *cursor
+}
+
 // once reads one stream up to its end or an [*Error].
-func (s *stream[R]) once(ctx context.Context) (came, done bool, err error) {
+func (s *stream[R]) once(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	guard := time.AfterFunc(s.silence, func() { cancel(errSilent) })
@@ -171,16 +162,15 @@ func (s *stream[R]) once(ctx context.Context) (came, done bool, err error) {
 		}
 		// Only the server's silence counts, not the caller's.
 		guard.Stop()
-		came = true
 		if done, err = s.take(response); done || err != nil {
-			return came, done, err
+			return done, err
 		}
 		guard.Reset(s.silence)
 	}
 	if context.Cause(ctx) == errSilent {
 		err = errSilent
 	}
-	return came, false, err
+	return false, err
 }
 
 // pauses counts failures in a row.
@@ -189,7 +179,7 @@ type pauses int
 // next is a wait that doubles from 0.1 s to 10 s, with jitter, so that the watchers of a restarted server do not come back as
 // one; and never less than the server asked for.
 func (p *pauses) next(retryAfter time.Duration) time.Duration {
-	ceiling := min(100*time.Millisecond<<min(*p, 10), 10*time.Second)
+	ceiling := min(100*time.Millisecond<<min(*p, 10), longestPause)
 	*p++
 	jittered := ceiling/2 + rand.N(ceiling/2)
 	if retryAfter > 0 {

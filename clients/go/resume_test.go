@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -169,6 +170,62 @@ func TestPausesGrowWithJitterAndAreWhatTheServerAsksFor(t *testing.T) {
 	}
 }
 
+// cuts are streams that are cut after what they bring, on a clock that goes by itself.
+type cuts struct {
+	v1.SessionServiceClient
+	grpc.ServerStreamingClient[v1.WatchSessionResponse]
+	// brings is the event of a stream after the cursor, and how long it lives after that.
+	brings func(cursor int64) (*v1.SessionEvent, time.Duration)
+	opened []time.Time
+	event  *v1.SessionEvent
+	lives  time.Duration
+}
+
+func (c *cuts) WatchSession(_ context.Context, request *v1.WatchSessionRequest, _ ...grpc.CallOption) (grpc.ServerStreamingClient[v1.WatchSessionResponse], error) {
+	c.opened = append(c.opened, time.Now())
+	c.event, c.lives = c.brings(request.GetAfterSequence())
+	return c, nil
+}
+
+func (c *cuts) Recv() (*v1.WatchSessionResponse, error) {
+	event := c.event
+	if c.event = nil; event == nil {
+		time.Sleep(c.lives)
+		return nil, errorOf(nil, cut)
+	}
+	return &v1.WatchSessionResponse{Events: []*v1.SessionEvent{event}}, nil
+}
+
+func TestOnlyProgressOrALongLifeMakesPausesShort(t *testing.T) {
+	t.Parallel()
+	const streams = 12
+	for name, plays := range map[string]struct {
+		brings  func(cursor int64) (*v1.SessionEvent, time.Duration)
+		longest time.Duration
+	}{
+		"nothing but a bookmark": {func(at int64) (*v1.SessionEvent, time.Duration) { return bookmark(at+1, at), 0 }, longestPause},
+		"an event":               {func(at int64) (*v1.SessionEvent, time.Duration) { return logged(0, at+1), 0 }, 100 * time.Millisecond},
+		"a long life":            {func(at int64) (*v1.SessionEvent, time.Duration) { return bookmark(at+1, at), longestPause }, 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, cuts := dial(t, "127.0.0.1:1", Options{}), &cuts{brings: plays.brings}
+				client.SessionServiceClient = cuts
+				for _, err := range client.Watch(context.Background(), after("ses_1", 5)) {
+					must(t, err)
+					if len(cuts.opened) == streams {
+						break
+					}
+				}
+				last := cuts.opened[streams-1].Sub(cuts.opened[streams-2]) - cuts.lives
+				if last < plays.longest/2 || last > plays.longest {
+					t.Errorf("the last pause is %v", last)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatTheServerAsksForIsRead(t *testing.T) {
 	t.Parallel()
 	refused, err := status.New(codes.ResourceExhausted, "slow down").WithDetails(
@@ -177,7 +234,7 @@ func TestWhatTheServerAsksForIsRead(t *testing.T) {
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "text", Description: "is too long"}}},
 	)
 	must(t, err)
-	failed := failure(t, errorOf(context.Background(), refused.Err()))
+	failed := failure(t, errorOf(nil, refused.Err()))
 	if failed.Reason != "RATE_LIMITED" || failed.RetryAfter != 1500*time.Millisecond || failed.Metadata["limit"] != "7" || !failed.Transient() {
 		t.Error(failed)
 	}

@@ -56,8 +56,18 @@ func own(t *testing.T, options ...string) *server {
 	return s
 }
 
-// start starts it, again on the same port.
+// start starts it, again on the same port. While it was dead somebody may have got that, for a connection to elsewhere: then it
+// is tried again until it is free.
 func (s *server) start() error {
+	again := !strings.HasSuffix(s.addr, ":0")
+	for began := time.Now(); ; {
+		if err := s.launch(); err == nil || !again || time.Since(began) > patience {
+			return err
+		}
+	}
+}
+
+func (s *server) launch() error {
 	program := os.Getenv("SERVER_UNDER_TEST")
 	if program == "" {
 		target := os.Getenv("CARGO_TARGET_DIR")
@@ -82,6 +92,7 @@ func (s *server) start() error {
 			return nil
 		}
 	}
+	s.process.Wait()
 	return fmt.Errorf("%s did not say where it listens", program)
 }
 

@@ -24,7 +24,7 @@ import {
 import { follow, type Options } from "./resume.js";
 import { State } from "./state.js";
 import { list, run, watch } from "./streams.js";
-import { reliable } from "./transport.js";
+import { type Connections, reliable } from "./transport.js";
 
 /** A connection to a server. */
 export class Client {
@@ -42,9 +42,9 @@ export class Client {
    */
   silenceMs = 3 * 15_000;
 
-  /** Over any transport of Connect's that speaks gRPC or grpc-web, and what drops its connection; `connect` makes one. */
-  constructor(base: Transport, key = "", disconnect: () => void = () => {}) {
-    const { transport, close } = reliable(base, key, disconnect);
+  /** Over any transport of Connect's that speaks gRPC or grpc-web, with its connections in hand; `connect` makes one. */
+  constructor(base: Transport, key = "", connections: Connections = {}) {
+    const { transport, close } = reliable(base, key, connections);
     this.sessions = createClient(SessionService, transport);
     this.workspaces = createClient(WorkspaceService, transport);
     this.profiles = createClient(ProfileService, transport);

@@ -44,6 +44,7 @@ export class AgentRuntimeError extends ConnectError {
     // A connection that was reset is ABORTED to Connect in Node.js; the server never says so without a reason.
     const code = told.code === Code.Aborted && told.details.length === 0 ? Code.Unavailable : told.code;
     const error = new AgentRuntimeError(told.rawMessage, code, told.metadata, undefined, told.cause ?? failure);
+    error.details = told.details;
     for (const detail of told.details) {
       if (!("type" in detail)) {
         continue;

@@ -12,7 +12,7 @@ import {
   type WorkspaceService,
 } from "./gen/agentruntime/v1/workspace_service_pb.js";
 import { tied } from "./resume.js";
-import { again, named } from "./transport.js";
+import { again, named, unlessAborted } from "./transport.js";
 
 // The most that one request of an upload carries.
 const PIECE = 1 << 20;
@@ -44,8 +44,13 @@ export function upload(
   const [{ signal }, untie] = tied(broken.signal, stop);
   async function* requests(): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
     yield { payload: header };
+    const given = all(source);
     try {
-      for await (const bytes of source instanceof Uint8Array ? [source] : source()) {
+      for (;;) {
+        const { done, value: bytes } = await unlessAborted(given.next(), signal);
+        if (done) {
+          break;
+        }
         for (let at = 0; at < bytes.length; at += PIECE) {
           signal.throwIfAborted();
           yield { payload: { case: "data", value: bytes.subarray(at, at + PIECE) } };
@@ -57,10 +62,15 @@ export function upload(
       // refused, and with it all that came.
       broken.abort(why);
       yield { payload: header };
+    } finally {
+      // It may still wait for what never comes.
+      given.return().catch(() => {});
     }
   }
-  const answer = again(() => workspaces.uploadFile(requests()), signal).catch((failure: unknown) => {
-    throw broken.signal.aborted ? broken.signal.reason : failure;
-  });
-  return answer.finally(untie);
+  // Whoever gave up waits neither for the source nor for the server.
+  return again(() => unlessAborted(workspaces.uploadFile(requests()), signal), signal).finally(untie);
+}
+
+async function* all(source: Uint8Array | (() => AsyncIterable<Uint8Array>)): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* source instanceof Uint8Array ? [source] : source();
 }

@@ -12,11 +12,21 @@ export interface Options {
   onConnection?: (isOpen: boolean, why?: AgentRuntimeError) => void;
 }
 
+/** Why a stream is hung up whose server says nothing any more. */
+export class Silence extends AgentRuntimeError {
+  constructor() {
+    super("the server has been silent for too long", Code.DeadlineExceeded);
+  }
+}
+
+// A stream that lived so long was no failure, even if it brought nothing new.
+const SETTLED_MS = 10_000;
+
 /** Waits that double from 0.1 s to 10 s, with jitter, so that the watchers of a restarted server do not come back as one. */
 export class Backoff {
   #failures = 0;
 
-  /** Something arrived: the next failure is the first again. */
+  /** It works: the next failure is the first again. */
   reset(): void {
     this.#failures = 0;
   }
@@ -45,12 +55,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 /** What aborts when one of these signals does, and what unties it from them, which `AbortSignal.any` cannot do. */
 export function tied(...signals: (AbortSignal | undefined)[]): [AbortController, () => void] {
   const controller = new AbortController();
-  const forward = (): void => controller.abort(signals.find((signal) => signal?.aborted)?.reason);
+  const untie = (): void => signals.forEach((signal) => signal?.removeEventListener("abort", forward));
+  const forward = (): void => {
+    untie();
+    controller.abort(signals.find((signal) => signal?.aborted)?.reason);
+  };
   signals.forEach((signal) => signal?.addEventListener("abort", forward));
   if (signals.some((signal) => signal?.aborted)) {
     forward();
   }
-  return [controller, () => signals.forEach((signal) => signal?.removeEventListener("abort", forward))];
+  return [controller, untie];
 }
 
 /** A stream that can be asked for again where it was cut. */
@@ -61,6 +75,8 @@ export interface Resumable<Response, Item> {
   open(options: CallOptions): AsyncIterable<Response>;
   /** What a response brings; giving an item out moves the cursor over it. Returns whether nothing more is to come. */
   take(response: Response): Generator<Item, boolean>;
+  /** The cursor; unset while everything comes. */
+  cursor(): bigint | undefined;
   /** Why the server refuses what comes after a cursor; once it is forgotten, everything is asked for. */
   lost?: readonly string[];
   forget?(): void;
@@ -72,36 +88,52 @@ export async function* follow<Response, Item>(
   { signal, onConnection }: Options = {},
 ): AsyncGenerator<Item, void, undefined> {
   const backoff = new Backoff();
+  let reached = stream.cursor();
   for (;;) {
     signal?.throwIfAborted();
     let failed: AgentRuntimeError | undefined;
     const [hangUp, untie] = tied(signal);
-    const silent = new AgentRuntimeError("the server has been silent for too long", Code.DeadlineExceeded);
-    const expect = (): ReturnType<typeof setTimeout> => setTimeout(() => hangUp.abort(silent), stream.silenceMs);
+    const expect = (): ReturnType<typeof setTimeout> => setTimeout(() => hangUp.abort(new Silence()), stream.silenceMs);
+    const began = Date.now();
     let guard = expect();
     let isOpen = false;
     try {
-      for await (const response of stream.open({ signal: hangUp.signal })) {
+      const responses = stream.open({ signal: hangUp.signal })[Symbol.asyncIterator]();
+      for (;;) {
+        // What the caller's own code throws is no failure of the stream.
+        const next = await responses.next().catch((failure: unknown) => {
+          signal?.throwIfAborted();
+          return AgentRuntimeError.of(hangUp.signal.reason ?? failure);
+        });
         // Only the server's silence counts, not the caller's.
         clearTimeout(guard);
-        backoff.reset();
+        if (next instanceof AgentRuntimeError) {
+          failed = next;
+          break;
+        }
+        if (next.done) {
+          break;
+        }
         if (!isOpen) {
           isOpen = true;
           onConnection?.(true);
         }
-        if (yield* stream.take(response)) {
+        if (yield* stream.take(next.value)) {
           return;
         }
         guard = expect();
       }
-    } catch (failure) {
-      signal?.throwIfAborted();
-      failed = AgentRuntimeError.of(hangUp.signal.reason ?? failure);
     } finally {
       clearTimeout(guard);
       untie();
       hangUp.abort();
     }
+    // That it answers is not enough: something between may cut each stream after its first response.
+    const cursor = stream.cursor();
+    if ((cursor !== undefined && cursor !== reached) || Date.now() - began >= SETTLED_MS) {
+      backoff.reset();
+    }
+    reached = cursor ?? reached;
     if (failed && stream.lost?.includes(failed.reason)) {
       stream.forget?.();
     } else if (failed && !failed.isTransient) {

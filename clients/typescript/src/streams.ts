@@ -49,6 +49,7 @@ export function watch(
       }
       return false;
     },
+    cursor: () => request.afterSequence,
     lost: ["SEQUENCE_TRUNCATED", "SESSION_REPLACED"],
     forget: () => delete request.afterSequence,
   };
@@ -81,6 +82,7 @@ export function run(
       }
       return false;
     },
+    cursor: () => request.afterSequence,
   };
 }
 
@@ -123,6 +125,7 @@ export function list(
       }
       return false;
     },
+    cursor: () => request.afterRevision,
     lost: ["SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD"],
     forget: () => delete request.afterRevision,
   };

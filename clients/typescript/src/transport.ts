@@ -1,20 +1,28 @@
 // What a transport lacks: the key on every call, request ids, calls that are made again, and the one error.
 
 import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 
 import { AgentRuntimeError } from "./error.js";
-import { Backoff, sleep, tied } from "./resume.js";
+import { Backoff, Silence, sleep, tied } from "./resume.js";
 
 // How often a call is made before its caller is told that it failed: two to three seconds of pauses.
 const ATTEMPTS = 6;
 
+/** What can be done to the connections that a transport makes. */
+export interface Connections {
+  /** What begins from now on goes over a connection of its own; what goes on is left alone. */
+  apart?: () => void;
+  /** Ends all of them. */
+  end?: () => void;
+}
+
 /** A transport with what it lacks, and what ends all that goes on over it. */
-export function reliable(base: Transport, key: string, disconnect: () => void): { transport: Transport; close: () => void } {
+export function reliable(base: Transport, key: string, { apart, end }: Connections): { transport: Transport; close: () => void } {
   const closing = new AbortController();
   const close = (): void => {
     closing.abort(new AgentRuntimeError("the client was closed", Code.FailedPrecondition));
-    disconnect();
+    end?.();
   };
   const authorized = (init: HeadersInit | undefined): Headers => {
     const header = new Headers(init);
@@ -23,12 +31,12 @@ export function reliable(base: Transport, key: string, disconnect: () => void): 
     }
     return header;
   };
-  const decode = (failure: unknown, signal: AbortSignal): AgentRuntimeError => {
-    // It was silent for too long, and so would be the next one over the same connection.
-    if (signal.reason instanceof AgentRuntimeError) {
-      disconnect();
+  const decode = (failure: unknown, signal: AbortSignal): unknown => {
+    // The next one over the same connection would be silent, too.
+    if (signal.reason instanceof Silence) {
+      apart?.();
     }
-    return AgentRuntimeError.of(closing.signal.reason ?? failure);
+    return signal.aborted ? signal.reason : AgentRuntimeError.of(failure);
   };
   async function* decoded<T>(messages: AsyncIterable<T>, signal: AbortSignal, ended: () => void): AsyncGenerator<T, void> {
     const iterator = messages[Symbol.asyncIterator]();
@@ -74,10 +82,13 @@ export function reliable(base: Transport, key: string, disconnect: () => void): 
 }
 
 /** Waits, until the signal is aborted: what it was given to may not hear of it, as fetch of Node.js once garbage was collected. */
-function unlessAborted<T>(what: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessAborted<T>(what: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(ConnectError.from(signal.reason, Code.Canceled));
+    const abort = (): void => reject(signal.reason);
     signal.addEventListener("abort", abort);
+    if (signal.aborted) {
+      abort();
+    }
     what.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
@@ -94,9 +105,10 @@ export async function again<T>(
     try {
       return await attempt(timeoutMs === undefined ? undefined : Math.max(deadline - Date.now(), 1));
     } catch (failure) {
+      signal?.throwIfAborted();
       const error = AgentRuntimeError.of(failure);
       const pauseMs = backoff.next(error.retryAfterMs);
-      if (made === ATTEMPTS || !error.isTransient || signal?.aborted || Date.now() + pauseMs >= deadline) {
+      if (made === ATTEMPTS || !error.isTransient || Date.now() + pauseMs >= deadline) {
         throw error;
       }
       await sleep(pauseMs, signal);

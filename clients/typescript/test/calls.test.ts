@@ -73,6 +73,14 @@ test("files go up and down", async () => {
   }
   await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, slow, { signal: hangUp.signal }), /enough/);
   assert.equal((await failure(bytesOf(client.workspaces.readFile({ sessionId, path: "broken" })))).reason, "FILE_NOT_FOUND");
+  const stuck = new AbortController();
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    yield big;
+    stuck.abort(new Error("no patience"));
+    await new Promise(() => {});
+  }
+  await assert.rejects(client.uploadFile({ sessionId, path: "broken" }, endless, { signal: stuck.signal }), /no patience/);
+  assert.equal((await failure(bytesOf(client.workspaces.readFile({ sessionId, path: "broken" })))).reason, "FILE_NOT_FOUND");
   const refused = client.uploadFile({ sessionId, path: "dir/big", ifSha256: "-" }, big.subarray(1));
   assert.equal((await failure(refused)).reason, "ETAG_MISMATCH");
 });

@@ -11,8 +11,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { AgentRuntimeError, BusyPolicy, State } from "../src/index.js";
 import { connect } from "../src/node.js";
 import { connect as connectWeb } from "../src/web.js";
-import { all, apply, blocksOf, create, ends, failure, own, proxied, same, shared, snapshot, to } from "./sessions.js";
-import { ENDLESS, LONG, numbers, pause, Proxy, script } from "./support.js";
+import { all, apply, blocksOf, create, ends, failure, own, proxied, same, shared, snapshot, textOf, to } from "./sessions.js";
+import { ENDLESS, numbers, pause, Proxy, script } from "./support.js";
 
 const [server, client] = await shared();
 
@@ -20,16 +20,30 @@ test("a turn survives kill and restart", async (t) => {
   const fragile = await own(t);
   const over = to(t, fragile.addr, { key: fragile.key });
   const sessionId = await create(over);
-  let [text, changes] = ["", 0];
-  for await (const block of over.run(sessionId, LONG)) {
-    text = block.content.case === "assistantText" ? block.content.value.text : "";
-    if (++changes === 12 || changes === 30) {
+  const live = new State();
+  let [opened, kills, length] = [0, 0, 0];
+  const onConnection = (isOpen: boolean): void => {
+    opened += isOpen ? 1 : 0;
+  };
+  for await (const event of over.runTurn({ sessionId, text: ENDLESS }, { onConnection })) {
+    live.apply(event);
+    // What was on its way before a kill is no sign that the turn goes on after it.
+    if (kills > 2 || opened <= kills || textOf(live.value.blocks.at(-1)).length <= length) {
+      continue;
+    }
+    length = textOf(live.value.blocks.at(-1)).length;
+    if (kills++ < 2) {
       await fragile.kill();
       await fragile.start();
+    } else {
+      await over.sessions.interruptTurn({ sessionId });
     }
   }
-  assert.equal(text, numbers(400));
+  assert.equal(kills, 3, "it ended before two kills and an interrupt");
   const [state, replayed] = [await snapshot(over, sessionId), new State()];
+  const text = textOf(state.blocks.at(-1));
+  assert.equal(text, numbers(Math.ceil(text.length / 20)).slice(0, text.length));
+  assert.equal(textOf(live.value.blocks.at(-1)), text);
   await apply(over, replayed, sessionId, 0n, state.session?.sequence ?? 0n);
   same(replayed.value, state);
 });
@@ -41,20 +55,32 @@ for (const kind of ["grpc", "grpc-web"]) {
     const over = kind === "grpc" ? to(t, fragile.addr, { key }) : connectWeb(`http://${fragile.addr}`, { key });
     const sessionId = await create(over);
     const live = new State();
+    let opened = 0;
+    const onConnection = (isOpen: boolean): void => {
+      opened += isOpen ? 1 : 0;
+    };
     const follows = (async () => {
-      for await (const event of over.watch({ sessionId, bookmarkInterval: { seconds: 1n } })) {
+      const request = { sessionId, afterSequence: 0n, bookmarkInterval: { seconds: 1n } };
+      for await (const event of over.watch(request, { onConnection })) {
         live.apply(event);
         if (ends(event)) {
           return;
         }
       }
     })();
-    await over.sessions.sendMessage({ sessionId, text: LONG });
-    for (let times = 0; times < 2; times++) {
-      await pause(400);
-      await fragile.kill();
-      await fragile.start();
+    await over.sessions.sendMessage({ sessionId, text: ENDLESS });
+    let length = 0;
+    for (let kills = 0; kills <= 2; kills++) {
+      while (opened <= kills || textOf(live.value.blocks.at(-1)).length <= length) {
+        await Promise.race([pause(20), follows.then(() => assert.fail("the turn ended before it was interrupted"))]);
+      }
+      length = textOf(live.value.blocks.at(-1)).length;
+      if (kills < 2) {
+        await fragile.kill();
+        await fragile.start();
+      }
     }
+    await over.sessions.interruptTurn({ sessionId });
     await follows;
     const replayed = new State();
     await apply(over, replayed, sessionId, 0n, live.value.session?.sequence ?? 0n);
@@ -130,6 +156,7 @@ test("what is refused says why", async (t) => {
   assert.deepEqual([invalid.reason, invalid.fieldViolations[0]?.field], ["INVALID_FIELD", "name"]);
   const missing = await failure(client.sessions.getSession({ sessionId: "ses_nowhere" }));
   assert.deepEqual([missing.reason, missing.info["session_id"]], ["SESSION_NOT_FOUND", "ses_nowhere"]);
+  assert.ok(missing.details.some((detail) => "type" in detail && detail.type === "google.rpc.ErrorInfo"));
   const sessionId = await create(client);
   assert.equal((await failure(client.watch({ sessionId, afterSequence: 1000n }).next())).reason, "SEQUENCE_AHEAD");
   const other = client.watch({ sessionId, afterSequence: 1n, expectedUid: "another-log" });
@@ -149,6 +176,18 @@ test("a deadline is kept", async (t) => {
     assert.equal(late.code, Code.DeadlineExceeded);
     assert.ok(Date.now() - began > 400);
     await assert.rejects(over.watch({ sessionId }, { signal: AbortSignal.timeout(500) }).next(), { name: "TimeoutError" });
+    // An aborted signal throws its own reason, whatever it ends: a call, an open stream, an upload that waits for the server.
+    for (const ends of [
+      (signal: AbortSignal) => over.sessions.getSession({ sessionId }, { signal }),
+      (signal: AbortSignal) => all(over.sessions.watchSession({ sessionId }, { signal })),
+      (signal: AbortSignal) => over.uploadFile({ sessionId, path: "a" }, new Uint8Array(1), { signal }),
+    ]) {
+      const why = new Error("enough");
+      const hangUp = new AbortController();
+      const ended = assert.rejects(ends(hangUp.signal), (thrown) => thrown === why);
+      setTimeout(() => hangUp.abort(why), 50);
+      await ended;
+    }
   } finally {
     fragile.signal("SIGCONT");
   }
@@ -182,6 +221,19 @@ test("TLS is spoken where it is asked for", async (t) => {
   const secure = await own(t, "--tls-cert", certificate, "--tls-key", secret);
   const over = to(t, secure.addr, { key: secure.key, ca: readFileSync(certificate, "utf8") });
   assert.equal(await over.ask(await create(over), script({ say: "hidden" })), "hidden");
+  // A key never goes out in the clear to a server whose certificate was given.
+  const ca = readFileSync(certificate);
+  assert.throws(() => connect(`http://${secure.addr}`, { key: secure.key, ca }), /is not over TLS/);
+});
+
+test("what the caller's own code throws ends the stream", async () => {
+  const sessionId = await create(client);
+  const onConnection = (isOpen: boolean): void => {
+    if (isOpen) {
+      throw new Error("a mistake");
+    }
+  };
+  await assert.rejects(client.watch({ sessionId }, { onConnection }).next(), /a mistake/);
 });
 
 test("a list of sessions survives kill and restart", async (t) => {

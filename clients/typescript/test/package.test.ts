@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -67,10 +67,8 @@ function compile(name: string, source: string, types: string[], moduleResolution
 
 test("the package holds what is built, its types and its README, and nothing else", () => {
   const root = join(project, "node_modules", "@agent-runtime", "client");
-  const files = readdirSync(root, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.path, entry.name).slice(root.length + 1))
-    .filter((name) => !name.startsWith("node_modules/"));
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((name) => !name.startsWith("node_modules") && statSync(join(root, name)).isFile());
   const built = readdirSync(join(PACKAGE, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
     .flatMap((name) => [`dist/${name.replace(/ts$/, "js")}`, `dist/${name.replace(/ts$/, "d.ts")}`]);

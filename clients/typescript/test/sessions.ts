@@ -96,6 +96,11 @@ export function same(a: SessionState, b: SessionState, what = "the states differ
   assert.ok(equals(SessionStateSchema, a, b), what);
 }
 
+/** What the agent wrote in a block. */
+export function textOf(block: Block | undefined): string {
+  return block?.content.case === "assistantText" ? block.content.value.text : "";
+}
+
 /** Why it failed; that it fails is expected. */
 export async function failure(promise: Promise<unknown>): Promise<AgentRuntimeError> {
   try {

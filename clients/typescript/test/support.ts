@@ -32,8 +32,18 @@ export class Server {
     return server;
   }
 
-  /** Starts it, again on the same port. */
+  /** Starts it, again on the same port, which another program's outgoing connection may have taken for a while. */
   async start(): Promise<void> {
+    for (let tries = 1; !(await this.#listens()); tries++) {
+      if (tries === 40 || this.addr.endsWith(":0")) {
+        throw new Error("the server did not say where it listens");
+      }
+      await pause(250);
+    }
+  }
+
+  /** Starts it, once; whether it listens. */
+  async #listens(): Promise<boolean> {
     const target = process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target");
     const program = process.env["SERVER_UNDER_TEST"] || join(target, "debug", "agent-runtime");
     const args = ["serve", "--listen", this.addr, "--data", this.data, ...this.options];
@@ -45,10 +55,10 @@ export class Server {
     for await (const line of createInterface({ input: child.stdout })) {
       if (line.startsWith("listening on ")) {
         this.addr = line.slice("listening on ".length).trim();
-        return;
+        return true;
       }
     }
-    throw new Error("the server did not say where it listens");
+    return false;
   }
 
   get key(): string {
