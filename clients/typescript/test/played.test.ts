@@ -14,7 +14,13 @@ import {
   SessionService,
   type WatchSessionResponseSchema,
 } from "../src/gen/agentruntime/v1/session_service_pb.js";
-import { type Client, type RunTurnRequest, type SessionEventSchema, SessionStatus, type WatchSessionRequest } from "../src/index.js";
+import {
+  type Client,
+  type RunTurnRequest,
+  type SessionEventSchema,
+  SessionStatus,
+  type WatchSessionRequest,
+} from "../src/index.js";
 import { all, failure, to } from "./sessions.js";
 
 type Response = MessageInitShape<typeof WatchSessionResponseSchema>;
