@@ -8,6 +8,7 @@ mod emulator;
 mod support;
 
 mod claude;
+mod faults;
 mod fenced;
 mod health;
 mod idle;

@@ -13,13 +13,9 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, created, printed, shell, text},
+    rig::{Rig, created, printed, shell, size, text},
     support::{Sessions, play, send, snapshot, stop},
 };
-
-fn size(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// All sessions, and the sandboxes of those that have one that runs.
 async fn wanted(sessions: &mut Sessions) -> BTreeSet<String> {

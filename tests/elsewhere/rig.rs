@@ -48,6 +48,11 @@ impl Rig {
         self.open_on(self.path())
     }
 
+    /// One with more arguments.
+    pub(crate) fn open_with(&self, arguments: &[&str]) -> Server {
+        Server::start_on_with(self.path(), &[&["--default-provider", "modal"], arguments].concat(), &self.env())
+    }
+
     /// A server with other data, over the same emulator.
     pub(crate) fn open_on(&self, data: &Path) -> Server {
         Server::start_on_with(data, &["--default-provider", "modal"], &self.env())
@@ -86,6 +91,11 @@ impl Rig {
         ids.sort();
         ids
     }
+}
+
+/// A size that can be set from outside.
+pub(crate) fn size(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 pub(crate) fn text(value: &Value) -> String {

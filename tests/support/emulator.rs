@@ -114,6 +114,11 @@ impl Emulator {
         all[call].as_u64().unwrap_or(0)
     }
 
+    /// How often each call was made, and how often it failed by which fault: `made`, `failed`.
+    pub fn calls(&self) -> Value {
+        serde_json::from_str(&self.ask("GET", "calls", "")).expect("calls by name")
+    }
+
     /// Kills it, as a crash would; what it kept on disk stays until this is dropped.
     pub fn kill(&mut self) {
         self.process.kill().expect("kill -9");

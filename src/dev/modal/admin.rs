@@ -1,5 +1,5 @@
 //! What tests tell an emulator beside Modal's own calls, as plain HTTP below `/emulator/`: what there is and was built, that a
-//! sandbox dies, that all tokens have expired, and which calls fail.
+//! sandbox dies, that all tokens have expired, which calls fail, and how often each was made and failed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     asked::{Asked, Build},
-    faults::Rule,
+    faults::{Count, Rule},
     sandbox::{Life, Sandbox},
     world::World,
 };
@@ -49,6 +49,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/emulator/expire-tokens", post(expire))
         .route("/emulator/drop-snapshots", post(drop_snapshots))
         .route("/emulator/faults", post(faults).get(struck))
+        .route("/emulator/calls", get(calls))
         .with_state(world)
 }
 
@@ -94,6 +95,10 @@ async fn faults(State(world): State<Arc<World>>, text: String) -> Result<(), (St
 /// How often they have struck each call since they were set.
 async fn struck(State(world): State<Arc<World>>) -> Json<BTreeMap<String, u64>> {
     Json(world.faults.struck())
+}
+
+async fn calls(State(world): State<Arc<World>>) -> Json<BTreeMap<String, Count>> {
+    Json(world.faults.tally())
 }
 
 /// Rules with commas between them.

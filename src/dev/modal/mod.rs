@@ -149,8 +149,8 @@ pub struct Args {
     pub linger: u64,
     /// Calls that fail on purpose, with commas between them: `Call=CODE@K*N` fails the call after K messages of its answer,
     /// the first N times; `CODE+S` asks to try again after S seconds; `%P` instead of `*N` fails with probability P. `*` is
-    /// any call, and `OK+S` only holds it back for S seconds, or until
-    /// there are other rules.
+    /// any call; `OK+S` only holds it back for S seconds, or until there are other rules, and `EXPIRED` in the place of a code
+    /// lets the call's token expire.
     #[arg(long, default_value = "", value_name = "RULES")]
     pub faults: String,
     /// Makes faults by chance the same ones each time.

@@ -1,7 +1,11 @@
 //! Tokens that expire: for the account, and for the router of each task. Clients read when they expire, so they are JWTs.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +25,10 @@ pub(super) struct Tokens {
     clock: i64,
     /// Tokens of an earlier one have expired, whatever they say.
     generation: AtomicU64,
+    /// No two tokens are the same.
+    number: AtomicU64,
+    /// Those that have expired before their time.
+    revoked: Mutex<HashSet<String>>,
 }
 
 /// Why a token does not count.
@@ -42,18 +50,22 @@ struct Claims {
     sub: String,
     exp: u64,
     generation: u64,
+    number: u64,
 }
 
 impl Tokens {
     /// Tokens that live so long, by a clock that is so many seconds ahead.
     pub(super) fn new(life: Duration, clock: i64) -> Self {
-        Self { key: rand::random(), life, clock, generation: AtomicU64::new(0) }
+        let (generation, number) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { key: rand::random(), life, clock, generation, number, revoked: Mutex::default() }
     }
 
     /// A token for a subject.
     pub(super) fn issue(&self, subject: &str) -> String {
         let exp = self.now() + self.life.as_secs();
-        let claims = Claims { sub: subject.to_owned(), exp, generation: self.generation.load(Ordering::Relaxed) };
+        let generation = self.generation.load(Ordering::Relaxed);
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let claims = Claims { sub: subject.to_owned(), exp, generation, number };
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
         let claims = URL_SAFE_NO_PAD.encode(serde_json::json!(claims).to_string());
         let signed = format!("{header}.{claims}");
@@ -71,7 +83,9 @@ impl Tokens {
         let (_, claims) = signed.split_once('.').ok_or(Invalid::Forged)?;
         let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| Invalid::Forged)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| Invalid::Forged)?;
-        if claims.exp <= self.now() || claims.generation != self.generation.load(Ordering::Relaxed) {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).contains(token);
+        let of_before = claims.generation != self.generation.load(Ordering::Relaxed);
+        if revoked || of_before || claims.exp <= self.now() {
             return Err(Invalid::Expired);
         }
         if claims.sub == subject { Ok(()) } else { Err(Invalid::Other) }
@@ -80,6 +94,11 @@ impl Tokens {
     /// From now on all tokens that there are have expired.
     pub(super) fn expire(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From now on this one has expired.
+    pub(super) fn revoke(&self, token: &str) {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
     }
 
     /// Seconds since 1970.
@@ -108,8 +127,12 @@ mod tests {
         assert_eq!(tokens.check(&token, "ta-2"), Err(Invalid::Other));
         assert_eq!(tokens.check(&token.replacen('.', ".x", 1), "ta-1"), Err(Invalid::Forged));
         assert_eq!(tokens.check("", "ta-1"), Err(Invalid::Forged));
-        tokens.expire();
+        let other = tokens.issue("ta-1");
+        tokens.revoke(&token);
         assert_eq!(tokens.check(&token, "ta-1"), Err(Invalid::Expired));
+        assert_eq!(tokens.check(&other, "ta-1"), Ok(()));
+        tokens.expire();
+        assert_eq!(tokens.check(&other, "ta-1"), Err(Invalid::Expired));
         assert_eq!(tokens.check(&tokens.issue("ta-1"), "ta-1"), Ok(()));
         let short = Tokens::new(Duration::ZERO, 0);
         assert_eq!(short.check(&short.issue("ta-1"), "ta-1"), Err(Invalid::Expired));

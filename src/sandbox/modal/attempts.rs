@@ -18,6 +18,10 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// How long in all a call waits because the server wants it to: who asks for a sandbox is told, instead of waiting for good.
 const THROTTLED_MOST: Duration = Duration::from_mins(10);
 
+/// How often a call may be made again because its token was not accepted any more. Each token is a new one, and may end as
+/// well before it comes to be used; one that is never accepted is the account's, or the sandbox's.
+const RENEWED_MOST: u32 = 3;
+
 /// How often a kind of call is made again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -61,6 +65,7 @@ pub(super) struct Attempts {
     began: Instant,
     failed: u32,
     throttled: u32,
+    renewed: u32,
     waited: Duration,
     delay: Duration,
 }
@@ -68,7 +73,7 @@ pub(super) struct Attempts {
 impl Attempts {
     pub(super) fn new(patience: Patience) -> Self {
         let (waited, delay) = (Duration::ZERO, patience.first);
-        Self { patience, began: Instant::now(), failed: 0, throttled: 0, waited, delay }
+        Self { patience, began: Instant::now(), failed: 0, throttled: 0, renewed: 0, waited, delay }
     }
 
     /// Something came through: what fails next is the first failure again.
@@ -107,6 +112,13 @@ impl Attempts {
         let wait = self.delay;
         self.delay = (self.delay * 2).min(self.patience.longest);
         Some(wait)
+    }
+
+    /// Whether a call whose token was refused is made again, with another one.
+    pub(super) fn renews(&mut self, failure: &Status) -> bool {
+        let renews = failure.code() == Code::Unauthenticated && self.renewed < RENEWED_MOST;
+        self.renewed += u32::from(renews);
+        renews
     }
 
     fn passes(&self, code: Code) -> bool {
@@ -175,6 +187,18 @@ mod tests {
         assert_eq!(attempts.so_far(), (0, 3));
         assert!(attempts.after(&Status::internal("")).is_some(), "none of these was a failure");
         assert_eq!(attempts.after(&throttled(Code::Unavailable, 601.0)), None, "not for good");
+    }
+
+    #[test]
+    fn a_token_that_is_refused_is_exchanged_so_often() {
+        let mut attempts = Attempts::new(ROUTER);
+        assert!(!attempts.renews(&Status::unavailable("")));
+        let refused = Status::unauthenticated("");
+        for _ in 0..2 {
+            assert!((0..RENEWED_MOST).all(|_| attempts.renews(&refused)));
+            assert!(!attempts.renews(&refused), "not for good");
+            attempts.reset();
+        }
     }
 
     #[test]

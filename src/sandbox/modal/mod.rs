@@ -26,6 +26,7 @@ mod record;
 mod remote;
 mod router;
 mod scripts;
+mod shared;
 mod slots;
 
 use std::{

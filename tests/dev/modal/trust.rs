@@ -117,4 +117,15 @@ async fn calls_fail_where_they_are_told_to() {
     }
     let whole: String = (1..=30_000).fold(String::new(), |text, number| text + &format!("{number}\n"));
     assert_eq!((cuts, String::from_utf8(all).unwrap()), (2, whole));
+    let calls = rig.emulator.calls();
+    assert_eq!(calls["TaskExecStdioRead"], serde_json::json!({ "made": 3, "failed": { "UNAVAILABLE@1": 2 } }));
+
+    // The token ends in the middle of an answer, and is good for nothing any more.
+    rig.emulator.set_faults("TaskExecStdioRead=EXPIRED@1*1");
+    let (task_id, exec_id) = (sandbox.task.clone(), exec.clone());
+    let request = TaskExecStdioReadRequest { task_id, exec_id, ..Default::default() };
+    let mut stream = sandbox.router.task_exec_stdio_read(request.clone()).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(sandbox.router.task_exec_stdio_read(request).await.unwrap_err().code(), Code::Unauthenticated);
 }

@@ -9,7 +9,7 @@ mod token;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::OnceCell, time::sleep};
-use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 
 pub use self::metadata::Credentials;
@@ -32,23 +32,30 @@ const LOST: &str = "this server does not own its database any more, so it change
 /// The control plane, as one account sees it.
 #[derive(Debug)]
 pub(super) struct Control {
+    account: Arc<Account>,
+    tokens: Tokens,
+    lease: Arc<dyn Lease>,
+}
+
+/// Where it is, who asks, and the connection.
+#[derive(Debug)]
+struct Account {
     address: Address,
     identity: Identity,
     channel: OnceCell<Channel>,
-    tokens: Tokens,
-    lease: Arc<dyn Lease>,
 }
 
 impl Control {
     /// Nothing is asked yet.
     pub(super) fn new(address: Address, credentials: &Credentials, lease: Arc<dyn Lease>) -> Result<Self, String> {
         let identity = Identity::new(credentials, address.host())?;
-        Ok(Self { address, identity, channel: OnceCell::new(), tokens: Tokens::default(), lease })
+        let account = Arc::new(Account { address, identity, channel: OnceCell::new() });
+        Ok(Self { account, tokens: Tokens::default(), lease })
     }
 
     /// Where it is: routers are judged by that.
     pub(super) fn address(&self) -> &Address {
-        &self.address
+        &self.account.address
     }
 
     /// Refuses where another process may have taken over: asked right before each attempt at a call that changes something,
@@ -94,15 +101,14 @@ impl Control {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let (key, mut attempts) = (Uuid::new_v4(), Attempts::new(attempts::CONTROL));
-        let mut exchanged = false;
         loop {
-            let token = self.tokens.current(|| self.fetch_token()).await?;
+            let token = self.tokens.current(|| Arc::clone(&self.account).fetch_token()).await?;
             let answered = async {
                 let mut request = Request::new(query.clone());
-                self.identity.say(request.metadata_mut());
+                self.account.identity.say(request.metadata_mut());
                 metadata::say_token(request.metadata_mut(), &token)?;
                 metadata::say_attempt(request.metadata_mut(), key, &attempts)?;
-                let client = self.client().await?;
+                let client = self.account.client().await?;
                 may()?;
                 send(client, request).await
             };
@@ -110,9 +116,8 @@ impl Control {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(failure) => failure,
             };
-            if failure.code() == Code::Unauthenticated && !exchanged {
+            if attempts.renews(&failure) {
                 // It ended before its time, or our clock is not theirs.
-                exchanged = true;
                 self.tokens.refused(&token);
                 continue;
             }
@@ -134,22 +139,21 @@ impl Control {
         F: Future<Output = Result<Response<Streaming<A>>, Status>>,
         Q: Clone,
     {
-        let mut exchanged = false;
+        let mut attempts = Attempts::new(attempts::CONTROL);
         loop {
-            let token = self.tokens.current(|| self.fetch_token()).await?;
+            let token = self.tokens.current(|| Arc::clone(&self.account).fetch_token()).await?;
             let mut request = Request::new(query.clone());
-            self.identity.say(request.metadata_mut());
+            self.account.identity.say(request.metadata_mut());
             metadata::say_token(request.metadata_mut(), &token)?;
-            match send(self.client().await?, request).await {
-                Err(failure) if failure.code() == Code::Unauthenticated && !exchanged => {
-                    exchanged = true;
-                    self.tokens.refused(&token);
-                }
+            match send(self.account.client().await?, request).await {
+                Err(failure) if attempts.renews(&failure) => self.tokens.refused(&token),
                 answered => return Ok(answered?.into_inner()),
             }
         }
     }
+}
 
+impl Account {
     async fn client(&self) -> Result<ControlClient<Channel>, Status> {
         let connect = || self.address.connect(address::CONTROL, || async { Ok(()) });
         let channel = self.channel.get_or_try_init(connect).await?;
@@ -158,7 +162,7 @@ impl Control {
             .max_encoding_message_size(MESSAGE_LIMIT))
     }
 
-    async fn fetch_token(&self) -> Result<String, Status> {
+    async fn fetch_token(self: Arc<Self>) -> Result<String, Status> {
         let mut request = Request::new(AuthTokenGetRequest {});
         request.set_timeout(TOKEN_WITHIN);
         self.identity.say(request.metadata_mut());

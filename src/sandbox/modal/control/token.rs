@@ -3,17 +3,19 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
+use futures::FutureExt as _;
 use rand::Rng as _;
-use tokio::{sync::Mutex as Turn, time::sleep};
+use tokio::time::sleep;
 use tonic::{Code, Status};
 
 use super::super::{
     attempts::{Attempts, CONTROL},
     jwt,
+    shared::Once,
 };
 
 /// Part of a token's life after which it is exchanged, and how much later at most, so that not all do it at once.
@@ -26,8 +28,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// One account's token.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    held: Mutex<Option<Held>>,
-    fetching: Turn<()>,
+    held: Arc<Mutex<Option<Held>>>,
+    exchange: Once<Result<String, Status>>,
 }
 
 #[derive(Clone)]
@@ -46,45 +48,33 @@ impl fmt::Debug for Held {
 
 impl Tokens {
     /// A token that is good now; `fetch` asks for one, once.
-    pub(super) async fn current<F: Future<Output = Result<String, Status>>>(
+    pub(super) async fn current<F: Future<Output = Result<String, Status>> + Send + 'static>(
         &self,
         fetch: impl Fn() -> F,
     ) -> Result<String, Status> {
-        if let Some(held) = self.good()
-            && SystemTime::now() < held.exchange
-        {
-            return Ok(held.token);
-        }
-        let _turn = match self.good() {
-            // Somebody exchanges it, and it is good until then.
-            Some(held) => match self.fetching.try_lock() {
-                Ok(turn) => turn,
-                Err(_) => return Ok(held.token),
-            },
-            None => self.fetching.lock().await,
-        };
-        let old = self.good();
-        match old {
-            Some(held) if SystemTime::now() < held.exchange => Ok(held.token),
-            Some(held) => match fetch().await {
-                Ok(token) => Ok(self.hold(token)),
-                Err(error) => {
-                    tracing::debug!(%error, "Modal's token could not be exchanged; the old one is still good");
-                    self.put_off();
-                    Ok(held.token)
-                }
-            },
-            None => {
-                let mut attempts = Attempts::new(CONTROL);
-                loop {
-                    match fetch().await {
-                        Ok(token) => return Ok(self.hold(token)),
-                        Err(error) => match attempts.after(&error) {
-                            Some(wait) => sleep(wait).await,
-                            None => return Err(explained(error)),
-                        },
-                    }
-                }
+        let mut attempts = Attempts::new(CONTROL);
+        loop {
+            if let Some(held) = self.good()
+                && (SystemTime::now() < held.exchange || self.exchange.is_at_work())
+            {
+                return Ok(held.token);
+            }
+            let begin = || {
+                let (held, fetched) = (Arc::clone(&self.held), fetch());
+                async move { Ok(hold(&held, fetched.await?)) }.boxed()
+            };
+            let error = match self.exchange.get(begin).await {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            };
+            if let Some(held) = self.good() {
+                tracing::debug!(%error, "Modal's token could not be exchanged; the old one is still good");
+                self.put_off();
+                return Ok(held.token);
+            }
+            match attempts.after(&error) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(explained(error)),
             }
         }
     }
@@ -102,22 +92,22 @@ impl Tokens {
         held.clone().filter(|held| SystemTime::now() < held.expires)
     }
 
-    fn hold(&self, token: String) -> String {
-        let now = SystemTime::now();
-        let expires = jwt::expires(&token, now);
-        let life = expires.duration_since(now).unwrap_or_default();
-        let exchange = now + life.mul_f64(USED + rand::rng().random_range(0.0..LATER));
-        let held = Held { token: token.clone(), expires, exchange, failures: 0 };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
-        token
-    }
-
     fn put_off(&self) {
         if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             held.exchange = SystemTime::now() + (FIRST * (1 << held.failures.min(7))).min(LONGEST);
             held.failures += 1;
         }
     }
+}
+
+fn hold(held: &Mutex<Option<Held>>, token: String) -> String {
+    let now = SystemTime::now();
+    let expires = jwt::expires(&token, now);
+    let life = expires.duration_since(now).unwrap_or_default();
+    let exchange = now + life.mul_f64(USED + rand::rng().random_range(0.0..LATER));
+    let new = Held { token: token.clone(), expires, exchange, failures: 0 };
+    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+    token
 }
 
 /// What to do when the account is not let in.
@@ -147,10 +137,13 @@ mod tests {
 
     #[tokio::test]
     async fn one_is_had_for_all_and_kept() {
-        let (tokens, asked) = (Tokens::default(), AtomicUsize::new(0));
-        let fetch = || async {
-            tokio::task::yield_now().await;
-            Ok(token(asked.fetch_add(1, Ordering::SeqCst), Duration::from_mins(20)))
+        let (tokens, asked) = (Tokens::default(), Arc::new(AtomicUsize::new(0)));
+        let fetch = || {
+            let asked = Arc::clone(&asked);
+            async move {
+                tokio::task::yield_now().await;
+                Ok(token(asked.fetch_add(1, Ordering::SeqCst), Duration::from_mins(20)))
+            }
         };
         let all = futures::future::join_all((0..20).map(|_| tokens.current(fetch))).await;
         assert!(all.iter().all(|one| one.as_ref().unwrap().ends_with("s0")));

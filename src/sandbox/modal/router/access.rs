@@ -1,4 +1,4 @@
-//! The right to speak to a sandbox's router: where it is, and a token that ends. One caller exchanges it for all.
+//! The right to speak to a sandbox's router: where it is, and a token that ends. It is exchanged once for all callers.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::Mutex as Turn;
+use futures::{FutureExt as _, future::BoxFuture};
 use tonic::{
     Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     modal_wire::client::CommandRouterAccess,
-    sandbox::modal::{attempts::Attempts, jwt, remote::Remote},
+    sandbox::modal::{attempts::Attempts, jwt, remote::Remote, shared::Once},
 };
 
 /// A token that ends sooner is exchanged before it is used.
@@ -29,8 +29,8 @@ const SHORT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Cell {
     channels: Channels,
-    held: Mutex<Option<Access>>,
-    renewing: Turn<()>,
+    held: Arc<Mutex<Option<Access>>>,
+    exchange: Once<Result<Access, Status>>,
 }
 
 /// One right.
@@ -44,28 +44,23 @@ pub(super) struct Access {
 impl Cell {
     pub(super) fn new(channels: Channels, known: Option<CommandRouterAccess>, remote: &Remote) -> Result<Self, Status> {
         let held = known.map(|access| Access::new(&channels, remote, access)).transpose()?;
-        Ok(Self { channels, held: Mutex::new(held), renewing: Turn::new(()) })
+        Ok(Self { channels, held: Arc::new(Mutex::new(held)), exchange: Once::default() })
     }
 
     /// A right that is good for a while.
     pub(super) async fn current(&self, router: &Router) -> Result<Access, Status> {
-        if let Some(access) = self.good() {
-            return Ok(access);
-        }
-        let _turn = self.renewing.lock().await;
         match self.good() {
             Some(access) => Ok(access),
-            None => self.fetch(router).await,
+            None => self.exchange.get(|| self.fetch(router)).await,
         }
     }
 
     /// Another right in the place of one that was refused, unless somebody has one already.
     pub(super) async fn renew(&self, router: &Router, refused: &Access) -> Result<(), Status> {
-        let _turn = self.renewing.lock().await;
         if self.good().is_some_and(|access| access.bearer != refused.bearer) {
             return Ok(());
         }
-        self.fetch(router).await.map(drop)
+        self.exchange.get(|| self.fetch(router)).await.map(drop)
     }
 
     fn good(&self) -> Option<Access> {
@@ -73,19 +68,24 @@ impl Cell {
         held.clone().filter(|access| SystemTime::now() + SHORT < access.expires)
     }
 
-    async fn fetch(&self, router: &Router) -> Result<Access, Status> {
-        let fresh = router.remote.access(&router.task_id).await?;
-        let mut access = Access::new(&self.channels, &router.remote, fresh)?;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        // A sandbox stays on its machine: another name for that is noted, not followed, as the official clients do.
-        if let Some(old) = &*held
-            && !Arc::ptr_eq(&old.connection, &access.connection)
-        {
-            tracing::debug!(sandbox = router.remote.sandbox_id(), "its router has another address now");
-            access.connection = Arc::clone(&old.connection);
+    fn fetch(&self, router: &Router) -> BoxFuture<'static, Result<Access, Status>> {
+        let (held, channels) = (Arc::clone(&self.held), self.channels.clone());
+        let (remote, task_id) = (router.remote.clone(), router.task_id.clone());
+        async move {
+            let fresh = remote.access(&task_id).await?;
+            let mut access = Access::new(&channels, &remote, fresh)?;
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            // A sandbox stays on its machine: another name for that is noted, not followed, as the official clients do.
+            if let Some(old) = &*held
+                && !Arc::ptr_eq(&old.connection, &access.connection)
+            {
+                tracing::debug!(sandbox = remote.sandbox_id(), "its router has another address now");
+                access.connection = Arc::clone(&old.connection);
+            }
+            *held = Some(access.clone());
+            Ok(access)
         }
-        *held = Some(access.clone());
-        Ok(access)
+        .boxed()
     }
 }
 

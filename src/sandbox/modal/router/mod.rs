@@ -158,7 +158,7 @@ impl Router {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let (mut attempts, mut renewed) = (Attempts::new(patience), false);
+        let mut attempts = Attempts::new(patience);
         loop {
             let access = self.access.current(self).await?;
             let answered = async {
@@ -175,7 +175,7 @@ impl Router {
             let answered = timeout_at(within, answered).await;
             match answered.unwrap_or_else(|_| Err(Status::deadline_exceeded("the router does not answer"))) {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(failure) => self.overcome(failure, &access, &mut attempts, &mut renewed).await?,
+                Err(failure) => self.overcome(failure, &access, &mut attempts).await?,
             }
         }
     }

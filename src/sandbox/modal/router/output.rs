@@ -32,7 +32,6 @@ struct Reading {
     open: Option<(Streaming<TaskExecStdioReadResponse>, Access)>,
     opened: Option<Instant>,
     attempts: Attempts,
-    renewed: bool,
 }
 
 impl Router {
@@ -51,7 +50,6 @@ impl Router {
             open: None,
             opened: None,
             attempts: Attempts::new(attempts::FOLLOWING),
-            renewed: false,
         };
         let chunks = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -88,7 +86,6 @@ impl Reading {
                     }
                     self.offset += chunk.data.len() as u64;
                     self.attempts.reset();
-                    self.renewed = false;
                     return Ok(Some(chunk.data));
                 }
                 Ok(None) => return Ok(None),
@@ -100,9 +97,8 @@ impl Reading {
     async fn overcome(&mut self, failure: Status, access: &Access) -> Result<(), Status> {
         if self.opened.take().is_some_and(|opened| opened.elapsed() >= LASTED) {
             self.attempts.reset();
-            self.renewed = false;
         }
-        self.router.overcome(failure, access, &mut self.attempts, &mut self.renewed).await
+        self.router.overcome(failure, access, &mut self.attempts).await
     }
 
     async fn open(&mut self, access: &Access) -> Result<Streaming<TaskExecStdioReadResponse>, Status> {

@@ -19,22 +19,18 @@ impl Router {
         }
     }
 
-    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged, once.
+    /// Waits until another attempt makes sense; fails where none does. A token that was refused is exchanged.
     pub(super) async fn overcome(
         &self,
         failure: Status,
         access: &Access,
         attempts: &mut Attempts,
-        renewed: &mut bool,
     ) -> Result<(), Status> {
-        if failure.code() != Code::Unauthenticated || *renewed {
+        if !attempts.renews(&failure) {
             return self.wait_out(failure, attempts).await;
         }
         match self.access.renew(self, access).await {
-            Ok(()) => {
-                *renewed = true;
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(failure) => self.wait_out(failure, attempts).await,
         }
     }

@@ -16,7 +16,7 @@ const HELD: Duration = Duration::from_mins(1);
 impl Router {
     /// Waits for the end of a program, however long that takes.
     pub(in super::super) async fn wait(&self, exec_id: &str) -> Result<Ended, Status> {
-        let (mut attempts, mut renewed) = (Attempts::new(attempts::FOLLOWING), false);
+        let mut attempts = Attempts::new(attempts::FOLLOWING);
         loop {
             let access = self.right(&mut attempts).await?;
             let waited = async {
@@ -30,12 +30,10 @@ impl Router {
                 Ok(Some(ExitStatus::Code(code))) => return Ok(Ended::Code(code)),
                 Ok(Some(ExitStatus::Signal(signal))) => return Ok(Ended::Signal(signal)),
                 // It runs; a held call that came to its end says the same.
-                Ok(None) => (attempts, renewed) = (Attempts::new(attempts::FOLLOWING), false),
-                Err(failure) if failure.code() == Code::DeadlineExceeded => {
-                    (attempts, renewed) = (Attempts::new(attempts::FOLLOWING), false);
-                }
+                Ok(None) => attempts.reset(),
+                Err(failure) if failure.code() == Code::DeadlineExceeded => attempts.reset(),
                 Err(failure) => {
-                    self.overcome(failure, &access, &mut attempts, &mut renewed).await?;
+                    self.overcome(failure, &access, &mut attempts).await?;
                     self.still_there().await?;
                 }
             }
