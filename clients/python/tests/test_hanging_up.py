@@ -169,6 +169,8 @@ def test_threads_are_told_that_their_client_is_closed(own_server: Server) -> Non
         with pytest.raises(Error) as closed:
             ask()
         assert is_last(closed.value)
+    # What ends it ends its turn too.
+    own_server.start()
 
 
 def test_another_thread_hangs_up(server: Server) -> None:
