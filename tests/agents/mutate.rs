@@ -153,13 +153,18 @@ fn record(stdout: &[u8]) {
     let (mut turns, mut asks) = (BTreeMap::new(), BTreeMap::new());
     for event in &events {
         match &event.kind {
-            Kind::TurnUpdated { turn } => drop(turns.insert(&turn.turn_id, turn.status)),
-            Kind::PermissionRequested { permission } => {
-                drop(asks.insert(&permission.permission_id, &permission.turn_id))
+            Kind::TurnUpdated { turn } => {
+                turns.insert(&turn.turn_id, turn.status);
             }
-            Kind::PermissionResolved { permission_id, .. } => drop(asks.remove(permission_id)),
-            Kind::QuestionRequested { question } => drop(asks.insert(&question.question_id, &question.turn_id)),
-            Kind::QuestionResolved { question_id, .. } => drop(asks.remove(question_id)),
+            Kind::PermissionRequested { permission } => {
+                asks.insert(&permission.permission_id, &permission.turn_id);
+            }
+            Kind::QuestionRequested { question } => {
+                asks.insert(&question.question_id, &question.turn_id);
+            }
+            Kind::PermissionResolved { permission_id: ask, .. } | Kind::QuestionResolved { question_id: ask, .. } => {
+                asks.remove(ask);
+            }
             _ => {}
         }
     }

@@ -1,15 +1,10 @@
 //! Silence ends a sandbox, though a program waits in it; the next message begins another one, which takes its time and says
 //! so, from what there is: the files that the provider kept, or the checkpoint.
 
-use agent_runtime::{
-    dev::model::{self, Script},
-    proto::{self, SandboxStatus, TurnStatus},
-};
+use agent_runtime::proto::{self, SandboxStatus, TurnStatus};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::{
-    cli,
     rig::{Rig, created, eventually, printed, sandbox, says, shell, told},
     support::{play, stop, until, watch},
 };
@@ -61,20 +56,13 @@ async fn the_first_start_tells_what_it_waits_for() {
 
 #[tokio::test]
 async fn a_checkpoint_brings_files_and_conversation_back_where_nothing_else_was_kept() {
-    if cli::installed().await.is_none() {
-        return;
-    }
     let steps = json!([
         { "answer": [{ "tool": "Bash", "input": { "command": "mkdir -p src && echo one > src/kept" } }] },
         { "answer": [{ "text": "It is written." }] },
         { "answer": [{ "tool": "Bash", "input": { "command": "cat src/kept" } }] },
         { "answer": [{ "text": "It says {{result}}" }] },
     ]);
-    let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let model = model::serve(listener, script).expect("loopback");
-    let [(name, url), (key_name, key)] = model.env();
-    let Some(rig) = Rig::new(&[(name, &url), (key_name, &key), ("CLAUDE_CODE_MAX_RETRIES", "1")]) else { return };
+    let Some((rig, model)) = Rig::with_model(steps, &[]).await else { return };
     let server = rig.open();
     let mut sessions = server.sessions().await;
     let id = created(&mut sessions, "claude-code").await;

@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use agent_runtime::{
-    dev::model::{self, Handle, Script},
+    dev::model::Handle,
     proto::{self, McpBundle, McpServer, SandboxStatus, TurnStatus, mcp_server::Transport, session_event::Kind},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use crate::{
-    cli,
     rig::{Rig, eventually},
     support::{Played, Server, Sessions, get, play, stop},
 };
@@ -34,7 +32,6 @@ struct House {
 impl House {
     /// `None`, said aloud, where there is no CLI or no emulator. The model calls the tool of the server that a message names.
     async fn new() -> Option<Self> {
-        cli::installed().await?;
         let root = TempDir::new().expect("a folder");
         let project = root.path().join("project");
         std::fs::create_dir(&project).expect("made");
@@ -43,19 +40,9 @@ impl House {
             let call = json!({ "tool": format!("mcp__{server}__look"), "input": { "what": "this" } });
             [json!({ "when": server, "answer": [call] }), json!({ "answer": [{ "text": "Done." }] })]
         };
-        let steps = [section("tickets"), section("other")].concat();
-        let script = json!({ "steps": steps });
-        let script = Script::parse(&script.to_string()).expect("a script");
-        let model = model::serve(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script).expect("loopback");
-        let [(name, url), (key_name, key)] = model.env();
+        let steps = json!([section("tickets"), section("other")].concat());
         let roots = root.path().to_str().expect("a path");
-        let env = [
-            (name, url.as_str()),
-            (key_name, key.as_str()),
-            ("CLAUDE_CODE_MAX_RETRIES", "1"),
-            ("AGENT_RUNTIME_WORKSPACE_ROOT", roots),
-        ];
-        let rig = Rig::new(&env)?;
+        let (rig, model) = Rig::with_model(steps, &[("AGENT_RUNTIME_WORKSPACE_ROOT", roots)]).await?;
         Some(Self { rig, _model: model, project, _root: root })
     }
 

@@ -3,15 +3,10 @@
 
 use std::time::SystemTime;
 
-use agent_runtime::{
-    dev::model::{self, Script},
-    proto::{self, SandboxStatus, SystemNoticeKind, TurnStatus, block::Content},
-};
+use agent_runtime::proto::{self, SandboxStatus, SystemNoticeKind, TurnStatus, block::Content};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::{
-    cli,
     rig::{Rig, eventually, lives, nothing_is_listed, printed, sandbox, says, shell, text, told},
     support::{check_ranges, fold, last_turn, play, send, snapshot, until, until_end_of, watch},
 };
@@ -156,19 +151,12 @@ async fn a_turn_moves_also_when_its_agent_does_not_listen_and_its_server_dies() 
 
 #[tokio::test]
 async fn claude_code_goes_on_with_its_turn_and_remembers_it() {
-    if cli::installed().await.is_none() {
-        return;
-    }
     let steps = json!([
         { "answer": [{ "tool": "Bash", "input": { "command": "echo once >> ran; sleep 600", "timeout": 600_000 } }] },
         { "when": "interrupted by the runtime", "answer": [{ "tool": "Bash", "input": { "command": "wc -l < ran" } }] },
         { "answer": [{ "text": "It ran {{result}}, so I am done." }] },
     ]);
-    let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let model = model::serve(listener, script).expect("loopback");
-    let [(name, url), (key_name, key)] = model.env();
-    let Some(rig) = Rig::new(&[(name, &url), (key_name, &key), ("CLAUDE_CODE_MAX_RETRIES", "1")]) else { return };
+    let Some((rig, model)) = Rig::with_model(steps, &[]).await else { return };
     let server = rig.open();
     let mut sessions = server.sessions().await;
     let id = lives(&mut sessions, "claude-code", LIFE).await;

@@ -5,11 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_runtime::proto::{self, SandboxStatus, SessionEvent, session_event::Kind};
+use agent_runtime::{
+    dev::model::{self, Handle, Script},
+    proto::{self, SandboxStatus, SessionEvent, session_event::Kind},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::{
+    cli,
     emulator::Emulator,
     support::{Played, Server, Sessions, get},
 };
@@ -38,6 +43,17 @@ impl Rig {
         let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let env = emulator.env.iter().cloned().chain(own).collect();
         Some(Self { emulator, data: TempDir::new().expect("a folder"), env })
+    }
+
+    /// One in which the real CLI talks to a model that takes these steps. `None`, said aloud, also where there is no CLI.
+    pub(crate) async fn with_model(steps: Value, env: &[(&str, &str)]) -> Option<(Self, Handle)> {
+        cli::installed().await?;
+        let script = Script::parse(&json!({ "steps": steps }).to_string()).expect("a script");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let model = model::serve(listener, script).expect("loopback");
+        let [(name, url), (key_name, key)] = model.env();
+        let own = [(name, url.as_str()), (key_name, key.as_str()), ("CLAUDE_CODE_MAX_RETRIES", "1")];
+        Some((Self::new(&[&own, env].concat())?, model))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,8 +86,7 @@ impl Rig {
 
     /// One that leaves what runs when it is asked to end.
     pub(crate) fn open_detaching(&self) -> Server {
-        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Server::start_on_with(self.path(), &["--default-provider", "modal", "--on-shutdown", "detach"], &env)
+        self.open_with(&["--on-shutdown", "detach"])
     }
 
     /// Replaces the emulator by another one, which knows nothing of what was.

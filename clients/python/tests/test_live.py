@@ -254,6 +254,7 @@ async def test_a_watch_survives_kill_and_restart(own_server: Server) -> None:
         turn = [event async for event in _killing(own_server, client.run_turn(session_id=session_id, text=LONG), seen)]
         state, head = await snapshot(client, session_id)
         assert fold(seen).blocks == state.value.blocks
+        assert own_server.starts == 2
         assert state.value.blocks[-1].assistant_text.text == numbers(400)
         assert turn[-1].turn_updated.turn.status == pb.TURN_STATUS_COMPLETED
         assert fold(await events_to(client, session_id, head)) == state.value
@@ -265,7 +266,7 @@ async def _killing(
     async for event in events:
         seen.append(event)
         yield event
-        if len(seen) == 12:
+        if event.HasField("block_delta") and server.starts == 1:
             server.kill()
             await asyncio.sleep(0.3)
             server.start()
@@ -411,9 +412,17 @@ async def test_a_call_waits_for_a_server_that_comes_back(own_server: Server) -> 
     proxy = Proxy(own_server.port)
     async with aio.connect(proxy.addr, key=own_server.key) as client:
         session_id = await create(client)
-        proxy.refuses = 2
-        proxy.cut()
+        await client.write_file(session_id=session_id, file=pb.FileContent(path="a.txt", content=b"hi"))
+
+        def go_away() -> None:
+            assert proxy.refuses == 0
+            proxy.refuses = 2
+            proxy.cut()
+
+        go_away()
         assert (await client.get_session(session_id=session_id)).session.session_id == session_id
+        go_away()
+        assert await client.read_file(session_id=session_id, path="a.txt") == b"hi"
         assert proxy.refuses == 0
         own_server.kill()
         with pytest.raises(Error) as gone:

@@ -74,12 +74,15 @@ def test_a_session_answers_and_shows_its_files(client: Client) -> None:
 def test_a_turn_survives_kill_and_restart(own_server: Server) -> None:
     with agentruntime.connect(own_server.addr, key=own_server.key) as client:
         session_id = create(client)
-        text = ""
-        for change, block in enumerate(client.run(session_id=session_id, text=LONG)):
+        text, was_killed = "", False
+        for block in client.run(session_id=session_id, text=LONG):
             text = block.assistant_text.text
-            if change == 12:
+            if text and not was_killed:
+                assert block.state == pb.BLOCK_STATE_STREAMING
                 own_server.kill()
                 own_server.start()
+                was_killed = True
+        assert was_killed
         assert text == NUMBERS
         state = snapshot(client, session_id)
         assert folded(client, session_id, state.session.sequence) == state
@@ -130,6 +133,7 @@ def test_what_is_refused_says_why(server: Server) -> None:
         with pytest.raises(Error) as refused:
             create(stranger)
         assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAUTHENTICATED, "AUTH_INVALID")
+        assert isinstance(refused.value.__cause__, grpc.RpcError), "what else the answer told is kept"
         with pytest.raises(Error):
             next(stranger.watch(session_id="ses_1"))
 

@@ -108,7 +108,7 @@ async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
     assert watch.silence == 45
     watch.silence = 0.3
     # The server keeps still for 15 s; each new stream begins with a bookmark.
-    async for event in client._follow(opened, watch):
+    async for event in client._stream(opened, watch):
         if opened.times >= 4 and event.WhichOneof("kind") == "bookmark":
             await client.update_session(**heard(session_id))
         if event.WhichOneof("kind") == "session_updated":
@@ -121,7 +121,7 @@ def test_a_silent_stream_of_threads_is_opened_again(server: Server) -> None:
         watch = Watch(pb.WatchSessionRequest(session_id=session_id, after_sequence=1))
         opened = Opened(client.sessions.WatchSession)
         watch.silence = 0.3
-        for event in client._follow(opened, watch):
+        for event in client._stream(opened, watch):
             if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
                 client.update_session(**heard(session_id))
             if event.WhichOneof("kind") == "session_updated":

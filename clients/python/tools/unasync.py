@@ -22,11 +22,12 @@ RULES = [
     (r"async (def|for|with) ", r"\1 "),
     (r"\bawait ", ""),
     (r"AsyncGenerator\[([\w.]+), None\]", r"Generator[\1, None, None]"),
-    (r"AsyncGenerator", "Generator"),
+    (r"Async(Generator|Iterator)", r"\1"),
     (r"Awaitable\[(\w+)\]", r"\1"),
     (r"Awaitable, ", ""),
     (r"AsyncStub", "Stub"),
-    (r"__a(enter|exit)__", r"__\1__"),
+    (r"__a(enter|exit|iter|next)__", r"__\1__"),
+    (r"\baclose\b", "close"),
     (r"from \._aio import", "from ._sync import"),
 ]
 

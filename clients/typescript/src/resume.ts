@@ -77,9 +77,8 @@ export interface Resumable<Response, Item> {
   take(response: Response): Generator<Item, boolean>;
   /** The cursor; unset while everything comes. */
   cursor(): bigint | undefined;
-  /** Why the server refuses what comes after a cursor; once it is forgotten, everything is asked for. */
-  lost?: readonly string[];
-  forget?(): void;
+  /** Whether what the server refuses can be asked for in another way, which is done from now on. */
+  asksOtherwise(refused: AgentRuntimeError): boolean;
 }
 
 /** The items, over as many streams as it takes. */
@@ -134,9 +133,7 @@ export async function* follow<Response, Item>(
       backoff.reset();
     }
     reached = cursor ?? reached;
-    if (failed && stream.lost?.includes(failed.reason)) {
-      stream.forget?.();
-    } else if (failed && !failed.isTransient) {
+    if (failed && !stream.asksOtherwise(failed) && !failed.isTransient) {
       throw failed;
     }
     onConnection?.(false, failed);

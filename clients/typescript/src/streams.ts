@@ -50,8 +50,8 @@ export function watch(
       return false;
     },
     cursor: () => request.afterSequence,
-    lost: ["SEQUENCE_TRUNCATED", "SESSION_REPLACED"],
-    forget: () => delete request.afterSequence,
+    asksOtherwise: ({ reason }) =>
+      ["SEQUENCE_TRUNCATED", "SESSION_REPLACED"].includes(reason) && delete request.afterSequence,
   };
 }
 
@@ -60,20 +60,31 @@ export function run(
   sessions: Sessions,
   init: MessageInitShape<typeof RunTurnRequestSchema>,
   silenceMs: number,
-): Resumable<RunTurnResponse, SessionEvent> {
+): Resumable<RunTurnResponse | WatchSessionResponse, SessionEvent> {
   // Its after_sequence is the cursor, and its request_id what makes the second call go on with the first.
   const request = named(RunTurnRequestSchema, clone(RunTurnRequestSchema, create(RunTurnRequestSchema, init)));
   let turnId: string | undefined;
+  // The server keeps the id for a day, and a turn may wait for an answer for longer: its rest is out of the session's events.
+  let isForgotten = false;
+  const others = new Set<string>();
   return {
     silenceMs,
-    open: (options) => sessions.runTurn(request, options),
-    *take({ turn, sequence, events }) {
-      if (turn) {
-        turnId = turn.turnId;
-        request.afterSequence ??= sequence;
+    open(options) {
+      const { sessionId, afterSequence, omitDeltas } = request;
+      return isForgotten
+        ? sessions.watchSession({ sessionId, omitDeltas, ...(afterSequence !== undefined && { afterSequence }) }, options)
+        : sessions.runTurn(request, options);
+    },
+    *take(response) {
+      if ("turn" in response && response.turn) {
+        turnId = response.turn.turnId;
+        request.afterSequence ??= response.sequence;
       }
-      for (const event of events) {
+      for (const event of response.events) {
         move(request, event);
+        if (isForgotten && isOfOther(event, turnId, others)) {
+          continue;
+        }
         yield event;
         const updated = event.kind.case === "turnUpdated" ? event.kind.value.turn : undefined;
         if (updated?.endTime && updated.turnId === turnId) {
@@ -83,7 +94,37 @@ export function run(
       return false;
     },
     cursor: () => request.afterSequence,
+    asksOtherwise({ reason, fieldViolations }) {
+      const refused = reason === "INVALID_FIELD" && fieldViolations.some(({ field }) => field === "after_sequence");
+      const isNews = refused && turnId !== undefined && !isForgotten;
+      isForgotten ||= isNews;
+      return isNews;
+    },
   };
+}
+
+/** Whether an event is of another turn. What follows of a block does not name its turn: the others' blocks are kept. */
+function isOfOther({ kind: { case: kind, value } }: SessionEvent, turnId: string | undefined, others: Set<string>): boolean {
+  switch (kind) {
+    case "blockStart":
+    case "blockComplete":
+      if (value.block?.turnId && value.block.turnId !== turnId) {
+        others.add(value.block.blockId);
+      }
+      return others.has(value.block?.blockId ?? "");
+    case "blockDelta":
+    case "blockUpdate":
+      return others.has(value.blockId);
+    case "turnQueued":
+    case "turnUpdated":
+      return value.turn?.turnId !== turnId;
+    case "permissionRequested":
+      return value.permission?.turnId !== turnId;
+    case "questionRequested":
+      return value.question?.turnId !== turnId;
+    default:
+      return false;
+  }
 }
 
 /** A list of sessions, newest first: as it is now, whenever it changed. */
@@ -126,8 +167,7 @@ export function list(
       return false;
     },
     cursor: () => request.afterRevision,
-    lost: ["SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD"],
-    forget: () => delete request.afterRevision,
+    asksOtherwise: ({ reason }) => ["SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD"].includes(reason) && delete request.afterRevision,
   };
 }
 

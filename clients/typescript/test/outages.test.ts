@@ -159,6 +159,8 @@ test("what is refused says why", async (t) => {
   assert.ok(missing.details.some((detail) => "type" in detail && detail.type === "google.rpc.ErrorInfo"));
   const sessionId = await create(client);
   assert.equal((await failure(client.watch({ sessionId, afterSequence: 1000n }).next())).reason, "SEQUENCE_AHEAD");
+  const unknown = await failure(client.runTurn({ sessionId, text: "hello", requestId: "unknown", afterSequence: 1n }).next());
+  assert.deepEqual([unknown.reason, unknown.fieldViolations[0]?.field], ["INVALID_FIELD", "after_sequence"]);
   const other = client.watch({ sessionId, afterSequence: 1n, expectedUid: "another-log" });
   const first = await other.next();
   await other.return();

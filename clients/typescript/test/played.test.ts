@@ -9,16 +9,27 @@ import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
-import { SessionService, type WatchSessionResponseSchema } from "../src/gen/agentruntime/v1/session_service_pb.js";
-import { type Client, type SessionEventSchema, SessionStatus, type WatchSessionRequest } from "../src/index.js";
+import {
+  type RunTurnResponseSchema,
+  SessionService,
+  type WatchSessionResponseSchema,
+} from "../src/gen/agentruntime/v1/session_service_pb.js";
+import {
+  type Client,
+  type RunTurnRequest,
+  type SessionEventSchema,
+  SessionStatus,
+  type WatchSessionRequest,
+} from "../src/index.js";
 import { all, failure, to } from "./sessions.js";
 
 type Response = MessageInitShape<typeof WatchSessionResponseSchema>;
 
 type Watches = (asked: WatchSessionRequest, times: number) => Iterable<Response>;
+type Turns = (asked: RunTurnRequest) => Iterable<MessageInitShape<typeof RunTurnResponseSchema>>;
 
-/** A client of a server that answers the watches of a session one after the other so. */
-async function played(t: TestContext, watches: Watches): Promise<Client> {
+/** A client of a server that answers the watches of a session one after the other so, and plays turns so. */
+async function played(t: TestContext, watches: Watches, turns: Turns = () => []): Promise<Client> {
   let times = 0;
   const server = createServer(
     connectNodeAdapter({
@@ -26,6 +37,9 @@ async function played(t: TestContext, watches: Watches): Promise<Client> {
         router.service(SessionService, {
           async *watchSession(asked) {
             yield* watches(asked, ++times);
+          },
+          async *runTurn(asked) {
+            yield* turns(asked);
           },
         }),
     }),
@@ -47,12 +61,40 @@ const START = { case: "snapshotStart", value: {} } as const;
 const COMPLETE = { case: "snapshotComplete", value: {} } as const;
 const DELETED = { case: "statusChanged", value: { status: SessionStatus.DELETED } } as const;
 
+/** A piece of a text, in a block. */
+function delta(sequence: bigint, blockId: string): Response {
+  return one(sequence, { case: "blockDelta", value: { blockId, delta: "." } });
+}
+
+function started(sequence: bigint, blockId: string, turnId: string): Response {
+  return one(sequence, { case: "blockStart", value: { block: { blockId, turnId } } });
+}
+
+function ended(sequence: bigint, turnId: string): Response {
+  return one(sequence, { case: "turnUpdated", value: { turn: { turnId, endTime: { seconds: 1n } } } });
+}
+
 /** How the server says that its log does not reach back so far. */
 function truncated(): ConnectError {
-  const info = new BinaryWriter().tag(1, 2).string("SEQUENCE_TRUNCATED").finish();
   const error = new ConnectError("it is gone", Code.OutOfRange);
-  error.details = [{ type: "google.rpc.ErrorInfo", value: info }];
+  error.details = [{ type: "google.rpc.ErrorInfo", value: first("SEQUENCE_TRUNCATED") }];
   return error;
+}
+
+/** How the server refuses a field. */
+function refused(field: string): ConnectError {
+  const error = new ConnectError("it is wrong", Code.InvalidArgument);
+  const violation = new BinaryWriter().tag(1, 2).bytes(first(field)).finish();
+  error.details = [
+    { type: "google.rpc.ErrorInfo", value: first("INVALID_FIELD") },
+    { type: "google.rpc.BadRequest", value: violation },
+  ];
+  return error;
+}
+
+/** A message whose first field is this text. */
+function first(text: string): Uint8Array {
+  return new BinaryWriter().tag(1, 2).string(text).finish();
 }
 
 test("every event follows the one before", async (t) => {
@@ -89,6 +131,34 @@ test("a log that was cut away is replaced by a snapshot, which may be cut, too",
     events.map(({ kind }) => kind.case),
     ["log", "log", "snapshotStart", "snapshotStart", "snapshotComplete", "statusChanged"],
   );
+});
+
+test("a turn is followed to its end after its request id was forgotten", async (t) => {
+  const watches = function* ({ sessionId, afterSequence, omitDeltas }: WatchSessionRequest, times: number): Generator<Response> {
+    assert.deepEqual([sessionId, omitDeltas], ["ses_1", true]);
+    if (times === 1) {
+      assert.equal(afterSequence, 6n);
+      yield* [started(7n, "other", "before"), delta(8n, "other"), ended(9n, "before"), started(10n, "mine", "turn")];
+      return;
+    }
+    assert.equal(afterSequence, 10n);
+    yield* [delta(11n, "mine"), one(12n, LOG), delta(13n, "other"), ended(14n, "turn"), one(15n, LOG)];
+  };
+  const asked: (bigint | undefined)[] = [];
+  const over = await played(t, watches, function* ({ afterSequence }) {
+    asked.push(afterSequence);
+    if (afterSequence !== undefined) {
+      throw refused("after_sequence");
+    }
+    yield { turn: { turnId: "turn" }, sequence: 5n };
+    yield { events: one(6n, { case: "turnQueued", value: { turn: { turnId: "turn" } } }).events ?? [] };
+  });
+  const events = await all(over.runTurn({ sessionId: "ses_1", text: "hello", omitDeltas: true }));
+  assert.deepEqual(asked, [undefined, 6n]);
+  assert.deepEqual(events.map(({ sequence }) => sequence), [6n, 10n, 11n, 12n, 14n]);
+  // A caller who asks for what comes after a sequence without a known turn is told that this is wrong.
+  const wrong = await failure(all(over.runTurn({ sessionId: "ses_1", text: "hello", afterSequence: 6n })));
+  assert.equal(wrong.reason, "INVALID_FIELD");
 });
 
 test("streams that bring nothing new are opened less and less often", async (t) => {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     asked::{Asked, Build},
     faults::{Count, Rule},
-    sandbox::{Life, Sandbox},
+    sandbox::{ExitSnapshot, Life, Sandbox},
     world::World,
 };
 
@@ -83,6 +83,10 @@ async fn expire(State(world): State<Arc<World>>) {
 
 /// As if the time of all snapshots were over.
 async fn drop_snapshots(State(world): State<Arc<World>>) {
+    // Also what a sandbox that is over is still leaving: it would come a moment later.
+    for sandbox in world.sandboxes().iter().filter(|sandbox| sandbox.result().is_some()) {
+        let _ = sandbox.exit_snapshot().wait_for(|left| *left != ExitSnapshot::Pending).await;
+    }
     world.images.drop_snapshots();
 }
 

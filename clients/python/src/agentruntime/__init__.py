@@ -5,8 +5,8 @@
 
 from . import aio, pb
 from ._words import words
-from .client import Client, connect
+from .client import Client, Stream, connect
 from .errors import Error, FieldViolation
 from .state import State
 
-__all__ = ["Client", "Error", "FieldViolation", "State", "aio", "connect", "pb", "words"]
+__all__ = ["Client", "Error", "FieldViolation", "State", "Stream", "aio", "connect", "pb", "words"]

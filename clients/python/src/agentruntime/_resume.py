@@ -20,6 +20,8 @@ ATTEMPTS = 6
 """How often a call is made before its caller is told that it failed: two to three seconds of pauses."""
 
 _BOOKMARK_INTERVAL = 15.0
+# Who holds a stream for so long is not one that cuts each as soon as it is open.
+_STEADY = 10.0
 
 M = TypeVar("M", bound=Message)
 A = TypeVar("A")
@@ -72,7 +74,7 @@ class Resume(Generic[A, T]):
 
     def __init__(self) -> None:
         self._backoff = Backoff()
-        self.done = False
+        self._moved = self.done = False
         self.silence = 3 * _BOOKMARK_INTERVAL
         """Seconds of silence after which the stream is dead."""
 
@@ -87,10 +89,13 @@ class Resume(Generic[A, T]):
     def forget(self) -> None:
         """Everything is asked for from now on."""
 
-    def pause(self, error: Error | None, came: bool) -> float:
-        """Seconds to wait before asking again; raises what asking again cannot help. `None`: the stream just ended."""
-        if came:
-            self._backoff = Backoff()
+    def pause(self, error: Error | None, lived: float) -> float:
+        """Seconds to wait before asking again; raises what asking again cannot help. `None`: the stream just ended.
+
+        They begin anew after a stream that lived for a while or moved the cursor: that it was opened is not enough.
+        """
+        if self._moved or lived >= _STEADY:
+            self._backoff, self._moved = Backoff(), False
         if error is None:
             return self._backoff.next()
         if error.reason in self.lost:
@@ -134,13 +139,14 @@ class Events(Resume[pb.WatchSessionResponse | pb.RunTurnResponse, pb.SessionEven
         if kind == "snapshot_start":
             self._request.ClearField("after_sequence")
         elif kind == "snapshot_complete":
-            self._request.after_sequence = event.sequence
+            self._request.after_sequence, self._moved = event.sequence, True
         elif kind != "snapshot_chunk":
             cursor = self._request.after_sequence if self._request.HasField("after_sequence") else None
             first, empty = event.first_sequence or event.sequence, int(kind == "bookmark")
             if cursor is None or first != cursor + 1 or event.sequence < first - empty:
                 told = f"{first} to {event.sequence} came after {cursor}"
                 raise Error(grpc.StatusCode.DATA_LOSS, f"the server broke the range rule: {told}")
+            self._moved |= event.sequence > (cursor or 0)
             self._request.after_sequence = event.sequence
 
 
@@ -203,6 +209,7 @@ class Listing(Resume[pb.WatchSessionsResponse, pb.WatchSessionsResponse]):
                 response.changes.add(kind=pb.SESSION_CHANGE_KIND_REMOVED, session=gone)
             self._gone = {}
         if response.synced or response.revision > 0:
+            self._moved |= response.revision > self._request.after_revision
             self._request.after_revision = response.revision
         yield response
 

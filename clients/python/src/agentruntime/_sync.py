@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
+from ._line import Line
 from .errors import Error
 
 A = TypeVar("A")
 Channel = grpc.Channel
-sleep = time.sleep
 Cancelled = grpc.FutureCancelledError
 
 
@@ -22,6 +22,18 @@ def channel(address: str, credentials: grpc.ChannelCredentials | None, options: 
     if credentials is None:
         return grpc.insecure_channel(address, options)
     return grpc.secure_channel(address, credentials, options)
+
+
+def settled(result: A) -> A:
+    """What it came to: a thread has waited already."""
+    return result
+
+
+def wait(line: Line, seconds: float) -> None:
+    """Waits so long, unless somebody hangs up."""
+    woken = threading.Event()
+    with line.ends(woken.set):
+        woken.wait(seconds)
 
 
 class Frames(Generic[A]):
@@ -48,7 +60,7 @@ class Frames(Generic[A]):
             if self._is_silent:
                 silent = "the server has been silent for too long"
                 raise Error(grpc.StatusCode.DEADLINE_EXCEEDED, silent) from None
-            raise Error.of(error) from None
+            raise Error.of(error) from error
         finally:
             self._wait(None)
 

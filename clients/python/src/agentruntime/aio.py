@@ -5,7 +5,8 @@ Calls are made again while what went wrong may pass, under one request id. Strea
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial, wraps
 from itertools import count
 from os import PathLike
@@ -16,7 +17,8 @@ import grpc
 from google.protobuf.message import Message
 
 from . import pb
-from ._aio import Cancelled, Channel, Frames, channel, sleep
+from ._aio import Cancelled, Channel, Frames, channel, settled, wait
+from ._line import Line
 from ._resume import ATTEMPTS, Backoff, Deadline, Events, Listing, Resume, Watch, named
 from .errors import Error
 from .state import State
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from .v1.session_service_pb2_grpc import SessionServiceAsyncStub
     from .v1.workspace_service_pb2_grpc import WorkspaceServiceAsyncStub
 
-__all__ = ["Client", "connect"]
+__all__ = ["Client", "Stream", "connect"]
 
 P = ParamSpec("P")
 Q = TypeVar("Q", bound=Message)
@@ -70,8 +72,8 @@ def connect(addr: str, *, key: str = "", ca: bytes | None = None) -> Client:
 class Calls:
     """What the stubs take for a channel: calls over it carry the key, are made again, and fail with an `Error`."""
 
-    def __init__(self, channel: Channel, key: str, timeout: float | None) -> None:
-        self.timeout = timeout
+    def __init__(self, channel: Channel, key: str, timeout: float | None, line: Line) -> None:
+        self.timeout, self.line = timeout, line
         self._channel: Any = channel
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 
@@ -92,6 +94,7 @@ class Calls:
         def call(
             request: Message, *, timeout: float | None = self.timeout, silence: float | None = None
         ) -> Frames[Any]:
+            self.line.check()
             return Frames(method(request, timeout=timeout), silence)
 
         return call
@@ -100,18 +103,23 @@ class Calls:
         """A call with many requests, which only its caller can repeat."""
         return partial(self._channel.stream_unary(path, **how), metadata=self._metadata)
 
-    async def again(self, attempt: Callable[[float | None], Awaitable[A]]) -> A:
+    async def again(self, attempt: Callable[[float | None], Awaitable[A]], deadline: Deadline | None = None) -> A:
         """Makes a call, again while what went wrong may pass and there is time."""
-        backoff, deadline = Backoff(), Deadline(self.timeout)
+        backoff, deadline = Backoff(), deadline or Deadline(self.timeout)
         for made in count(1):
+            self.line.check()
             try:
-                return await attempt(deadline.left())
-            except grpc.RpcError as failed:
-                error = Error.of(failed)
+                return await settled(attempt(deadline.left()))
+            except Exception as failed:
+                # What a closed connection makes of a call is of many kinds.
+                self.line.check()
+                if not isinstance(failed, (grpc.RpcError, Error)):
+                    raise
+                error = failed if isinstance(failed, Error) else Error.of(failed)
             pause = backoff.next(error.retry_after)
             if made == ATTEMPTS or not error.is_transient or not deadline.allows(pause):
                 break
-            await sleep(pause)
+            await wait(self.line, pause)
         raise error
 
 
@@ -156,6 +164,27 @@ def _takes(request: Callable[P, Q]) -> Callable[[Callable[[S, Q], T]], Callable[
     return decorate
 
 
+class Stream(AsyncIterator[T]):
+    """What a stream brings, one after the other. It is opened when the first is asked for."""
+
+    def __init__(self, line: Line, items: AsyncGenerator[T, None]) -> None:
+        self._line, self._items = line, items
+
+    def __aiter__(self) -> Stream[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        return await self._items.__anext__()
+
+    async def aclose(self) -> None:
+        """Hangs up. For who reads it: while a read waits, there is `cancel`."""
+        await self._items.aclose()
+
+    def cancel(self) -> None:
+        """Hangs up, from wherever: a read that waits, or else the next one, raises a last `Error`, CANCELLED."""
+        self._line.hang_up()
+
+
 class Client:
     """A connection to a server.
 
@@ -163,9 +192,9 @@ class Client:
     all of it, page by page. `sessions`, `workspaces`, `profiles` and `runtime` are the generated stubs below them.
     """
 
-    def __init__(self, channel: Channel, key: str = "", timeout: float | None = None) -> None:
-        self._channel, self._key = channel, key
-        self._calls = Calls(channel, key, timeout)
+    def __init__(self, channel: Channel, key: str = "", timeout: float | None = None, line: Line | None = None) -> None:
+        self._channel, self._key, self._line = channel, key, line or Line()
+        self._calls = Calls(channel, key, timeout, self._line)
         over: Any = self._calls
         sessions: SessionServiceAsyncStub = SessionServiceStub(over)
         workspaces: WorkspaceServiceAsyncStub = WorkspaceServiceStub(over)
@@ -208,7 +237,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection, and what goes on over it."""
+        """Ends the connection, and what goes on over it with a last `Error`: CANCELLED."""
+        self._line.hang_up()
         await self._channel.close()
 
     def within(self, timeout: float | None) -> Client:
@@ -216,33 +246,34 @@ class Client:
 
         That is a call with all its attempts, and a stream over all its connections.
         """
-        return Client(self._channel, self._key, timeout)
+        return Client(self._channel, self._key, timeout, self._line)
 
     @_takes(pb.WatchSessionRequest)
-    def watch(self, request: pb.WatchSessionRequest) -> AsyncGenerator[pb.SessionEvent, None]:
+    def watch(self, request: pb.WatchSessionRequest) -> Stream[pb.SessionEvent]:
         """Streams a session: everything after a sequence, or a snapshot first; then live, until it is deleted."""
-        return self._follow(self.sessions.WatchSession, Watch(request))
+        return self._stream(self.sessions.WatchSession, Watch(request))
 
     @_takes(pb.WatchSessionsRequest)
-    def watch_sessions(self, request: pb.WatchSessionsRequest) -> AsyncGenerator[pb.WatchSessionsResponse, None]:
+    def watch_sessions(self, request: pb.WatchSessionsRequest) -> Stream[pb.WatchSessionsResponse]:
         """Streams how the list of sessions changes: all of it first, or what changed after a revision; then live.
 
         Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
         """
-        return self._follow(self.sessions.WatchSessions, Listing(request))
+        return self._stream(self.sessions.WatchSessions, Listing(request))
 
     @_takes(pb.RunTurnRequest)
-    def run_turn(self, request: pb.RunTurnRequest) -> AsyncGenerator[pb.SessionEvent, None]:
+    def run_turn(self, request: pb.RunTurnRequest) -> Stream[pb.SessionEvent]:
         """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
-        return self._follow(self.sessions.RunTurn, Events(request))
+        return self._stream(self.sessions.RunTurn, Events(request))
 
     @_takes(pb.RunTurnRequest)
-    def run(self, request: pb.RunTurnRequest) -> AsyncGenerator[pb.Block, None]:
+    def run(self, request: pb.RunTurnRequest) -> Stream[pb.Block]:
         """Gives the agent a message and yields each block of its turn whenever it changed: the same object as it grows.
 
         Raises an `Error` if the turn does not complete.
         """
-        return self._run(request)
+        line = Line()
+        return Stream(line, self._run(request, line))
 
     @_takes(pb.RunTurnRequest)
     async def ask(self, request: pb.RunTurnRequest) -> str:
@@ -252,17 +283,21 @@ class Client:
         """
         request.omit_deltas = True
         blocks: dict[str, pb.Block] = {}
-        async for block in self._run(request):
+        deadline = Deadline(self._calls.timeout)
+        async for block in self._run(request, Line(), deadline):
             if block.WhichOneof("content") == "assistant_text" and block.conversation_id == "main":
                 blocks[block.block_id] = block
-        return "\n\n".join([await self.text(request.session_id, block) for block in blocks.values()])
+        return "\n\n".join([await self._text(request.session_id, block, deadline) for block in blocks.values()])
 
     async def text(self, session_id: str, block: pb.Block) -> str:
         """The whole text of a block that the agent wrote, also what was too long to be inline."""
+        return await self._text(session_id, block, Deadline(self._calls.timeout))
+
+    async def _text(self, session_id: str, block: pb.Block, deadline: Deadline) -> str:
         if not block.truncated_bytes:
             return block.assistant_text.text or block.thinking.text
         request = pb.ReadBlockContentRequest(session_id=session_id, block_id=block.block_id)
-        return (await self._bytes(self.sessions.ReadBlockContent, request)).decode()
+        return (await self._bytes(self.sessions.ReadBlockContent, request, deadline)).decode()
 
     @_takes(pb.ReadFileRequest)
     async def read_file(self, request: pb.ReadFileRequest) -> bytes:
@@ -298,9 +333,11 @@ class Client:
 
         return await self._calls.again(attempt)
 
-    async def _run(self, request: pb.RunTurnRequest) -> AsyncGenerator[pb.Block, None]:
+    async def _run(
+        self, request: pb.RunTurnRequest, line: Line, deadline: Deadline | None = None
+    ) -> AsyncGenerator[pb.Block, None]:
         state, turn = State(), pb.Turn()
-        async for event in self._follow(self.sessions.RunTurn, Events(request)):
+        async for event in self._follow(self.sessions.RunTurn, Events(request), line, deadline):
             block = state.apply(event)
             if block is not None:
                 yield block
@@ -310,34 +347,49 @@ class Client:
         if turn.status != pb.TURN_STATUS_COMPLETED:
             raise Error.of_turn(turn)
 
-    async def _follow(self, method: Any, resume: Resume[Any, T]) -> AsyncGenerator[T, None]:
-        """What a stream brings that is opened again as long as that may help."""
-        deadline = Deadline(self._calls.timeout)
-        while not resume.done:
-            frames: Frames[Any] = method(resume.request(), timeout=deadline.left(), silence=resume.silence)
-            error, came = None, False
+    def _stream(self, method: Any, resume: Resume[Any, T]) -> Stream[T]:
+        line = Line()
+        return Stream(line, self._follow(method, resume, line))
+
+    async def _follow(
+        self, method: Any, resume: Resume[Any, T], line: Line, deadline: Deadline | None = None
+    ) -> AsyncGenerator[T, None]:
+        """What a stream brings that is opened again as long as that may help and nobody hung up."""
+        deadline = deadline or Deadline(self._calls.timeout)
+        with self._line.ends(line.hang_up):
+            while not resume.done:
+                line.check()
+                began = time.monotonic()
+                frames: Frames[Any] = method(resume.request(), timeout=deadline.left(), silence=resume.silence)
+                error = None
+                try:
+                    with line.ends(frames.cancel):
+                        async for response in frames:
+                            for item in resume.take(response):
+                                yield item
+                                if resume.done:
+                                    return
+                                line.check()
+                except Error as cut:
+                    line.check()
+                    error = cut
+                finally:
+                    frames.cancel()
+                pause = resume.pause(error, time.monotonic() - began)
+                if not deadline.allows(pause):
+                    late = "the stream ended, and there is no time left"
+                    raise error or Error(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+                await wait(line, pause)
+
+    async def _bytes(self, method: Any, request: Message, deadline: Deadline | None = None) -> bytes:
+        async def attempt(left: float | None) -> bytes:
+            frames: Frames[Any] = method(request, timeout=left)
             try:
-                async for response in frames:
-                    came = True
-                    for item in resume.take(response):
-                        yield item
-                    if resume.done:
-                        return
-            except Error as cut:
-                error = cut
+                return b"".join([response.data async for response in frames])
             finally:
                 frames.cancel()
-            pause = resume.pause(error, came)
-            if not deadline.allows(pause):
-                raise error or Error(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream ended, and there is no time left")
-            await sleep(pause)
 
-    async def _bytes(self, method: Any, request: Message) -> bytes:
-        frames: Frames[Any] = method(request)
-        try:
-            return b"".join([response.data async for response in frames])
-        finally:
-            frames.cancel()
+        return await self._calls.again(attempt, deadline)
 
 
 def _pieces(source: bytes | PathLike[str]) -> Iterable[bytes]:

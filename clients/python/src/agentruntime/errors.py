@@ -43,6 +43,7 @@ class Error(Exception):
     field_violations: tuple[FieldViolation, ...] = ()
     retry_after: float | None = None
     """Seconds that the server wants to be left alone."""
+    _is_final: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         head = f"{self.message} [{self.reason or self.code.name}]"
@@ -51,17 +52,20 @@ class Error(Exception):
     @property
     def is_transient(self) -> bool:
         """Whether the same call, made again, may succeed: the server says so, or it was the connection that failed."""
+        if self._is_final:
+            return False
         if self.retry_after is not None or self.reason in ("RATE_LIMITED", "TOO_MANY_WATCHERS"):
             return True
         return self.code is grpc.StatusCode.UNAVAILABLE if self.reason else self.code in _CUT
 
     @classmethod
     def of(cls, error: grpc.RpcError) -> Error:
-        """What a failed call tells."""
+        """What a failed call tells. The call's own error stays its cause."""
         # Both kinds of call tell it by these names; the base class has none of them.
         call: Any = error
         code, message, trailers = call.code(), call.details(), call.trailing_metadata()
         decoded = cls(code, message or code.name)
+        decoded.__cause__ = error
         for detail in _details(trailers or ()):
             if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
                 info = error_details_pb2.ErrorInfo.FromString(detail.value)
@@ -73,6 +77,11 @@ class Error(Exception):
                 retry = error_details_pb2.RetryInfo.FromString(detail.value)
                 decoded.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
         return decoded
+
+    @classmethod
+    def of_hanging_up(cls) -> Error:
+        """Why there is no more of what this side has ended."""
+        return cls(grpc.StatusCode.CANCELLED, "the stream was cancelled, or its client closed", _is_final=True)
 
     @classmethod
     def of_turn(cls, turn: pb.Turn) -> Error:
