@@ -41,22 +41,36 @@ python_environment() {
 }
 
 # each NAME...: runs check_NAME for each, says how it ended and how long it took; fails when one did.
+# The end of what failed is printed once more, last: of a long output somebody sees the end.
 each() {
-    local name began status failed=0
+    local name began status outputs failed=()
+    outputs=$(mktemp -d "${TMPDIR:-/tmp}/art-each.XXXXXX")
     for name in "$@"; do
         began=$SECONDS
         echo "-- $name"
+        exec 3> >(tee "$outputs/$name")
         # In a shell of its own: what fails there ends it, and the others still run.
         set +e
-        (set -e; "check_$name")
+        (set -e; "check_$name") >&3 2>&3 3>&-
         status=$?
         set -e
+        exec 3>&-
+        # What is printed comes in order, but nothing that was left running and holds the pipe is waited for.
+        for _ in $(seq 50); do
+            kill -0 $! 2> /dev/null || break
+            sleep 0.1
+        done
         if [ "$status" = 0 ]; then
             echo "-- $name: $((SECONDS - began)) s"
         else
             echo "-- $name FAILED after $((SECONDS - began)) s"
-            failed=1
+            failed+=("$name")
         fi
     done
-    return "$failed"
+    for name in "${failed[@]}"; do
+        echo "-- the end of $name, which FAILED:"
+        tail -n 25 "$outputs/$name" | cut -c 1-300
+    done
+    rm -rf "$outputs"
+    [ "${#failed[@]}" = 0 ]
 }

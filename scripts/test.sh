@@ -19,6 +19,7 @@ rm -rf "$logs" && mkdir -p "$logs"
 scratch=$(mktemp -d /tmp/art.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 summary=()
+broken=()
 failed=0
 
 say() { printf '\n== %s\n' "$*"; }
@@ -32,6 +33,7 @@ step() {
         summary+=("ok      $name ($((SECONDS - began)) s)")
     else
         summary+=("FAILED  $name ($((SECONDS - began)) s; see $log)")
+        broken+=("$log")
         failed=1
     fi
 }
@@ -122,6 +124,11 @@ else
     echo "skipped: 0"
 fi
 if [ "$failed" != 0 ]; then
+    # Once more, and last: of a long output somebody sees the end.
+    for log in "${broken[@]}"; do
+        echo "--- the end of $log:"
+        tail -n 25 "$log" | cut -c 1-300
+    done
     echo "FAILED after $SECONDS s"
     exit 1
 fi
