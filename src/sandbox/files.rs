@@ -51,6 +51,11 @@ pub trait Contents: fmt::Debug + Send + Sync {
     async fn open(&self, sha256: &str) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
 }
 
+/// Hints that something may have changed. An error among them says that from here on not everything is told, and why; whoever
+/// wants to know more looks now and then. Behind it come those that can still be had. They end, after such an error, when
+/// nothing is told any more.
+pub type Hints = BoxStream<'static, Result<(), Error>>;
+
 /// Where a workspace starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -112,8 +117,8 @@ pub trait Files: fmt::Debug + Send + Sync {
     async fn seed(&self, source: Source) -> Result<(), Error>;
 
     /// Tells that something in the workspace may have changed, never what: a look tells. Several changes may be told as
-    /// one. Ends when nothing can be told any more.
-    async fn hints(&self) -> Result<BoxStream<'static, ()>, Error>;
+    /// one.
+    async fn hints(&self) -> Result<Hints, Error>;
 }
 
 impl fmt::Debug for Reading {

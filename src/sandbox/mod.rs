@@ -26,7 +26,7 @@ mod new;
 mod project;
 mod providers;
 
-pub use files::{Content, Contents, Files, Reading, Root, Source};
+pub use files::{Content, Contents, Files, Hints, Reading, Root, Source};
 pub use new::{ImageContents, NewSandbox, Progress};
 pub use project::ImageProject;
 pub use providers::Providers;

@@ -22,7 +22,7 @@ use crate::{
         ImageContents, Provider, Providers,
         ledger::Ledger as _,
         local::{self, Local, LocalConfig},
-        modal::{Credentials, Modal, ModalConfig},
+        modal::{self, Credentials, Modal, ModalConfig},
     },
     store::SqliteStore,
 };
@@ -61,6 +61,7 @@ impl Backends {
             app: account.app.clone(),
             // Whatever else lies in it goes.
             staging: config.data.join("staging"),
+            watch: modal::WATCH,
         };
         let modal = Arc::new(Modal::new(modal, Arc::clone(&ledger) as _, Arc::clone(&ledger) as _)?);
         tracing::info!(server = account.server, app = account.app, "agents can run in sandboxes at Modal");

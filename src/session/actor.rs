@@ -228,7 +228,7 @@ impl Actor {
         let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
-        let (look_at, check_at, moves_at) = (self.files.look_at(), self.check_at(), self.moves_at());
+        let (look_at, check_at, moves_at) = (self.files.look_at(self.works()), self.check_at(), self.moves_at());
         let expires_at = self.expires_at();
         let (works_until, cut_at) = (self.works_until(), self.cut_at);
         let drain = self.shared.drain.clone();
@@ -585,8 +585,7 @@ impl Actor {
 
     fn idle_at(&self) -> Option<Instant> {
         let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
-        let idle = open && self.files.is_quiet() && !works;
+        let idle = open && self.files.is_quiet() && !self.works();
         idle.then(|| self.idle_since + self.idle_timeout())
     }
 }

@@ -26,6 +26,7 @@ use super::{
     shared::Shared,
     suitable,
     turn::Accepted,
+    watching::Told,
 };
 use crate::{
     domain::{
@@ -80,6 +81,7 @@ impl Manager {
                 ending: OnceLock::new(),
                 tasks,
                 flights: Arc::default(),
+                told: Told::default(),
                 actors: Mutex::default(),
             }),
         }

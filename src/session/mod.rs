@@ -48,6 +48,7 @@ mod turn;
 mod turns;
 mod update;
 mod waiting;
+mod watching;
 
 pub use asking::{Decision, Resolved};
 pub use bounds::MAX_INLINE_BLOCK_BYTES;

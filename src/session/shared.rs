@@ -12,6 +12,7 @@ use super::{
     Command, Config, Ending,
     once::Flights,
     redact::{self, Known, Values},
+    watching::Told,
 };
 use crate::{
     domain::{ProfileSetup, SessionKey},
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) ending: OnceLock<Ending>,
     pub(super) tasks: TaskTracker,
     pub(super) flights: Arc<Flights>,
+    pub(super) told: Told,
     pub(super) actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
 }
 

@@ -1,5 +1,5 @@
 //! Hints that something in a folder may have changed, from the kernel. A look tells what did: hints can be late, too many
-//! or, where watches run out, missing.
+//! or, where watches run out, missing, which is said.
 
 use std::{
     collections::HashMap,
@@ -28,6 +28,11 @@ use super::{
 /// Most directories that are watched: the kernel gives all programs of a user a number of watches together.
 const WATCHES: usize = 8192;
 
+/// What to do where there are no more.
+const NO_WATCHER: &str = "a folder cannot be watched; raise fs.inotify.max_user_instances, unless this process has too \
+                          many files open";
+const NO_WATCH: &str = "a directory cannot be watched; raise fs.inotify.max_user_watches";
+
 /// What counts. That a file grows is not among it: whoever writes a log would wake somebody with every line, and the
 /// end of writing is told.
 const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
@@ -45,7 +50,7 @@ pub struct Hints {
     inotify: OwnedFd,
     stop: Arc<OwnedFd>,
     watched: HashMap<i32, String>,
-    complete: bool,
+    missing: Option<Error>,
 }
 
 /// Ends the wait for hints when it is dropped.
@@ -59,14 +64,17 @@ impl Hints {
     /// [`Error::Io`] when the kernel gives no watch at all; [`Error::Gone`].
     pub fn new(folder: Folder) -> Result<(Self, StopHints), Error> {
         let failed = |errno: Errno| Error::io("a folder cannot be watched", &errno.into());
-        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(failed)?;
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|errno| match errno {
+            Errno::MFILE => Error::io(NO_WATCHER, &errno.into()),
+            errno => failed(errno),
+        })?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?);
-        let mut hints = Self { folder, inotify, stop: Arc::clone(&stop), watched: HashMap::new(), complete: true };
+        let mut hints = Self { folder, inotify, stop: Arc::clone(&stop), watched: HashMap::new(), missing: None };
         hints.watch("")?;
-        if hints.watched.is_empty() {
-            return Err(failed(Errno::NOSPC));
+        match hints.missing.take_if(|_| hints.watched.is_empty()) {
+            Some(nothing) => Err(nothing),
+            None => Ok((hints, StopHints(stop))),
         }
-        Ok((hints, StopHints(stop)))
     }
 
     /// Waits until something may have changed; says `false` when the wait was ended.
@@ -90,10 +98,10 @@ impl Hints {
         }
     }
 
-    /// Everything that is shown is watched. Otherwise whoever wants to know more looks now and then.
+    /// Why not everything that is shown is watched, where it is not: whoever wants to know more looks now and then.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.complete
+    pub fn missing(&self) -> Option<&Error> {
+        self.missing.as_ref()
     }
 
     /// Takes what came since the last time, without waiting, and says whether something may have changed.
@@ -151,13 +159,18 @@ impl Hints {
                 Err(errno) => return Err(Error::of(".", errno)),
             };
             if self.watched.len() >= WATCHES {
-                self.complete = false;
+                let what = "the number of directories to be watched".to_owned();
+                self.missing = Some(Error::TooLarge { what, limit: WATCHES as u64 });
                 return Ok(());
             }
             // By what is open and not by name, which may lead elsewhere by now.
-            let Ok(watch) = add_watch(&self.inotify, format!("{}/.", itself(&listing)), EVENTS) else {
-                self.complete = false;
-                continue;
+            let watch = match add_watch(&self.inotify, format!("{}/.", itself(&listing)), EVENTS) {
+                Ok(watch) => watch,
+                Err(errno) => {
+                    let doing = if errno == Errno::NOSPC { NO_WATCH } else { "a directory cannot be watched" };
+                    self.missing = Some(Error::io(doing, &errno.into()));
+                    continue;
+                }
             };
             self.watched.insert(watch, path.clone());
             // Listed after it is watched: what comes in between is seen one way or the other.

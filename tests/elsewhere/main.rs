@@ -21,3 +21,4 @@ mod reach;
 mod reaper;
 mod rig;
 mod sessions;
+mod unwatched;

@@ -9,7 +9,7 @@ use std::{
 use agent_runtime::sandbox::{
     Error, Paths,
     modal::{
-        ModalFiles,
+        ModalFiles, WATCH,
         helper::{End, Helper, Input, Running},
     },
 };
@@ -40,7 +40,7 @@ pub(crate) fn over(ground: &Ground, helper: Arc<dyn Helper>) -> ModalFiles {
     let home = ground.beside("home");
     std::fs::create_dir_all(&home).expect("made");
     let paths = Paths { workspace: text(ground.root()), home: text(home) };
-    ModalFiles::new(helper, paths, ground.staging(), TaskTracker::new())
+    ModalFiles::new(helper, paths, ground.staging(), WATCH, TaskTracker::new())
 }
 
 struct Flow {

@@ -269,7 +269,7 @@ pub(crate) async fn hints_come_while_they_are_asked_for(kind: &dyn Kind) {
             // Again and again: it may not be watched yet.
             tokio::select! {
                 biased;
-                hint = &mut hint => break assert_eq!(hint, Some(())),
+                hint = &mut hint => break assert_eq!(hint, Some(Ok(()))),
                 _ = place.sh(&script) => {}
             }
         }

@@ -1,6 +1,10 @@
 //! The provider for Modal over the emulator, for the suite: with a ledger and a lease that are the real store's.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use agent_runtime::{
     domain::{LedgerEntry, SandboxId},
@@ -8,7 +12,7 @@ use agent_runtime::{
         Error,
         lease::Lease,
         ledger::Ledger,
-        modal::{Credentials, Modal, ModalConfig},
+        modal::{self, Credentials, Modal, ModalConfig},
     },
     store::{LedgerRows as _, SqliteStore, Store as _},
 };
@@ -36,12 +40,10 @@ impl Elsewhere {
     pub(crate) async fn start_with(arguments: &[&str]) -> Option<Self> {
         crate::rig::Rig::namespace()?;
         let folder = tempfile::tempdir().expect("a directory");
-        let store = SqliteStore::open(&folder.path().join("store")).await.expect("a store");
-        let owner = store.owner().await.expect("an owner");
+        let book = Book::open(folder.path()).await;
         let emulator = Emulator::start_with(arguments);
-        let book = Arc::new(Book { store, owner });
         let server = emulator.env[0].1.clone();
-        let modal = provider(&emulator, &server, &book, folder.path().join("staging"));
+        let modal = provider(&emulator, &server, &book, folder.path().join("staging"), modal::WATCH);
         Some(Self { modal, emulator, book, server, folder })
     }
 
@@ -61,7 +63,12 @@ impl Elsewhere {
 
     /// Another server's provider, over the same database, by another way to the emulator.
     pub(crate) fn another(&self, server: &str) -> Modal {
-        provider(&self.emulator, server, &self.book, self.folder.path().join("staging"))
+        provider(&self.emulator, server, &self.book, self.folder.path().join("staging"), modal::WATCH)
+    }
+
+    /// One over the same whose watchers run for so long.
+    pub(crate) fn watching(&self, watch: Duration) -> Modal {
+        provider(&self.emulator, &self.server, &self.book, self.folder.path().join("staging"), watch)
     }
 
     pub(crate) async fn close(self) {
@@ -70,13 +77,14 @@ impl Elsewhere {
     }
 }
 
-fn provider(emulator: &Emulator, server: &str, book: &Arc<Book>, staging: PathBuf) -> Modal {
+fn provider(emulator: &Emulator, server: &str, book: &Arc<Book>, staging: PathBuf, watch: Duration) -> Modal {
     let config = ModalConfig {
         server: server.to_owned(),
         credentials: Credentials { token_id: emulator.env[1].1.clone(), token_secret: emulator.env[2].1.clone() },
         environment: String::new(),
         app: "agent-runtime".to_owned(),
         staging,
+        watch,
     };
     Modal::new(config, Arc::clone(book) as _, Arc::clone(book) as _).expect("a provider")
 }
@@ -86,6 +94,15 @@ fn provider(emulator: &Emulator, server: &str, book: &Arc<Book>, staging: PathBu
 pub(crate) struct Book {
     pub(crate) store: SqliteStore,
     owner: String,
+}
+
+impl Book {
+    /// In this folder.
+    pub(crate) async fn open(folder: &Path) -> Arc<Self> {
+        let store = SqliteStore::open(&folder.join("store")).await.expect("a store");
+        let owner = store.owner().await.expect("an owner");
+        Arc::new(Self { store, owner })
+    }
 }
 
 fn failed(error: agent_runtime::store::Error) -> Error {

@@ -134,6 +134,14 @@ impl Emulator {
         entries.filter(|process| mounts(process).contains(name)).collect()
     }
 
+    /// The program that clients of Modal do things to files with, as all its sandboxes see it.
+    pub fn file_tools(&self) -> PathBuf {
+        let within = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path());
+        let below = within(self.folder.path()).flat_map(|folder| within(&folder).chain([folder]).collect::<Vec<_>>());
+        let mut tools = below.map(|folder| folder.join("modal-sandbox-fs-tools")).filter(|tools| tools.exists());
+        tools.next().expect("it is there while the emulator is")
+    }
+
     fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the emulator listens");
         let request = format!(

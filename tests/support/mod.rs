@@ -114,6 +114,15 @@ impl Server {
         Self::tell(Data::Shared(data.to_owned()), data, log, command, filter)
     }
 
+    /// A server that is started by another command, made of its own, and tells this file all it has to say.
+    pub fn start_by(log: &Path, filter: &str, args: &[&str], by: impl FnOnce(&Command) -> Command) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let path = data.path().to_owned();
+        let mut own = command(&path);
+        own.args(args);
+        Self::tell(Data::Own(data), &path, log, by(&own), filter)
+    }
+
     fn tell(data: Data, path: &Path, log: &Path, mut command: Command, filter: &str) -> Self {
         // A test leaves nothing behind, unless that is what it is about.
         command.env("AGENT_RUNTIME_ON_SHUTDOWN", "stop");

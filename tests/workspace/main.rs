@@ -13,3 +13,4 @@ mod disk;
 mod restored;
 mod sources;
 mod told;
+mod unwatched;

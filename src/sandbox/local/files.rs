@@ -13,17 +13,17 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::super::blocking::{GiveUp, blocking, content_of};
 use crate::{
     domain::{ArchiveFormat, FileType, WorkspaceFile},
-    sandbox::{Content, Contents, Error, Files, Reading, Root, Source},
+    sandbox::{Content, Contents, Error, Files, Hints, Reading, Root, Source},
     supervisor::folder,
     workspace::{
-        self, ArchiveLimits, Entry, Folder, Hints, Restored, Scope, Tree, clone, copy_directory, restore, scan, unpack,
+        self, ArchiveLimits, Entry, Folder, Restored, Scope, Tree, clone, copy_directory, restore, scan, unpack,
     },
 };
 
@@ -156,28 +156,36 @@ impl Files for LocalFiles {
         .await
     }
 
-    async fn hints(&self) -> Result<BoxStream<'static, ()>, Error> {
+    async fn hints(&self) -> Result<Hints, Error> {
         let files = self.clone();
-        let (mut hints, stop) = blocking(&self.tracker, move || Hints::new(files.open(Root::Workspace)?)).await??;
+        let watched = move || workspace::Hints::new(files.open(Root::Workspace)?);
+        let (mut hints, stop) = blocking(&self.tracker, watched).await??;
         let (tell, told) = mpsc::channel(1);
         // A thread of its own: it waits for as long as somebody listens, and would take one of those that others wait for.
         let waits = move || {
+            let mut whole = true;
             loop {
+                if let Some(missing) = hints.missing().filter(|_| whole) {
+                    whole = false;
+                    if tell.blocking_send(Err(missing.clone().into())).is_err() {
+                        return;
+                    }
+                }
                 match hints.wait() {
                     // One that was not taken yet stands for this one too.
-                    Ok(true) => drop(tell.try_send(())),
+                    Ok(true) => drop(tell.try_send(Ok(()))),
                     Ok(false) => return,
-                    Err(error) => return tracing::debug!(%error, "hints end"),
+                    // Unless nobody listens any more.
+                    Err(error) => return drop(tell.blocking_send(Err(error.into()))),
                 }
             }
         };
         let started = thread::Builder::new().name("workspace-hints".to_owned()).spawn(waits);
         started.map_err(|error| Error::Unavailable(format!("the workspace cannot be watched: {error}")))?;
         // When the stream is dropped, so is `stop`, and the thread ends.
-        Ok(stream::unfold(
-            (told, stop),
-            |(mut told, stop)| async move { told.recv().await.map(|()| ((), (told, stop))) },
-        )
+        Ok(stream::unfold((told, stop), |(mut told, stop)| async move {
+            told.recv().await.map(|hint| (hint, (told, stop)))
+        })
         .boxed())
     }
 }

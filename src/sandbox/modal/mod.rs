@@ -52,7 +52,10 @@ use self::{
     router::{Channels, Router},
     slots::{Slot, Slots},
 };
-pub use self::{control::Credentials, files::ModalFiles};
+pub use self::{
+    control::Credentials,
+    files::{ModalFiles, WATCH},
+};
 use crate::{
     domain::{Isolation, LedgerEntry, LedgerFacts, LedgerState, SandboxId, SandboxSpec, Timestamp},
     modal_wire::client::ImageFromIdRequest,
@@ -85,6 +88,8 @@ pub struct ModalConfig {
     /// A folder of this machine for files on their way into a sandbox, of which nothing else is made use: what an earlier process
     /// left in it is removed.
     pub staging: PathBuf,
+    /// How long what watches files in a sandbox runs on at most when its server is gone; [`WATCH`].
+    pub watch: Duration,
 }
 
 /// Makes sandboxes at Modal. A clone is the same provider.
@@ -101,6 +106,7 @@ struct Inner {
     ledger: Arc<dyn Ledger>,
     slots: Slots,
     staging: PathBuf,
+    watch: Duration,
     tracker: TaskTracker,
 }
 
@@ -110,7 +116,7 @@ impl Modal {
     /// # Errors
     /// [`Error::Unavailable`] when the server's address or the credentials cannot be right.
     pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
-        let ModalConfig { server, credentials, environment, app, staging } = config;
+        let ModalConfig { server, credentials, environment, app, staging, watch } = config;
         let address = Address::control(&server).map_err(Error::Unavailable)?;
         let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
@@ -122,6 +128,7 @@ impl Modal {
             ledger,
             slots: Slots::new(lease),
             staging,
+            watch,
             tracker: TaskTracker::new(),
         })))
     }
@@ -329,12 +336,12 @@ impl Modal {
     }
 
     fn place(&self, id: &SandboxId, slot: &mut Slot, made: Made, entry: LedgerEntry) -> Result<Place, Error> {
-        let Inner { channels, kept, ledger, staging, tracker, .. } = &*self.0;
+        let Inner { channels, kept, ledger, staging, watch, tracker, .. } = &*self.0;
         let Made { remote, task_id, access } = made;
         let router = Router::new(remote, task_id, channels.clone(), access);
         let router = Arc::new(router.map_err(|status| failure::unavailable(&status))?);
         let record = Record::new(Arc::clone(ledger), kept.clone(), entry);
-        let place = Place::new(id.clone(), router, slot.epochs().clone(), record, Path::new(staging), tracker);
+        let place = Place::new(id.clone(), router, slot.epochs().clone(), record, Path::new(staging), *watch, tracker);
         slot.fill(place.clone());
         Ok(place)
     }

@@ -87,12 +87,13 @@ impl Place {
         epochs: Epochs,
         record: Record,
         staging: &Path,
+        watch: Duration,
         tracker: &TaskTracker,
     ) -> Self {
         let paths = Paths { workspace: WORKSPACE.to_owned(), home: HOME.to_owned() };
         let helpers = Arc::new(Helpers::new(Arc::clone(&router), epochs.clone(), tracker.clone()));
         let helper: Arc<dyn Helper> = Arc::clone(&helpers) as _;
-        let files = ModalFiles::new(helper, paths.clone(), staging.to_owned(), tracker.clone());
+        let files = ModalFiles::new(helper, paths.clone(), staging.to_owned(), watch, tracker.clone());
         Self(Arc::new(Shared {
             id,
             epochs,

@@ -6,11 +6,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures::{
-    StreamExt as _,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::Actor;
@@ -28,6 +24,7 @@ use crate::{
         running::maybe,
         side::Side,
         turn::Prompt,
+        watching::{Heard, Watching},
     },
     store::NewCheckpoint,
     workspace,
@@ -46,7 +43,7 @@ pub(super) struct FilesSide {
     /// In which sandbox, and what.
     job: Option<(SandboxId, BoxFuture<'static, Done>)>,
     held: VecDeque<Step>,
-    hints: Option<BoxStream<'static, ()>>,
+    watching: Option<Watching>,
     look_at: Option<Instant>,
     edits: VecDeque<Edit>,
     /// A sandbox without a program, for the calls that change its files.
@@ -55,6 +52,8 @@ pub(super) struct FilesSide {
     waiting: Option<Prompt>,
     /// Why the last look that steps waited for saw nothing.
     not_looked: Option<Failure>,
+    /// The last look saw nothing.
+    fails: bool,
 }
 
 /// What is held until the files were looked at.
@@ -76,8 +75,8 @@ pub(super) enum Done {
 pub(super) enum FilesTurn {
     /// The job that was under way in this sandbox is done.
     Done(Option<SandboxId>, Done),
-    /// Something may have changed; or, if not, no more hints come.
-    Hinted(bool),
+    /// Something may have changed.
+    Heard(Heard),
 }
 
 /// Whether a look is one that steps wait for.
@@ -105,10 +104,10 @@ impl FilesSide {
 
     /// Waits for the job that is under way, or for a hint that there should be one. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> FilesTurn {
-        let Self { job, hints, look_at, .. } = self;
-        let hinted = async {
-            match hints {
-                Some(hints) if look_at.is_none() => hints.next().await,
+        let Self { job, watching, look_at, .. } = self;
+        let heard = async {
+            match watching {
+                Some(watching) if look_at.is_none() => watching.next().await,
                 Some(_) | None => std::future::pending().await,
             }
         };
@@ -119,36 +118,25 @@ impl FilesSide {
                 let of = job.take().map(|(of, _)| of);
                 FilesTurn::Done(of, done)
             }
-            hint = hinted => FilesTurn::Hinted(hint.is_some()),
+            heard = heard => FilesTurn::Heard(heard),
         }
     }
 
-    /// When the next look is due.
-    pub(super) fn look_at(&self) -> Option<Instant> {
-        self.look_at.filter(|_| self.job.is_none())
+    /// When the next look is due, with an agent that is at work or not.
+    pub(super) fn look_at(&self, works: bool) -> Option<Instant> {
+        let unasked = self.watching.as_ref().and_then(|watching| watching.look_at(works));
+        self.look_at.into_iter().chain(unasked).min().filter(|_| self.job.is_none())
     }
 
     /// A program runs, and may change files from now on.
     pub(super) fn follow(&mut self, sandbox: &Arc<dyn Sandbox>) {
         self.house = None;
-        let files = sandbox.files();
-        let hints = stream::once(async move {
-            match files.hints().await {
-                // Something may have changed before anybody could tell.
-                Ok(hints) => stream::iter([()]).chain(hints).boxed(),
-                // Without hints changes are told at the end of each turn.
-                Err(error) => {
-                    tracing::debug!(%error, "no hints of changed files");
-                    stream::empty().boxed()
-                }
-            }
-        });
-        self.hints = Some(hints.flatten().boxed());
+        self.watching = Some(Watching::new(sandbox.files()));
     }
 
     /// Nothing runs any more. Returns the sandbox that was kept ready without a program.
     pub(super) fn unfollow(&mut self) -> Option<Arc<dyn Sandbox>> {
-        (self.hints, self.look_at, self.waiting) = (None, None, None);
+        (self.watching, self.look_at, self.waiting) = (None, None, None);
         self.house.take()
     }
 
@@ -208,7 +196,7 @@ impl Actor {
         if !self.files.edits.is_empty() {
             return self.begin_edit();
         }
-        if self.files.look_at.is_some_and(|at| at <= Instant::now()) {
+        if self.files.look_at(self.works()).is_some_and(|at| at <= Instant::now()) {
             self.begin_look(Held::Nothing);
         }
     }
@@ -216,6 +204,11 @@ impl Actor {
     /// There are files to be looked at now.
     pub(super) fn has_files(&self) -> bool {
         self.open_sandbox().is_some()
+    }
+
+    /// The agent has something to do, as far as is known.
+    pub(super) fn works(&self) -> bool {
+        self.pending.state().active_turn().is_some() || self.pending.has_subagents()
     }
 
     /// A sandbox whose files can be looked at now.
@@ -246,6 +239,9 @@ impl Actor {
         let (eyes, known) = (self.eyes(&sandbox), self.files.known.clone());
         let look = Look { origin: FileChangeOrigin::Agent, checkpoint: held == Held::Steps };
         let job = Box::pin(async move { Done::Looked(Box::new(eyes.look(known, look).await), held) });
+        if let Some(watching) = &mut self.files.watching {
+            watching.begin();
+        }
         self.files.job = Some((sandbox.id().clone(), job));
     }
 
@@ -278,8 +274,16 @@ impl Actor {
                 let now = self.pending.state().session.sandbox.as_ref().and_then(|sandbox| sandbox.sandbox_id.as_ref());
                 if of.as_ref() == now { self.job_done(done) } else { self.outlived(done) }
             }
-            FilesTurn::Hinted(true) => self.files.look_at = Some(Instant::now() + QUIET),
-            FilesTurn::Hinted(false) => self.files.hints = None,
+            FilesTurn::Heard(heard) => {
+                self.files.look_at = Some(Instant::now() + QUIET);
+                match heard {
+                    Heard::Change => {}
+                    Heard::Blind(error) => {
+                        let provider = self.open_sandbox().map(|sandbox| sandbox.provider().to_owned());
+                        self.shared.told.blind(&provider.unwrap_or_default(), &error);
+                    }
+                }
+            }
         }
     }
 
@@ -306,7 +310,13 @@ impl Actor {
             Done::Looked(seen, held) => {
                 let turn = self.pending.state().active_turn().map(|turn| turn.turn_id.clone());
                 let not_looked = seen.as_ref().as_ref().err().cloned();
-                let made = self.saw(*seen, None);
+                if let Some(watching) = &mut self.files.watching {
+                    watching.end(not_looked.is_none());
+                }
+                let failed = std::mem::replace(&mut self.files.fails, not_looked.is_some());
+                // One that nobody waits for, and that fails like the one before it, has nothing to tell.
+                let again = failed && not_looked.is_some() && held == Held::Nothing;
+                let made = if again { None } else { self.saw(*seen, None) };
                 if held == Held::Steps {
                     self.files.not_looked = not_looked;
                     self.release();

@@ -161,5 +161,9 @@ async fn the_file_tools_do_what_clients_expect_of_them() {
     assert_eq!(sandbox.wait(&watch).await.unwrap(), ok);
     let events = String::from_utf8(sandbox.read(&watch, 0).await.unwrap()).unwrap();
     assert_eq!(events, "{\"event_type\":\"Create\",\"paths\":[\"/workspace/a/sub/new\"]}\n");
+    // Its input stays open: it is over with its time, and says nothing of that.
+    let command = r#"{"Watch":{"path":"/workspace","recursive":true,"filter":null,"timeout_secs":1}}"#;
+    let watch = sandbox.start(&[TOOLS, command]).await;
+    assert_eq!((sandbox.wait(&watch).await.unwrap(), sandbox.read(&watch, 0).await.unwrap()), (ok, Vec::new()));
     assert_eq!(sandbox.run_argv(&[TOOLS, r#"{"Remove":{"path":"/workspace/a","recursive":true}}"#], "").await.0, ok);
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, OwnedFd},
@@ -41,6 +41,7 @@ enum Type {
     Rename,
     RenameFrom,
     RenameTo,
+    Unknown,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -115,11 +116,15 @@ impl Watching {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                // One that is gone by now needs no watch.
-                let _ = self.add(&entry.path());
+                self.add_below(&entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// One that is gone by now needs no watch. Where there are no more watches it cannot go on.
+    fn add_below(&mut self, path: &Path) -> io::Result<()> {
+        self.add(path).or_else(|error| if error.kind() == ErrorKind::StorageFull { Err(error) } else { Ok(()) })
     }
 
     /// What came since the last time.
@@ -137,6 +142,10 @@ impl Watching {
                 event => event?,
             };
             let flags = event.events();
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                events.push(Event { event_type: Type::Unknown, paths: Vec::new() });
+                continue;
+            }
             if flags.contains(ReadFlags::IGNORED) {
                 self.watched.remove(&event.wd());
                 continue;
@@ -148,7 +157,7 @@ impl Watching {
             };
             let directory = flags.contains(ReadFlags::ISDIR);
             if directory && self.recursive && flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
-                let _ = self.add(&path);
+                self.add_below(&path)?;
             }
             if flags.contains(ReadFlags::MOVED_FROM) {
                 halves.insert(event.cookie(), events.len());

@@ -1,20 +1,34 @@
 //! Hints that something in a workspace may have changed, from the tool that Modal puts into every sandbox. While it runs, the
-//! sandbox counts as busy, so it runs only while somebody asks; it ends when its input is closed.
+//! sandbox counts as busy, so it runs only while somebody asks; it ends when its input is closed. Whoever asks may be killed,
+//! and nothing tells the tool: so it gets a time, after which it ends by itself, and is started anew for those who still ask.
+//!
+//! It must not know when to try again: a tool that does not last is told to whoever asks.
 
-use futures::{
-    StreamExt as _,
-    stream::{self, BoxStream},
-};
+use std::{sync::Arc, time::Duration};
+
+use futures::stream::{self, StreamExt as _};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::script::ASIDE;
 use crate::{
     sandbox::{
-        Error,
-        modal::helper::{Helper, Running},
+        Error, Hints,
+        modal::helper::{End, Helper, Running},
     },
     workspace::Ignore,
 };
+
+/// How long the tool runs before it is started anew, where nobody says otherwise; in whole seconds. Of a server that is killed
+/// one is left in each sandbox, for no longer than this.
+pub const WATCH: Duration = Duration::from_mins(10);
+
+/// How much earlier than that its end still counts as the end of its time: clocks there are not ours.
+const EARLY: Duration = Duration::from_millis(500);
+
+/// It does not say when it watches. What changed before that, since the one before ended, is there to be seen so long after its
+/// start.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// Where Modal puts its tool.
 const TOOL: &str = "/__modal/.bin/modal-sandbox-fs-tools";
@@ -30,38 +44,97 @@ struct Change {
     paths: Vec<String>,
 }
 
-/// Watches a folder and all in it that is shown.
-pub(super) async fn watch(helper: &dyn Helper, folder: &str) -> Result<BoxStream<'static, ()>, Error> {
-    let asked = serde_json::json!({
-        "Watch": {"path": folder, "recursive": true, "filter": null, "timeout_secs": null}
-    });
-    // Open until the stream of hints is dropped.
-    let running = helper.start(vec![TOOL.to_owned(), asked.to_string()], stream::pending().boxed()).await?;
-    let told = Told { running, folder: format!("{}/", folder.trim_end_matches('/')), line: Vec::new() };
-    Ok(stream::unfold(told, |mut told| async move { told.next().await.map(|()| ((), told)) }).boxed())
+/// Watches a folder and all in it that is shown, by tools that run so long each.
+pub(super) async fn watch(helper: Arc<dyn Helper>, folder: &str, time: Duration) -> Result<Hints, Error> {
+    let tool = Tool { helper, folder: folder.to_owned(), time };
+    let (running, since) = tool.start().await?;
+    let below = format!("{}/", folder.trim_end_matches('/'));
+    let told = Told { tool, running, since, settles_at: None, below, line: Vec::new() };
+    Ok(stream::unfold(Some(told), |told| async move {
+        let mut told = told?;
+        let hint = told.next().await;
+        let more = hint.is_ok().then_some(told);
+        Some((hint, more))
+    })
+    .boxed())
+}
+
+/// How the tool is run.
+struct Tool {
+    helper: Arc<dyn Helper>,
+    folder: String,
+    time: Duration,
+}
+
+impl Tool {
+    /// Starts it, and says since when its time runs at the latest.
+    async fn start(&self) -> Result<(Running, Instant), Error> {
+        let since = Instant::now();
+        let asked = serde_json::json!({
+            "Watch": {"path": self.folder, "recursive": true, "filter": null, "timeout_secs": self.time.as_secs()}
+        });
+        // Open until the stream of hints is dropped.
+        let running = self.helper.start(vec![TOOL.to_owned(), asked.to_string()], stream::pending().boxed()).await?;
+        Ok((running, since))
+    }
 }
 
 struct Told {
+    tool: Tool,
     running: Running,
-    folder: String,
+    since: Instant,
+    /// When it surely watches, where something may have changed before that.
+    settles_at: Option<Instant>,
+    /// What the paths of everything in the folder begin with.
+    below: String,
     /// What came of a line that has not ended.
     line: Vec<u8>,
 }
 
 impl Told {
-    async fn next(&mut self) -> Option<()> {
+    async fn next(&mut self) -> Result<(), Error> {
         loop {
-            let bytes = match self.running.stdout.next().await? {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    tracing::debug!(%error, "hints end");
-                    return None;
+            let settles_at = self.settles_at;
+            let settled = async move {
+                match settles_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
             };
-            if self.take(&bytes) {
-                return Some(());
+            let bytes = tokio::select! {
+                biased;
+                () = settled => {
+                    self.settles_at = None;
+                    return Ok(());
+                }
+                bytes = self.running.stdout.next() => bytes,
+            };
+            match bytes {
+                Some(bytes) => {
+                    if self.take(&bytes?) {
+                        return Ok(());
+                    }
+                }
+                None => return self.again().await,
             }
         }
+    }
+
+    /// It has ended. Where its time was up it is started anew; nobody told of what changed in between, so that is a hint.
+    async fn again(&mut self) -> Result<(), Error> {
+        let lasted = self.since.elapsed();
+        if lasted + EARLY < self.tool.time {
+            let End { code, stderr } = (&mut self.running.end).await?;
+            return Err(Error::Unavailable(format!(
+                "what watches files in the sandbox ended with {code} after {} s, and said {:?}",
+                lasted.as_secs(),
+                stderr.trim_end()
+            )));
+        }
+        (self.running, self.since) = self.tool.start().await?;
+        self.line.clear();
+        self.settles_at = Some(Instant::now() + SETTLES);
+        Ok(())
     }
 
     /// Whether something of this may be a change that is shown.
@@ -70,7 +143,7 @@ impl Told {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
-                changed |= counts(&self.line, &self.folder);
+                changed |= counts(&self.line, &self.below);
                 self.line.clear();
             } else if self.line.len() > LINE_MAX {
                 changed = true;

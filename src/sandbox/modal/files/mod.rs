@@ -10,7 +10,7 @@
 //! | `unpack` | 2: what stands in the way, then everything |
 //! | `restore` | 1 where all is right; 2 into an empty folder; 1 more where files may be right already |
 //! | `seed` | 2: whether it is empty, then everything |
-//! | `hints` | 1, for as long as they are asked for |
+//! | `hints` | 1 at a time, for as long as they are asked for |
 //!
 //! It must not know how helpers are run. Nothing here walls an agent off: the sandbox does. Links that lead out of a folder
 //! are refused all the same, so that a path means the same in every sandbox.
@@ -32,18 +32,19 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use tokio_util::task::TaskTracker;
 
+pub use self::hints::WATCH;
 use self::script::{ASIDE, Script};
 use super::helper::{Done, Helper, Input};
 use crate::{
     domain::{ArchiveFormat, FileType, WorkspaceFile},
-    sandbox::{Content, Contents, Error, Files, Paths, Reading, Root, Source},
+    sandbox::{Content, Contents, Error, Files, Hints, Paths, Reading, Root, Source},
     workspace::{ArchiveLimits, Entry, Restored, Scope, Tree},
 };
 
@@ -61,15 +62,18 @@ pub struct ModalFiles {
     paths: Paths,
     /// A directory of this machine that only this process uses.
     staging: PathBuf,
+    /// How long what watches runs at most.
+    watch: Duration,
     tracker: TaskTracker,
 }
 
 impl ModalFiles {
     /// Of the sandbox that `helper` runs programs in. `staging` is a directory of this machine where things are put together,
-    /// made when it is needed, which nobody else uses; the owner of `tracker` waits for what is done there.
+    /// made when it is needed, which nobody else uses; the owner of `tracker` waits for what is done there. `watch` is how long
+    /// what watches runs at most before it is started anew: [`WATCH`].
     #[must_use]
-    pub fn new(helper: Arc<dyn Helper>, paths: Paths, staging: PathBuf, tracker: TaskTracker) -> Self {
-        Self { helper, paths, staging, tracker }
+    pub fn new(helper: Arc<dyn Helper>, paths: Paths, staging: PathBuf, watch: Duration, tracker: TaskTracker) -> Self {
+        Self { helper, paths, staging, watch, tracker }
     }
 
     fn root(&self, root: Root) -> &str {
@@ -154,7 +158,7 @@ impl Files for ModalFiles {
         self.bring_source(source).await
     }
 
-    async fn hints(&self) -> Result<BoxStream<'static, ()>, Error> {
-        hints::watch(&*self.helper, &self.paths.workspace).await
+    async fn hints(&self) -> Result<Hints, Error> {
+        hints::watch(Arc::clone(&self.helper), &self.paths.workspace, self.watch).await
     }
 }
