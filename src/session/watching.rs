@@ -199,6 +199,6 @@ mod tests {
             assert_eq!(pause(Duration::from_millis(took), works), Duration::from_millis(expected), "{took}");
         }
         assert_eq!(pause(Duration::from_millis(100), false), AT_REST);
-        assert_eq!(pause(Duration::from_secs(3), false), Duration::from_secs(60));
+        assert_eq!(pause(Duration::from_secs(3), false), Duration::from_mins(1));
     }
 }

@@ -22,7 +22,7 @@ use agent_runtime::{
 use futures::StreamExt as _;
 
 use crate::{
-    elsewhere::{Book, Elsewhere},
+    elsewhere::{Book, Elsewhere, provider},
     kinds::{Kind as _, Place, soon},
 };
 
@@ -70,7 +70,9 @@ async fn nothing_watches_when_nobody_asks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_watcher_follows_the_other() {
     let Some(mut elsewhere) = Elsewhere::start().await else { return };
-    elsewhere.modal = elsewhere.watching(Duration::from_secs(2));
+    let staging = tempfile::tempdir().expect("a folder");
+    let Elsewhere { emulator, server, book, .. } = &elsewhere;
+    elsewhere.modal = provider(emulator, server, book, staging.path().to_owned(), Duration::from_secs(2));
     soon(async {
         let place = elsewhere.place().await;
         let files = place.files();

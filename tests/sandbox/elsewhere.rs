@@ -66,18 +66,20 @@ impl Elsewhere {
         provider(&self.emulator, server, &self.book, self.folder.path().join("staging"), modal::WATCH)
     }
 
-    /// One over the same whose watchers run for so long.
-    pub(crate) fn watching(&self, watch: Duration) -> Modal {
-        provider(&self.emulator, &self.server, &self.book, self.folder.path().join("staging"), watch)
-    }
-
     pub(crate) async fn close(self) {
         self.modal.shutdown().await.expect("shut down");
         self.book.store.close().await;
     }
 }
 
-fn provider(emulator: &Emulator, server: &str, book: &Arc<Book>, staging: PathBuf, watch: Duration) -> Modal {
+/// A server's provider, whose watchers run for so long.
+pub(crate) fn provider(
+    emulator: &Emulator,
+    server: &str,
+    book: &Arc<Book>,
+    staging: PathBuf,
+    watch: Duration,
+) -> Modal {
     let config = ModalConfig {
         server: server.to_owned(),
         credentials: Credentials { token_id: emulator.env[1].1.clone(), token_secret: emulator.env[2].1.clone() },

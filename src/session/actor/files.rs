@@ -131,6 +131,7 @@ impl FilesSide {
     /// A program runs, and may change files from now on.
     pub(super) fn follow(&mut self, sandbox: &Arc<dyn Sandbox>) {
         self.house = None;
+        self.fails = false;
         self.watching = Some(Watching::new(sandbox.files()));
     }
 
