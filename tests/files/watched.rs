@@ -125,10 +125,10 @@ async fn what_a_killed_server_left_ends_by_itself() {
     command.env("TEST_WATCHED_FOLDER", folder.path()).envs(elsewhere.emulator.env.iter().cloned());
     let mut server = command.stdout(Stdio::piped()).spawn().expect("started");
     let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
-    let served = lines.any(|line| line.expect("text").ends_with("served"));
+    let watched = lines.any(|line| line.expect("text").ends_with("served"));
     server.kill().expect("kill -9");
     server.wait().expect("reaped");
-    assert!(served, "it could not watch");
+    assert!(watched, "it could not watch");
     assert_eq!(watchers(&elsewhere).len(), 1, "it is left");
     soon(async {
         while !watchers(&elsewhere).is_empty() {
