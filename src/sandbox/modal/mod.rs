@@ -227,7 +227,8 @@ impl Modal {
                 return Ok(kept.map(|kept| kept.image_id.clone()));
             }
         }
-        // It ended by itself, or in a hurry.
+        // It ended by itself, or in a hurry; or what was kept of it is not there any more.
+        self.0.kept.spare(external_id).await;
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
         match remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))? {
             Left::Image(image_id) => Ok(Some(image_id)),
