@@ -21,6 +21,7 @@ use super::{
     once::{self, Recall},
     pending::{Drained, Pending},
     permissions,
+    prebuilt::Prebuilt,
     redact::Known,
     setup,
     shared::Shared,
@@ -29,9 +30,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
-        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-        Usage, WorkspaceSource,
+        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogLevel, LogUid, Principal, Profile,
+        Reason, Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
+        Turn, Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
     store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
@@ -81,6 +82,7 @@ impl Manager {
                 tasks,
                 flights: Arc::default(),
                 actors: Mutex::default(),
+                prebuilt: Prebuilt::default(),
             }),
         }
     }
@@ -156,6 +158,9 @@ impl Manager {
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
         let accepted = message.map(|parts| pending.accept(parts, by));
+        if let Some(why) = self.shared.prebuilt.trouble(&key.tenant, &profile) {
+            pending.log(LogLevel::Warn, format!("the image of the profile could not be built ahead: {why}"));
+        }
         if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });

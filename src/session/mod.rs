@@ -28,6 +28,7 @@ mod moving;
 mod once;
 mod pending;
 mod permissions;
+mod prebuilt;
 mod profiles;
 mod programs;
 mod provide;

@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Command, Config, Ending,
     once::Flights,
+    prebuilt::Prebuilt,
     redact::{self, Known, Values},
 };
 use crate::{
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) flights: Arc<Flights>,
     pub(super) actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
 }
+    pub(super) prebuilt: Prebuilt,
 
 impl Shared {
     /// What becomes of agents that run now.

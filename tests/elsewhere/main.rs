@@ -17,6 +17,7 @@ mod kept;
 mod life;
 mod orphans;
 mod others;
+mod prebuilt;
 mod reach;
 mod reaper;
 mod rig;
