@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
@@ -80,9 +80,10 @@ impl Manager {
                 drain,
                 ending: OnceLock::new(),
                 tasks,
+                reap: Notify::new(),
                 flights: Arc::default(),
-                actors: Mutex::default(),
                 prebuilt: Prebuilt::default(),
+                actors: Mutex::default(),
             }),
         }
     }
@@ -157,10 +158,10 @@ impl Manager {
         let begun = Kind::ConversationUpdated { conversation: Conversation::main(), session_usage: Usage::default() };
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
-        let accepted = message.map(|parts| pending.accept(parts, by));
         if let Some(why) = self.shared.prebuilt.trouble(&key.tenant, &profile) {
             pending.log(LogLevel::Warn, format!("the image of the profile could not be built ahead: {why}"));
         }
+        let accepted = message.map(|parts| pending.accept(parts, by));
         if opened {
             let sandbox = launch::announce(config, &pending.state().session);
             pending.record_session(None, Kind::SandboxChanged { sandbox });

@@ -118,5 +118,23 @@ enum Command {
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
 }
 
+impl Command {
+    /// Tells the caller that nothing was done, and why.
+    fn refuse(self, failure: Failure) {
+        // Whoever hung up does not want to know.
+        match self {
+            Self::Send { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Interrupt { reply, .. } | Self::Cancel { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Resolve { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Answer { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Stop { reply, .. } | Self::Update { reply, .. } | Self::Sync { reply, .. } => {
+                drop(reply.send(Err(failure)));
+            }
+            Self::Edit { reply, .. } => drop(reply.send(Err(failure))),
+            Self::DeleteRule { reply, .. } | Self::Delete { reply, .. } => drop(reply.send(Err(failure))),
+        }
+    }
+}
+
 /// Where an answer goes. One that is dropped without an answer means that nothing was done.
 type Reply<T> = oneshot::Sender<Result<T, Failure>>;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -28,10 +28,12 @@ pub(super) struct Shared {
     /// Set before `drain` is.
     pub(super) ending: OnceLock<Ending>,
     pub(super) tasks: TaskTracker,
+    /// Rings when something elsewhere is to be ended that could not be reached.
+    pub(super) reap: Notify,
     pub(super) flights: Arc<Flights>,
+    pub(super) prebuilt: Prebuilt,
     pub(super) actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
 }
-    pub(super) prebuilt: Prebuilt,
 
 impl Shared {
     /// What becomes of agents that run now.

@@ -13,6 +13,7 @@ mod fenced;
 mod health;
 mod idle;
 mod image;
+mod joining;
 mod kept;
 mod life;
 mod orphans;
