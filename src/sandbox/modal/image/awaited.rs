@@ -40,10 +40,10 @@ impl Awaited {
         heard.mark_changed();
         let work = self.work.get(begin);
         tokio::pin!(work);
-        let built = loop {
+        let made = loop {
             tokio::select! {
                 biased;
-                built = &mut work => break built,
+                made = &mut work => break made,
                 Ok(()) = heard.changed() => {
                     let what = heard.borrow_and_update().clone();
                     if !what.is_empty() {
@@ -53,10 +53,10 @@ impl Awaited {
                 }
             }
         };
-        if let Ok(id) = &built {
+        if let Ok(id) = &made {
             self.id.get_or_init(|| id.clone());
         }
-        built
+        made
     }
 }
 
