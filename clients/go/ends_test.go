@@ -172,6 +172,16 @@ func TestWhatCannotBeSentIsNotSentAgain(t *testing.T) {
 	}
 }
 
+func TestAKeyThatNoHeaderCanCarryIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"two\nlines", "schlüssel", "a\x00b"} {
+		if _, err := Dial(shared.addr, Options{Key: key}); err == nil || !strings.Contains(err.Error(), "Options.Key") {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	create(t, dial(t, shared.addr, Options{Key: "  " + shared.key() + "\n"}))
+}
+
 func TestAStatusKeepsItsDetails(t *testing.T) {
 	t.Parallel()
 	told, err := status.New(codes.FailedPrecondition, "no").WithDetails(
