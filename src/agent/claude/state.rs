@@ -55,7 +55,7 @@ pub(super) struct Process {
     /// Subagents, in the order in which they appeared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) agents: Vec<Subagent>,
-    /// Tasks of subagents, and the calls that spawned them.
+    /// Tasks that are not over, of subagents and of commands, and the calls that began them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tasks: BTreeMap<String, String>,
     /// What it was told to run with; `None`: nobody knows.

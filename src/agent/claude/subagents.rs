@@ -137,7 +137,14 @@ impl Reading<'_> {
         let duration = usage.duration_ms.and_then(milliseconds);
         let output = line.summary.map(String::from).filter(|summary| !summary.is_empty());
         let is_waited_for = self.state.process.tools.contains_key(id.as_str());
-        let Some(subagent) = self.subagent(&id) else { return };
+        let Some(subagent) = self.subagent(&id) else {
+            // Of a command that is waited for the result tells. What went on in the background is why a turn begins unasked.
+            if !is_waited_for {
+                let status = line.status.as_deref().unwrap_or_default();
+                self.task_over(line.uuid.as_deref(), id.as_str(), status, output.unwrap_or_default());
+            }
+            return;
+        };
         subagent.share.end_with(usage.total_tokens);
         if is_waited_for && !subagent.background {
             return self.patch(&id, BlockPatch { duration, ..BlockPatch::default() });

@@ -302,6 +302,8 @@ pub(super) struct NoticeLine<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct TaskLine<'a> {
     #[serde(borrow)]
+    pub(super) uuid: Option<Text<'a>>,
+    #[serde(borrow)]
     pub(super) task_id: Option<Text<'a>>,
     /// The task that began this one; none: the main conversation did.
     #[serde(borrow)]
