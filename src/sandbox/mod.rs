@@ -225,14 +225,18 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directories of the host that it must be able to read, for example where its program lies.
     pub readable: Vec<std::path::PathBuf>,
+    /// A directory in one of them that is to be found as `node_modules` above everything in the sandbox: there Node.js looks for
+    /// what a module imports. Elsewhere the image brings it.
+    pub modules: Option<std::path::PathBuf>,
 }
 
 impl fmt::Debug for ExecSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { exec_id, argv, env, readable } = self;
+        let Self { exec_id, argv, env, readable, modules } = self;
         let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
         let mut spec = f.debug_struct("ExecSpec");
-        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names).field("readable", readable).finish()
+        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names);
+        spec.field("readable", readable).field("modules", modules).finish()
     }
 }
 
