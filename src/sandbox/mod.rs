@@ -172,6 +172,13 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// [`Error::UnknownExec`].
     async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error>;
 
+    /// The variables that a program was started with, as far as that can be told while it runs: whoever started it may be gone,
+    /// and the values that it was given may be others by now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn variables(&self, exec: &ExecId) -> Result<Vec<(String, String)>, Error>;
+
     /// Waits for the end of the program; returns at once when it ended before.
     ///
     /// # Errors
