@@ -123,7 +123,10 @@ async fn a_project_is_built_once_for_all_that_want_it() {
     let before = get(&mut sessions, &first).await.sandbox.expect("a sandbox").generation;
     house.rig.emulator.set_faults("SandboxGetExitSnapshotV2=NOT_FOUND@0*1");
     house.rig.emulator.kill_sandbox(&house.rig.running()[0]);
-    eventually("its end was noticed", || house.rig.running().is_empty()).await;
+    // By the server too: a message that comes before that is given to an agent that is gone.
+    let mut live =
+        watch(&mut sessions, &first, played.events.last().map(|event| event.sequence)).await.expect("a watch");
+    until(&mut live, |event| says(event, SandboxStatus::Terminated, "")).await;
     let (again, played) = looked(&mut sessions, &first, "tickets").await;
     let after = get(&mut sessions, &first).await.sandbox.expect("a sandbox");
     assert_eq!((after.generation, after.status()), (before + 1, SandboxStatus::Ready));
