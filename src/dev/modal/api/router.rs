@@ -80,7 +80,7 @@ impl Router for Service {
             TaskExecStdioFileDescriptor::Stdout => &program.stdout,
             TaskExecStdioFileDescriptor::Stderr => &program.stderr,
         };
-        let pieces = Arc::clone(spool).read(asked.offset);
+        let pieces = Arc::clone(spool).read(asked.offset, self.world.options.chunk);
         let messages = pieces.map(move |piece| match piece {
             Ok(data) => Ok(TaskExecStdioReadResponse { data }),
             Err(_) => Err(sandbox.gone().into()),
@@ -212,7 +212,7 @@ impl Router for Service {
             SandboxStdioFileDescriptor::Stderr => &entry.stderr,
         };
         let mut starting_offset = asked.offset;
-        let messages = Arc::clone(spool).read(asked.offset).map(move |piece| match piece {
+        let messages = Arc::clone(spool).read(asked.offset, self.world.options.chunk).map(move |piece| match piece {
             Ok(data) => {
                 let size = data.len() as u64;
                 let message = SandboxStdioReadV2Response { data, starting_offset };

@@ -42,7 +42,8 @@ pub(super) fn task_id(
     request: &SandboxGetTaskIdRequest,
 ) -> Result<SandboxGetTaskIdResponse, Error> {
     let sandbox = find(world, version, &request.sandbox_id)?;
-    Ok(SandboxGetTaskIdResponse { task_id: Some(sandbox.facts.task.clone()), task_result: sandbox.result() })
+    let task_id = world.is_placed(&sandbox).then(|| sandbox.facts.task.clone());
+    Ok(SandboxGetTaskIdResponse { task_id, task_result: sandbox.result() })
 }
 
 pub(super) fn access(
