@@ -4,6 +4,8 @@
 
 #[path = "sandbox/asked.rs"]
 mod asked;
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "sandbox/elsewhere.rs"]
 mod elsewhere;
 #[path = "support/emulator.rs"]
@@ -42,6 +44,8 @@ mod slow;
 mod stubborn;
 #[path = "sandbox/supervised.rs"]
 mod supervised;
+#[path = "sandbox/tls.rs"]
+mod tls;
 #[path = "sandbox/wall.rs"]
 mod wall;
 
