@@ -18,6 +18,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/large.rs"]
+mod large;
 #[path = "sandbox/lease.rs"]
 mod lease;
 #[path = "sandbox/leaves.rs"]
@@ -40,6 +42,8 @@ mod previous;
 mod rig;
 #[path = "sandbox/slow.rs"]
 mod slow;
+#[path = "sandbox/standins.rs"]
+mod standins;
 #[path = "sandbox/stubborn.rs"]
 mod stubborn;
 #[path = "sandbox/supervised.rs"]
