@@ -104,6 +104,21 @@ async fn what_the_sdks_do_without_need_not_be_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_holds_no_calls_is_not_asked_without_a_pause() {
+    let Some(elsewhere) = Elsewhere::start_with(&["--no-holding", "--linger", "1500"]).await else { return };
+    let sandbox = made(&elsewhere).await;
+    let exec = start(&*sandbox, "sleep 2; exit 3").await;
+    assert_eq!(soon(sandbox.wait(&exec)).await, Ok(Exit::Code(3)));
+    let asked = |call: &str| elsewhere.emulator.calls()[call]["made"].as_u64().unwrap_or(0);
+    assert!((2..10).contains(&asked("TaskExecWait")), "{}", asked("TaskExecWait"));
+    let before = asked("SandboxWaitV2");
+    soon(sandbox.terminate(NOW)).await.expect("terminated");
+    let more = asked("SandboxWaitV2") - before;
+    assert!((2..15).contains(&more), "{more}");
+    elsewhere.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_may_be_refused_because_it_was_heard() {
     let Some(elsewhere) = Elsewhere::start().await else { return };
     let sandbox = made(&elsewhere).await;

@@ -175,6 +175,9 @@ pub struct Args {
     /// Milliseconds that a sandbox waits for its machine: until then it has no task, and its creation tells nothing but its id.
     #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
     pub placing: u64,
+    /// Answers at once whoever waits for an end, whether it has come or not.
+    #[arg(long)]
+    pub no_holding: bool,
     /// Most bytes of output in one message.
     #[arg(long, default_value_t = 65536, value_name = "BYTES")]
     pub chunk: usize,
@@ -222,6 +225,7 @@ pub async fn run(args: Args, claude: Option<PathBuf>) -> Result<(), RunError> {
         linger: Duration::from_millis(args.linger),
         page: args.page,
         placing: Duration::from_millis(args.placing),
+        holds: !args.no_holding,
         chunk: args.chunk.max(1),
         tls: args.tls_cert.zip(args.tls_key).map(|(chain, key)| Certificate { chain, key }),
         router: args.router_url,

@@ -25,6 +25,8 @@ pub struct Options {
     pub page: usize,
     /// How long a sandbox waits for its machine. Until then it has no task, and its creation tells nothing but its id.
     pub placing: Duration,
+    /// Calls that wait for an end are held until it comes; else they are answered at once.
+    pub holds: bool,
     /// Most bytes of output in one message.
     pub chunk: usize,
     /// It is spoken to by TLS too, with this certificate.
@@ -51,6 +53,7 @@ impl Options {
             linger: Duration::from_millis(150),
             page: 100,
             placing: Duration::ZERO,
+            holds: true,
             chunk: CHUNK,
             tls: None,
             router: None,

@@ -97,7 +97,8 @@ impl Remote {
             loop {
                 match self.wait(HELD).await {
                     Ok(result) if result.as_ref().and_then(over).is_some() => return Ok(()),
-                    Ok(_) => {}
+                    // Not everybody holds calls.
+                    Ok(_) => sleep(PAUSE).await,
                     Err(status) if status.code() == Code::NotFound => return Ok(()),
                     Err(status) => return Err(status),
                 }

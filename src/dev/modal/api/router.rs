@@ -138,12 +138,15 @@ impl Router for Service {
 
         let asked = request.get_ref();
         let sandbox = self.sandbox(request.metadata(), &asked.task_id)?;
-        let exit_status = match sandbox.program(&asked.exec_id)?.ended().await {
-            State::Ended(End::Code(code)) => ExitStatus::Code(code),
-            State::Ended(End::Signal(signal)) => ExitStatus::Signal(signal),
+        let program = sandbox.program(&asked.exec_id)?;
+        let holds = self.world.options.holds;
+        let exit_status = match if holds { program.ended().await } else { program.state() } {
+            State::Ended(End::Code(code)) => Some(ExitStatus::Code(code)),
+            State::Ended(End::Signal(signal)) => Some(ExitStatus::Signal(signal)),
+            State::Running if !holds => None,
             State::Running | State::Gone => return Err(sandbox.gone().into()),
         };
-        Ok(Response::new(TaskExecWaitResponse { exit_status: Some(exit_status) }))
+        Ok(Response::new(TaskExecWaitResponse { exit_status }))
     }
 
     async fn task_snapshot_filesystem(
