@@ -522,13 +522,6 @@ impl Actor {
         let config = &self.shared.config;
         if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
     }
-
-    fn idle_at(&self) -> Option<Instant> {
-        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
-        let idle = open && self.files.is_quiet() && !works;
-        idle.then(|| self.idle_since + self.idle_timeout())
-    }
 }
 
 async fn until(at: Option<Instant>) {
