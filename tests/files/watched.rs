@@ -22,7 +22,7 @@ use agent_runtime::{
 use futures::StreamExt as _;
 
 use crate::{
-    elsewhere::{Book, Elsewhere, provider},
+    elsewhere::{Book, Elsewhere},
     kinds::{Kind as _, Place, soon},
 };
 
@@ -33,6 +33,20 @@ fn watchers(elsewhere: &Elsewhere) -> BTreeSet<PathBuf> {
         String::from_utf8_lossy(&command).contains("\"Watch\":")
     };
     elsewhere.emulator.processes().into_iter().filter(watches).collect()
+}
+
+/// A provider whose watchers last for so many seconds each.
+fn lasting(seconds: u64, [server, token_id, token_secret]: [String; 3], book: &Arc<Book>, staging: PathBuf) -> Modal {
+    let config = ModalConfig {
+        server,
+        roots: None,
+        credentials: Credentials { token_id, token_secret },
+        environment: String::new(),
+        app: "agent-runtime".to_owned(),
+        staging,
+        watch: Duration::from_secs(seconds),
+    };
+    Modal::new(config, Arc::clone(book) as _, Arc::clone(book) as _).expect("a provider")
 }
 
 /// Changes a file until that is told.
@@ -71,8 +85,8 @@ async fn nothing_watches_when_nobody_asks() {
 async fn one_watcher_follows_the_other() {
     let Some(mut elsewhere) = Elsewhere::start().await else { return };
     let staging = tempfile::tempdir().expect("a folder");
-    let Elsewhere { emulator, server, book, .. } = &elsewhere;
-    elsewhere.modal = provider(emulator, server, book, staging.path().to_owned(), Duration::from_secs(2));
+    let account = [0, 1, 2].map(|at| elsewhere.emulator.env[at].1.clone());
+    elsewhere.modal = lasting(2, account, &elsewhere.book, staging.path().to_owned());
     soon(async {
         let place = elsewhere.place().await;
         let files = place.files();
@@ -95,18 +109,9 @@ async fn one_watcher_follows_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_dies() {
     let Some(folder) = env::var_os("TEST_WATCHED_FOLDER").map(PathBuf::from) else { return };
-    let [server, token_id, token_secret] =
-        ["MODAL_SERVER_URL", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"].map(|name| env::var(name).expect("set"));
-    let config = ModalConfig {
-        server,
-        credentials: Credentials { token_id, token_secret },
-        environment: String::new(),
-        app: "agent-runtime".to_owned(),
-        staging: folder.join("staging"),
-        watch: Duration::from_secs(3),
-    };
+    let names = ["MODAL_SERVER_URL", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"];
     let book = Book::open(&folder).await;
-    let modal = Modal::new(config, Arc::clone(&book) as _, book as _).expect("a provider");
+    let modal = lasting(3, names.map(|name| env::var(name).expect("set")), &book, folder.join("staging"));
     let session = SessionKey { tenant: TenantId::default_tenant(), session: SessionId::mint() };
     let sandbox = modal.create(NewSandbox::plain(SandboxId::mint(), session, Epoch(1))).await.expect("created");
     let mut hints = sandbox.files().hints().await.expect("watched");

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use agent_runtime::{
@@ -43,7 +42,7 @@ impl Elsewhere {
         let book = Book::open(folder.path()).await;
         let emulator = Emulator::start_with(arguments);
         let server = emulator.env[0].1.clone();
-        let modal = provider(&emulator, &server, &book, folder.path().join("staging"), modal::WATCH);
+        let modal = provider(&emulator, &server, None, &book, folder.path().join("staging"));
         Some(Self { modal, emulator, book, server, folder })
     }
 
@@ -63,7 +62,12 @@ impl Elsewhere {
 
     /// Another server's provider, over the same database, by another way to the emulator.
     pub(crate) fn another(&self, server: &str) -> Modal {
-        provider(&self.emulator, server, &self.book, self.folder.path().join("staging"), modal::WATCH)
+        provider(&self.emulator, server, None, &self.book, self.folder.path().join("staging"))
+    }
+
+    /// The same, believing only what these roots vouch for.
+    pub(crate) fn believing(&self, roots: &Path) -> Modal {
+        provider(&self.emulator, &self.server, Some(roots), &self.book, self.folder.path().join("staging"))
     }
 
     pub(crate) async fn close(self) {
@@ -72,21 +76,16 @@ impl Elsewhere {
     }
 }
 
-/// A server's provider, whose watchers run for so long.
-pub(crate) fn provider(
-    emulator: &Emulator,
-    server: &str,
-    book: &Arc<Book>,
-    staging: PathBuf,
-    watch: Duration,
-) -> Modal {
+fn provider(emulator: &Emulator, server: &str, roots: Option<&Path>, book: &Arc<Book>, staging: PathBuf) -> Modal {
+    let roots = roots.map(Path::to_owned);
     let config = ModalConfig {
         server: server.to_owned(),
+        roots,
         credentials: Credentials { token_id: emulator.env[1].1.clone(), token_secret: emulator.env[2].1.clone() },
         environment: String::new(),
         app: "agent-runtime".to_owned(),
         staging,
-        watch,
+        watch: modal::WATCH,
     };
     Modal::new(config, Arc::clone(book) as _, Arc::clone(book) as _).expect("a provider")
 }
