@@ -20,6 +20,10 @@ pub(super) struct Elsewhere {
     /// Where Modal's API is.
     #[arg(long, env = "MODAL_SERVER_URL", default_value = "https://api.modal.com:443", value_name = "URL")]
     modal_server: String,
+    /// Modal's id of an app in which nothing is any more, for example because its account was closed: what was made there is
+    /// over, and sessions go on from their checkpoints. Can be said more than once.
+    #[arg(long, env = "AGENT_RUNTIME_MODAL_GONE", value_delimiter = ',', value_name = "APP_ID")]
+    modal_gone: Vec<String>,
     /// Where sessions run that do not say it.
     #[arg(
         long,
@@ -35,7 +39,7 @@ pub(super) struct Elsewhere {
 impl Elsewhere {
     /// The account, where there is one.
     pub(super) fn account(self) -> Option<ModalAccount> {
-        let Self { modal, modal_app, modal_environment, modal_server, default_provider: _ } = self;
+        let Self { modal, modal_app, modal_environment, modal_server, modal_gone, default_provider: _ } = self;
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (id, secret) = (said("MODAL_TOKEN_ID"), said("MODAL_TOKEN_SECRET"));
         // Where it is asked for and half of it is missing, the server refuses to start, and names it.
@@ -47,6 +51,7 @@ impl Elsewhere {
             token_secret,
             environment: modal_environment,
             app: modal_app,
+            given_up: modal_gone,
         })
     }
 }

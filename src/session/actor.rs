@@ -3,6 +3,7 @@
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
 mod asking;
+mod barred;
 mod begin;
 mod budget;
 mod carry;
@@ -14,7 +15,7 @@ mod takeover;
 mod turns;
 mod update;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
@@ -22,6 +23,7 @@ use tracing::Instrument as _;
 
 pub(super) use self::begin::Begin;
 use self::{
+    barred::Barred,
     files::{CREATED, FilesSide, Step},
     life::Life,
     turns::{Closing, Pressing},
@@ -71,6 +73,7 @@ pub(super) struct Actor {
     pending: Pending,
     commands: mpsc::Receiver<Command>,
     side: Side,
+    barred: Barred,
     mark: Option<ExecMark>,
     stored: Option<ExecMark>,
     stdin: Vec<StdinRow>,
@@ -140,6 +143,7 @@ impl Actor {
             pending: Pending::new(acquired.open).hiding(values, held),
             commands,
             side: Side::Off,
+            barred: Barred::default(),
             stored: acquired.exec.clone(),
             mark: acquired.exec,
             stdin: Vec::new(),
@@ -228,6 +232,7 @@ impl Actor {
         let press_at = self.press_at();
         // What runs is known before anything is decided about it.
         let answering = open && !holding && !matches!(self.side, Side::Finding(_));
+        let hearing = answering || (open && !holding && self.is_barred());
         let (look_at, check_at, moves_at) = (self.files.look_at(), self.check_at(), self.moves_at());
         let expires_at = self.expires_at();
         let (works_until, cut_at) = (self.works_until(), self.cut_at);
@@ -237,8 +242,8 @@ impl Actor {
             outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
             () = drain.cancelled(), if open && !holding && self.has_to_leave() => self.leave(),
-            command = self.commands.recv(), if answering => match command {
-                Some(command) => self.command(command),
+            command = self.commands.recv(), if hearing => match command {
+                Some(command) => self.hear(command),
                 // Nobody is left who could ask for anything.
                 None => self.leave(),
             },
@@ -247,6 +252,7 @@ impl Actor {
             turn = self.side.next(read), if !holding => self.side_turned(turn),
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
+            () = self.barred.told() => self.tell_barred(),
             checked = self.life.checked(), if !holding => self.checked(checked),
             () = until(check_at) => self.check(),
             () = until(moves_at), if !holding => self.move_out(),
@@ -568,19 +574,6 @@ impl Actor {
         if !self.end_interrupted() {
             self.give(prompt);
         }
-    }
-
-    /// When text that waits must go out, where that is in the future.
-    fn flush_at(&self) -> Option<Instant> {
-        if self.in_flight.is_some() || self.pending.is_empty() {
-            return None;
-        }
-        Some(self.last_submit? + self.window())
-    }
-
-    fn window(&self) -> Duration {
-        let config = &self.shared.config;
-        if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
     }
 
     fn idle_at(&self) -> Option<Instant> {

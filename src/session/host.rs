@@ -13,7 +13,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    domain::{PermissionPolicy, SandboxId, SessionKey},
+    domain::{Failure, PermissionPolicy, SandboxId, SessionKey},
     log::failure,
     store::{self, Acquired},
 };
@@ -131,17 +131,24 @@ fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Co
 fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
     let refusal = failure(error, key);
     while let Ok(command) = commands.try_recv() {
+        command.refuse(refusal.clone());
+    }
+}
+
+impl Command {
+    /// Nothing is done; whoever asked is told why.
+    pub(super) fn refuse(self, failure: Failure) {
         // Whoever hung up does not want to know.
-        match command {
-            Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Interrupt { reply, .. } | Command::Cancel { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {
-                drop(reply.send(Err(refusal.clone())));
+        match self {
+            Self::Send { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Interrupt { reply, .. } | Self::Cancel { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Resolve { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Answer { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Stop { reply, .. } | Self::Update { reply, .. } | Self::Sync { reply, .. } => {
+                drop(reply.send(Err(failure)));
             }
-            Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::DeleteRule { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+            Self::Edit { reply, .. } => drop(reply.send(Err(failure))),
+            Self::DeleteRule { reply, .. } | Self::Delete { reply, .. } => drop(reply.send(Err(failure))),
         }
     }
 }

@@ -15,6 +15,7 @@ mod idle;
 mod image;
 mod kept;
 mod life;
+mod origin;
 mod orphans;
 mod others;
 mod reach;

@@ -11,10 +11,15 @@ use tonic::{Code, Status};
 
 use super::{
     control::Control,
-    record::over_since,
+    home::Home,
+    origin::Witness,
+    record::kept_until,
     remote::{Left, Remote},
 };
-use crate::{domain::LedgerEntry, modal_wire::client::ImageDeleteRequest};
+use crate::{
+    domain::{LedgerEntry, Timestamp},
+    modal_wire::client::ImageDeleteRequest,
+};
 
 /// How long whoever removes a sandbox waits for what it leaves, to drop that too.
 const WAITED_FOR: Duration = Duration::from_secs(20);
@@ -23,50 +28,52 @@ const WAITED_FOR: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     control: Arc<Control>,
+    home: Arc<Home>,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Kept {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new() }
+    pub(super) fn new(control: Arc<Control>, home: Arc<Home>) -> Self {
+        Self { control, home, tracker: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
-    /// Drops an image that nobody needs any more; one that is not there was dropped before.
-    pub(super) async fn drop_image(&self, image_id: String) -> Result<(), Status> {
+    /// Drops an image that nobody needs any more; one that is not there was dropped before, if that is to be believed.
+    async fn drop_image(&self, image_id: String, witness: &Witness) -> Result<(), Status> {
         let request = ImageDeleteRequest { image_id };
         let call =
             self.control.change(request, |mut control, request| async move { control.image_delete(request).await });
         match call.await {
-            Err(status) if status.code() != Code::NotFound => Err(status),
-            Ok(()) | Err(_) => Ok(()),
+            Err(status) if status.code() == Code::NotFound => witness.believe(&self.control).await,
+            dropped => dropped,
         }
     }
 
     /// The same behind everybody's back: what fails is left to its time.
     pub(super) fn drop_image_later(&self, image_id: String) {
         let kept = self.clone();
-        self.later(async move { kept.drop_image(image_id).await });
+        self.later(async move { kept.drop_image(image_id, &Witness::default()).await });
     }
 
     /// Drops what a sandbox left by itself at its end, once it is there. It has left something better.
     pub(super) fn drop_left_later(&self, remote: Remote) {
         let kept = self.clone();
-        self.later(async move { kept.drop_left(&remote).await });
+        self.later(async move { kept.drop_left(remote, Witness::default()).await });
     }
 
     /// Drops all that is kept of a sandbox that is over and that nobody wants.
     pub(super) async fn drop_all(&self, entry: &LedgerEntry) -> Result<(), Status> {
-        if over_since(entry.facts.end_time) {
+        if entry.facts.end_time.is_some_and(|end| kept_until(end) < Timestamp::now()) {
             return Ok(());
         }
+        let witness = Witness::of_files(&self.home, entry);
         if let Some(snapshot) = &entry.facts.snapshot {
-            self.drop_image(snapshot.image_id.clone()).await?;
+            self.drop_image(snapshot.image_id.clone(), &witness).await?;
         }
         if entry.facts.external_id.is_empty() {
             return Ok(());
         }
-        self.drop_left(&Remote::new(Arc::clone(&self.control), entry.facts.external_id.clone())).await
+        self.drop_left(Remote::new(Arc::clone(&self.control), entry.facts.external_id.clone()), witness).await
     }
 
     /// The same, as long as somebody waits for it. Says whether it was done.
@@ -91,9 +98,9 @@ impl Kept {
         self.tracker.wait().await;
     }
 
-    async fn drop_left(&self, remote: &Remote) -> Result<(), Status> {
-        match remote.exit_snapshot().await? {
-            Left::Image(image_id) => self.drop_image(image_id).await,
+    async fn drop_left(&self, remote: Remote, witness: Witness) -> Result<(), Status> {
+        match remote.told_by(witness.clone()).exit_snapshot().await? {
+            Left::Image(image_id) => self.drop_image(image_id, &witness).await,
             Left::Nothing => Ok(()),
             Left::NotYet => Err(Status::unavailable("the snapshot that a sandbox leaves does not come")),
         }
