@@ -30,7 +30,7 @@ impl Barred {
         if over {
             // Whoever would tell it has found what was looked for.
             self.0 = None;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
