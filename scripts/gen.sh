@@ -20,8 +20,7 @@ want="$BUF $GO $GO_GRPC $ES $GRPCIO_TOOLS $MYPY_PROTOBUF"
 
 install_tools() {
     rm -rf "$tools" && mkdir -p "$bin"
-    retry npm install --prefix "$tools/npm" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
-        "@bufbuild/buf@$BUF" "@bufbuild/protoc-gen-es@$ES"
+    retry node_tools
     GOBIN=$bin retry go install "google.golang.org/protobuf/cmd/protoc-gen-go@$GO"
     GOBIN=$bin retry go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$GO_GRPC"
     # Two, for the runtime that one needs is too old for the other.
@@ -29,6 +28,13 @@ install_tools() {
     venv mypy "mypy-protobuf==$MYPY_PROTOBUF"
     ln -s "$tools/mypy/bin/protoc-gen-mypy" "$tools/mypy/bin/protoc-gen-mypy_grpc" "$bin/"
     echo "$want" > "$tools/installed"
+}
+
+# The program of buf is in a package for this kind of machine, which may be missing without an error.
+node_tools() {
+    rm -rf "$tools/npm"
+    npm install --prefix "$tools/npm" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+        "@bufbuild/buf@$BUF" "@bufbuild/protoc-gen-es@$ES" && "$tools/npm/node_modules/.bin/buf" --version > /dev/null
 }
 
 venv() {

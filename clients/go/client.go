@@ -90,7 +90,12 @@ func Dial(addr string, options Options) (*Client, error) {
 		grpc.WithChainUnaryInterceptor(client.once),
 		grpc.WithChainStreamInterceptor(client.decoded),
 	}
-	if key := strings.TrimSpace(options.Key); key != "" {
+	key := strings.TrimSpace(options.Key)
+	if strings.ContainsFunc(key, func(char rune) bool { return char < ' ' || char > '~' }) {
+		// Sent, it would pass for a connection that fails, which is tried again and again.
+		return nil, errors.New("agentruntime: Options.Key has a line break or is not ASCII, so no header can carry it")
+	}
+	if key != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(bearer(key)))
 	}
 	addr = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(addr, "https://"), "http://"), "/")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,19 +37,16 @@ func TestClosingEndsWhatGoesOn(t *testing.T) {
 	client := dial(t, shared.addr, Options{Key: shared.key(), GRPC: counting(func() { attempts.Add(1) })})
 	ctx, direct := within(t, patience), shared.client(t)
 	id := create(t, direct)
-	// follow tells that something came, and then how a stream ended, and that nothing came after that.
-	came, ended := make(chan bool), make(chan error)
-	follow := func(next func(yield func(error) bool)) {
+	// follow tells when something came, and then how a stream ended, and that nothing came after that.
+	ended := make(chan error)
+	follow := func(next func(yield func(error) bool), came func()) {
 		var last error
 		for err := range next {
 			if last != nil {
 				t.Errorf("%v came after %v", err, last)
 			}
 			if last = err; err == nil {
-				select {
-				case came <- true:
-				case <-client.closed:
-				}
+				came()
 			}
 		}
 		ended <- last
@@ -77,7 +75,8 @@ func TestClosingEndsWhatGoesOn(t *testing.T) {
 		},
 	}
 	for _, stream := range streams {
-		go follow(stream)
+		came := make(chan struct{})
+		go follow(stream, sync.OnceFunc(func() { close(came) }))
 		<-came
 	}
 	must(t, client.Close())
@@ -170,6 +169,16 @@ func TestWhatCannotBeSentIsNotSentAgain(t *testing.T) {
 			t.Errorf("%s: after %d attempts: %v", call, attempts.Load(), failed)
 		}
 	}
+}
+
+func TestAKeyThatNoHeaderCanCarryIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"two\nlines", "schlüssel", "a\x00b"} {
+		if _, err := Dial(shared.addr, Options{Key: key}); err == nil || !strings.Contains(err.Error(), "Options.Key") {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	create(t, dial(t, shared.addr, Options{Key: "  " + shared.key() + "\n"}))
 }
 
 func TestAStatusKeepsItsDetails(t *testing.T) {

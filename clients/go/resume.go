@@ -136,7 +136,10 @@ func (s *stream[R]) follow(ctx context.Context, fail func(error)) {
 			fail(err)
 			return
 		}
-		s.client.sleep(ctx, pauses.next(cut.RetryAfter))
+		if cause := s.client.sleep(ctx, pauses.next(cut.RetryAfter)); cause != nil {
+			fail(over(cause, nil))
+			return
+		}
 	}
 }
 

@@ -39,10 +39,13 @@ func (c *Client) Ask(ctx context.Context, sessionID, text string) (string, error
 	return strings.Join(texts, "\n\n"), nil
 }
 
-// Text is the whole text of a block that the agent wrote, also what was too long to be inline.
+// Text is the whole text of a block, also what was too long to be inline; of a tool's call, what the tool is given.
 func (c *Client) Text(ctx context.Context, sessionID string, block *v1.Block) (string, error) {
-	if block.GetTruncatedBytes() == 0 {
-		return block.GetAssistantText().GetText() + block.GetThinking().GetText(), nil
+	if call := block.GetToolUse(); block.GetTruncatedBytes() == 0 {
+		if call != nil {
+			return call.GetInputJson(), nil
+		}
+		return Words(block), nil
 	}
 	request := &v1.ReadBlockContentRequest{SessionId: sessionID, BlockId: block.GetBlockId()}
 	data, err := io.ReadAll(Bytes(c.ReadBlockContent(ctx, request)))

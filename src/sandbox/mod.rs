@@ -54,6 +54,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// The `PATH` of a program that is started with these as [`ExecSpec::readable`] and names no other.
     fn search_path(&self, readable: &[std::path::PathBuf]) -> String;
 
+    /// Has ready what sandboxes of this spec with these contents are made from, so that the first one need not wait for it.
+    /// Who makes one meanwhile waits for the same work. Nothing to do where nothing is built.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Install`]; whoever makes a sandbox has it tried again.
+    async fn build_ahead(&self, spec: &SandboxSpec, contents: &ImageContents) -> Result<(), Error> {
+        let _ = (spec, contents);
+        Ok(())
+    }
+
     /// Makes a sandbox under an id that the caller minted and recorded before; making it again returns the same one,
     /// with the files it holds.
     ///

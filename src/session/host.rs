@@ -13,7 +13,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    domain::{Failure, PermissionPolicy, SandboxId, SessionKey},
+    domain::{PermissionPolicy, SandboxId, SessionKey},
     log::failure,
     store::{self, Acquired},
 };
@@ -132,23 +132,5 @@ fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, erro
     let refusal = failure(error, key);
     while let Ok(command) = commands.try_recv() {
         command.refuse(refusal.clone());
-    }
-}
-
-impl Command {
-    /// Nothing is done; whoever asked is told why.
-    pub(super) fn refuse(self, failure: Failure) {
-        // Whoever hung up does not want to know.
-        match self {
-            Self::Send { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Interrupt { reply, .. } | Self::Cancel { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Resolve { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Answer { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Stop { reply, .. } | Self::Update { reply, .. } | Self::Sync { reply, .. } => {
-                drop(reply.send(Err(failure)));
-            }
-            Self::Edit { reply, .. } => drop(reply.send(Err(failure))),
-            Self::DeleteRule { reply, .. } | Self::Delete { reply, .. } => drop(reply.send(Err(failure))),
-        }
     }
 }

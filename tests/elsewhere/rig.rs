@@ -98,6 +98,17 @@ impl Rig {
         Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &env)
     }
 
+    /// Replaces the emulator by another one, which knows nothing of what was.
+    pub(crate) fn forget_all(&mut self) {
+        self.emulator = Emulator::start();
+        let now = &self.emulator.env;
+        for (name, value) in &mut self.env {
+            if let Some((_, fresh)) = now.iter().find(|(known, _)| known == name) {
+                value.clone_from(fresh);
+            }
+        }
+    }
+
     /// Ids at Modal of what runs.
     pub(crate) fn running(&self) -> Vec<String> {
         let mut ids: Vec<String> = self.emulator.running().iter().map(|it| text(&it["id"])).collect();

@@ -45,7 +45,7 @@ class Server:
 
     def start(self) -> None:
         """Starts it, again on the same port, which a connection of somebody else may have for a while."""
-        for _ in range(100):
+        for _ in range(600):
             if self._listens():
                 self.starts += 1
                 return
@@ -119,6 +119,8 @@ class Proxy:
         self.accepted = self.silenced = 0
         self.refuses = 0
         """How many more connections end as soon as they are made."""
+        self.hesitates = 0.0
+        """Seconds before anything goes over a new connection."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.addr = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -148,13 +150,19 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                if self.refuses > 0:
-                    self.refuses -= 1
-                    client.close()
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 return
+            if self.refuses > 0:
+                self.refuses -= 1
+                client.close()
+                continue
+            time.sleep(self.hesitates)
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                # It is down, as whoever connects is to see.
+                client.close()
+                continue
             self._pairs.append((client, server))
             self.accepted += 1
             passing = Passing()

@@ -174,7 +174,7 @@ def test_a_list_that_comes_anew_tells_what_is_gone() -> None:
     assert not listing.request().HasField("after_revision")
     list(listing.take(brings(3, "ses_1", "ses_2")))
     assert listing.request().after_revision == 3
-    listing.pause(Error(grpc.StatusCode.OUT_OF_RANGE, "", "SEQUENCE_TRUNCATED"), lived=0)
+    assert listing.asks_otherwise(Error(grpc.StatusCode.OUT_OF_RANGE, "", "SEQUENCE_TRUNCATED"))
     assert not listing.request().HasField("after_revision")
     list(listing.take(brings(0, "ses_1")))
     assert not listing.request().HasField("after_revision"), "a list that is on its way has no revision"

@@ -173,21 +173,33 @@ def test_threads_are_told_that_their_client_is_closed(own_server: Server) -> Non
     own_server.start()
 
 
+def hang_up(stream: agentruntime.Stream[Any], when: Callable[[], bool], after: float = 0) -> None:
+    """Another thread hangs up on the stream, so long after this came about."""
+
+    def cancel() -> None:
+        while not when():
+            time.sleep(0.01)
+        time.sleep(after)
+        stream.cancel()
+
+    threading.Thread(target=cancel, daemon=True).start()
+
+
 def test_another_thread_hangs_up(server: Server) -> None:
     with agentruntime.connect(server.addr, key=server.key) as client:
         session_id = client.create_session(agent="scripted").session.session_id
         watch = client.watch(session_id=session_id, after_sequence=0)
         seen: list[pb.SessionEvent] = []
-        # Once while a read waits: nothing happens in this session. Once while events come.
-        threading.Timer(0.2, watch.cancel).start()
+        # Once while a read waits: after what is there nothing happens in this session. Once while events come.
+        hang_up(watch, lambda: len(seen) >= 3, after=0.2)
         with pytest.raises(Error) as cancelled:
             seen.extend(watch)
         assert is_last(cancelled.value)
         assert [event.WhichOneof("kind") for event in seen].count("bookmark") == 1, "it did not wait for the second"
         assert list(watch) == []
-        run = client.run(session_id=session_id, text=ENDLESS)
-        threading.Timer(0.2, run.cancel).start()
+        run, blocks = client.run(session_id=session_id, text=ENDLESS), list[pb.Block]()
+        hang_up(run, lambda: len(blocks) >= 20)
         with pytest.raises(Error) as cancelled:
-            list(run)
+            blocks.extend(run)
         assert is_last(cancelled.value)
         assert client.interrupt_turn(session_id=session_id).HasField("turn"), "its turn goes on"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import venv
 import zipfile
 from email.parser import HeaderParser
@@ -66,6 +67,20 @@ def call(*command: str | Path, cwd: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def install(*what: str | Path, into: Path) -> None:
+    """Installs packages into an environment, up to three times: what comes over the network fails now and then."""
+    for last in (False, False, True):
+        try:
+            call(sys.executable, "-m", "pip", "--python", into, "install", "--quiet", *what, cwd=into.parents[2])
+        except AssertionError as failed:
+            if last:
+                raise
+            print(f"once more, for: {failed}")
+            time.sleep(5)
+        else:
+            return
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +144,7 @@ def test_an_empty_environment_runs_the_first_program(kind: str, built: Path, ser
     package: list[str | Path] = [sdist_of(built), *OLDEST]
     if kind == "wheel":
         package = [wheel_of(built), "--constraint", HERE / "requirements-dev.txt"]
-    call(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *package, cwd=tmp_path)
+    install(*package, into=python)
     strict: list[str | Path] = ["--strict", "--cache-dir", tmp_path / "mypy", "--python-executable", python]
     call(sys.executable, "-m", "mypy", *strict, "first.py", "typed.py", cwd=tmp_path)
     given = {"ADDR": server.addr, "KEY": server.key, "SCRIPT": '[{"say": "I look."}, {"run": "echo 1 > one.txt"}]'}

@@ -98,7 +98,7 @@ class Opened:
         return self._method(*args, **named)
 
 
-async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
+async def test_a_silent_stream_is_opened_again(client: aio.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     session_id = await create(client)
     watch = Watch(pb.WatchSessionRequest(session_id=session_id, after_sequence=1))
     opened = Opened(client.sessions.WatchSession)
@@ -107,21 +107,23 @@ async def test_a_silent_stream_is_opened_again(client: aio.Client) -> None:
             pass
     assert watch.silence == 45
     watch.silence = 0.3
+    monkeypatch.setattr(client.sessions, "WatchSession", opened)
     # The server keeps still for 15 s; each new stream begins with a bookmark.
-    async for event in client._stream(opened, watch):
+    async for event in client._stream(watch):
         if opened.times >= 4 and event.WhichOneof("kind") == "bookmark":
             await client.update_session(**heard(session_id))
         if event.WhichOneof("kind") == "session_updated":
             break
 
 
-def test_a_silent_stream_of_threads_is_opened_again(server: Server) -> None:
+def test_a_silent_stream_of_threads_is_opened_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with agentruntime.connect(server.addr, key=server.key) as client:
         session_id = client.create_session(agent="scripted").session.session_id
         watch = Watch(pb.WatchSessionRequest(session_id=session_id, after_sequence=1))
         opened = Opened(client.sessions.WatchSession)
+        monkeypatch.setattr(client.sessions, "WatchSession", opened)
         watch.silence = 0.3
-        for event in client._stream(opened, watch):
+        for event in client._stream(watch):
             if opened.times >= 3 and event.WhichOneof("kind") == "bookmark":
                 client.update_session(**heard(session_id))
             if event.WhichOneof("kind") == "session_updated":

@@ -22,6 +22,7 @@ import {
   WorkspaceService,
 } from "./gen/agentruntime/v1/workspace_service_pb.js";
 import { follow, type Options } from "./resume.js";
+import { wordsOf } from "./show.js";
 import { State } from "./state.js";
 import { list, run, watch } from "./streams.js";
 import { type Connections, reliable } from "./transport.js";
@@ -98,11 +99,10 @@ export class Client {
     return (await Promise.all(Array.from(blocks.values(), (block) => this.text(sessionId, block, options)))).join("\n\n");
   }
 
-  /** The whole text of a block that the agent wrote, also what was too long to be inline. */
+  /** The whole text of a block, also what was too long to be inline; of a tool's call, what the tool is given. */
   async text(sessionId: string, block: Block, options?: Options): Promise<string> {
-    const { case: kind, value } = block.content;
     if (block.truncatedBytes === 0n) {
-      return kind === "assistantText" || kind === "thinking" ? value.text : "";
+      return block.content.case === "toolUse" ? block.content.value.inputJson : wordsOf(block);
     }
     const pieces = this.sessions.readBlockContent({ sessionId, blockId: block.blockId }, options);
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await bytesOf(pieces));

@@ -19,6 +19,10 @@ export interface Connections {
 
 /** A transport with what it lacks, and what ends all that goes on over it. */
 export function reliable(base: Transport, key: string, { apart, end }: Connections): { transport: Transport; close: () => void } {
+  const bearer = key.trim() === "" ? undefined : `Bearer ${key.trim()}`;
+  if (/[^ -~]/.test(bearer ?? "")) {
+    throw new AgentRuntimeError("the key has a line break or is not ASCII, so no header can carry it", Code.InvalidArgument);
+  }
   const closing = new AbortController();
   const close = (): void => {
     closing.abort(new AgentRuntimeError("the client was closed", Code.FailedPrecondition));
@@ -26,8 +30,8 @@ export function reliable(base: Transport, key: string, { apart, end }: Connectio
   };
   const authorized = (init: HeadersInit | undefined): Headers => {
     const header = new Headers(init);
-    if (key.trim() !== "") {
-      header.set("authorization", `Bearer ${key.trim()}`);
+    if (bearer) {
+      header.set("authorization", bearer);
     }
     return header;
   };
@@ -57,13 +61,14 @@ export function reliable(base: Transport, key: string, { apart, end }: Connectio
     }
   }
   const transport: Transport = {
-    unary(method, signal, timeoutMs, header, input, contextValues) {
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = named(method.input, create(method.input, input));
-      const attempt = (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> => {
-        closing.signal.throwIfAborted();
-        return base.unary(method, signal, leftMs, authorized(header), message, contextValues);
+      const [{ signal: either }, untie] = tied(signal, closing.signal);
+      const attempt = async (leftMs: number | undefined): ReturnType<typeof base.unary<typeof method.input, typeof method.output>> => {
+        either.throwIfAborted();
+        return unlessAborted(base.unary(method, either, leftMs, authorized(header), message, contextValues), either);
       };
-      return again(attempt, signal, timeoutMs);
+      return again(attempt, either, timeoutMs).finally(untie);
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
       const [{ signal: either }, untie] = tied(signal, closing.signal);

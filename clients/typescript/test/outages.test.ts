@@ -144,6 +144,15 @@ test("a repeated request id gets the first answer", async () => {
   assert.equal((await failure(reused)).reason, "REQUEST_ID_REUSED");
 });
 
+test("a key that no header can carry is refused at once", async (t) => {
+  for (const key of ["two\nlines", "schlüssel", "a\0b"]) {
+    const refused = { name: "ConnectError", message: /the key/ };
+    assert.throws(() => connect("127.0.0.1:1", { key }), refused);
+    assert.throws(() => connectWeb("http://127.0.0.1:1", { key }), refused);
+  }
+  assert.notEqual(await create(to(t, server.addr, { key: `  ${server.key}\n` })), "");
+});
+
 test("what is refused says why", async (t) => {
   for (const [key, reason] of [["wrong", "AUTH_INVALID"], ["", "AUTH_MISSING"]] as const) {
     const stranger = to(t, server.addr, { key });
@@ -263,15 +272,25 @@ test("a list of sessions survives kill and restart", async (t) => {
 });
 
 for (const kind of ["grpc", "grpc-web"]) {
-  test(`closing a client ends its streams and calls, over ${kind}`, async () => {
-    const key = server.key;
-    const over = kind === "grpc" ? connect(server.addr, { key }) : connectWeb(`http://${server.addr}`, { key });
+  test(`closing a client ends its streams and calls, over ${kind}`, async (t) => {
+    const fragile = await own(t);
+    const key = fragile.key;
+    const over = kind === "grpc" ? connect(fragile.addr, { key }) : connectWeb(`http://${fragile.addr}`, { key });
     const sessionId = await create(over);
     const watch = over.watch({ sessionId });
     assert.equal((await watch.next()).value?.kind.case, "snapshotStart");
-    const read = failure(all(watch));
-    over.close();
-    assert.match((await read).message, /closed/);
+    // Nothing is answered.
+    await fragile.standStill();
+    try {
+      const goesOn = [failure(all(watch)), failure(over.sessions.getSession({ sessionId }))];
+      await pause(50);
+      over.close();
+      for (const failed of await Promise.all(goesOn)) {
+        assert.match(failed.message, /closed/);
+      }
+    } finally {
+      fragile.signal("SIGCONT");
+    }
     assert.match((await failure(over.sessions.getSession({ sessionId }))).message, /closed/);
   });
 }

@@ -36,9 +36,19 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** Runs npm, up to three times: what comes over the network fails now and then. What it fails with tells what it printed. */
 function npm(cwd: string, ...args: string[]): void {
   const quiet = ["--prefix", cwd, "--no-audit", "--no-fund", "--loglevel=error"];
-  execFileSync("npm", [...args, ...quiet], { cwd, stdio: ["ignore", "ignore", "inherit"] });
+  for (let left = 2; ; left--) {
+    try {
+      execFileSync("npm", [...args, ...quiet], { cwd, stdio: "pipe" });
+      return;
+    } catch (why) {
+      if (left === 0) {
+        throw why;
+      }
+    }
+  }
 }
 
 /**

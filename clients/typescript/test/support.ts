@@ -35,7 +35,7 @@ export class Server {
   /** Starts it, again on the same port, which another program's outgoing connection may have taken for a while. */
   async start(): Promise<void> {
     for (let tries = 1; !(await this.#listens()); tries++) {
-      if (tries === 40 || this.addr.endsWith(":0")) {
+      if (tries === 240 || this.addr.endsWith(":0")) {
         throw new Error("the server did not say where it listens");
       }
       await pause(250);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::{Actor, Leaving};
 use crate::{
     domain::{Failure, Kind, SandboxStatus},
-    session::{Command, side::Side},
+    session::Command,
 };
 
 /// Why what is looked for is out of reach; nothing where it is not.
@@ -42,12 +42,14 @@ impl Barred {
 impl Actor {
     /// What is looked for is out of reach, and so will be.
     pub(super) fn is_barred(&self) -> bool {
-        matches!(self.side, Side::Finding(_)) && self.barred.failure().is_some()
+        self.is_sought() && self.barred.failure().is_some()
     }
 
-    /// Whoever watches is told.
+    /// Whoever watches is told, and whoever waits.
     pub(super) fn tell_barred(&mut self) {
         let Some(failure) = self.barred.failure() else { return };
+        self.joining.refuse(&failure);
+        self.refuse_stop(&failure);
         let sandbox = self.sandbox(SandboxStatus::Unhealthy, &failure.message);
         self.pending.record_session(None, Kind::SandboxChanged { sandbox });
     }

@@ -60,7 +60,7 @@ impl Actor {
         self.end_exec();
         self.sandbox_gone(&said);
         // Nothing runs in it any more, but elsewhere it costs as if something did.
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, ..Halt::default() }));
     }
 
     /// The program can no longer be driven: nobody can know what it does or did.
@@ -88,17 +88,22 @@ impl Actor {
     /// Nobody can go on with what ran: the turn is lost, and what can still be reached is ended.
     pub(super) fn lose(&mut self, lost: Lost) {
         let Lost { cause, message, sandbox } = lost;
+        // A message that was taken while it was looked for was given to nobody.
+        let untold = self.take_back();
         tracing::warn!(key = %self.key, cause, message, "what ran in a session cannot be gone on with");
         let sandbox = self.off().or(sandbox);
         self.pending.end_subagents();
         // One that was leaving it goes on where the next one stands.
-        if !self.end_interrupted() && !self.pending.leave_off(Usage::default()) {
+        if untold.is_none() && !self.end_interrupted() && !self.pending.leave_off(Usage::default()) {
             let message = format!("{message}; look at the workspace, then send the message again");
             self.pending.lose_turn(cause, &message);
         }
         self.end_exec();
         self.sandbox_gone(&message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, ..Halt::default() }));
+        if let Some(prompt) = untold {
+            self.give(prompt);
+        }
     }
 
     /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
@@ -117,8 +122,9 @@ impl Actor {
 
     /// Ends what runs in the sandbox, once it is stored that it does.
     pub(super) fn shut(&mut self, message: &str) {
+        let sought = self.sought();
         let sandbox = self.take_down(message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, sought, ..Halt::default() }));
     }
 
     fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
@@ -261,7 +267,7 @@ impl Actor {
                 let destroy = sandbox.sandbox_id.clone();
                 let sandbox = Sandbox { sandbox_id: None, ..sandbox };
                 self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                self.after.push(After::Halt(Halt { sandbox: None, destroy, reply: None }));
+                self.after.push(After::Halt(Halt { destroy, ..Halt::default() }));
             }
             Some(SandboxStatus::Ready | SandboxStatus::Unhealthy) => {
                 let sandbox = self.sandbox(SandboxStatus::Terminated, message);

@@ -16,7 +16,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 
-pub(super) use self::{contents::contents, defaults::merge, refuse::refuse};
+pub(super) use self::{
+    contents::{contents, contents_of},
+    defaults::merge,
+    refuse::refuse,
+};
 pub use secrets::Secrets;
 
 use super::{launch, shared::Shared};

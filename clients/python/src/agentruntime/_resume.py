@@ -69,8 +69,8 @@ class Deadline:
 class Resume(Generic[A, T]):
     """A stream that goes on where it was cut: what to ask for, what to give out, and how long to wait in between."""
 
-    lost: tuple[str, ...] = ()
-    """Why the server refuses what comes after a cursor, so that everything has to come."""
+    call = ""
+    """What to ask for it by, of the contract's session service."""
 
     def __init__(self) -> None:
         self._backoff = Backoff()
@@ -86,8 +86,9 @@ class Resume(Generic[A, T]):
         """What a response brings. The cursor moves as it is taken."""
         raise NotImplementedError
 
-    def forget(self) -> None:
-        """Everything is asked for from now on."""
+    def asks_otherwise(self, refused: Error) -> bool:
+        """Whether what the server refuses can be asked for in another way, which is done from now on."""
+        return False
 
     def pause(self, error: Error | None, lived: float) -> float:
         """Seconds to wait before asking again; raises what asking again cannot help. `None`: the stream just ended.
@@ -98,40 +99,36 @@ class Resume(Generic[A, T]):
             self._backoff, self._moved = Backoff(), False
         if error is None:
             return self._backoff.next()
-        if error.reason in self.lost:
-            self.forget()
-        elif not error.is_transient:
+        if not self.asks_otherwise(error) and not error.is_transient:
             raise error
         return self._backoff.next(error.retry_after)
 
 
 class Events(Resume[pb.WatchSessionResponse | pb.RunTurnResponse, pb.SessionEvent]):
-    """The events of a turn."""
+    """Events of a session, up to the last."""
 
     def __init__(self, request: pb.WatchSessionRequest | pb.RunTurnRequest) -> None:
         super().__init__()
-        # Its after_sequence is the cursor. Of a turn, its id is what makes the second call go on with the first.
+        # Its after_sequence is the cursor.
         self._request = deepcopy(named(request))
-        self._turn_id = ""
 
     def request(self) -> Message:
         return self._request
 
     def take(self, response: pb.WatchSessionResponse | pb.RunTurnResponse) -> Iterator[pb.SessionEvent]:
-        if isinstance(response, pb.RunTurnResponse) and response.HasField("turn"):
-            self._turn_id = response.turn.turn_id
-            if not self._request.HasField("after_sequence"):
-                self._request.after_sequence = response.sequence
         for event in response.events:
             self._move(event)
-            self.done = self._is_last(event)
-            yield event
+            if self._is_wanted(event):
+                self.done = self._is_last(event)
+                yield event
             if self.done:
                 return
 
+    def _is_wanted(self, event: pb.SessionEvent) -> bool:
+        return True
+
     def _is_last(self, event: pb.SessionEvent) -> bool:
-        turn = event.turn_updated.turn
-        return turn.HasField("end_time") and turn.turn_id == self._turn_id
+        raise NotImplementedError
 
     def _move(self, event: pb.SessionEvent) -> None:
         """Moves the cursor over the event, by the one rule of ranges."""
@@ -151,9 +148,9 @@ class Events(Resume[pb.WatchSessionResponse | pb.RunTurnResponse, pb.SessionEven
 
 
 class Watch(Events):
-    """The events of a session."""
+    """The events of a session, up to its deletion."""
 
-    lost = ("SEQUENCE_TRUNCATED", "SESSION_REPLACED")
+    call = "WatchSession"
     _request: pb.WatchSessionRequest
 
     def __init__(self, request: pb.WatchSessionRequest) -> None:
@@ -171,22 +168,89 @@ class Watch(Events):
             self._request.expected_uid = response.uid
         return super().take(response)
 
-    def forget(self) -> None:
-        self._request.ClearField("after_sequence")
+    def asks_otherwise(self, refused: Error) -> bool:
+        lost = refused.reason in ("SEQUENCE_TRUNCATED", "SESSION_REPLACED")
+        if lost:
+            self._request.ClearField("after_sequence")
+        return lost
 
     def _is_last(self, event: pb.SessionEvent) -> bool:
         return event.status_changed.status == pb.SESSION_STATUS_DELETED
 
 
+class Turn(Events):
+    """The events of a turn, up to its end.
+
+    The id of its request is what makes the second call go on with the first. The server knows it for a day, and a turn
+    may wait for an answer for longer: then its rest is taken out of the events of its session.
+    """
+
+    call = "RunTurn"
+    _request: pb.RunTurnRequest
+
+    def __init__(self, request: pb.RunTurnRequest) -> None:
+        super().__init__(request)
+        self._turn_id = ""
+        # What follows of a block does not name its turn: these are the others' blocks.
+        self._others: set[str] = set()
+
+    def request(self) -> Message:
+        asked = self._request
+        if self.call == Turn.call:
+            return asked
+        return pb.WatchSessionRequest(
+            session_id=asked.session_id, after_sequence=asked.after_sequence, omit_deltas=asked.omit_deltas
+        )
+
+    def take(self, response: pb.WatchSessionResponse | pb.RunTurnResponse) -> Iterator[pb.SessionEvent]:
+        if isinstance(response, pb.RunTurnResponse) and response.HasField("turn"):
+            self._turn_id = response.turn.turn_id
+            if not self._request.HasField("after_sequence"):
+                self._request.after_sequence = response.sequence
+        return super().take(response)
+
+    def asks_otherwise(self, refused: Error) -> bool:
+        forgotten = refused.reason == "INVALID_FIELD" and any(
+            bad.field == "after_sequence" for bad in refused.field_violations
+        )
+        if not forgotten or not self._turn_id or self.call == Watch.call:
+            return False
+        self.call = Watch.call
+        return True
+
+    def _is_wanted(self, event: pb.SessionEvent) -> bool:
+        if self.call == Turn.call:
+            # What is of other turns was left out.
+            return True
+        started, completed = event.block_start.block, event.block_complete.block
+        turn_id = (
+            (started.turn_id or completed.turn_id)
+            or (event.turn_queued.turn.turn_id or event.turn_updated.turn.turn_id)
+            or (event.permission_requested.permission.turn_id or event.question_requested.question.turn_id)
+        )
+        if turn_id:
+            if turn_id != self._turn_id:
+                self._others.add(started.block_id or completed.block_id)
+            return turn_id == self._turn_id
+        block_id = event.block_delta.block_id or event.block_update.block_id
+        return not block_id or block_id not in self._others
+
+    def _is_last(self, event: pb.SessionEvent) -> bool:
+        turn = event.turn_updated.turn
+        return turn.HasField("end_time") and turn.turn_id == self._turn_id
+
+
 class Listing(Resume[pb.WatchSessionsResponse, pb.WatchSessionsResponse]):
     """Changes of the list of sessions. Where the list comes anew, what is gone from it is told as REMOVED."""
+
+    call = "WatchSessions"
 
     def __init__(self, request: pb.WatchSessionsRequest) -> None:
         super().__init__()
         # Its after_revision is the cursor; unset while the list comes.
         self._request = deepcopy(request)
         # What a caller has who gave a revision, only the caller knows.
-        self.lost = () if request.HasField("after_revision") else ("SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD")
+        self._may_begin_anew = not request.HasField("after_revision")
         # The uid of each session that was told, by its id, and of those that the list that comes has not named yet.
         self._known: dict[str, str] = {}
         self._gone: dict[str, str] = {}
@@ -213,5 +277,8 @@ class Listing(Resume[pb.WatchSessionsResponse, pb.WatchSessionsResponse]):
             self._request.after_revision = response.revision
         yield response
 
-    def forget(self) -> None:
-        self._request.ClearField("after_revision")
+    def asks_otherwise(self, refused: Error) -> bool:
+        lost = self._may_begin_anew and refused.reason in ("SEQUENCE_TRUNCATED", "SEQUENCE_AHEAD")
+        if lost:
+            self._request.ClearField("after_revision")
+        return lost

@@ -19,7 +19,8 @@ from google.protobuf.message import Message
 from . import pb
 from ._aio import Cancelled, Channel, Frames, channel, settled, wait
 from ._line import Line
-from ._resume import ATTEMPTS, Backoff, Deadline, Events, Listing, Resume, Watch, named
+from ._resume import ATTEMPTS, Backoff, Deadline, Listing, Resume, Turn, Watch, named
+from ._words import words
 from .errors import Error
 from .state import State
 from .v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -43,14 +44,14 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 # No response is larger than 4 MiB; the rest is for what wraps it. A connection that was lost is tried again soon: how
-# long to wait is decided here and not below.
+# long to wait is decided here and not below. What gRPC calls the least of its pauses is how long connecting may take.
 _OPTIONS = (
     ("grpc.max_receive_message_length", 5 << 20),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -63,10 +64,14 @@ def connect(addr: str, *, key: str = "", ca: bytes | None = None) -> Client:
 
     The connection is made when it is needed, and over TLS with `ca`, the certificates to trust in PEM, or `https://`.
     """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        message = "the key has a line break or is not ASCII, so no header can carry it"
+        raise Error(grpc.StatusCode.INVALID_ARGUMENT, message)
     tls = ca is not None or addr.startswith("https://")
     address = addr.removeprefix("https://").removeprefix("http://").rstrip("/")
     credentials = grpc.ssl_channel_credentials(ca) if tls else None
-    return Client(channel(address, credentials, _OPTIONS), key.strip())
+    return Client(channel(address, credentials, _OPTIONS), key)
 
 
 class Calls:
@@ -251,7 +256,7 @@ class Client:
     @_takes(pb.WatchSessionRequest)
     def watch(self, request: pb.WatchSessionRequest) -> Stream[pb.SessionEvent]:
         """Streams a session: everything after a sequence, or a snapshot first; then live, until it is deleted."""
-        return self._stream(self.sessions.WatchSession, Watch(request))
+        return self._stream(Watch(request))
 
     @_takes(pb.WatchSessionsRequest)
     def watch_sessions(self, request: pb.WatchSessionsRequest) -> Stream[pb.WatchSessionsResponse]:
@@ -259,12 +264,12 @@ class Client:
 
         Where the list has to come anew, what went away meanwhile is told as REMOVED before it is synced again.
         """
-        return self._stream(self.sessions.WatchSessions, Listing(request))
+        return self._stream(Listing(request))
 
     @_takes(pb.RunTurnRequest)
     def run_turn(self, request: pb.RunTurnRequest) -> Stream[pb.SessionEvent]:
         """Gives the agent a message, once, and streams its turn up to its end. Hanging up does not cancel it."""
-        return self._stream(self.sessions.RunTurn, Events(request))
+        return self._stream(Turn(request))
 
     @_takes(pb.RunTurnRequest)
     def run(self, request: pb.RunTurnRequest) -> Stream[pb.Block]:
@@ -290,12 +295,12 @@ class Client:
         return "\n\n".join([await self._text(request.session_id, block, deadline) for block in blocks.values()])
 
     async def text(self, session_id: str, block: pb.Block) -> str:
-        """The whole text of a block that the agent wrote, also what was too long to be inline."""
+        """The whole text of a block, also what was too long to be inline; of a tool's call, what the tool is given."""
         return await self._text(session_id, block, Deadline(self._calls.timeout))
 
     async def _text(self, session_id: str, block: pb.Block, deadline: Deadline) -> str:
         if not block.truncated_bytes:
-            return block.assistant_text.text or block.thinking.text
+            return block.tool_use.input_json if block.HasField("tool_use") else words(block)
         request = pb.ReadBlockContentRequest(session_id=session_id, block_id=block.block_id)
         return (await self._bytes(self.sessions.ReadBlockContent, request, deadline)).decode()
 
@@ -337,7 +342,7 @@ class Client:
         self, request: pb.RunTurnRequest, line: Line, deadline: Deadline | None = None
     ) -> AsyncGenerator[pb.Block, None]:
         state, turn = State(), pb.Turn()
-        async for event in self._follow(self.sessions.RunTurn, Events(request), line, deadline):
+        async for event in self._follow(Turn(request), line, deadline):
             block = state.apply(event)
             if block is not None:
                 yield block
@@ -347,12 +352,12 @@ class Client:
         if turn.status != pb.TURN_STATUS_COMPLETED:
             raise Error.of_turn(turn)
 
-    def _stream(self, method: Any, resume: Resume[Any, T]) -> Stream[T]:
+    def _stream(self, resume: Resume[Any, T]) -> Stream[T]:
         line = Line()
-        return Stream(line, self._follow(method, resume, line))
+        return Stream(line, self._follow(resume, line))
 
     async def _follow(
-        self, method: Any, resume: Resume[Any, T], line: Line, deadline: Deadline | None = None
+        self, resume: Resume[Any, T], line: Line, deadline: Deadline | None = None
     ) -> AsyncGenerator[T, None]:
         """What a stream brings that is opened again as long as that may help and nobody hung up."""
         deadline = deadline or Deadline(self._calls.timeout)
@@ -360,7 +365,8 @@ class Client:
             while not resume.done:
                 line.check()
                 began = time.monotonic()
-                frames: Frames[Any] = method(resume.request(), timeout=deadline.left(), silence=resume.silence)
+                call: Any = getattr(self.sessions, resume.call)
+                frames: Frames[Any] = call(resume.request(), timeout=deadline.left(), silence=resume.silence)
                 error = None
                 try:
                     with line.ends(frames.cancel):

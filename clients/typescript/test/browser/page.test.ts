@@ -24,7 +24,9 @@ before(async () => {
   host = await Host.start();
   server = await Server.start("--cors-origin", host.origin);
   client = connect(server.addr, { key: server.key });
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium" });
+  const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+  // Its first start on a slow machine takes long.
+  browser = await chromium.launch({ executablePath, timeout: 180_000 });
 });
 
 after(async () => {
