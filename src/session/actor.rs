@@ -514,13 +514,6 @@ impl Actor {
             self.give(prompt);
         }
     }
-
-    fn idle_at(&self) -> Option<Instant> {
-        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
-        let idle = open && self.files.is_quiet() && !works;
-        idle.then(|| self.idle_since + self.idle_timeout())
-    }
 }
 
 async fn until(at: Option<Instant>) {

@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a start that is under way is waited for.
 const STARTED: Duration = Duration::from_secs(10);
+/// How many times as long as usual silence may last while what an agent left at work goes on: a build comes to its end in that
+/// time, and a server that nobody uses does not hold its sandbox for ever.
+const AT_WORK: u32 = 6;
 
 impl Actor {
     /// The program ended: the files are looked at once more, then what it left open ends with it.
@@ -142,9 +145,32 @@ impl Actor {
         self.pending.state().session.options.idle_timeout.unwrap_or(self.shared.config.idle_timeout)
     }
 
+    /// When that is, if nothing happens until then; `None`: something is at work, or there is nothing to stop.
+    pub(super) fn idle_at(&self) -> Option<Instant> {
+        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
+        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
+        let idle = open && self.files.is_quiet() && !works;
+        idle.then(|| self.idle_since + self.silence())
+    }
+
+    /// As long as that, and longer where the agent left something at work, which nobody can tell from what never ends.
+    fn silence(&self) -> Duration {
+        let times = if self.has_tasks() { AT_WORK } else { 1 };
+        self.idle_timeout().saturating_mul(times)
+    }
+
+    /// Whether the program left something at work, as far as it was read.
+    fn has_tasks(&self) -> bool {
+        match &self.side {
+            Side::On(running) => running.parser.has_tasks(),
+            Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
+        }
+    }
+
     pub(super) fn stop_idle(&mut self) {
-        let silence = self.idle_timeout();
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs_f64()));
+        let at_work = if self.has_tasks() { " but for what went on in the background" } else { "" };
+        let silence = self.silence().as_secs_f64();
+        self.shut(&format!("stopped after {silence} s of silence{at_work}"));
     }
 
     /// The server ends, or nobody is left who could ask for anything.
