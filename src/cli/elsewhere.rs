@@ -1,6 +1,8 @@
 //! Flags of `serve` about sandboxes away from its machine. The account's token comes from the environment alone, in the words
 //! of Modal's own tools: what stands in arguments can be read by all.
 
+use std::ffi::OsString;
+
 use clap::builder::FalseyValueParser;
 
 use crate::server::ModalAccount;
@@ -24,6 +26,9 @@ pub(super) struct Elsewhere {
     /// over, and sessions go on from their checkpoints. Can be said more than once.
     #[arg(long, env = "AGENT_RUNTIME_MODAL_GONE", value_delimiter = ',', value_name = "APP_ID")]
     modal_gone: Vec<String>,
+    /// PEM file of the roots that alone vouch for the certificates of Modal's servers; else those of the web do, which are built in.
+    #[arg(long, env = "SSL_CERT_FILE", value_name = "FILE")]
+    modal_roots: Option<OsString>,
     /// Where sessions run that do not say it.
     #[arg(
         long,
@@ -39,7 +44,8 @@ pub(super) struct Elsewhere {
 impl Elsewhere {
     /// The account, where there is one.
     pub(super) fn account(self) -> Option<ModalAccount> {
-        let Self { modal, modal_app, modal_environment, modal_server, modal_gone, default_provider: _ } = self;
+        let Self { modal, modal_app, modal_environment, modal_server, modal_gone, modal_roots, default_provider: _ } =
+            self;
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (id, secret) = (said("MODAL_TOKEN_ID"), said("MODAL_TOKEN_SECRET"));
         // Where it is asked for and half of it is missing, the server refuses to start, and names it.
@@ -47,6 +53,8 @@ impl Elsewhere {
         let (token_id, token_secret) = (id.unwrap_or_default(), secret.unwrap_or_default());
         wanted.then_some(ModalAccount {
             server: modal_server,
+            // Set to nothing is not set.
+            roots: modal_roots.filter(|file| !file.is_empty()).map(Into::into),
             token_id,
             token_secret,
             environment: modal_environment,
