@@ -43,6 +43,7 @@ fn lasting(seconds: u64, [server, token_id, token_secret]: [String; 3], book: &A
         credentials: Credentials { token_id, token_secret },
         environment: String::new(),
         app: "agent-runtime".to_owned(),
+        given_up: Vec::new(),
         staging,
         watch: Duration::from_secs(seconds),
     };
