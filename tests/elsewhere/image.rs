@@ -121,9 +121,12 @@ async fn a_project_is_built_once_for_all_that_want_it() {
     assert_eq!(again, one, "it was installed again: {:?}", told(&played));
     // The next sandbox of the session begins with the same image.
     let before = get(&mut sessions, &first).await.sandbox.expect("a sandbox").generation;
+    let head = get(&mut sessions, &first).await.sequence;
+    let mut live = watch(&mut sessions, &first, Some(head)).await.expect("a watch");
     house.rig.emulator.set_faults("SandboxGetExitSnapshotV2=NOT_FOUND@0*1");
     house.rig.emulator.kill_sandbox(&house.rig.running()[0]);
-    eventually("its end was noticed", || house.rig.running().is_empty()).await;
+    // The server's notice of it: what is said to a program of a sandbox that is over is lost.
+    until(&mut live, |event| says(event, SandboxStatus::Terminated, "")).await;
     let (again, played) = looked(&mut sessions, &first, "tickets").await;
     let after = get(&mut sessions, &first).await.sandbox.expect("a sandbox");
     assert_eq!((after.generation, after.status()), (before + 1, SandboxStatus::Ready));
