@@ -65,6 +65,14 @@ async fn other_conversations_can_be_left_out() {
     let id = scripted(&mut sessions).await.session_id;
     run(&mut sessions, &id, SCRIPT).await;
     let (state, head) = snapshot(&mut sessions, &id).await;
+    // Also from the middle of a block, whose deltas do not say whose it is.
+    for cursor in (1..head).step_by(5) {
+        let conversation_ids = vec!["elsewhere".to_owned()];
+        let request = proto::WatchSessionRequest { after_sequence: Some(cursor), conversation_ids, ..from_start(&id) };
+        let events = until_head(&mut watch(&mut sessions, request).await, head).await;
+        check_ranges(cursor, &events);
+        assert!(!events.iter().any(is_delta), "a delta came after {cursor}");
+    }
     for (conversation, blocks) in [("main", state.blocks.len()), ("elsewhere", 0)] {
         let filtered =
             proto::WatchSessionRequest { conversation_ids: vec![conversation.to_owned()], ..from_start(&id) };
@@ -77,6 +85,69 @@ async fn other_conversations_can_be_left_out() {
         let mut snapshot = watch(&mut sessions, proto::WatchSessionRequest { after_sequence: None, ..filtered }).await;
         assert_eq!(fold(&until_head(&mut snapshot, head).await), folded);
     }
+}
+
+/// The block whose text grows here.
+fn grows(event: &SessionEvent) -> Option<&str> {
+    match &event.kind {
+        Some(Kind::BlockDelta(delta)) => Some(&delta.block_id),
+        _ => None,
+    }
+}
+
+fn starts(event: &SessionEvent, block_id: &str) -> bool {
+    matches!(&event.kind, Some(Kind::BlockStart(start)) if start.block.as_ref().is_some_and(|block| block.block_id == block_id))
+}
+
+/// All that a run of a turn tells from a cursor on.
+async fn follow(sessions: &mut Sessions, request: proto::RunTurnRequest) -> (proto::Turn, i64, Vec<SessionEvent>) {
+    let cursor = request.after_sequence;
+    let mut stream = sessions.run_turn(request).await.expect("accepted").into_inner();
+    let first = stream.message().await.expect("no error").expect("a first response");
+    let (turn, sequence, mut events) = (first.turn.expect("a turn"), first.sequence, first.events);
+    while let Some(response) = stream.message().await.expect("no error") {
+        events.extend(response.events);
+    }
+    check_ranges(cursor.unwrap_or(sequence), &events);
+    (turn, sequence, events)
+}
+
+#[tokio::test]
+async fn a_turn_that_is_run_gets_no_text_of_one_that_streams_when_it_is_accepted_or_resumed() {
+    let server = Server::start_with(&["--delta-window", "0"], &[]);
+    let mut sessions = server.sessions().await;
+    let id = scripted(&mut sessions).await.session_id;
+    let mut live = watch(&mut sessions, from_start(&id)).await;
+    send(&mut sessions, &id, r#"[{"count":100,"size":20,"pace_ms":10}]"#).await.expect("accepted");
+    until(&mut live, is_delta).await;
+    let request = proto::RunTurnRequest {
+        session_id: id.clone(),
+        text: SCRIPT.into(),
+        busy_policy: proto::BusyPolicy::Queue.into(),
+        request_id: "behind-another-one".into(),
+        ..Default::default()
+    };
+    let (turn, begin, events) = follow(&mut sessions, request.clone()).await;
+    let (state, head) = snapshot(&mut sessions, &id).await;
+    let of = |block: &proto::Block| block.turn_id == turn.turn_id;
+    let (own, other): (Vec<_>, Vec<_>) = state.blocks.iter().partition(|block| of(block));
+    let other: Vec<_> = other.iter().map(|block| block.block_id.as_str()).collect();
+    let own: Vec<_> = own.iter().map(|block| block.block_id.as_str()).collect();
+    let foreign = |events: &[SessionEvent]| events.iter().filter_map(grows).any(|block| !own.contains(&block));
+    let whole = until_head(&mut watch(&mut sessions, from_start(&id)).await, head).await;
+    let behind = whole.iter().filter(|event| event.sequence > begin);
+    assert!(behind.filter_map(grows).any(|block| other.contains(&block)), "the other one was at work no more");
+    assert!(!foreign(&events), "text of another turn came");
+    let end = events.iter().find(|event| ended(event, &turn.turn_id)).expect("its end").sequence;
+    let mut goes_on = false;
+    for cursor in (begin..end).step_by(11) {
+        let again = proto::RunTurnRequest { after_sequence: Some(cursor), ..request.clone() };
+        let (_, _, resumed) = follow(&mut sessions, again).await;
+        assert!(!foreign(&resumed), "text of another turn came after {cursor}");
+        goes_on |=
+            resumed.iter().find_map(grows).is_some_and(|first| !resumed.iter().any(|event| starts(event, first)));
+    }
+    assert!(goes_on, "its own comes, also of a block that was begun before");
 }
 
 #[tokio::test]

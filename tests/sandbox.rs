@@ -119,6 +119,7 @@ conformance! {
         unknown_execs_are_refused
         a_failed_start_leaves_nothing
         the_environment_is_an_allow_list
+        what_a_program_was_started_with_is_told_while_it_runs
         programs_share_their_directories
         terminates_twice_and_keeps_the_files
         terminates_what_ignores_it

@@ -20,7 +20,7 @@ pub mod scripted;
 mod stderr;
 
 pub use ask::{Ask, Covers};
-pub use profile::{HomeFile, refusals};
+pub use profile::{HomeFile, is_of_tool_server, refusals};
 pub use progress::{Adapt, Progress};
 pub use stderr::Stderr;
 
@@ -381,6 +381,17 @@ impl Parser {
             Self::Claude(parser) => parser.is_at_turn(),
             // It does nothing in the background.
             Self::Scripted(_) => true,
+        }
+    }
+
+    /// Whether something that the program began goes on without a turn, such as a command in the background, as far as its
+    /// output was read.
+    #[must_use]
+    pub fn has_tasks(&self) -> bool {
+        match self {
+            Self::Claude(parser) => parser.has_tasks(),
+            // It does nothing in the background.
+            Self::Scripted(_) => false,
         }
     }
 

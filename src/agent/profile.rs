@@ -30,6 +30,12 @@ const GIVEN_MAX: usize = 1 << 20;
 /// Begins the names of variables that carry what must not stand in a file.
 pub(super) const OURS: &str = "AGENT_RUNTIME_";
 
+/// Whether a variable of an agent's program carries a value of a tool server's.
+#[must_use]
+pub fn is_of_tool_server(name: &str) -> bool {
+    name.strip_prefix(OURS).is_some_and(|name| name.starts_with("TOOL_SERVER_"))
+}
+
 /// What of a profile this agent cannot honour: each field, below `profile`, with its reason.
 #[must_use]
 pub fn refusals(agent: Agent, profile: &ProfileSetup) -> Vec<Violation> {

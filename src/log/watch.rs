@@ -169,6 +169,7 @@ impl Watch {
                     return Err(refusal);
                 }
                 if let Some(segment) = &page.segment {
+                    self.learn(std::slice::from_ref(segment)).await?;
                     self.look_at(segment, &mut shown);
                 }
                 // At the head the hub takes over: what it published since the seat was taken lies in its ring.
@@ -176,6 +177,7 @@ impl Watch {
             } else {
                 match self.seat.after(self.seen, HANDFUL) {
                     Taken::Segments(segments) => {
+                        self.learn(&segments).await?;
                         // What does not follow is not shown: the store has what lies between.
                         let follows = segments.iter().all(|segment| self.look_at(segment, &mut shown));
                         self.seat.set_behind(!follows);
@@ -188,6 +190,19 @@ impl Watch {
                 return Ok(Some(shown));
             }
         }
+    }
+
+    /// Asks whose those blocks are that were begun before the watch, where it matters. Before anything is taken over, so that
+    /// nothing is lost when this is dropped.
+    async fn learn(&mut self, segments: &[Arc<Segment>]) -> Result<(), Failure> {
+        let events = segments.iter().flat_map(|segment| segment.events());
+        let unknown = self.sieve.unknown(events.filter(|event| event.sequence > self.seen));
+        for block in unknown {
+            let turn = self.log.store().block_turn(&self.key, &block).await;
+            let turn = turn.map_err(|error| failure(error, &self.key))?;
+            self.sieve.learn(block, turn.as_ref());
+        }
+        Ok(())
     }
 
     /// Takes over what a segment has after the cursor, but for what is left out. `false`: it does not follow.

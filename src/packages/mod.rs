@@ -41,6 +41,8 @@ pub struct Installed {
     pub programs: PathBuf,
     /// What the program that runs its modules looks for: a variable, and the folder it should name.
     pub modules: (&'static str, PathBuf),
+    /// What Node.js finds for an `import` only as the `node_modules` of a folder above the file that imports.
+    pub above: Option<PathBuf>,
 }
 
 impl Packages {
@@ -103,9 +105,12 @@ impl Packages {
 }
 
 fn installed(manager: Manager, folder: &Path) -> Installed {
-    let (programs, modules) = match manager {
-        Manager::Npm => (folder.join("node_modules/.bin"), ("NODE_PATH", folder.join("node_modules"))),
-        Manager::Pip => (folder.join("bin"), ("PYTHONPATH", folder.to_owned())),
+    let (programs, modules, above) = match manager {
+        Manager::Npm => {
+            let modules = folder.join("node_modules");
+            (modules.join(".bin"), ("NODE_PATH", modules.clone()), Some(modules))
+        }
+        Manager::Pip => (folder.join("bin"), ("PYTHONPATH", folder.to_owned()), None),
     };
-    Installed { folder: folder.to_owned(), programs, modules }
+    Installed { folder: folder.to_owned(), programs, modules, above }
 }

@@ -54,6 +54,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// The `PATH` of a program that is started with these as [`ExecSpec::readable`] and names no other.
     fn search_path(&self, readable: &[std::path::PathBuf]) -> String;
 
+    /// Has ready what sandboxes of this spec with these contents are made from, so that the first one need not wait for it.
+    /// Who makes one meanwhile waits for the same work. Nothing to do where nothing is built.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Install`]; whoever makes a sandbox has it tried again.
+    async fn build_ahead(&self, spec: &SandboxSpec, contents: &ImageContents) -> Result<(), Error> {
+        let _ = (spec, contents);
+        Ok(())
+    }
+
     /// Makes a sandbox under an id that the caller minted and recorded before; making it again returns the same one,
     /// with the files it holds.
     ///
@@ -172,6 +182,13 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// [`Error::UnknownExec`].
     async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error>;
 
+    /// The variables that a program was started with, as far as that can be told while it runs: whoever started it may be gone,
+    /// and the values that it was given may be others by now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn variables(&self, exec: &ExecId) -> Result<Vec<(String, String)>, Error>;
+
     /// Waits for the end of the program; returns at once when it ended before.
     ///
     /// # Errors
@@ -225,14 +242,18 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directories of the host that it must be able to read, for example where its program lies.
     pub readable: Vec<std::path::PathBuf>,
+    /// A directory in one of them that is to be found as `node_modules` above everything in the sandbox: there Node.js looks for
+    /// what a module imports. Elsewhere the image brings it.
+    pub modules: Option<std::path::PathBuf>,
 }
 
 impl fmt::Debug for ExecSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { exec_id, argv, env, readable } = self;
+        let Self { exec_id, argv, env, readable, modules } = self;
         let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
         let mut spec = f.debug_struct("ExecSpec");
-        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names).field("readable", readable).finish()
+        spec.field("exec_id", exec_id).field("argv", argv).field("env", &names);
+        spec.field("readable", readable).field("modules", modules).finish()
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     agent::package,
-    domain::{Agent, SandboxId, Timestamp},
+    domain::{Agent, SandboxId, SandboxSpec, Timestamp},
     sandbox::{
         ImageContents, Provider, Providers,
         ledger::Ledger as _,
@@ -74,7 +74,7 @@ impl Backends {
         tasks.spawn(async move {
             let program = format!("{}@{}", package::CLAUDE_CODE, package::CLAUDE_CODE_VERSION);
             let contents = ImageContents::of(Agent::ClaudeCode, program);
-            match drain.run_until_cancelled(modal.build_ahead(&contents)).await {
+            match drain.run_until_cancelled(modal.build_ahead(&SandboxSpec::default(), &contents)).await {
                 Some(Ok(())) => tracing::info!("the image of sandboxes at Modal is there"),
                 // Whoever needs it has it built, and is told what is wrong.
                 Some(Err(error)) => tracing::warn!(%error, "the image of sandboxes at Modal could not be built ahead"),

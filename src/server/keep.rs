@@ -53,12 +53,22 @@ pub(super) fn start(
 
 /// At once, for what an earlier server left, and again and again.
 async fn reap(manager: Manager, drain: CancellationToken) {
-    let (mut reaper, mut again) = (Reaper::new(manager), REAP_AGAIN);
+    let (mut reaper, mut again) = (Reaper::new(manager.clone()), REAP_AGAIN);
     // What a stop cuts short is looked at by the next server.
     while let Some(whole) = drain.run_until_cancelled(reaper.look()).await {
         let pause = if whole { REAP_EVERY } else { again };
         again = if whole { REAP_AGAIN } else { (again * 2).min(REAP_EVERY) };
-        if drain.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        let passed = drain.run_until_cancelled(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = manager.wants_a_look() => {
+                    again = REAP_AGAIN;
+                    // Who wants it looks after the session itself until then.
+                    tokio::time::sleep(REAP_AGAIN).await;
+                }
+            }
+        });
+        if passed.await.is_none() {
             return;
         }
     }

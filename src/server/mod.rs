@@ -125,6 +125,7 @@ impl Server {
             tasks.spawn(server.add_routes(routes).serve_with_incoming_shutdown(incoming, ends.cancelled_owned()));
         keep::start(&config, &manager, &store, &tasks, &drain);
         backends.build_ahead(&tasks, &drain);
+        manager.build_ahead(&TenantId::default_tenant());
         let health = health::Follower::start(reporter, manager.log(), &tasks);
         store.advertise(&addr.to_string())?;
         Ok(Self { addr, key, manager, backends, store, health, drain, serving, tasks })

@@ -6,7 +6,9 @@ mod asking;
 mod begin;
 mod budget;
 mod carry;
+mod commands;
 mod files;
+mod joining;
 mod leave;
 mod life;
 mod submit;
@@ -23,15 +25,14 @@ use tracing::Instrument as _;
 pub(super) use self::begin::Begin;
 use self::{
     files::{CREATED, FilesSide, Step},
+    joining::Joining,
     life::Life,
     turns::{Closing, Pressing},
 };
 use super::{
     Command,
     after::{After, Halt, InFlight},
-    edit::Edit,
     launch::{self, Prepared, Wanted},
-    once,
     pending::Pending,
     provide::{self, Filled, NotProvided},
     redact::Values,
@@ -39,13 +40,11 @@ use super::{
     shared::Shared,
     side::{Side, SideTurn},
     turn::Prompt,
-    update::etag_mismatch,
 };
 use crate::{
     agent::{Action, Draft},
     domain::{
-        Failure, FirstAnswer, Kind, PermissionPolicy, Remembered, Request, SandboxId, SessionKey, SessionStatus,
-        Timestamp, TurnId,
+        Failure, FirstAnswer, Kind, PermissionPolicy, Remembered, Request, SandboxId, SessionKey, Timestamp, TurnId,
     },
     sandbox::{Epoch, Sandbox},
     store::{self, Acquired, ExecMark, NewCheckpoint, StdinRow},
@@ -70,6 +69,8 @@ pub(super) struct Actor {
     policy: PermissionPolicy,
     pending: Pending,
     commands: mpsc::Receiver<Command>,
+    /// Those that wait until it is known what runs.
+    joining: Joining,
     side: Side,
     mark: Option<ExecMark>,
     stored: Option<ExecMark>,
@@ -139,6 +140,7 @@ impl Actor {
             policy,
             pending: Pending::new(acquired.open).hiding(values, held),
             commands,
+            joining: Joining::default(),
             side: Side::Off,
             stored: acquired.exec.clone(),
             mark: acquired.exec,
@@ -206,7 +208,8 @@ impl Actor {
         let nothing = self.pending.is_empty() && self.stdin.is_empty();
         let settled = match &self.side {
             Side::Off => {
-                let nobody = self.commands.is_empty() && !self.files.is_housed() && !self.pending.waits();
+                let nobody = self.joining.is_empty() && self.commands.is_empty();
+                let nobody = nobody && !self.files.is_housed() && !self.pending.waits();
                 self.leaving.is_some() || nobody
             }
             Side::On(running) => self.is_detaching() && running.is_quiet(),
@@ -226,8 +229,9 @@ impl Actor {
         // Nobody gets in between a stop and the end that it waits for.
         let open = open && self.closing.is_none();
         let press_at = self.press_at();
-        // What runs is known before anything is decided about it.
-        let answering = open && !holding && !matches!(self.side, Side::Finding(_));
+        // What runs is known before anything is decided about it, where that is known soon.
+        let (known, taking) = (open && !holding && !self.is_sought(), open && !holding && !self.is_sought_here());
+        let put_off_at = self.put_off_at();
         let (look_at, check_at, moves_at) = (self.files.look_at(), self.check_at(), self.moves_at());
         let expires_at = self.expires_at();
         let (works_until, cut_at) = (self.works_until(), self.cut_at);
@@ -237,7 +241,7 @@ impl Actor {
             outcome = InFlight::outcome(&mut self.in_flight) => self.committed(outcome),
             () = maybe(&mut self.halting) => self.halting = None,
             () = drain.cancelled(), if open && !holding && self.has_to_leave() => self.leave(),
-            command = self.commands.recv(), if answering => match command {
+            command = self.joining.next(&mut self.commands, known), if taking => match command {
                 Some(command) => self.command(command),
                 // Nobody is left who could ask for anything.
                 None => self.leave(),
@@ -253,9 +257,10 @@ impl Actor {
             // What changed since the last turn is saved first.
             () = until(idle_at) => self.hold(Step::Idle),
             () = until(press_at), if !holding => self.press_harder(),
-            () = until(expires_at), if answering => self.expire(),
-            () = until(works_until), if answering => self.time_is_up(),
-            () = until(cut_at), if answering => self.cut_off(),
+            () = until(expires_at), if known => self.expire(),
+            () = until(works_until), if known => self.time_is_up(),
+            () = until(cut_at), if known => self.cut_off(),
+            () = until(put_off_at) => self.put_off(),
         }
     }
 
@@ -267,71 +272,6 @@ impl Actor {
             // What is to be ended, or to be told of, must be found first.
             Side::Finding(_) => false,
             Side::Preparing(..) | Side::Starting(..) | Side::On(_) => true,
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Delete { etag: Some(etag), reply, .. } if etag != self.pending.state().session.etag => {
-                drop(reply.send(Err(etag_mismatch(&self.pending.state().session.etag))));
-            }
-            Command::Stop { .. } | Command::Delete { .. } => self.close(command),
-            Command::Sync { .. } if self.has_files() => self.hold(Step::Command(command)),
-            Command::Sync { .. } => {
-                // What an earlier look failed for is nothing of this call.
-                self.files.not_looked();
-                self.decide(command);
-            }
-            Command::Send { .. }
-            | Command::Interrupt { .. }
-            | Command::Cancel { .. }
-            | Command::Resolve { .. }
-            | Command::Answer { .. }
-            | Command::DeleteRule { .. }
-            | Command::Update { .. }
-            | Command::Edit { .. } => self.decide(command),
-        }
-    }
-
-    fn decide(&mut self, command: Command) {
-        match command {
-            Command::Edit { change, by, request, reply } => self.edit(Edit { change, by, request, reply }),
-            Command::Update { update, defaults, by, request, reply } => {
-                self.update(*update, &defaults, &by, request, reply);
-            }
-            Command::Sync { request, reply } => self.sync(request, reply),
-            Command::Send { parts, busy, by, request, reply } => self.send(parts, busy, &by, request, reply),
-            Command::Interrupt { turn_id, by, request, reply } => {
-                self.interrupt_turn(turn_id.as_ref(), &by, request, reply);
-            }
-            Command::Cancel { turn_id, by, request, reply } => self.cancel_turn(&turn_id, &by, request, reply),
-            Command::Resolve { permission_id, decision, by, request, reply } => {
-                self.resolve(&permission_id, &decision, &by, request, reply);
-            }
-            Command::Answer { question_id, reaction, by, request, reply } => {
-                self.answer_question(&question_id, &reaction, &by, request, reply);
-            }
-            Command::DeleteRule { rule_id, by, request, reply } => self.delete_rule(&rule_id, &by, request, reply),
-            Command::Stop { by, request, reply } => {
-                let sandbox = self.halt("stopped by a call", SessionStatus::Stopped, &by);
-                let session = self.pending.state().session.clone();
-                let oldest = self.oldest_sequence;
-                let first = || FirstAnswer::Stopped { session: Box::new(session.clone()), oldest_sequence: oldest };
-                self.remember(request, first);
-                let view = once::stopped(session, oldest);
-                let answer = Box::new(move |stored: Result<(), _>| drop(reply.send(stored.map(|()| view))));
-                self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: Some(answer) }));
-            }
-            Command::Delete { etag: _, by, request, reply } => {
-                let sandbox = self.pending.state().session.sandbox.as_ref();
-                let destroy = sandbox.and_then(|sandbox| sandbox.sandbox_id.clone());
-                let sandbox = self.halt("deleted by a call", SessionStatus::Deleted, &by);
-                self.remember(request, || FirstAnswer::Deleted);
-                let answer = Box::new(move |stored| drop(reply.send(stored)));
-                self.after.push(After::Halt(Halt { sandbox, destroy, reply: Some(answer) }));
-                self.deletes = true;
-                self.after.push(After::Leave);
-            }
         }
     }
 
@@ -465,7 +405,7 @@ impl Actor {
         self.files.forget();
         self.pending.record_session(None, Kind::SandboxChanged { sandbox });
         // What is left of it must not stay.
-        self.after.push(After::Halt(Halt { sandbox: None, destroy: before, reply: None }));
+        self.after.push(After::Halt(Halt { destroy: before, ..Halt::default() }));
         self.after.push(After::Prepare(prompt));
     }
 
@@ -510,7 +450,7 @@ impl Actor {
         self.pending.start_failed(failure);
         // It may have been started all the same.
         if sandbox.is_some() {
-            self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+            self.after.push(After::Halt(Halt { sandbox, ..Halt::default() }));
         }
     }
 
@@ -581,13 +521,6 @@ impl Actor {
     fn window(&self) -> Duration {
         let config = &self.shared.config;
         if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
-    }
-
-    fn idle_at(&self) -> Option<Instant> {
-        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
-        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
-        let idle = open && self.files.is_quiet() && !works;
-        idle.then(|| self.idle_since + self.idle_timeout())
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is done once a batch is stored, and never before: answers, and everything outside the session.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 
 use super::{
     launch::Program,
@@ -12,9 +13,12 @@ use super::{
 };
 use crate::{
     domain::{Failure, SandboxId},
-    sandbox::{self, Epoch},
+    sandbox::{self, Epoch, Provider},
     store::{self, StdinRow},
 };
+
+/// How long the end of a sandbox that was not reached before is tried, while nothing else is begun in its session.
+const SOUGHT_FOR: Duration = Duration::from_secs(5);
 
 /// Tells a caller what became of its command.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
@@ -31,10 +35,19 @@ pub(super) enum After {
 }
 
 /// Ends what runs in a sandbox.
+#[derive(Default)]
 pub(super) struct Halt {
     pub(super) sandbox: Option<Arc<dyn sandbox::Sandbox>>,
+    /// One that was looked for until now. Nobody waits for its end.
+    pub(super) sought: Option<Sought>,
     pub(super) destroy: Option<SandboxId>,
     pub(super) reply: Option<Answer>,
+}
+
+/// A sandbox that may not be reached.
+pub(super) struct Sought {
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) id: SandboxId,
 }
 
 /// A batch that was submitted.
@@ -46,21 +59,66 @@ pub(super) struct InFlight {
 
 impl Halt {
     pub(super) async fn carry_out(self, shared: Arc<Shared>, epoch: Epoch) {
-        // What is removed need not be ended so that it can be gone on with.
-        if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| Some(sandbox.id()) != self.destroy.as_ref())
-            && let Err(error) = sandbox.terminate(epoch).await
-        {
-            tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");
-        }
-        if let Some(id) = &self.destroy
-            && let Err(error) = shared.config.providers.destroy(id).await
-        {
-            tracing::warn!(sandbox = %id, %error, "a sandbox could not be removed; the purge tries again");
-        }
-        if let Some(reply) = self.reply {
-            reply(Ok(()));
+        let Self { sandbox, sought, destroy, reply } = self;
+        let Some(sought) = sought else {
+            end(&shared, sandbox.as_ref(), destroy.as_ref(), epoch).await;
+            return answer(reply);
+        };
+        // Whether it can be reached now is nothing that its caller waits for.
+        answer(reply);
+        let ended = timeout(SOUGHT_FOR, sought.end(&shared, destroy.as_ref(), epoch)).await;
+        if !matches!(ended, Ok(true)) {
+            tracing::warn!(sandbox = %sought.id, "a sandbox that was not reached is ended as soon as it can be");
+            shared.reap.notify_one();
         }
     }
+}
+
+impl Sought {
+    /// Says whether it has ended.
+    async fn end(&self, shared: &Shared, destroy: Option<&SandboxId>, epoch: Epoch) -> bool {
+        if destroy == Some(&self.id) {
+            return end(shared, None, destroy, epoch).await;
+        }
+        match self.provider.attach(&self.id, epoch).await {
+            Ok(sandbox) => end(shared, Some(&sandbox), destroy, epoch).await,
+            Err(sandbox::Error::Gone(_)) => end(shared, None, destroy, epoch).await,
+            Err(error) => {
+                tracing::info!(sandbox = %self.id, %error, "a sandbox that is to be ended cannot be reached");
+                false
+            }
+        }
+    }
+}
+
+fn answer(reply: Option<Answer>) {
+    if let Some(reply) = reply {
+        reply(Ok(()));
+    }
+}
+
+/// Says whether all of it has ended.
+async fn end(
+    shared: &Shared,
+    sandbox: Option<&Arc<dyn sandbox::Sandbox>>,
+    destroy: Option<&SandboxId>,
+    epoch: Epoch,
+) -> bool {
+    let mut ended = true;
+    // What is removed need not be ended so that it can be gone on with.
+    if let Some(sandbox) = sandbox.filter(|sandbox| Some(sandbox.id()) != destroy)
+        && let Err(error) = sandbox.terminate(epoch).await
+    {
+        ended = false;
+        tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox could not be stopped");
+    }
+    if let Some(id) = destroy
+        && let Err(error) = shared.config.providers.destroy(id).await
+    {
+        ended = false;
+        tracing::warn!(sandbox = %id, %error, "a sandbox could not be removed; the purge tries again");
+    }
+    ended
 }
 
 impl InFlight {

@@ -8,15 +8,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     images,
+    redact::{self, Values},
     running::{Offsets, Running},
     shared::Shared,
     turn::{self, Prompt},
 };
 use crate::{
     agent::{Checkpoint, Parser, Stderr},
-    domain::{Agent, Block, BlockId, Content, ConversationId, Moving, NoticeKind, SessionKey, Turn, TurnId},
+    domain::{Agent, Block, BlockId, Content, ConversationId, Moving, NoticeKind, ProfileId, SessionKey, Turn, TurnId},
     sandbox::{self, Epoch, Output, Provider, Sandbox},
-    store::{BlockQuery, ExecMark, StdinRow},
+    store::{self, BlockQuery, ExecMark, StdinRow},
 };
 
 /// How long a provider or a store that says it cannot answer is asked again.
@@ -36,6 +37,8 @@ pub(super) struct Left {
     pub(super) key: SessionKey,
     pub(super) epoch: Epoch,
     pub(super) agent: Agent,
+    /// What its profile is, and which revision of it.
+    pub(super) profile: (ProfileId, i64),
     /// That the session keeps to.
     pub(super) provider: Arc<dyn Provider>,
     pub(super) mark: Option<ExecMark>,
@@ -56,6 +59,8 @@ pub(super) enum Found {
         rest: Vec<StdinRow>,
         /// The message that it has not taken up.
         given: Option<Prompt>,
+        /// The secrets that it was started with, as far as that can be told.
+        values: Values,
     },
     /// A message that no program was given.
     Message(Prompt),
@@ -119,7 +124,7 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
         return prompt.map_or_else(|| Found::Nothing(over()), Found::Message);
     };
     match attach_with_patience(&shared, &left, mark).await {
-        Ok((running, rest)) => Found::Program { running: Box::new(running), rest, given: prompt },
+        Ok((running, rest, values)) => Found::Program { running: Box::new(running), rest, given: prompt, values },
         Err(Unattached::NeverStarted(lost)) => match prompt {
             // Its start follows what is stored, so nobody has read the message.
             Some(prompt) if mark.stdout_offset == 0 => Found::Message(prompt),
@@ -149,7 +154,7 @@ async fn attach_with_patience(
     shared: &Shared,
     left: &Left,
     mark: &ExecMark,
-) -> Result<(Running, Vec<StdinRow>), Unattached> {
+) -> Result<(Running, Vec<StdinRow>, Values), Unattached> {
     let here = left.provider.shares_machine();
     let (patience, answers) = if here { (PATIENCE, ANSWERS) } else { (ELSEWHERE, ELSEWHERE) };
     let give_up = Instant::now() + patience;
@@ -162,7 +167,7 @@ async fn attach_with_patience(
     loop {
         let mut reached = None;
         let attached = tokio::select! {
-            attached = timeout(answers, attach(left, mark, &mut reached)) => attached,
+            attached = timeout(answers, attach(shared, left, mark, &mut reached)) => attached,
             () = &mut stops, if !here => return Err(Unattached::Unknown),
         };
         let Ok(attached) = attached else {
@@ -200,10 +205,11 @@ impl From<sandbox::Error> for AttachError {
 
 /// One attempt. `reached` is the sandbox as soon as it is there, whatever comes of the rest.
 async fn attach(
+    shared: &Shared,
     left: &Left,
     mark: &ExecMark,
     reached: &mut Option<Arc<dyn Sandbox>>,
-) -> Result<(Running, Vec<StdinRow>), AttachError> {
+) -> Result<(Running, Vec<StdinRow>, Values), AttachError> {
     let sandbox = left.provider.attach(&mark.sandbox_id, left.epoch).await?;
     *reached = Some(Arc::clone(&sandbox));
     let accepted = sandbox.stdin_status(&mark.exec_id).await?.accepted;
@@ -217,12 +223,23 @@ async fn attach(
         // Bytes go out only when they are stored, so these are of a log that is not this one.
         return Err(AttachError::Other("input_conflict", "the agent was given input that is not stored".to_owned()));
     }
+    // Before anything of what it prints is read.
+    let values = values(shared, left, sandbox.variables(&mark.exec_id).await?).await?;
     let stdout = sandbox.read(&mark.exec_id, Output::Stdout, mark.stdout_offset).await?;
     let stderr = sandbox.read(&mark.exec_id, Output::Stderr, mark.stderr_offset).await?;
     let errors = Stderr::at(mark.stderr_offset);
     let running = Running::new(sandbox, left.epoch, mark.exec_id.clone(), parser, errors, stdout, stderr);
     let rest = left.stdin.iter().filter(|row| end(row) > accepted).cloned().collect();
-    Ok((running.going_on(given, Offsets::of(mark)), rest))
+    Ok((running.going_on(given, Offsets::of(mark)), rest, values))
+}
+
+/// The secrets among the variables of a program.
+async fn values(shared: &Shared, left: &Left, variables: Vec<(String, String)>) -> Result<Values, AttachError> {
+    let (id, revision) = &left.profile;
+    let unavailable = |error: store::Error| AttachError::Sandbox(sandbox::Error::Unavailable(error.to_string()));
+    let profile = shared.log.store().profile(&left.key.tenant, id, *revision).await.map_err(unavailable)?;
+    let setup = profile.map(|profile| profile.setup).unwrap_or_default();
+    Ok(redact::of_program(left.agent, &setup, variables))
 }
 
 /// What a turn waits for to be taken up.

@@ -131,17 +131,6 @@ fn refuse_all(shared: &Shared, key: &SessionKey, mut commands: mpsc::Receiver<Co
 fn refuse_waiting(key: &SessionKey, commands: &mut mpsc::Receiver<Command>, error: store::Error) {
     let refusal = failure(error, key);
     while let Ok(command) = commands.try_recv() {
-        // Whoever hung up does not want to know.
-        match command {
-            Command::Send { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Interrupt { reply, .. } | Command::Cancel { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Resolve { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Answer { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::Stop { reply, .. } | Command::Update { reply, .. } | Command::Sync { reply, .. } => {
-                drop(reply.send(Err(refusal.clone())));
-            }
-            Command::Edit { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Command::DeleteRule { reply, .. } | Command::Delete { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-        }
+        command.refuse(refusal.clone());
     }
 }

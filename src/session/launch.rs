@@ -123,7 +123,7 @@ fn plan(
     home: String,
     ready: Ready,
 ) -> Result<(Program, Vec<HomeFile>), Failure> {
-    let Ready { profile, bundles, env, readable } = ready;
+    let Ready { profile, bundles, env, readable, modules } = ready;
     let setup = Setup {
         program: program.display().to_string(),
         model: session.options.model.clone(),
@@ -146,6 +146,7 @@ fn plan(
         argv: plan.argv,
         env: last_wins(plan.env.into_iter().chain(passed).chain(env)),
         readable,
+        modules,
     };
     Ok((Program { parser: plan.parser, values, greeting: plan.greeting, spec }, plan.files))
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ulid::Ulid;
 
@@ -21,6 +21,7 @@ use super::{
     once::{self, Recall},
     pending::{Drained, Pending},
     permissions,
+    prebuilt::Prebuilt,
     redact::Known,
     setup,
     shared::Shared,
@@ -29,9 +30,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogUid, Principal, Profile, Reason,
-        Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp, Turn,
-        Usage, WorkspaceSource,
+        Busy, Caller, ContentPart, Conversation, ConversationId, Failure, Kind, LogLevel, LogUid, Principal, Profile,
+        Reason, Remembered, Request, Session, SessionId, SessionKey, SessionState, SessionStatus, TenantId, Timestamp,
+        Turn, Usage, WorkspaceSource,
     },
     log::{EventLog, failure, unavailable},
     store::{Batch, BlobBytes, SessionQuery, SessionView, parts_of},
@@ -79,7 +80,9 @@ impl Manager {
                 drain,
                 ending: OnceLock::new(),
                 tasks,
+                reap: Notify::new(),
                 flights: Arc::default(),
+                prebuilt: Prebuilt::default(),
                 actors: Mutex::default(),
             }),
         }
@@ -155,6 +158,9 @@ impl Manager {
         let begun = Kind::ConversationUpdated { conversation: Conversation::main(), session_usage: Usage::default() };
         pending.record(ConversationId::main(), None, begun);
         let sequence = pending.head();
+        if let Some(why) = self.shared.prebuilt.trouble(&key.tenant, &profile) {
+            pending.log(LogLevel::Warn, format!("the image of the profile could not be built ahead: {why}"));
+        }
         let accepted = message.map(|parts| pending.accept(parts, by));
         if opened {
             let sandbox = launch::announce(config, &pending.state().session);

@@ -28,6 +28,7 @@ mod moving;
 mod once;
 mod pending;
 mod permissions;
+mod prebuilt;
 mod profiles;
 mod programs;
 mod provide;
@@ -115,6 +116,24 @@ enum Command {
     Sync { request: Option<Request>, reply: Reply<SessionView> },
     /// Stop, then delete; with an etag only if it is the record's.
     Delete { etag: Option<String>, by: Principal, request: Option<Request>, reply: Reply<()> },
+}
+
+impl Command {
+    /// Tells the caller that nothing was done, and why.
+    fn refuse(self, failure: Failure) {
+        // Whoever hung up does not want to know.
+        match self {
+            Self::Send { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Interrupt { reply, .. } | Self::Cancel { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Resolve { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Answer { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Stop { reply, .. } | Self::Update { reply, .. } | Self::Sync { reply, .. } => {
+                drop(reply.send(Err(failure)));
+            }
+            Self::Edit { reply, .. } => drop(reply.send(Err(failure))),
+            Self::DeleteRule { reply, .. } | Self::Delete { reply, .. } => drop(reply.send(Err(failure))),
+        }
+    }
 }
 
 /// Where an answer goes. One that is dropped without an answer means that nothing was done.

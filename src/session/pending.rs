@@ -81,6 +81,11 @@ impl Pending {
         self.redaction.learn(values);
     }
 
+    /// Hides what the program that is gone on with was given, too.
+    pub(super) fn recall(&mut self, values: &Values) {
+        self.redaction.recall(values);
+    }
+
     /// What is held back now.
     pub(super) fn held(&self) -> Vec<Held> {
         self.redaction.held()

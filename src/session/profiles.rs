@@ -89,6 +89,7 @@ impl Manager {
         };
         let stored = self.put_profile(&caller.tenant, &profile, request).await;
         stored.map_err(|error| unavailable(&error))?;
+        self.prebuild(&caller.tenant, &profile.profile_id);
         Ok(profile)
     }
 
@@ -128,7 +129,10 @@ impl Manager {
                 ..changed
             };
             match self.put_profile(&caller.tenant, &next, request.clone()).await {
-                Ok(()) => return Ok(next),
+                Ok(()) => {
+                    self.prebuild(&caller.tenant, &profile_id);
+                    return Ok(next);
+                }
                 // Somebody else was first. What they made is looked at, and the change made to that.
                 Err(Error::Conflict { .. }) => {}
                 Err(error) => return Err(unavailable(&error)),

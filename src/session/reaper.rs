@@ -112,6 +112,13 @@ impl Reaper {
     }
 }
 
+impl Manager {
+    /// Waits until a sandbox elsewhere is to be ended that could not be reached: a look is due then.
+    pub async fn wants_a_look(&self) {
+        self.shared.reap.notified().await;
+    }
+}
+
 /// One look at one provider.
 struct Look<'a> {
     manager: &'a Manager,

@@ -5,12 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Command, Config, Ending,
     once::Flights,
+    prebuilt::Prebuilt,
     redact::{self, Known, Values},
 };
 use crate::{
@@ -27,7 +28,10 @@ pub(super) struct Shared {
     /// Set before `drain` is.
     pub(super) ending: OnceLock<Ending>,
     pub(super) tasks: TaskTracker,
+    /// Rings when something elsewhere is to be ended that could not be reached.
+    pub(super) reap: Notify,
     pub(super) flights: Arc<Flights>,
+    pub(super) prebuilt: Prebuilt,
     pub(super) actors: Mutex<HashMap<SessionKey, mpsc::Sender<Command>>>,
 }
 

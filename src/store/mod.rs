@@ -126,6 +126,12 @@ pub trait Store: LedgerRows + fmt::Debug + Send + Sync {
     /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Corrupt`].
     async fn block_text(&self, key: &SessionKey, id: &BlockId, offset: u64) -> Result<Option<Piece>, Error>;
 
+    /// The turn that a block belongs to. `None`: it has none, or there is no such block or session.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    async fn block_turn(&self, key: &SessionKey, id: &BlockId) -> Result<Option<TurnId>, Error>;
+
     /// Bytes named by their hash, from one of them on, all or a piece. `None`: the session does not name such bytes.
     ///
     /// A session names what its batches brought or named ([`Beside`]) for as long as it is there: versions of files that an

@@ -87,6 +87,12 @@ impl Folder {
         self.base.join("tmp")
     }
 
+    /// A link to modules that programs import, where it lies above all their directories.
+    #[must_use]
+    pub fn modules(&self) -> PathBuf {
+        self.base.join("node_modules")
+    }
+
     /// What is kept of programs: a directory each.
     #[must_use]
     pub fn execs(&self) -> PathBuf {

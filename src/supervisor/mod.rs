@@ -11,6 +11,7 @@
 //! and bubblewrap dies with the thread that started it.
 
 mod children;
+pub mod environment;
 pub mod epoch;
 mod exec;
 pub mod folder;

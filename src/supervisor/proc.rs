@@ -49,11 +49,16 @@ pub(super) fn arguments(pid: Pid) -> Option<Vec<u8>> {
     (got > 0).then_some(arguments)
 }
 
+/// The environment of a process, as it was at its start; `None` when it is gone, or not to be seen.
+pub(super) fn environment(pid: Pid) -> Option<Vec<u8>> {
+    fs::read(of(pid, "environ")).ok()
+}
+
 /// Every process whose environment, as it was at its start, may be read, with that environment.
 pub(super) fn environments() -> io::Result<impl Iterator<Item = (Pid, Vec<u8>)>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| {
         let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
-        Some((pid, fs::read(of(pid, "environ")).ok()?))
+        Some((pid, environment(pid)?))
     }))
 }
 

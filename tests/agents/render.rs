@@ -139,11 +139,11 @@ impl Transcript {
                 tool.status = *status;
             }
             Draft::Conversation { conversation_id, parent_id, name, tool_use_id, status } => {
-                assert_eq!(
-                    conversation_id.as_str(),
-                    tool_use_id,
-                    "a conversation is named by the call that spawned it"
-                );
+                let of_workflow = self.blocks.get(tool_use_id).is_some_and(|index| {
+                    matches!(&self.shown[*index].content, Content::ToolUse(tool) if tool.tool_name == "Workflow")
+                });
+                let named = conversation_id.as_str() == tool_use_id || of_workflow;
+                assert!(named, "a conversation is named by the call that spawned it");
                 let held = self.subagents.entry(conversation_id.to_string());
                 let held = held.or_insert((parent_id.to_string(), name.clone(), *status));
                 assert_eq!(held.0, parent_id.as_str(), "{conversation_id} has another parent now");

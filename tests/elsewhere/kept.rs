@@ -128,3 +128,30 @@ async fn a_session_whose_files_modal_has_no_more_goes_on_from_its_checkpoint() {
     let sandbox = played.state.session.expect("a session").sandbox.expect("a sandbox");
     assert!(sandbox.restored_to_sequence > 0, "{sandbox:?}");
 }
+
+#[tokio::test]
+async fn what_a_sandbox_left_by_itself_is_not_dropped_any_more_when_it_is_all_there_is() {
+    let Some(rig) = Rig::new(&[]) else { return };
+    let server = rig.open();
+    let mut sessions = server.sessions().await;
+    let id = created(&mut sessions, "scripted").await;
+    play(&mut sessions, &id, &shell("echo one > kept")).await;
+    // Of what it leaves beside its snapshot it takes long to know; and the snapshot cannot be had when it is wanted.
+    let slow = "SandboxGetExitSnapshotV2=OK+600@0*1";
+    let lost = "SandboxCreateV2=NOT_FOUND@0*1,ImageFromId=NOT_FOUND@0*1";
+    rig.emulator.set_faults(&format!("{slow},{lost}"));
+    stop(&mut sessions, &id).await;
+    eventually("what it left is to be dropped", || rig.emulator.struck("SandboxGetExitSnapshotV2") == 1).await;
+    let played = play(&mut sessions, &id, &shell("cat kept")).await;
+    assert!(printed(&played).contains("one"), "{}", printed(&played));
+    let is = row(&server, &id).await;
+    assert_eq!(
+        (rig.emulator.struck("ImageFromId"), is.generation),
+        (1, 2),
+        "it is made of what the first one left: {is:?}"
+    );
+    rig.emulator.set_faults("");
+    eventually("the snapshot is dropped instead", || rig.emulator.calls()["ImageDelete"]["made"] == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.emulator.calls()["ImageDelete"]["made"], 1, "and nothing else");
+}

@@ -48,7 +48,7 @@ impl Place for Arc<dyn Sandbox> {
     async fn sh(&self, script: &str) -> String {
         let exec_id = ExecId::mint();
         let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-        let spec = ExecSpec { exec_id: exec_id.clone(), argv, env: Vec::new(), readable: Vec::new() };
+        let spec = ExecSpec { exec_id: exec_id.clone(), argv, env: Vec::new(), readable: Vec::new(), modules: None };
         self.start(Epoch(1), &spec).await.expect("started");
         self.write_stdin(Epoch(1), &exec_id, 0, b"", true).await.expect("closed");
         let mut printed = [String::new(), String::new()];

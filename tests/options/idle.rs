@@ -1,7 +1,7 @@
 //! Silence: each session has its own patience with it. The service's own parts are put together here, because the least
 //! that a caller may ask for is longer than a test should take.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use agent_runtime::{
     domain::{
@@ -13,7 +13,7 @@ use agent_runtime::{
         Providers,
         local::{self, Local, LocalConfig, Wanted},
     },
-    session::{Config, Decision, Ending, Manager, NewSession, OptionsUpdate, Programs, Update},
+    session::{Config, Decision, Ending, Hidden, Manager, NewSession, OptionsUpdate, Programs, Update},
     store::{SessionView, SqliteStore, Store},
 };
 use serde_json::json;
@@ -23,15 +23,26 @@ use crate::support::PATIENCE;
 
 const SILENCE: Duration = Duration::from_millis(200);
 
-struct House {
-    manager: Manager,
-    caller: Caller,
+pub(crate) struct House {
+    pub(crate) manager: Manager,
+    pub(crate) caller: Caller,
     tasks: TaskTracker,
 }
 
 impl House {
     /// A server's own patience is endless here.
     async fn build(data: &Path) -> Self {
+        let programs = Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() };
+        Self::of(data, Agent::Scripted, programs, Hidden::default()).await
+    }
+
+    /// One whose agent this is.
+    pub(crate) async fn of(
+        data: &Path,
+        default_agent: Agent,
+        programs: Programs,
+        environment: Hidden<BTreeMap<String, String>>,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let store = Arc::new(SqliteStore::in_memory().await.expect("a store"));
         let sandboxes = LocalConfig {
@@ -45,8 +56,8 @@ impl House {
         };
         let config = Config {
             providers: Providers::new(Arc::new(Local::new(sandboxes).expect("sandboxes")), []),
-            programs: Programs { scripted: env!("CARGO_BIN_EXE_agent-runtime").into(), ..Programs::default() },
-            default_agent: Agent::Scripted,
+            programs,
+            default_agent,
             delta_window: Duration::from_millis(25),
             unwatched_delta_window: Duration::from_millis(25),
             idle_timeout: Duration::from_hours(24),
@@ -54,8 +65,8 @@ impl House {
             ask_timeout: Duration::from_hours(1),
             copying: agent_runtime::workspace::Copying::default(),
             spool: data.to_owned(),
-            environment: agent_runtime::session::Hidden::default(),
-            own_secrets: agent_runtime::session::Hidden::default(),
+            environment,
+            own_secrets: Hidden::default(),
             secrets: agent_runtime::session::Secrets::default(),
             packages: agent_runtime::packages::Packages::new(data.join("packages")),
         };
@@ -79,18 +90,23 @@ impl House {
 
     /// A session with this patience that plays a script.
     async fn session(&self, idle_timeout: Option<Duration>, script: &serde_json::Value) -> SessionId {
-        let message = Some(vec![ContentPart::Text(script.to_string())]);
+        self.given(idle_timeout, script.to_string()).await
+    }
+
+    /// A session with this patience, and its first message.
+    pub(crate) async fn given(&self, idle_timeout: Option<Duration>, message: String) -> SessionId {
+        let message = Some(vec![ContentPart::Text(message)]);
         let options = SessionOptions { idle_timeout, ..SessionOptions::default() };
         let new = NewSession { message, options, ..NewSession::default() };
         self.manager.create(&self.caller, new).await.expect("created").view.session.session_id
     }
 
-    async fn view(&self, id: &SessionId) -> SessionView {
+    pub(crate) async fn view(&self, id: &SessionId) -> SessionView {
         let key = SessionKey { tenant: self.caller.tenant.clone(), session: id.clone() };
         self.manager.view(&key).await.expect("there")
     }
 
-    async fn until(&self, id: &SessionId, holds: impl Fn(&SessionView) -> bool) -> SessionView {
+    pub(crate) async fn until(&self, id: &SessionId, holds: impl Fn(&SessionView) -> bool) -> SessionView {
         let looked = async {
             loop {
                 let view = self.view(id).await;
@@ -113,7 +129,7 @@ impl House {
         self.manager.update(&self.caller, id, update, None).await.expect("updated");
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.manager.drain(Ending::Stop, PATIENCE).await;
         self.manager.log().close();
         self.tasks.close();
@@ -125,7 +141,7 @@ fn sandbox(view: &SessionView) -> SandboxStatus {
     view.session.sandbox.as_ref().expect("a sandbox").status
 }
 
-fn stopped(view: &SessionView) -> bool {
+pub(crate) fn stopped(view: &SessionView) -> bool {
     sandbox(view) == SandboxStatus::Terminated
 }
 

@@ -6,6 +6,7 @@ mod cli;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod background;
 mod budget;
 mod changes;
 mod claude;

@@ -134,6 +134,30 @@ async fn what_is_rejected_for_good_in_the_middle_of_a_turn_the_real_cli_does_not
     model.shutdown().await;
 }
 
+#[tokio::test]
+async fn in_the_mode_that_lets_files_be_changed_a_rejected_command_is_not_done_however_it_is_spelled() {
+    let spellings =
+        ["rm -rf  build", "mkdir a && rm -rf build", "rm -rf build > log", "rm -rf bu''ild", "'rm' -rf build &"];
+    let bash = |command: &str| call("Bash", &json!({ "command": command, "description": "Work" }));
+    let mut steps: Vec<Value> = spellings.iter().map(|command| json!({ "answer": [bash(command)] })).collect();
+    // It may do this one without asking, and nobody is asked.
+    steps.extend([json!({ "answer": [bash("mkdir build")] }), json!({ "answer": [{ "text": "Done." }] })]);
+    let Some((server, model)) = start(json!(steps)).await else { return };
+    let mut sessions = server.sessions().await;
+    let policy = proto::PermissionPolicy {
+        rules: vec![rule("Bash", "rm -rf build", PermissionEffect::Reject)],
+        ..Default::default()
+    };
+    let id = session_of(&server, &mut sessions, "claude-code", policy).await.session_id;
+    set_mode(&mut sessions, &id, "acceptEdits").await;
+    let mut asked = Asked::given(&mut sessions, id.clone(), "Go.").await;
+    assert_eq!(asked.end().await.status(), TurnStatus::Completed);
+    let failed: Vec<_> = asked.results().iter().map(|result| result.is_error).collect();
+    assert_eq!(failed, [true, true, true, true, true, false], "{:#?}", asked.results());
+    assert_eq!(rejections(&asked), spellings.len(), "{:#?}", ruled(&asked));
+    model.shutdown().await;
+}
+
 /// The calls that a rule rejected.
 fn rejections(asked: &Asked) -> usize {
     ruled(asked).into_iter().filter(|by| by.effect() == PermissionEffect::Reject).count()

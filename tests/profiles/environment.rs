@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     rig::{claude_with, file, of, results, runs},
-    support::{PATIENCE, Server, get, play, processes_of, reason},
+    support::{PATIENCE, Server, fold, get, play, processes_of, reason, send, until_end_of, watch},
 };
 
 fn secret(value: &str) -> Secret {
@@ -81,6 +81,44 @@ async fn the_scripted_agent_has_files_and_sandbox_too() {
     let sandbox = played.state.session.expect("a session").sandbox.expect("a sandbox").sandbox_id;
     let file = data.path().join("sandboxes").join(sandbox).join("workspace/a.txt");
     assert_eq!(std::fs::read_to_string(file).expect("there"), "from the profile");
+}
+
+#[tokio::test]
+async fn a_secret_that_changed_without_a_server_is_known_as_what_the_program_was_given() {
+    let (data, secrets) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let put = |value: &str| std::fs::write(secrets.path().join("token"), value).expect("written");
+    put("first-canary-1");
+    let environment = [("TOKEN".to_owned(), Secret::Ref("token".into()))].into();
+    crate::rig::store(data.path(), ProfileSetup { environment, ..ProfileSetup::default() }, 1).await;
+    let args = ["--secrets", secrets.path().to_str().expect("a path")];
+    let server = Server::start_on(data.path(), &args);
+    let mut sessions = server.sessions().await;
+    let id =
+        sessions.create_session(of("scripted")).await.expect("created").into_inner().session.expect("one").session_id;
+    let script = json!([{ "run": "touch begun; until [ -e go ]; do sleep 0.05; done; echo \"<$TOKEN>\"" }]).to_string();
+    let (turn, sequence) = send(&mut sessions, &id, &script).await.expect("accepted");
+    let begun = async {
+        loop {
+            let sandbox = get(&mut sessions, &id).await.sandbox.and_then(|sandbox| {
+                let folder = data.path().join("sandboxes").join(sandbox.sandbox_id).join("workspace");
+                folder.join("begun").exists().then_some(folder)
+            });
+            match sandbox {
+                Some(folder) => return folder,
+                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let workspace = tokio::time::timeout(PATIENCE, begun).await.expect("it begins");
+    server.kill();
+    put("second-canary-2");
+    let server = Server::start_on(data.path(), &args);
+    let mut sessions = server.sessions().await;
+    std::fs::write(workspace.join("go"), "").expect("written");
+    let mut stream = watch(&mut sessions, &id, Some(sequence)).await.expect("a watch");
+    let events = until_end_of(&mut stream, &turn.turn_id).await;
+    let shown = format!("{:?}", fold(&events).blocks);
+    assert!(shown.contains("<[secret TOKEN]>") && !shown.contains("canary"), "{shown}");
 }
 
 #[tokio::test]

@@ -50,13 +50,16 @@ async fn packages_of_both_sorts_are_found_by_the_agents_programs() {
         pip_dependencies: vec!["six==1.17.0".into()],
         ..ProfileSetup::default()
     };
+    // What imports looks in the folders above itself, what requires also where a variable says.
     let command = "node -e 'console.log(\"number\", require(\"is-number\")(5), \"odd\", require(\"is-odd\")(3))'; \
+        mkdir -p src ~/lib; echo 'import odd from \"is-odd\"; console.log(\"imported\", odd(3))' | tee src/a.mjs > ~/lib/b.mjs; \
+        node src/a.mjs; node ~/lib/b.mjs; \
         semver 1.2.3; python3 -c 'import six; print(\"six\", six.__version__)'; \
         touch $NODE_PATH/new 2>/dev/null || echo read-only";
     let Some(mut house) = claude(setup, runs(command)).await else { return };
     let played = house.play("Look.").await;
     let result = results(&played).concat();
-    for part in ["number true odd true", "1.2.3", "six 1.17.0", "read-only"] {
+    for part in ["number true odd true", r"imported true\nimported true", "1.2.3", "six 1.17.0", "read-only"] {
         assert!(result.contains(part), "{part} is not in {result}");
     }
     let told: Vec<String> = played.events.iter().filter_map(sandbox_message).collect();

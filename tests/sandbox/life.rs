@@ -232,6 +232,22 @@ pub(crate) async fn the_environment_is_an_allow_list(provider: &dyn Provider) {
     }
 }
 
+pub(crate) async fn what_a_program_was_started_with_is_told_while_it_runs(provider: &dyn Provider) {
+    let sandbox = sandbox(provider).await;
+    let mut spec = sh("AGENT_KEY=another; echo ready; cat");
+    spec.env = vec![("AGENT_KEY".to_owned(), "first\nsecond=\u{fc}".to_owned())];
+    sandbox.start(NOW, &spec).await.expect("started");
+    until(&*sandbox, &spec.exec_id, "ready").await;
+    let told = async || {
+        let told = sandbox.variables(&spec.exec_id).await.expect("told");
+        told.into_iter().filter(|(name, _)| name == "AGENT_KEY").map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [spec.env[0].1.as_str()]);
+    give(&*sandbox, &spec.exec_id, b"").await;
+    assert_eq!(sandbox.wait(&spec.exec_id).await, Ok(Exit::Code(0)));
+    assert_eq!(told().await, [""; 0]);
+}
+
 pub(crate) async fn programs_share_their_directories(provider: &dyn Provider) {
     let sandbox = sandbox(provider).await;
     let paths = sandbox.paths();

@@ -21,6 +21,9 @@ use agent_runtime::{
 
 use crate::rig::{NOW, Rig, config, give, noise, prints, program, sandbox, session, sh, soon, start, stdout, until};
 
+/// Finds a module as Node.js does: in the folders above the one where it begins.
+const LOOKS_UP: &str = "while [ ! -e node_modules ] && [ \"$PWD\" != / ]; do cd ..; done; cat node_modules/one/name";
+
 fn over(root: &Path, isolation: Wanted) -> Local {
     Local::new(config(root, isolation)).expect("usable")
 }
@@ -275,6 +278,27 @@ async fn an_exit_leaves_nobody_in_a_session_of_its_own() {
             assert_eq!(stdout(&*sandbox, &witness).await, b"opened\ngone\n");
         })
         .await;
+        rig.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_are_found_above_every_folder_of_a_sandbox() {
+    for rig in [Some(Rig::process()), Rig::namespace()].into_iter().flatten() {
+        let sandbox = sandbox(&rig.local).await;
+        for name in ["old", "new"] {
+            let set = tempfile::tempdir().expect("a directory");
+            let module = set.path().join("node_modules/one");
+            fs::create_dir_all(&module).expect("made");
+            fs::write(module.join("name"), format!("{name}\n")).expect("written");
+            let mut spec = sh(&format!("({LOOKS_UP}); cd ~ && ({LOOKS_UP}); cd \"$TMPDIR\" && {LOOKS_UP}"));
+            spec.readable = vec![set.path().to_owned()];
+            spec.modules = Some(set.path().join("node_modules"));
+            sandbox.start(NOW, &spec).await.expect("started");
+            give(&*sandbox, &spec.exec_id, b"").await;
+            let said = String::from_utf8(soon(stdout(&*sandbox, &spec.exec_id)).await).expect("text");
+            assert_eq!(said, format!("{name}\n").repeat(3), "{:?}", rig.local.isolation());
+        }
         rig.close().await;
     }
 }

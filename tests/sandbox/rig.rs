@@ -105,6 +105,7 @@ pub(crate) fn program(argv: &[&str]) -> ExecSpec {
         argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
         env: Vec::new(),
         readable: Vec::new(),
+        modules: None,
     }
 }
 

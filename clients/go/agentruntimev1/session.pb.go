@@ -747,7 +747,8 @@ type SessionOptions struct {
 	PermissionMode string  `protobuf:"bytes,2,opt,name=permission_mode,json=permissionMode,proto3" json:"permission_mode,omitempty"`
 	Budget         *Budget `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-	// request or question counts as activity. The next message starts it again.
+	// request or question counts as activity; while a command of the agent's runs in the background, the silence may last six
+	// times as long. The next message starts it again.
 	IdleTimeout   *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -68,7 +68,11 @@ impl Reading<'_> {
     fn can_use_tool(&mut self, agent_request_id: String, request: ControlRequest<'_>) {
         // Of a subagent it tells only the id of its task.
         let task = request.agent_id.as_deref().and_then(|task| self.state.process.tasks.get(task));
-        let conversation_id = task.map_or_else(ConversationId::main, |tool| ConversationId::new(tool.as_str()));
+        let of_task = task.map(|tool| ConversationId::new(tool.as_str()));
+        // One of a workflow is known by no task.
+        let of_workflow = || request.agent_id.as_deref().map(ConversationId::new);
+        let known = of_task.or_else(|| of_workflow().filter(|id| self.subagent(id).is_some()));
+        let conversation_id = known.unwrap_or_else(ConversationId::main);
         let tool_use_id = request.tool_use_id.map(String::from).unwrap_or_default();
         let tool_name = request.tool_name.map(String::from).unwrap_or_default();
         let name = request.display_name.as_deref().unwrap_or(&tool_name);

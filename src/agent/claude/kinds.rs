@@ -212,6 +212,16 @@ kinds! {
 }
 
 kinds! {
+    /// `state` of an agent in the progress of a workflow.
+    WorkflowState {
+        "start" = Start,
+        "progress" = Progress,
+        "done" = Done,
+        "error" = Error,
+    }
+}
+
+kinds! {
     /// `state` of a `command_lifecycle` line.
     CommandState {
         "queued" = Queued,

@@ -1,16 +1,17 @@
 //! Claude Code: one long-lived process per session that speaks stream-json on stdin and stdout.
 //!
 //! `wire` and `kinds` know the shape of a line, `parser` what to do with each kind, `blocks`, `tools`, `subagents`,
-//! `asks`, `notices`, `options` and `turns` what the kinds mean, `questions` and `rules` what is asked by the CLI and what a rule
-//! says of it, `control` and `hand_back` what the CLI wraps things in, `state` what must be remembered, `usage`, `shares` and
-//! `digest` what that is compared with, `setup` how a profile is said in its terms, `credentials` which of the server's
-//! variables are secret.
+//! `workflow`, `asks`, `notices`, `options` and `turns` what the kinds mean, `questions` and `rules` what is asked by the CLI and
+//! what a rule says of it, `control` and `hand_back` what the CLI wraps things in, `halves` what it cuts in two, `state` what must
+//! be remembered, `usage`, `shares` and `digest` what that is compared with, `setup` how a profile is said in its terms,
+//! `credentials` which of the server's variables are secret.
 
 mod asks;
 mod blocks;
 mod control;
 mod credentials;
 mod digest;
+mod halves;
 mod hand_back;
 mod kinds;
 mod notices;
@@ -29,6 +30,7 @@ mod tools;
 mod turns;
 mod usage;
 mod wire;
+mod workflow;
 
 pub(super) use asks::answer;
 pub(super) use credentials::credentials;

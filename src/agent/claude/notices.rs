@@ -107,6 +107,22 @@ impl Reading<'_> {
         self.notice(line.uuid.as_deref(), NoticeKind::Compaction, message, raw.unwrap_or_default().to_owned());
     }
 
+    /// What a call left at work in the background is over.
+    pub(super) fn task_over(&mut self, uuid: Option<&str>, call: &str, status: &str, about: String) {
+        #[derive(Serialize)]
+        struct Metadata<'a> {
+            tool_use_id: &'a str,
+            status: &'a str,
+        }
+        let metadata = json(&Metadata { tool_use_id: call, status });
+        let message = match status {
+            // Else it says itself how it ended.
+            "stopped" | "killed" => format!("what ran in the background was stopped: {about}"),
+            _ => about,
+        };
+        self.notice(uuid, NoticeKind::Status, message, metadata);
+    }
+
     /// Whether this line was printed before: of what the CLI kept when it shortened its context, some lines come again.
     pub(super) fn is_repeated(&self, uuid: Option<&Text<'_>>) -> bool {
         uuid.is_some_and(|uuid| self.state.process.repeated.contains(&**uuid))

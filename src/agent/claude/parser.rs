@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{
+    halves,
     kinds::{LineKind, SystemKind},
     state::{State, Turn, VERSION},
     wire::{CommandLine, ControlAnswerLine, Head, MessageLine, NoticeLine, Probe, ResultLine},
@@ -51,6 +52,12 @@ impl Parser {
         self.state.process.turn != Turn::Idle
     }
 
+    /// Whether something that it began is not over, a command in the background for one, as far as its output was read.
+    #[must_use]
+    pub fn has_tasks(&self) -> bool {
+        !self.state.process.tasks.is_empty()
+    }
+
     /// Takes the next bytes of output and says what they ask for.
     pub fn feed(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
         let Self { lines, state } = self;
@@ -95,7 +102,7 @@ impl Reading<'_> {
     #[expect(clippy::match_same_arms, reason = "a table: each kind has its own reason to be nothing")]
     fn known(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
         // All of it, for strings that are skipped are not looked at again.
-        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable)?;
+        let text = &*halves::mended(std::str::from_utf8(bytes).map_err(|_| Unreadable)?);
         let head: Head<'_> = match serde_json::from_str(text) {
             Ok(head) => head,
             // A kind that is known must have the known shape.

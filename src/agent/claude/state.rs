@@ -55,7 +55,7 @@ pub(super) struct Process {
     /// Subagents, in the order in which they appeared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) agents: Vec<Subagent>,
-    /// Tasks of subagents, and the calls that spawned them.
+    /// Tasks that are not over, of subagents and of commands, and the calls that began them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tasks: BTreeMap<String, String>,
     /// What it was told to run with; `None`: nobody knows.
@@ -135,7 +135,7 @@ pub(super) struct Tool {
 /// A subagent, and the conversation of its own that it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Subagent {
-    /// Its conversation, which is named by the call that spawned it.
+    /// Its conversation, which is named by the call that spawned it, if that spawned no other.
     pub(super) id: ConversationId,
     /// Where that call was made.
     pub(super) parent: ConversationId,
@@ -149,6 +149,9 @@ pub(super) struct Subagent {
     /// Its model; empty: not known.
     #[serde(default)]
     pub(super) model: String,
+    /// Of an agent of a workflow: the call that began that. Empty: the call that spawned it is its id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) call: String,
     /// Its task, by which it is told to go on when it is over; empty: not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) task: String,

@@ -35,9 +35,11 @@ pub(super) enum Answer {
 
 /// What is known of a subagent as it appears.
 #[derive(Default)]
-struct About {
-    name: String,
-    input: String,
+pub(super) struct About {
+    pub(super) name: String,
+    pub(super) input: String,
+    /// The call that had it work, where that is not its id.
+    pub(super) call: String,
 }
 
 impl Reading<'_> {
@@ -55,7 +57,7 @@ impl Reading<'_> {
         }
         let Input { subagent_type, prompt } = serde_json::from_str(input).unwrap_or_default();
         let name = subagent_type.map_or_else(|| DEFAULT.to_owned(), String::from);
-        let about = About { name, input: prompt.map(String::from).unwrap_or_default() };
+        let about = About { name, input: prompt.map(String::from).unwrap_or_default(), ..About::default() };
         self.discover(ConversationId::new(id), conversation.clone(), about);
     }
 
@@ -93,7 +95,7 @@ impl Reading<'_> {
                 return;
             }
             let name = line.subagent_type.map(String::from).unwrap_or_default();
-            let about = About { name, input: line.prompt.map(String::from).unwrap_or_default() };
+            let about = About { name, input: line.prompt.map(String::from).unwrap_or_default(), ..About::default() };
             self.discover(id.clone(), parent, about);
         }
         if let Some(subagent) = self.subagent(&id) {
@@ -110,6 +112,7 @@ impl Reading<'_> {
     /// A task got on.
     pub(super) fn task_progress(&mut self, line: &TaskLine<'_>) {
         let Some(id) = self.task_of(line) else { return };
+        self.workflow_progress(&id, line.workflow_progress);
         self.run(&id);
         let duration = line.usage.as_ref().and_then(|usage| usage.duration_ms).and_then(milliseconds);
         self.patch(&id, BlockPatch { duration, ..BlockPatch::default() });
@@ -133,11 +136,19 @@ impl Reading<'_> {
             self.state.process.tasks.remove(task);
         }
         let Some(id) = id else { return };
+        self.workflow_over(&id);
         let usage = line.usage.unwrap_or_default();
         let duration = usage.duration_ms.and_then(milliseconds);
         let output = line.summary.map(String::from).filter(|summary| !summary.is_empty());
         let is_waited_for = self.state.process.tools.contains_key(id.as_str());
-        let Some(subagent) = self.subagent(&id) else { return };
+        let Some(subagent) = self.subagent(&id) else {
+            // Of a command that is waited for the result tells. What went on in the background is why a turn begins unasked.
+            if !is_waited_for {
+                let status = line.status.as_deref().unwrap_or_default();
+                self.task_over(line.uuid.as_deref(), id.as_str(), status, output.unwrap_or_default());
+            }
+            return;
+        };
         subagent.share.end_with(usage.total_tokens);
         if is_waited_for && !subagent.background {
             return self.patch(&id, BlockPatch { duration, ..BlockPatch::default() });
@@ -214,7 +225,7 @@ impl Reading<'_> {
         by_task.or(line.tool_use_id.as_deref()).map(ConversationId::new)
     }
 
-    fn discover(&mut self, id: ConversationId, parent: ConversationId, about: About) {
+    pub(super) fn discover(&mut self, id: ConversationId, parent: ConversationId, about: About) {
         if id == ConversationId::main() || id == parent || self.subagent(&id).is_some() {
             return;
         }
@@ -231,6 +242,7 @@ impl Reading<'_> {
             background: false,
             open: true,
             model: String::new(),
+            call: about.call.clone(),
             task: String::new(),
             share: Share::default(),
         });
@@ -242,13 +254,13 @@ impl Reading<'_> {
             status: ExecutionStatus::Pending,
             output: String::new(),
             duration: None,
-            tool_use_id: id.as_str().to_owned(),
+            tool_use_id: if about.call.is_empty() { id.as_str().to_owned() } else { about.call },
         };
         let content = Content::Subagent(call);
         self.emit(Draft::Start { conversation_id: parent, block_id: block_id(&id), content });
     }
 
-    fn run(&mut self, id: &ConversationId) {
+    pub(super) fn run(&mut self, id: &ConversationId) {
         let Some(subagent) = self.subagent(id).filter(|subagent| subagent.stage == Stage::Called) else { return };
         subagent.stage = Stage::Running;
         let parent = subagent.parent.clone();
@@ -257,7 +269,7 @@ impl Reading<'_> {
     }
 
     /// The first that tells the end counts.
-    fn finish_subagent(
+    pub(super) fn finish_subagent(
         &mut self,
         id: &ConversationId,
         status: ExecutionStatus,
@@ -287,7 +299,8 @@ impl Reading<'_> {
     }
 
     fn conversation(&mut self, id: ConversationId, parent: ConversationId, name: String, status: ExecutionStatus) {
-        let tool_use_id = id.as_str().to_owned();
+        let call = self.subagent(&id).map(|subagent| subagent.call.clone()).filter(|call| !call.is_empty());
+        let tool_use_id = call.unwrap_or_else(|| id.as_str().to_owned());
         self.emit(Draft::Conversation { conversation_id: id, parent_id: parent, name, tool_use_id, status });
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Parser,
-    kinds::{BlockKind, CommandState, ControlKind, DeltaKind, EventKind, LineKind, SystemKind},
+    kinds::{BlockKind, CommandState, ControlKind, DeltaKind, EventKind, LineKind, SystemKind, WorkflowState},
     state::State,
 };
 use crate::agent::{Action, Draft};
@@ -228,6 +228,14 @@ const CONTROLS: &[Row] = &[
     ("ui_read_selection", Events, ""),
 ];
 
+/// How far an agent of a workflow is, with the fields of its example.
+const WORKFLOW: &[Row] = &[
+    ("start", Events, r#""agentId":"a""#),
+    ("progress", Events, r#""agentId":"a","label":"l""#),
+    ("done", Events, r#""agentId":"a","resultPreview":"r""#),
+    ("error", Events, r#""agentId":"a","error":"e""#),
+];
+
 const COMMANDS: &[Row] = &[
     ("queued", Nothing, "q"),
     ("started", Events, "q"),
@@ -279,6 +287,11 @@ fn every_kind_has_its_row_and_does_what_stands_there() {
     });
     check("control_request", ControlKind::NAMES, CONTROLS, |kind, more| {
         format!(r#"{{"type":"control_request","request_id":"r","request":{{"subtype":"{kind}"{}}}}}"#, fields(more))
+    });
+    check("workflow", WorkflowState::NAMES, WORKFLOW, |state, more| {
+        let agent = format!(r#"{{"type":"workflow_agent","state":"{state}",{more}}}"#);
+        let progress = format!(r#""task_id":"w","tool_use_id":"call","workflow_progress":[{agent}]"#);
+        format!(r#"{{"type":"system","subtype":"task_progress",{progress}}}"#)
     });
     check("command_lifecycle", CommandState::NAMES, COMMANDS, |state, uuid| {
         format!(r#"{{"type":"command_lifecycle","command_uuid":"{uuid}","state":"{state}"}}"#)

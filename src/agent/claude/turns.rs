@@ -124,6 +124,9 @@ impl Reading<'_> {
         self.used(told);
         let outcome = self.outcome(line, &errors);
         if !is_late {
+            if outcome == Outcome::Completed {
+                self.ended_early(line);
+            }
             self.end(outcome, told.turn);
         }
     }
@@ -172,6 +175,16 @@ impl Reading<'_> {
             }
         };
         Outcome::Failed(error(message, line.api_error_status, self.state.process.failure.as_deref()))
+    }
+
+    /// A turn that is no failure can all the same be without its answer: a hook says that it is enough.
+    fn ended_early(&mut self, line: &ResultLine<'_>) {
+        let message = match line.terminal_reason.as_deref() {
+            None | Some("completed") => return,
+            Some("hook_stopped" | "stop_hook_prevented") => "a hook ended the turn".to_owned(),
+            Some(reason) => format!("Claude Code ended the turn: {reason}"),
+        };
+        self.notice(line.uuid.as_deref(), NoticeKind::Status, message, String::new());
     }
 
     /// Splits what was used among the conversations, so that they and the turns add up to the same.

@@ -302,6 +302,8 @@ pub(super) struct NoticeLine<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct TaskLine<'a> {
     #[serde(borrow)]
+    pub(super) uuid: Option<Text<'a>>,
+    #[serde(borrow)]
     pub(super) task_id: Option<Text<'a>>,
     /// The task that began this one; none: the main conversation did.
     #[serde(borrow)]
@@ -323,6 +325,9 @@ pub(super) struct TaskLine<'a> {
     #[serde(borrow)]
     pub(super) summary: Option<Text<'a>>,
     pub(super) usage: Option<TaskUsage>,
+    /// Of a workflow: its phases, its log, and its agents, each with how far it is.
+    #[serde(borrow)]
+    pub(super) workflow_progress: Option<&'a RawValue>,
     pub(super) patch: Option<TaskPatch>,
 }
 
@@ -435,6 +440,8 @@ pub(super) fn blocks(content: &RawValue) -> serde_json::Result<Vec<Block<'_>>> {
 }
 
 /// `null` where a number or a flag could stand means that there is nothing to say.
-fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -20,6 +20,9 @@ pub(super) const WORKSPACE: &str = "/workspace";
 pub(super) const HOME: &str = "/home/agent";
 pub(super) const TMP: &str = "/tmp";
 
+/// Where whatever imports a module finds it, wherever inside it lies.
+const MODULES: &str = "/node_modules";
+
 /// What every program needs of the system, read-only.
 const SYSTEM: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
 
@@ -56,7 +59,7 @@ impl Bubble {
 
     fn try_it(&self, folder: &Folder) -> Result<(), String> {
         let program = on_path("true").ok_or("there is no program `true` to try bubblewrap with")?;
-        let mut command = self.command(folder, &[program.into_os_string()], &[], &[])?;
+        let mut command = self.command(folder, &[program.into_os_string()], &[], &[], None)?;
         let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
@@ -72,6 +75,7 @@ impl Bubble {
         argv: &[OsString],
         env: &[(String, String)],
         readable: &[PathBuf],
+        modules: Option<&Path>,
     ) -> Result<Command, String> {
         let mut mounts = system().map_err(|error| format!("the system's directories cannot be listed: {error}"))?;
         for dir in readable {
@@ -85,6 +89,7 @@ impl Bubble {
             Mount::bind(Rank::Private, "--bind", folder.home(), HOME),
             Mount::new(Rank::Private, "/var/tmp", &["--symlink", TMP]),
         ]);
+        mounts.extend(modules.map(|modules| Mount::bind(Rank::Private, "--symlink", modules, MODULES)));
         // Outer directories first, or they would cover the inner ones; of the same directory the last one is seen.
         mounts.sort_by_key(|mount| (mount.at.components().count(), mount.rank));
 

@@ -4,7 +4,8 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt as _,
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -82,13 +83,17 @@ impl Wall {
         let environment = self.environment(folder, spec);
         let (command, bubblewrap) = match self {
             Self::Plain => {
+                if let Some(modules) = &spec.modules {
+                    link(modules, &folder.modules())
+                        .map_err(|error| format!("the modules that it imports cannot be linked: {error}"))?;
+                }
                 let mut command = Command::new(program);
                 command.args(arguments).envs(environment);
                 (command, false)
             }
             Self::Bubble(bubble) => {
                 let argv: Vec<OsString> = spec.argv.iter().map(OsString::from).collect();
-                (bubble.command(folder, &argv, &environment, &spec.readable)?, true)
+                (bubble.command(folder, &argv, &environment, &spec.readable, spec.modules.as_deref())?, true)
             }
         };
         let bytes = |text: &OsStr| text.as_bytes().to_vec();
@@ -128,4 +133,15 @@ impl Wall {
         environment.extend(spec.env.iter().cloned());
         environment
     }
+}
+
+/// Makes a link, unless it is there.
+fn link(to: &Path, at: &Path) -> io::Result<()> {
+    match fs::read_link(at) {
+        Ok(there) if there == to => return Ok(()),
+        Ok(_) => fs::remove_file(at)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    symlink(to, at)
 }

@@ -27,6 +27,7 @@ use crate::{
     domain::{ExecId, Isolation, SandboxId},
     sandbox::{Epoch, Error, ExecSpec, Exit, Files, Output, Paths, Sandbox, Signal, StdinStatus},
     supervisor::{
+        environment,
         identity::Identity,
         protocol::{self, Attach, Given, LIMIT_SINCE, Limit, Release, Reply, Request, WriteStdin},
     },
@@ -247,6 +248,12 @@ impl Sandbox for Place {
         let request = Request::StdinStatus(protocol::Exec { exec_id: exec.to_string() });
         let (_, reply) = self.0.link.ask(NOBODY, Some(exec), request).await?;
         given(reply).map(|given| StdinStatus { accepted: given.accepted, closed: given.closed })
+    }
+
+    async fn variables(&self, exec: &ExecId) -> Result<Vec<(String, String)>, Error> {
+        let link = &self.0.link;
+        let Some(dir) = link.folder.exec(exec.as_str()) else { return Ok(Vec::new()) };
+        blocking(&link.tracker, move || environment::of(&dir)).await
     }
 
     async fn wait(&self, exec: &ExecId) -> Result<Exit, Error> {

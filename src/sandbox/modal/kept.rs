@@ -3,7 +3,11 @@
 //!
 //! It must not know where it is written down what is kept.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,11 +29,20 @@ pub(super) struct Kept {
     control: Arc<Control>,
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// Of which sandboxes what they left by themselves is about to be dropped, by Modal's ids.
+    leaving: Arc<Mutex<HashMap<String, Leaving>>>,
+}
+
+/// What a sandbox left is about to be dropped.
+#[derive(Debug)]
+struct Leaving {
+    spare: CancellationToken,
+    done: CancellationToken,
 }
 
 impl Kept {
     pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new() }
+        Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new(), leaving: Arc::default() }
     }
 
     /// Drops an image that nobody needs any more; one that is not there was dropped before.
@@ -51,8 +64,27 @@ impl Kept {
 
     /// Drops what a sandbox left by itself at its end, once it is there. It has left something better.
     pub(super) fn drop_left_later(&self, remote: Remote) {
-        let kept = self.clone();
-        self.later(async move { kept.drop_left(&remote).await });
+        let (kept, id) = (self.clone(), remote.sandbox_id().to_owned());
+        let (spare, done) = (CancellationToken::new(), CancellationToken::new());
+        let leaving = Leaving { spare: spare.clone(), done: done.clone() };
+        self.leaving().insert(id.clone(), leaving);
+        self.later(async move {
+            let _done = done.drop_guard();
+            let dropped = spare.run_until_cancelled(kept.drop_left(&remote)).await;
+            kept.leaving().remove(&id);
+            dropped.unwrap_or(Ok(()))
+        });
+    }
+
+    /// Drops no more of what this sandbox left, because there is nothing better after all. What was dropped before is gone.
+    pub(super) async fn spare(&self, sandbox_id: &str) {
+        let Some(Leaving { spare, done }) = self.leaving().remove(sandbox_id) else { return };
+        spare.cancel();
+        done.cancelled().await;
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, HashMap<String, Leaving>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops all that is kept of a sandbox that is over and that nobody wants.

@@ -126,15 +126,6 @@ impl Modal {
         })))
     }
 
-    /// Has the image made that sandboxes with these contents start from, so that the first session does not wait for it.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] with what the build said.
-    pub async fn build_ahead(&self, contents: &ImageContents) -> Result<(), Error> {
-        let (progress, _) = tokio::sync::mpsc::channel(1);
-        self.image("", contents, &progress).await.map(drop)
-    }
-
     /// Makes and finds no more sandboxes, and leaves those that are there as they run. Returns those in which programs may run.
     pub async fn detach(&self) -> Vec<SandboxId> {
         let open = self.0.slots.shut().await;
@@ -227,7 +218,8 @@ impl Modal {
                 return Ok(kept.map(|kept| kept.image_id.clone()));
             }
         }
-        // It ended by itself, or in a hurry.
+        // It ended by itself, or in a hurry; or what was kept of it is not there any more.
+        self.0.kept.spare(external_id).await;
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
         match remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))? {
             Left::Image(image_id) => Ok(Some(image_id)),
@@ -340,6 +332,11 @@ impl Modal {
     }
 }
 
+/// The image that a caller's begin with; empty: ours.
+fn base(spec: &SandboxSpec) -> &str {
+    spec.modal.as_ref().map_or("", |settings| &settings.image)
+}
+
 #[async_trait]
 impl Provider for Modal {
     fn name(&self) -> &str {
@@ -362,6 +359,11 @@ impl Provider for Modal {
         image::search_path()
     }
 
+    async fn build_ahead(&self, spec: &SandboxSpec, contents: &ImageContents) -> Result<(), Error> {
+        let (progress, _) = tokio::sync::mpsc::channel(1);
+        self.image(base(spec), contents, &progress).await.map(drop)
+    }
+
     async fn create(&self, new: NewSandbox) -> Result<Arc<dyn Sandbox>, Error> {
         let mut slot = self.0.slots.enter(&new.id).await?;
         slot.epochs().see(new.epoch)?;
@@ -374,8 +376,7 @@ impl Provider for Modal {
             }
             Err(None) => {}
         }
-        let base = new.spec.modal.as_ref().map_or("", |settings| &settings.image);
-        let image_id = self.image(base, &new.contents, &new.progress).await?;
+        let image_id = self.image(base(&new.spec), &new.contents, &new.progress).await?;
         Ok(Arc::new(self.make(&new, &mut slot, image_id, false).await?))
     }
 

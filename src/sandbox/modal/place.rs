@@ -41,6 +41,8 @@ const HOME: &str = "/root";
 const ARGV_MOST: usize = 64 * 1024;
 /// What our own scripts may print.
 const SAID_MOST: usize = 4 * 1024;
+/// What the variables of a program may take; Linux takes no more.
+const VARIABLES_MOST: usize = 8 << 20;
 /// How long the end of a program may take to be told once it was killed.
 const TOLD: Duration = Duration::from_secs(10);
 /// How long a program may take until the sandbox says whether it runs.
@@ -254,6 +256,17 @@ impl Shared {
         self.helper(scripts::signal(program.id(), signal)).await
     }
 
+    async fn variables(&self, exec: &ExecId) -> Result<Vec<(String, String)>, Error> {
+        let program = self.program(exec).await?;
+        if program.exit().is_some() {
+            return Ok(Vec::new());
+        }
+        let printed = self.helpers.run(scripts::environment(program.id()), helper::nothing(), VARIABLES_MOST).await?;
+        let variables = printed.stdout.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
+        let pairs = variables.filter_map(|variable| variable.split_once('='));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// Ends all programs, keeps the files as an image, then ends the sandbox.
     async fn terminate(&self, epoch: Epoch) -> Result<(), Error> {
         if self.not_destroyed().is_err() {
@@ -379,6 +392,10 @@ impl Sandbox for Place {
 
     async fn stdin_status(&self, exec: &ExecId) -> Result<StdinStatus, Error> {
         self.0.program(exec).await?.stdin_status().await
+    }
+
+    async fn variables(&self, exec: &ExecId) -> Result<Vec<(String, String)>, Error> {
+        self.0.variables(exec).await
     }
 
     async fn wait(&self, exec: &ExecId) -> Result<Exit, Error> {

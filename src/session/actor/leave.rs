@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a start that is under way is waited for.
 const STARTED: Duration = Duration::from_secs(10);
+/// How many times as long as usual silence may last while what an agent left at work goes on: a build comes to its end in that
+/// time, and a server that nobody uses does not hold its sandbox for ever.
+const AT_WORK: u32 = 6;
 
 impl Actor {
     /// The program ended: the files are looked at once more, then what it left open ends with it.
@@ -60,7 +63,7 @@ impl Actor {
         self.end_exec();
         self.sandbox_gone(&said);
         // Nothing runs in it any more, but elsewhere it costs as if something did.
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, ..Halt::default() }));
     }
 
     /// The program can no longer be driven: nobody can know what it does or did.
@@ -88,17 +91,22 @@ impl Actor {
     /// Nobody can go on with what ran: the turn is lost, and what can still be reached is ended.
     pub(super) fn lose(&mut self, lost: Lost) {
         let Lost { cause, message, sandbox } = lost;
+        // A message that was taken while it was looked for was given to nobody.
+        let untold = self.take_back();
         tracing::warn!(key = %self.key, cause, message, "what ran in a session cannot be gone on with");
         let sandbox = self.off().or(sandbox);
         self.pending.end_subagents();
         // One that was leaving it goes on where the next one stands.
-        if !self.end_interrupted() && !self.pending.leave_off(Usage::default()) {
+        if untold.is_none() && !self.end_interrupted() && !self.pending.leave_off(Usage::default()) {
             let message = format!("{message}; look at the workspace, then send the message again");
             self.pending.lose_turn(cause, &message);
         }
         self.end_exec();
         self.sandbox_gone(&message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, ..Halt::default() }));
+        if let Some(prompt) = untold {
+            self.give(prompt);
+        }
     }
 
     /// Records the end of the active turn and of what runs, and what the session is now. What is returned must be ended.
@@ -117,8 +125,9 @@ impl Actor {
 
     /// Ends what runs in the sandbox, once it is stored that it does.
     pub(super) fn shut(&mut self, message: &str) {
+        let sought = self.sought();
         let sandbox = self.take_down(message);
-        self.after.push(After::Halt(Halt { sandbox, destroy: None, reply: None }));
+        self.after.push(After::Halt(Halt { sandbox, sought, ..Halt::default() }));
     }
 
     fn take_down(&mut self, message: &str) -> Option<Arc<dyn sandbox::Sandbox>> {
@@ -136,9 +145,32 @@ impl Actor {
         self.pending.state().session.options.idle_timeout.unwrap_or(self.shared.config.idle_timeout)
     }
 
+    /// When that is, if nothing happens until then; `None`: something is at work, or there is nothing to stop.
+    pub(super) fn idle_at(&self) -> Option<Instant> {
+        let open = matches!(self.side, Side::On(_)) || self.files.is_housed();
+        let works = self.pending.state().active_turn().is_some() || self.pending.has_subagents();
+        let idle = open && self.files.is_quiet() && !works;
+        idle.then(|| self.idle_since + self.silence())
+    }
+
+    /// As long as that, and longer where the agent left something at work, which nobody can tell from what never ends.
+    fn silence(&self) -> Duration {
+        let times = if self.has_tasks() { AT_WORK } else { 1 };
+        self.idle_timeout().saturating_mul(times)
+    }
+
+    /// Whether the program left something at work, as far as it was read.
+    fn has_tasks(&self) -> bool {
+        match &self.side {
+            Side::On(running) => running.parser.has_tasks(),
+            Side::Off | Side::Finding(_) | Side::Preparing(..) | Side::Starting(..) => false,
+        }
+    }
+
     pub(super) fn stop_idle(&mut self) {
-        let silence = self.idle_timeout();
-        self.shut(&format!("stopped after {} s of silence", silence.as_secs_f64()));
+        let at_work = if self.has_tasks() { " but for what went on in the background" } else { "" };
+        let silence = self.silence().as_secs_f64();
+        self.shut(&format!("stopped after {silence} s of silence{at_work}"));
     }
 
     /// The server ends, or nobody is left who could ask for anything.
@@ -261,7 +293,7 @@ impl Actor {
                 let destroy = sandbox.sandbox_id.clone();
                 let sandbox = Sandbox { sandbox_id: None, ..sandbox };
                 self.pending.record_session(None, Kind::SandboxChanged { sandbox });
-                self.after.push(After::Halt(Halt { sandbox: None, destroy, reply: None }));
+                self.after.push(After::Halt(Halt { destroy, ..Halt::default() }));
             }
             Some(SandboxStatus::Ready | SandboxStatus::Unhealthy) => {
                 let sandbox = self.sandbox(SandboxStatus::Terminated, message);

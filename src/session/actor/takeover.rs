@@ -46,6 +46,7 @@ impl Actor {
             key: self.key.clone(),
             epoch: self.epoch,
             agent: state.session.agent,
+            profile: (state.session.profile_id.clone(), state.session.profile_revision),
             provider: self.shared.config.providers.of(&state.session),
             mark: self.mark.clone(),
             stdin,
@@ -58,7 +59,8 @@ impl Actor {
     pub(super) fn found(&mut self, found: Found) {
         self.idle_since = Instant::now();
         match found {
-            Found::Program { mut running, rest, given } => {
+            Found::Program { mut running, rest, given, values } => {
+                self.pending.recall(&values);
                 tracing::info!(key = %self.key, exec = %running.exec_id, rest = rest.len(), "going on with what runs");
                 for row in rest {
                     running.write(row);

@@ -19,7 +19,7 @@ use crate::{
         images,
         queue::{Cause, When},
         side::Side,
-        turn::Accepted,
+        turn::{Accepted, Prompt},
     },
 };
 
@@ -154,11 +154,11 @@ impl Actor {
             | Command::Edit { .. } => return self.decide(command),
         };
         self.pending.cancel_all(cause, &by);
-        if !matches!(self.side, Side::On(_)) {
+        if !matches!(self.side, Side::On(_)) && !self.is_sought() {
             return self.decide(command);
         }
         self.interrupt_active(InputOutcome::Withdrawn, &by);
-        if self.pending.state().active_turn().is_some() {
+        if self.is_sought() || self.pending.state().active_turn().is_some() {
             self.closing = Some(Closing { command, at: Instant::now() + STOP_GRACE });
         } else {
             self.hold(Step::Command(command));
@@ -170,7 +170,8 @@ impl Actor {
         if self.files.is_holding() || self.leaving.is_some() || self.over || self.deletes {
             return;
         }
-        let is_over = self.pending.state().active_turn().is_none();
+        // A program that is found soon can still end its turn itself, and what it changed be looked at.
+        let is_over = self.pending.state().active_turn().is_none() && !self.is_sought();
         if let Some(closing) = self.closing.take_if(|closing| is_over || closing.at <= Instant::now()) {
             if matches!(self.side, Side::On(_)) {
                 self.hold(Step::Command(closing.command));
@@ -180,7 +181,7 @@ impl Actor {
         }
         // What runs is known before anything is decided about it.
         let decided = self.closing.is_some() || self.files.is_holding() || self.deletes;
-        if decided || matches!(self.side, Side::Finding(_)) {
+        if decided || self.is_sought() {
             return;
         }
         self.go_on_elsewhere();
@@ -195,19 +196,27 @@ impl Actor {
         if turn.interrupt_time.is_some() {
             return;
         }
-        // What a subagent in the background does is no turn of its program, which will not tell of an end.
-        let is_background = turn.origin == TurnOrigin::Agent && !self.is_at_turn();
+        let is_parked = turn.status == TurnStatus::Parked;
+        // Where nothing is known of its program yet, that is told once it is found.
+        let is_background = !self.is_sought() && self.is_in_background();
         if is_background {
             self.ask_to_end();
         }
-        let Some(turn) = self.pending.state().active_turn() else { return };
-        if is_background || turn.status == TurnStatus::Parked || self.take_back() {
+        if is_background || is_parked || self.take_back().is_some() {
             self.pending.withdraw_all(outcome);
             self.pending.end_turn(TurnStatus::Interrupted, None, Usage::default(), Some(by));
             return self.pending.record_status_after_turn();
         }
         self.pending.interrupt(outcome, by);
-        self.press();
+        if !self.is_sought() {
+            self.press();
+        }
+    }
+
+    /// What a subagent in the background does is no turn of its program, which will not tell of an end.
+    fn is_in_background(&self) -> bool {
+        let by_itself = self.pending.state().active_turn().is_some_and(|turn| turn.origin == TurnOrigin::Agent);
+        by_itself && !self.is_at_turn()
     }
 
     /// Whether the program that runs is at a turn, as far as it was read.
@@ -218,8 +227,8 @@ impl Actor {
         }
     }
 
-    /// Takes the message of the active turn back from where it waits for a program. False: one was given it.
-    fn take_back(&mut self) -> bool {
+    /// Takes the message of the active turn back from where it waits for a program. `None`: one was given it.
+    pub(super) fn take_back(&mut self) -> Option<Prompt> {
         let in_flight = self.in_flight.iter_mut().flat_map(|in_flight| &mut in_flight.after);
         let decided = self.after.iter_mut().chain(in_flight).filter_map(|after| match after {
             After::Prepare(prompt) => prompt.take(),
@@ -231,7 +240,7 @@ impl Actor {
             Side::Preparing(_, prompt, _) => prompt.take(),
             Side::Off | Side::Finding(_) | Side::Starting(..) | Side::On(_) => None,
         };
-        decided.or(waiting).or(preparing).is_some()
+        decided.or(waiting).or(preparing)
     }
 
     /// Asks the agent to end its turn, and gives it some time for that.
@@ -261,7 +270,15 @@ impl Actor {
 
     /// A program runs. What it was asked before it may not have been told.
     pub(super) fn press_on(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.at = Instant::now() + STOP_GRACE;
+        }
         if self.pending.interrupted().is_none() {
+            return;
+        }
+        if self.is_in_background() {
+            self.ask_to_end();
+            self.end_interrupted();
             return;
         }
         if self.pressing.is_some() { self.ask_to_end() } else { self.press() }

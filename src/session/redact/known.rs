@@ -59,6 +59,16 @@ pub(in crate::session) fn of_profile(
     agents.chain(servers).filter_map(|(name, secret)| Some((name, value(secret)?))).collect()
 }
 
+/// The secrets among the variables that a program was started with: those of the server that started it, and those of its
+/// profile. Their values may be others by now, and the program knows the ones it was given.
+pub(in crate::session) fn of_program(agent: Agent, setup: &ProfileSetup, variables: Vec<(String, String)>) -> Values {
+    let variables: BTreeMap<_, _> = variables.into_iter().collect();
+    let passed = agent::credentials(agent, &variables);
+    let is_secret = |name: &str| setup.environment.contains_key(name) || agent::is_of_tool_server(name);
+    let of_profile = variables.into_iter().filter(|(name, _)| is_secret(name));
+    Values::new(passed.into_iter().chain(of_profile))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ mod values;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use self::{
-    known::{Known, of_profile},
+    known::{Known, of_profile, of_program},
     values::{Values, hides},
 };
 use crate::{
@@ -74,6 +74,11 @@ impl Redaction {
     /// because it is held on to and may still be said.
     pub(super) fn learn(&mut self, values: &Values) {
         self.values = Arc::new(values.and(&self.values));
+    }
+
+    /// The program that is gone on with knows these, whatever they are called by now. Where both know one, it keeps its name.
+    pub(super) fn recall(&mut self, values: &Values) {
+        self.values = Arc::new(self.values.and(values));
     }
 
     /// What is held back now, for the next owner.

@@ -58,6 +58,7 @@ pub(super) struct Bundles<'a> {
     /// What of it must not be told.
     pub(super) secrets: &'a BTreeMap<String, Secret>,
     pub(super) readable: &'a [PathBuf],
+    pub(super) modules: Option<&'a Path>,
     pub(super) progress: &'a Progress,
     pub(super) tasks: &'a TaskTracker,
 }
@@ -139,6 +140,7 @@ impl Bundles<'_> {
             argv: ["/bin/sh", "-c", script, "sh", &folder, command].map(str::to_owned).into(),
             env: passed.map(|(name, value)| (name.clone(), value.clone())).chain(self.env.iter().cloned()).collect(),
             readable: self.readable.to_vec(),
+            modules: self.modules.map(Path::to_owned),
         };
         let (exit, said) = match timeout(PATIENCE, self.ran(&spec)).await {
             Ok(ran) => ran.map_err(|error| self.failed(&error))?,

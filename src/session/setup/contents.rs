@@ -5,9 +5,9 @@
 use super::{bundles, packages, pinned};
 use crate::{
     agent::package,
-    domain::{Agent, Failure, Session, SessionKey},
-    sandbox::{ImageContents, Progress, Provider},
-    session::shared::Shared,
+    domain::{Agent, Failure, ProfileSetup, Session, SessionKey},
+    sandbox::{ImageContents, ImageProject, Progress, Provider},
+    session::{Config, shared::Shared},
 };
 
 /// What a session's sandbox needs in its image; nothing where it is on this machine. Where it was made before, what it was made
@@ -25,16 +25,31 @@ pub(in crate::session) async fn contents(
         return Ok(ImageContents::of(agent, String::new()));
     }
     let profile = pinned(shared, key, session).await?;
+    let projects =
+        if is_new { bundles::projects(&shared.config, provider, &profile, progress).await? } else { Vec::new() };
+    Ok(of(agent, &profile, projects))
+}
+
+/// What a new sandbox away from this machine needs of a profile in its image.
+pub(in crate::session) async fn contents_of(
+    config: &Config,
+    agent: Agent,
+    profile: &ProfileSetup,
+    provider: &dyn Provider,
+    progress: &Progress,
+) -> Result<ImageContents, Failure> {
+    Ok(of(agent, profile, bundles::projects(config, provider, profile, progress).await?))
+}
+
+fn of(agent: Agent, profile: &ProfileSetup, projects: Vec<ImageProject>) -> ImageContents {
     let sorted = |names: Vec<String>| {
         let mut names = names;
         names.sort();
         names.dedup();
         names
     };
-    let (npm, pip) = packages::names(&profile);
-    let projects =
-        if is_new { bundles::projects(&shared.config, provider, &profile, progress).await? } else { Vec::new() };
-    Ok(ImageContents { agent, program: program(agent), npm: sorted(npm), pip: sorted(pip), projects })
+    let (npm, pip) = packages::names(profile);
+    ImageContents { agent, program: program(agent), npm: sorted(npm), pip: sorted(pip), projects }
 }
 
 /// The package that brings an agent's program, at its version.

@@ -14,7 +14,7 @@ pub(super) fn of(
     let mut env: Vec<(String, String)> =
         profile.environment.iter().map(|(name, secret)| (name.clone(), secret.value().to_owned())).collect();
     let mut search: Vec<String> = Vec::new();
-    for Installed { folder: _, programs, modules: (name, modules) } in installed {
+    for Installed { folder: _, programs, modules: (name, modules), above: _ } in installed {
         search.push(programs.display().to_string());
         let modules = modules.display().to_string();
         match env.iter_mut().find(|(given, _)| given == name) {

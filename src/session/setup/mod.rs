@@ -16,7 +16,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 
-pub(super) use self::{contents::contents, defaults::merge, refuse::refuse};
+pub(super) use self::{
+    contents::{contents, contents_of},
+    defaults::merge,
+    refuse::refuse,
+};
 pub use secrets::Secrets;
 
 use super::{launch, shared::Shared};
@@ -38,6 +42,8 @@ pub(super) struct Ready {
     pub(super) env: Vec<(String, String)>,
     /// Folders of this machine that the agent must be able to read.
     pub(super) readable: Vec<PathBuf>,
+    /// One of them, which it must find as the `node_modules` above its folders.
+    pub(super) modules: Option<PathBuf>,
 }
 
 /// Makes ready what the session's profile says. `readable` is what the agent's program needs anyhow.
@@ -60,6 +66,7 @@ pub(super) async fn ready(
         Vec::new()
     };
     readable.extend(installed.iter().map(|installed| installed.folder.clone()));
+    let modules = installed.iter().find_map(|installed| installed.above.clone());
     let env = environment::of(&*provider, &profile, &installed, &readable);
     let bundles = bundles::Bundles {
         config: &shared.config,
@@ -69,11 +76,12 @@ pub(super) async fn ready(
         env: &env,
         secrets: &profile.environment,
         readable: &readable,
+        modules: modules.as_deref(),
         progress,
         tasks: &shared.tasks,
     };
     let bundles = bundles.install(&profile).await?;
-    Ok(Ready { profile, bundles, env, readable })
+    Ok(Ready { profile, bundles, env, readable, modules })
 }
 
 async fn pinned(shared: &Shared, key: &SessionKey, session: &Session) -> Result<ProfileSetup, Failure> {

@@ -1,11 +1,11 @@
-//! Pages of a conversation's blocks.
+//! Pages of a conversation's blocks, and whose one is.
 
 use futures::TryStreamExt as _;
 use sqlx::Row as _;
 
 use super::{open::Connections, rows};
 use crate::{
-    domain::SessionKey,
+    domain::{BlockId, SessionKey, TurnId},
     store::{BlockPage, BlockQuery, Error},
 };
 
@@ -64,4 +64,14 @@ pub(super) async fn page(
     let next = stored.last().filter(|_| more).map(|held| held.ordinal);
     let blocks = stored.into_iter().map(|held| held.block).collect();
     Ok(Some(BlockPage { blocks, next, sequence: session.sequence }))
+}
+
+/// The turn that a block belongs to.
+pub(super) async fn turn(connections: &Connections, key: &SessionKey, id: &BlockId) -> Result<Option<TurnId>, Error> {
+    let mut tx = connections.read().await?;
+    let sql = "SELECT ordinal, written_at, body FROM block WHERE tenant_id = ? AND session_id = ? AND block_id = ?";
+    let query = sqlx::query(sql).bind(key.tenant.as_str()).bind(key.session.as_str()).bind(id.as_str().as_bytes());
+    let row = query.fetch_optional(&mut *tx).await?;
+    let stored = row.map(|row| rows::block(&row, key)).transpose()?;
+    Ok(stored.and_then(|stored| stored.block.turn_id))
 }

@@ -205,6 +205,10 @@ impl Store for SqliteStore {
         texts::read(&self.connections, key, id, offset).await
     }
 
+    async fn block_turn(&self, key: &SessionKey, id: &BlockId) -> Result<Option<TurnId>, Error> {
+        blocks::turn(&self.connections, key, id).await
+    }
+
     async fn blob(&self, key: &SessionKey, sha256: &str, offset: u64) -> Result<Option<Piece>, Error> {
         blobs::read(&self.connections, key, sha256, offset).await
     }

@@ -1,6 +1,7 @@
 //! Images: built by Modal, layer by layer, and known by what stands in them. Modal keeps what it has built; here it is only
 //! remembered which image that is.
 
+mod awaited;
 mod layers;
 
 use std::{
@@ -10,14 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use tokio::{
-    sync::OnceCell,
+    sync::watch,
     time::{Instant, sleep},
 };
 use tonic::Status;
 
-use self::layers::Layer;
 pub(super) use self::layers::search_path;
+use self::{awaited::Awaited, layers::Layer};
 use super::{
     attempts::{self, Attempts},
     control::Control,
@@ -53,35 +55,40 @@ pub(super) struct Wanted<'a> {
 
 /// The images of one app, by the commands of their layers, which name files by their hash.
 #[derive(Debug, Default)]
-pub(super) struct Images(Mutex<HashMap<Commands, Arc<OnceCell<String>>>>);
+pub(super) struct Images(Mutex<HashMap<Commands, Arc<Awaited>>>);
 
 type Commands = Vec<Vec<String>>;
 
 impl Images {
     /// The id of an image with all that is wanted; built if Modal has none. Who wants the same one at the same time waits for
-    /// the same build.
+    /// the same build, and is told the same.
     pub(super) async fn get(
         &self,
-        control: &Control,
+        control: &Arc<Control>,
         home: &Found,
         wanted: &Wanted<'_>,
         progress: &Progress,
     ) -> Result<String, Error> {
         let layers = layers::of(wanted.base, wanted.workspace, wanted.contents);
-        let cell = {
+        let image = {
             let commands = layers.iter().map(|layer| layer.commands.clone()).collect();
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(known.entry(commands).or_default())
         };
-        let build = || async {
-            let mut below = None;
-            for (number, layer) in layers.iter().enumerate() {
-                let building = Building { control, home, progress, step: (number + 1, layers.len()), layer };
-                below = Some(building.build(below).await?);
+        let (control, home) = (Arc::clone(control), home.clone());
+        let build = |said| {
+            async move {
+                let mut below = None;
+                for (number, layer) in layers.iter().enumerate() {
+                    let step = (number + 1, layers.len());
+                    let building = Building { control: &control, home: &home, said: &said, step, layer };
+                    below = Some(building.build(below).await?);
+                }
+                below.ok_or_else(|| Error::Unavailable("an image of nothing cannot be built".to_owned()))
             }
-            below.ok_or_else(|| Error::Unavailable("an image of nothing cannot be built".to_owned()))
+            .boxed()
         };
-        cell.get_or_try_init(build).await.cloned()
+        image.get(build, progress).await
     }
 
     /// Asks again from now on: Modal may have dropped what it had.
@@ -93,7 +100,8 @@ impl Images {
 struct Building<'a> {
     control: &'a Control,
     home: &'a Found,
-    progress: &'a Progress,
+    /// What takes its time, for all who wait.
+    said: &'a watch::Sender<String>,
     step: (usize, usize),
     layer: &'a Layer,
 }
@@ -233,8 +241,7 @@ impl Building<'_> {
     }
 
     fn say(&self, what: String) {
-        // Nobody need listen.
-        let _ = self.progress.try_send(what);
+        self.said.send_replace(what);
     }
 }
 

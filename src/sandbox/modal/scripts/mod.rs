@@ -55,6 +55,11 @@ pub(super) fn signal(mark: &str, signal: Signal) -> Vec<String> {
     script(include_str!("signal.sh")).into_iter().chain([mark.to_owned(), name.to_owned()]).collect()
 }
 
+/// Prints the variables of a program that runs, each ended by a NUL.
+pub(super) fn environment(mark: &str) -> Vec<String> {
+    script(include_str!("environment.sh")).into_iter().chain([mark.to_owned()]).collect()
+}
+
 /// Asks all programs to end, and kills those that have not after so many seconds.
 pub(super) fn end(seconds: u64) -> Vec<String> {
     script(include_str!("end.sh")).into_iter().chain([seconds.to_string()]).collect()

@@ -61,6 +61,7 @@ impl Bundles<'_> {
             argv: vec!["/bin/cat".to_owned(), ImageProject::note(name)],
             env: Vec::new(),
             readable: Vec::new(),
+            modules: None,
         };
         match self.ran(&spec).await.map_err(|error| self.failed(&error))? {
             (Some(Exit::Code(0)), folder) if ImageProject::is_folder(&folder) => Ok(Some(folder)),

@@ -481,7 +481,8 @@ class SessionOptions(_message.Message):
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-        request or question counts as activity. The next message starts it again.
+        request or question counts as activity; while a command of the agent's runs in the background, the silence may last six
+        times as long. The next message starts it again.
         """
 
     def __init__(

@@ -387,7 +387,8 @@ export type SessionOptions = Message<"agentruntime.v1.SessionOptions"> & {
 
   /**
    * Silence after which the sandbox is checkpointed and stopped: 10 s to 24 h, default 10 min. An open permission
-   * request or question counts as activity. The next message starts it again.
+   * request or question counts as activity; while a command of the agent's runs in the background, the silence may last six
+   * times as long. The next message starts it again.
    *
    * @generated from field: google.protobuf.Duration idle_timeout = 4;
    */
