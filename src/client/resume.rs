@@ -143,14 +143,13 @@ impl<R: Resumable> Resumed<R> {
     }
 
     async fn read(&mut self) -> Result<Option<R::Response>, Error> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => {
-                self.opened = Instant::now();
-                match timeout(self.silence, self.what.open(self.sessions.clone())).await {
-                    Ok(opened) => opened?,
-                    Err(_) => return Err(self.silent()),
-                }
+        let mut open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            self.opened = Instant::now();
+            match timeout(self.silence, self.what.open(self.sessions.clone())).await {
+                Ok(opened) => opened?,
+                Err(_) => return Err(self.silent()),
             }
         };
         let Ok(response) = timeout(self.silence, open.next()).await else { return Err(self.silent()) };
