@@ -4,6 +4,8 @@
 
 #[path = "sandbox/asked.rs"]
 mod asked;
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "sandbox/elsewhere.rs"]
 mod elsewhere;
 #[path = "support/emulator.rs"]
@@ -16,6 +18,8 @@ mod golden;
 mod handshake;
 #[path = "sandbox/input.rs"]
 mod input;
+#[path = "sandbox/large.rs"]
+mod large;
 #[path = "sandbox/lease.rs"]
 mod lease;
 #[path = "sandbox/leaves.rs"]
@@ -38,10 +42,14 @@ mod previous;
 mod rig;
 #[path = "sandbox/slow.rs"]
 mod slow;
+#[path = "sandbox/standins.rs"]
+mod standins;
 #[path = "sandbox/stubborn.rs"]
 mod stubborn;
 #[path = "sandbox/supervised.rs"]
 mod supervised;
+#[path = "sandbox/tls.rs"]
+mod tls;
 #[path = "sandbox/wall.rs"]
 mod wall;
 

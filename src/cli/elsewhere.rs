@@ -1,6 +1,8 @@
 //! Flags of `serve` about sandboxes away from its machine. The account's token comes from the environment alone, in the words
 //! of Modal's own tools: what stands in arguments can be read by all.
 
+use std::ffi::OsString;
+
 use clap::builder::FalseyValueParser;
 
 use crate::server::ModalAccount;
@@ -20,6 +22,9 @@ pub(super) struct Elsewhere {
     /// Where Modal's API is.
     #[arg(long, env = "MODAL_SERVER_URL", default_value = "https://api.modal.com:443", value_name = "URL")]
     modal_server: String,
+    /// PEM file of the roots that alone vouch for the certificates of Modal's servers; else those of the web do, which are built in.
+    #[arg(long, env = "SSL_CERT_FILE", value_name = "FILE")]
+    modal_roots: Option<OsString>,
     /// Where sessions run that do not say it.
     #[arg(
         long,
@@ -35,7 +40,7 @@ pub(super) struct Elsewhere {
 impl Elsewhere {
     /// The account, where there is one.
     pub(super) fn account(self) -> Option<ModalAccount> {
-        let Self { modal, modal_app, modal_environment, modal_server, default_provider: _ } = self;
+        let Self { modal, modal_app, modal_environment, modal_server, modal_roots, default_provider: _ } = self;
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (id, secret) = (said("MODAL_TOKEN_ID"), said("MODAL_TOKEN_SECRET"));
         // Where it is asked for and half of it is missing, the server refuses to start, and names it.
@@ -43,6 +48,8 @@ impl Elsewhere {
         let (token_id, token_secret) = (id.unwrap_or_default(), secret.unwrap_or_default());
         wanted.then_some(ModalAccount {
             server: modal_server,
+            // Set to nothing is not set.
+            roots: modal_roots.filter(|file| !file.is_empty()).map(Into::into),
             token_id,
             token_secret,
             environment: modal_environment,

@@ -57,7 +57,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until told to stop.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Give an agent a prompt and watch it work; starts a server of its own when none runs.
     Run(run::Args),
     /// Follow a session, across restarts of the server.
@@ -148,7 +148,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(args: Args) -> Result<ExitCode, Error> {
     let common = &args.common;
     match args.command {
-        Command::Serve(args) => return serve::run(common, args).await,
+        Command::Serve(args) => return serve::run(common, *args).await,
         Command::Run(args) => return run::run(common, args).await,
         Command::ScriptedAgent(_)
         | Command::ModalSandboxInit(_)

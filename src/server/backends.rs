@@ -56,6 +56,7 @@ impl Backends {
             Credentials { token_id: account.token_id.clone(), token_secret: account.token_secret.clone() };
         let modal = ModalConfig {
             server: account.server.clone(),
+            roots: account.roots.clone(),
             credentials,
             environment: account.environment.clone(),
             app: account.app.clone(),

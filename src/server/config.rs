@@ -61,6 +61,8 @@ pub struct Config {
 pub struct ModalAccount {
     /// Address of its API, or of a stand-in.
     pub server: String,
+    /// A PEM file of the roots that alone vouch for it; `None`: the web's.
+    pub roots: Option<PathBuf>,
     /// Begins with "ak-".
     pub token_id: String,
     /// Begins with "as-".
@@ -73,10 +75,10 @@ pub struct ModalAccount {
 
 impl fmt::Debug for ModalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, token_id, token_secret: _, environment, app } = self;
+        let Self { server, roots, token_id, token_secret: _, environment, app } = self;
         let mut account = f.debug_struct("ModalAccount");
-        account.field("server", server).field("token_id", token_id).field("environment", environment);
-        account.field("app", app).finish_non_exhaustive()
+        account.field("server", server).field("roots", roots).field("token_id", token_id);
+        account.field("environment", environment).field("app", app).finish_non_exhaustive()
     }
 }
 

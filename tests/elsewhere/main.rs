@@ -1,5 +1,7 @@
 //! Sessions whose sandboxes are at Modal: what holds for those on this machine holds for them, over the emulator.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/claude.rs"]
 mod cli;
 #[path = "../support/emulator.rs"]
@@ -23,3 +25,4 @@ mod reach;
 mod reaper;
 mod rig;
 mod sessions;
+mod tls;

@@ -1,8 +1,8 @@
 // Drives the official JavaScript SDK through what people do with sandboxes. Every result is checked; the first wrong one ends it.
 //
-//     drive.mjs walk | more
+//     drive.mjs walk | gpu | more
 //
-// `walk` makes the calls of the golden traces and no others. scripts/modal.sh puts this beside the SDK that it drives.
+// `walk` makes the calls of the golden traces and no others, `gpu` those of a sandbox with a GPU. scripts/modal.sh puts this beside the SDK that it drives.
 
 import assert from "node:assert/strict";
 import { ModalClient } from "modal";
@@ -38,6 +38,27 @@ async function walk() {
   await sandbox.terminate();
 }
 
+async function gpu() {
+  const app = await modal.apps.fromName("rig-app-js", { createIfMissing: true });
+  const image = modal.images.fromRegistry("node:20-slim").dockerfileCommands(["RUN npm i -g @anthropic-ai/claude-code"]);
+  const sandbox = await modal.sandboxes.create(app, image, {
+    command: ["sleep", "infinity"],
+    timeoutMs: 3600_000,
+    idleTimeoutMs: 600_000,
+    cpu: 1,
+    memoryMiB: 1024,
+    gpu: "A10G",
+  });
+  const process_ = await sandbox.exec(["sh", "-c", "cat; echo err >&2; exit 3"]);
+  await process_.stdin.writeText("line1\n");
+  await process_.stdin.close();
+  assert.equal(await process_.stdout.readText(), "line1\n");
+  assert.equal(await process_.stderr.readText(), "err\n");
+  assert.equal(await process_.wait(), 3);
+  assert.equal(await sandbox.poll(), null);
+  await sandbox.terminate();
+}
+
 async function more() {
   const app = await modal.apps.fromName("more-js", { createIfMissing: true });
   const image = modal.images.fromRegistry("debian:12");
@@ -64,5 +85,5 @@ async function more() {
   }
 }
 
-await { walk, more }[process.argv[2]]();
+await { walk, gpu, more }[process.argv[2]]();
 process.exit(0);

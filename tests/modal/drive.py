@@ -1,8 +1,9 @@
 """Drives the official Python SDK through what people do with sandboxes. Every result is checked; the first wrong one ends it.
 
-    drive.py walk | more | reattach SANDBOX
+    drive.py walk | gpu | more | reattach SANDBOX
 
-`walk` makes the calls of the golden traces and no others, and prints its sandbox, which runs on.
+`walk` makes the calls of the golden traces and no others, and prints its sandbox, which runs on. `gpu` does so for a sandbox with
+a GPU, which only the first version of sandboxes has, whatever the settings say.
 """
 
 import sys
@@ -55,6 +56,23 @@ def walk():
     sandbox.wait(raise_on_termination=False)
     assert sandbox.returncode == 137
     print(restored.object_id)
+
+
+def gpu():
+    app = modal.App.lookup("rig-app", create_if_missing=True)
+    sandbox = modal.Sandbox.create(
+        "sleep", "infinity", app=app, image=image(), timeout=3600, idle_timeout=600, cpu=1.0, memory=1024, gpu="A10G"
+    )
+    process = sandbox.exec("sh", "-c", "cat; echo err >&2; exit 3")
+    process.stdin.write("line1\n")
+    process.stdin.write_eof()
+    process.stdin.drain()
+    assert list(process.stdout) == ["line1\n"]
+    assert (process.stderr.read(), process.wait()) == ("err\n", 3)
+    assert sandbox.poll() is None
+    sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    assert sandbox.returncode == 137
 
 
 def reattach(sandbox_id):
@@ -159,4 +177,4 @@ def more():
 
 
 if __name__ == "__main__":
-    {"walk": walk, "more": more, "reattach": reattach}[sys.argv[1]](*sys.argv[2:])
+    {"walk": walk, "gpu": gpu, "more": more, "reattach": reattach}[sys.argv[1]](*sys.argv[2:])

@@ -164,6 +164,7 @@ class Proxy:
                 await context.abort(error.code(), error.details())
             finally:
                 event.setdefault("status", "CLIENT_CANCELLED")
+                event["over"] = self.count
                 event["ms"] = round((time.time() - event["t"]) * 1000)
                 self.trace.write(json.dumps(event) + "\n")
                 self.trace.flush()

@@ -108,6 +108,18 @@ def check(version, sdks, env, folder):
     return well
 
 
+def check_gpu(sdks, env, folder):
+    """What only the first version has: the SDKs know that, whatever version they are told to use."""
+    well = True
+    env["MODAL_SANDBOX_V2"] = "1"
+    for sdk, driver in sdks:
+        trace = folder / f"{sdk}-gpu.jsonl"
+        with Proxy(env, trace) as proxied:
+            done = drive([*driver, "gpu"], proxied)
+        well &= done is not None and compare.check(HERE / "golden" / trace.name, trace, trace.stem)
+    return well
+
+
 def main():
     program, cache = sys.argv[1:3]
     sdks = [("py164", [sys.executable, str(HERE / "drive.py")])]
@@ -118,6 +130,8 @@ def main():
         # A fresh one each: of an image that is built already nobody waits for the build.
         with Emulator(program, cache) as env, tempfile.TemporaryDirectory() as folder:
             well &= check(version, sdks, env, pathlib.Path(folder))
+    with Emulator(program, cache) as env, tempfile.TemporaryDirectory() as folder:
+        well &= check_gpu(sdks, env, pathlib.Path(folder))
     print("  with tokens that live for 2 s, and calls that fail:")
     with Emulator(program, cache, "--token-life", "2", "--seed", "5", "--faults", FAULTS) as env:
         env["MODAL_SANDBOX_V2"] = "1"

@@ -1,6 +1,9 @@
 //! The provider for Modal over the emulator, for the suite: with a ledger and a lease that are the real store's.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use agent_runtime::{
     domain::{LedgerEntry, SandboxId},
@@ -41,7 +44,7 @@ impl Elsewhere {
         let emulator = Emulator::start_with(arguments);
         let book = Arc::new(Book { store, owner });
         let server = emulator.env[0].1.clone();
-        let modal = provider(&emulator, &server, &book, folder.path().join("staging"));
+        let modal = provider(&emulator, &server, None, &book, folder.path().join("staging"));
         Some(Self { modal, emulator, book, server, folder })
     }
 
@@ -61,7 +64,12 @@ impl Elsewhere {
 
     /// Another server's provider, over the same database, by another way to the emulator.
     pub(crate) fn another(&self, server: &str) -> Modal {
-        provider(&self.emulator, server, &self.book, self.folder.path().join("staging"))
+        provider(&self.emulator, server, None, &self.book, self.folder.path().join("staging"))
+    }
+
+    /// The same, believing only what these roots vouch for.
+    pub(crate) fn believing(&self, roots: &Path) -> Modal {
+        provider(&self.emulator, &self.server, Some(roots), &self.book, self.folder.path().join("staging"))
     }
 
     pub(crate) async fn close(self) {
@@ -70,9 +78,11 @@ impl Elsewhere {
     }
 }
 
-fn provider(emulator: &Emulator, server: &str, book: &Arc<Book>, staging: PathBuf) -> Modal {
+fn provider(emulator: &Emulator, server: &str, roots: Option<&Path>, book: &Arc<Book>, staging: PathBuf) -> Modal {
+    let roots = roots.map(Path::to_owned);
     let config = ModalConfig {
         server: server.to_owned(),
+        roots,
         credentials: Credentials { token_id: emulator.env[1].1.clone(), token_secret: emulator.env[2].1.clone() },
         environment: String::new(),
         app: "agent-runtime".to_owned(),

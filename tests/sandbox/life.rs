@@ -307,7 +307,7 @@ pub(crate) async fn terminates_what_ignores_it(provider: &dyn Provider) {
 pub(crate) async fn nothing_runs_in_what_is_resumed(provider: &dyn Provider) {
     let new = NewSandbox::plain(SandboxId::mint(), session(), NOW);
     let sandbox = provider.create(new.clone()).await.expect("created");
-    let exec = start(&*sandbox, "echo ready; while :; do echo x >>beat; sleep 0.05; done").await;
+    let exec = start(&*sandbox, "echo x >beat; echo ready; while :; do echo x >>beat; sleep 0.05; done").await;
     until(&*sandbox, &exec, "ready").await;
     let resumed = provider.resume(new.clone()).await.expect("found");
     let looked =

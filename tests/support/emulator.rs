@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// A running emulator.
 pub struct Emulator {
-    /// Where it listens.
+    /// Where it listens in clear text.
     pub addr: String,
     /// What a client of Modal needs in its environment: `MODAL_SERVER_URL`, `MODAL_TOKEN_ID`, `MODAL_TOKEN_SECRET`.
     pub env: Vec<(String, String)>,
@@ -45,7 +45,9 @@ impl Emulator {
         command.env("TMPDIR", folder.path());
         command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()));
         let mut process = command.stdout(Stdio::piped()).spawn().expect("the emulator's program");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines().take(3);
+        // Behind TLS it says one thing more: where it is asked in clear text.
+        let lines = if args.contains(&"--tls-cert") { 4 } else { 3 };
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines().take(lines);
         let env: Vec<(String, String)> = lines
             .map(|line| {
                 let line = line.expect("text");
@@ -53,13 +55,14 @@ impl Emulator {
                 (name.to_owned(), value.to_owned())
             })
             .collect();
-        let Some((_, url)) = env.first() else {
+        let plain = |(_, url): &&(String, String)| url.starts_with("http://");
+        let Some((_, url)) = env.iter().find(plain) else {
             process.wait().expect("it has ended");
             println!("SKIPPED: the emulator of Modal cannot make sandboxes on this machine, and says why");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have what it needs");
             return None;
         };
-        let addr = url.strip_prefix("http://").expect("plaintext").to_owned();
+        let addr = url.trim_start_matches("http://").to_owned();
         Some(Self { addr, env, process, folder, killed: false })
     }
 

@@ -171,7 +171,7 @@ const (
 	// Retry: no, change the spec.
 	// `{"reason":"SANDBOX_UNSUITABLE","domain":"agentruntime.v1","metadata":{"provider":"local","isolation":"ISOLATION_PROCESS","not_applied":"modal.cpu"}}`
 	ErrorReason_ERROR_REASON_SANDBOX_UNSUITABLE ErrorReason = 104
-	// The sandbox could not be started or was lost. UNAVAILABLE. Retry: yes.
+	// The sandbox could not be started, was lost, or does not answer the server that looks for it. UNAVAILABLE. Retry: yes.
 	// `{"reason":"SANDBOX_FAILED","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sb-1","cause":"image_build"}}`
 	ErrorReason_ERROR_REASON_SANDBOX_FAILED ErrorReason = 105
 	// In Turn.error only: one thing the agent printed cannot be stored, even truncated. Retry: send again.

@@ -116,7 +116,8 @@ type SessionServiceClient interface {
 	// Changes name, labels, metadata or options; new options count from the next turn on. Scope WRITE.
 	UpdateSession(ctx context.Context, in *UpdateSessionRequest, opts ...grpc.CallOption) (*UpdateSessionResponse, error)
 	// Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-	// and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+	// and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+	// as soon as it can be. Stopping again is OK. Scope WRITE.
 	StopSession(ctx context.Context, in *StopSessionRequest, opts ...grpc.CallOption) (*StopSessionResponse, error)
 	// Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
 	// after that it is NOT_FOUND, and its id is never used again. Scope WRITE.
@@ -532,7 +533,8 @@ type SessionServiceServer interface {
 	// Changes name, labels, metadata or options; new options count from the next turn on. Scope WRITE.
 	UpdateSession(context.Context, *UpdateSessionRequest) (*UpdateSessionResponse, error)
 	// Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-	// and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+	// and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+	// as soon as it can be. Stopping again is OK. Scope WRITE.
 	StopSession(context.Context, *StopSessionRequest) (*StopSessionResponse, error)
 	// Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
 	// after that it is NOT_FOUND, and its id is never used again. Scope WRITE.

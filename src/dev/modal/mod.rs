@@ -35,6 +35,7 @@ mod image;
 mod options;
 mod program;
 mod sandbox;
+mod tls;
 mod tokens;
 pub mod tools;
 mod world;
@@ -44,6 +45,8 @@ pub use asked::{Asked, Build};
 pub use cell::init::{Args as InitArgs, run as init};
 pub use faults::Rule;
 pub use options::Options;
+pub use tls::Certificate;
+use tls::Secured;
 use world::World;
 
 /// Serves an emulator on a listener, which must be on loopback: what is said on it is not encrypted.
@@ -57,36 +60,46 @@ pub fn serve(listener: TcpListener, options: Options) -> io::Result<Handle> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
     }
     let world = World::new(options).map_err(io::Error::other)?;
-    let router = api::router(&world, addr);
     let stop = CancellationToken::new();
-    let stopped = stop.clone().cancelled_owned();
     let mut tasks = JoinSet::new();
+    let elsewhere = world.options.router.clone().map(api::Found::At);
+    let secured = world.options.tls.as_ref().map(|certificate| Secured::listen(addr, certificate)).transpose()?;
+    let url = secured.as_ref().map(|secured| secured.url.clone());
+    if let Some(secured) = secured {
+        let here = || api::Found::At(secured.url.clone());
+        let router = api::router(&world, elsewhere.clone().unwrap_or_else(here));
+        tasks.spawn(secured.serve(router, stop.clone()));
+    }
+    let router = api::router(&world, elsewhere.unwrap_or(api::Found::Plain(addr)));
+    let stopped = stop.clone().cancelled_owned();
     tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
-    Ok(Handle { addr, stop, tasks, world })
+    Ok(Handle { addr, url, stop, tasks, world })
 }
 
 /// A running emulator. Dropping it ends it, and all that runs in it soon after; [`Handle::shutdown`] waits for that.
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
+    /// Where it is spoken to by TLS.
+    url: Option<String>,
     stop: CancellationToken,
     tasks: JoinSet<io::Result<()>>,
     world: Arc<World>,
 }
 
 impl Handle {
-    /// Where it listens.
+    /// Where it listens, in clear text.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What a client of Modal needs in its environment to use it.
+    /// What a client of Modal needs in its environment to use it, by TLS where it has that.
     #[must_use]
     pub fn env(&self) -> [(&'static str, String); 3] {
         let options = &self.world.options;
         [
-            ("MODAL_SERVER_URL", format!("http://{}", self.addr)),
+            ("MODAL_SERVER_URL", self.url.clone().unwrap_or_else(|| format!("http://{}", self.addr))),
             ("MODAL_TOKEN_ID", options.token_id.clone()),
             ("MODAL_TOKEN_SECRET", options.token_secret.clone()),
         ]
@@ -149,8 +162,8 @@ pub struct Args {
     pub linger: u64,
     /// Calls that fail on purpose, with commas between them: `Call=CODE@K*N` fails the call after K messages of its answer,
     /// the first N times; `CODE+S` asks to try again after S seconds; `%P` instead of `*N` fails with probability P. `*` is
-    /// any call; `OK+S` only holds it back for S seconds, or until there are other rules, and `EXPIRED` in the place of a code
-    /// lets the call's token expire.
+    /// any call; `OK+S@0` only holds it back for S seconds, or until there are other rules, `OK@K` ends its answer early and in good
+    /// order, and `EXPIRED` in the place of a code lets the call's token expire.
     #[arg(long, default_value = "", value_name = "RULES")]
     pub faults: String,
     /// Makes faults by chance the same ones each time.
@@ -159,6 +172,25 @@ pub struct Args {
     /// Most sandboxes on one page of a list.
     #[arg(long, default_value_t = 100)]
     pub page: usize,
+    /// Milliseconds that a sandbox waits for its machine: until then it has no task, and its creation tells nothing but its id.
+    #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
+    pub placing: u64,
+    /// Answers at once whoever waits for an end, whether it has come or not.
+    #[arg(long)]
+    pub no_holding: bool,
+    /// Most bytes of output in one message.
+    #[arg(long, default_value_t = 65536, value_name = "BYTES")]
+    pub chunk: usize,
+    /// Certificate chain for localhost, a PEM file: clients are told of a port that speaks TLS, beside the one in clear text,
+    /// which is printed as MODAL_EMULATOR_URL then.
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, a PEM file.
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Where clients are told that the router is, which is here otherwise.
+    #[arg(long, value_name = "URL")]
+    pub router_url: Option<String>,
 }
 
 /// Why the emulator does not run.
@@ -192,6 +224,11 @@ pub async fn run(args: Args, claude: Option<PathBuf>) -> Result<(), RunError> {
         clock: args.clock,
         linger: Duration::from_millis(args.linger),
         page: args.page,
+        placing: Duration::from_millis(args.placing),
+        holds: !args.no_holding,
+        chunk: args.chunk.max(1),
+        tls: args.tls_cert.zip(args.tls_key).map(|(chain, key)| Certificate { chain, key }),
+        router: args.router_url,
         faults: admin::rules(&args.faults).map_err(RunError::Faults)?,
         seed: args.seed,
         ..Options::new(std::env::current_exe()?)
@@ -204,6 +241,9 @@ pub async fn run(args: Args, claude: Option<PathBuf>) -> Result<(), RunError> {
         let mut out = io::stdout().lock();
         for (name, value) in handle.env() {
             writeln!(out, "export {name}={value}")?;
+        }
+        if handle.url.is_some() {
+            writeln!(out, "export MODAL_EMULATOR_URL=http://{}", handle.addr)?;
         }
         out.flush()?;
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::faults::Rule;
+use super::{faults::Rule, program::CHUNK, tls::Certificate};
 
 /// How an emulator behaves, for those who start one in their own process.
 #[derive(Clone, Debug)]
@@ -23,6 +23,16 @@ pub struct Options {
     pub linger: Duration,
     /// Most sandboxes on one page of a list.
     pub page: usize,
+    /// How long a sandbox waits for its machine. Until then it has no task, and its creation tells nothing but its id.
+    pub placing: Duration,
+    /// Calls that wait for an end are held until it comes; else they are answered at once.
+    pub holds: bool,
+    /// Most bytes of output in one message.
+    pub chunk: usize,
+    /// It is spoken to by TLS too, with this certificate.
+    pub tls: Option<Certificate>,
+    /// Where clients are told that the router is; `None`: where they are already.
+    pub router: Option<String>,
     /// Which calls fail, and how.
     pub faults: Vec<Rule>,
     /// Makes faults by chance the same ones each time.
@@ -42,6 +52,11 @@ impl Options {
             clock: 0,
             linger: Duration::from_millis(150),
             page: 100,
+            placing: Duration::ZERO,
+            holds: true,
+            chunk: CHUNK,
+            tls: None,
+            router: None,
             faults: Vec::new(),
             seed: 0,
         }

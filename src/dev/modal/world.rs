@@ -253,6 +253,11 @@ impl World {
         found.ok_or_else(|| Error::NotFound(format!("there is no task {id}")))
     }
 
+    /// Whether a sandbox has a machine, and with it a task that clients are told of.
+    pub(super) fn is_placed(&self, sandbox: &Sandbox) -> bool {
+        self.time() >= sandbox.facts.created + self.options.placing.as_secs_f64()
+    }
+
     /// All there are and were, in the order they were made.
     pub(super) fn sandboxes(&self) -> Vec<Arc<Sandbox>> {
         self.things().sandboxes.clone()

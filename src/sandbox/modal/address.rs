@@ -2,14 +2,16 @@
 //!
 //! It must not know what is said over them.
 
-use std::{error::Error as _, fmt, net::IpAddr, time::Duration};
+use std::{error::Error as _, fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use http::Uri;
 use tokio::time::{sleep, timeout};
 use tonic::{
     Status,
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{self, Channel, Endpoint},
 };
+
+use super::trust::Trust;
 
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -27,6 +29,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 pub(super) struct Address {
     uri: Uri,
     plaintext: bool,
+    trust: Trust,
 }
 
 /// How long, and how often, a server is tried that does not answer.
@@ -55,14 +58,17 @@ pub(super) const ROUTER: Budget = Budget {
 };
 
 impl Address {
-    /// The control plane at this URL; `http` is for this machine only.
-    pub(super) fn control(url: &str) -> Result<Self, String> {
+    /// The control plane at this URL, vouched for by these roots; `http` is for this machine only.
+    pub(super) fn control(url: &str, trust: Trust) -> Result<Self, String> {
+        if url.contains(',') {
+            return Err(format!("{url} names several servers; name one"));
+        }
         let uri = parse(url)?;
         let plaintext = uri.scheme_str() == Some("http");
         if plaintext && !loopback(&uri) {
             return Err(format!("{url}: Modal is spoken to in clear text only on this machine; use https"));
         }
-        Ok(Self { uri, plaintext })
+        Ok(Self { uri, plaintext, trust })
     }
 
     /// The router that the control plane at `self` names. Beside a control plane in clear text it is in clear text too, and
@@ -73,7 +79,7 @@ impl Address {
         if !plaintext && uri.scheme_str() != Some("https") {
             return Err(format!("{url}: a router is reached by https, or in clear text on this machine"));
         }
-        Ok(Self { uri, plaintext })
+        Ok(Self { uri, plaintext, trust: self.trust.clone() })
     }
 
     /// Its host, without a port.
@@ -81,7 +87,8 @@ impl Address {
         self.uri.host().unwrap_or_default()
     }
 
-    /// Connects. Where nothing answers it is tried again, as long as the budget lasts and `wanted` says so.
+    /// Connects. Where nothing answers it is tried again, as long as the budget lasts and `wanted` says so. Who answers and
+    /// cannot be believed is not tried again: `PERMISSION_DENIED`, with a cause, which no server's has.
     pub(super) async fn connect<F: Future<Output = Result<(), Status>>>(
         &self,
         budget: Budget,
@@ -95,7 +102,10 @@ impl Address {
             for _ in 0..attempts {
                 match endpoint.connect().await {
                     Ok(channel) => return Ok(channel),
-                    Err(error) => last = root_cause(&error),
+                    Err(error) => match disbelieved(&error) {
+                        Some(why) => return Err(self.untrusted(why)),
+                        None => last = root_cause(&error),
+                    },
                 }
                 wanted().await?;
                 sleep(delay).await;
@@ -110,17 +120,23 @@ impl Address {
         }
     }
 
+    fn untrusted(&self, why: String) -> Status {
+        let roots = match &self.trust {
+            Trust::Web => "a private authority's certificate is named by SSL_CERT_FILE (--modal-roots)",
+            Trust::Only(_) => "only the certificates in SSL_CERT_FILE (--modal-roots) are believed",
+        };
+        let mut status = Status::permission_denied(format!("{self} cannot be trusted: {why}; {roots}"));
+        status.set_source(Arc::new(io::Error::new(io::ErrorKind::InvalidData, why)));
+        status
+    }
+
     fn endpoint(&self) -> Result<Endpoint, Status> {
-        let failed = |error: tonic::transport::Error| Status::internal(format!("{self}: {}", root_cause(&error)));
-        // The scheme is what it is spoken in, not what it was named by.
+        let failed = |error: transport::Error| Status::internal(format!("{self}: {}", root_cause(&error)));
+        // The scheme is what it is spoken in, not what it was named by; of a path nothing is made use: calls have their own.
         let scheme = if self.plaintext { "http" } else { "https" };
         let authority = self.uri.authority().map(ToString::to_string).unwrap_or_default();
         let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}")).map_err(failed)?;
-        let endpoint = if self.plaintext {
-            endpoint
-        } else {
-            endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots()).map_err(failed)?
-        };
+        let endpoint = if self.plaintext { endpoint } else { endpoint.tls_config(self.trust.tls()).map_err(failed)? };
         Ok(endpoint
             .connect_timeout(ATTEMPT)
             .tcp_nodelay(true)
@@ -151,7 +167,22 @@ fn loopback(uri: &Uri) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn root_cause(error: &tonic::transport::Error) -> String {
+/// Why whoever answers is not believed: a certificate that nobody vouches for, or that is another's, or no TLS at all. `None`:
+/// another attempt may find another.
+fn disbelieved(error: &transport::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        if let Some(said) = deeper.downcast_ref::<io::Error>()
+            && said.kind() == io::ErrorKind::InvalidData
+        {
+            return Some(said.to_string());
+        }
+        cause = deeper.source();
+    }
+    None
+}
+
+fn root_cause(error: &transport::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -164,16 +195,28 @@ fn root_cause(error: &tonic::transport::Error) -> String {
 mod tests {
     use super::*;
 
+    fn control(url: &str) -> Result<Address, String> {
+        Address::control(url, Trust::Web)
+    }
+
     #[test]
     fn clear_text_stays_on_this_machine() {
         for url in ["http://127.0.0.1:1", "http://localhost:80/", "http://[::1]:9", "https://api.modal.com:443"] {
-            assert!(Address::control(url).is_ok(), "{url}");
+            assert!(control(url).is_ok(), "{url}");
         }
-        for url in ["http://api.modal.com", "http://10.0.0.1:80", "http://127.0.0.1.example.com", "ftp://x", "x", ""] {
-            assert!(Address::control(url).is_err(), "{url}");
+        for url in [
+            "http://api.modal.com",
+            "http://10.0.0.1:80",
+            "http://127.0.0.1.example.com",
+            "ftp://x",
+            "x",
+            "",
+            "https://a,https://b",
+        ] {
+            assert!(control(url).is_err(), "{url}");
         }
-        let near = Address::control("http://127.0.0.1:1").unwrap();
-        let far = Address::control("https://api.modal.com").unwrap();
+        let near = control("http://127.0.0.1:1").unwrap();
+        let far = control("https://api.modal.com").unwrap();
         for url in ["http://127.0.0.1:2", "https://127.0.0.1:2"] {
             assert!(near.router(url).unwrap().plaintext, "{url}");
         }
@@ -182,5 +225,17 @@ mod tests {
         assert!(far.router("http://127.0.0.1:2").is_err());
         assert!(!far.router("https://127.0.0.1:2").unwrap().plaintext);
         assert_eq!(far.host(), "api.modal.com");
+    }
+
+    #[test]
+    fn a_router_may_be_named_without_a_port_and_with_a_path() {
+        let far = control("https://api.modal.com").unwrap();
+        for url in ["https://worker.example.com", "https://worker.example.com/", "https://worker.example.com/a/b?c=d"] {
+            let router = far.router(url).unwrap();
+            assert_eq!(router.endpoint().unwrap().uri(), "https://worker.example.com/", "{url}");
+        }
+        let near = control("http://127.0.0.1:1").unwrap();
+        let router = near.router("https://127.0.0.1:2/a/b").unwrap();
+        assert_eq!(router.endpoint().unwrap().uri(), "http://127.0.0.1:2/");
     }
 }

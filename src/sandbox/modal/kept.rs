@@ -45,13 +45,14 @@ impl Kept {
         Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new(), leaving: Arc::default() }
     }
 
-    /// Drops an image that nobody needs any more; one that is not there was dropped before.
+    /// Drops an image that nobody needs any more; one that is not there was dropped before, and where none can be dropped it
+    /// goes when its time is over.
     pub(super) async fn drop_image(&self, image_id: String) -> Result<(), Status> {
         let request = ImageDeleteRequest { image_id };
         let call =
             self.control.change(request, |mut control, request| async move { control.image_delete(request).await });
         match call.await {
-            Err(status) if status.code() != Code::NotFound => Err(status),
+            Err(status) if !matches!(status.code(), Code::NotFound | Code::Unimplemented) => Err(status),
             Ok(()) | Err(_) => Ok(()),
         }
     }

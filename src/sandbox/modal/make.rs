@@ -129,7 +129,8 @@ pub(super) async fn running(control: &Control, home: &Home, id: &SandboxId) -> R
         control.call(request, |mut control, request| async move { control.sandbox_get_from_name(request).await });
     match first.await {
         Ok(found) => Ok(Some(found.sandbox_id)),
-        Err(status) if status.code() == Code::NotFound => Ok(None),
+        // Who does not know the first version has none of its sandboxes.
+        Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),
         Err(status) => Err(status),
     }
 }
@@ -152,7 +153,9 @@ async fn make_v2(control: &Arc<Control>, found: &Found, plan: &Plan<'_>) -> Resu
         control.change(request, |mut control, request| async move { control.sandbox_create_v2(request).await }).await?;
     let remote = Remote::new(Arc::clone(control), made.sandbox_id);
     let task_id = if made.task_id.is_empty() { remote.task_id().await? } else { made.task_id };
-    Ok(Made { remote, task_id, access: made.command_router_access })
+    // What is empty tells as much as what is not there.
+    let access = made.command_router_access.filter(|access| !access.url.is_empty());
+    Ok(Made { remote, task_id, access })
 }
 
 async fn make_v1(control: &Arc<Control>, found: &Found, plan: &Plan<'_>) -> Result<Made, Status> {

@@ -28,6 +28,7 @@ mod router;
 mod scripts;
 mod shared;
 mod slots;
+mod trust;
 
 use std::{
     path::{Path, PathBuf},
@@ -51,6 +52,7 @@ use self::{
     remote::{Left, Over, Remote},
     router::{Channels, Router},
     slots::{Slot, Slots},
+    trust::Trust,
 };
 pub use self::{control::Credentials, files::ModalFiles};
 use crate::{
@@ -76,6 +78,8 @@ const LAST: Duration = Duration::from_secs(2);
 pub struct ModalConfig {
     /// [`SERVER`], or a stand-in.
     pub server: String,
+    /// A PEM file of the roots that alone vouch for its certificates, and its routers'; `None`: the web's.
+    pub roots: Option<PathBuf>,
     /// The account's token.
     pub credentials: Credentials,
     /// Of the account; empty: its default.
@@ -108,10 +112,11 @@ impl Modal {
     /// Checks what can be checked without asking anybody.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the server's address or the credentials cannot be right.
+    /// [`Error::Unavailable`] when the server's address, its roots or the credentials cannot be right.
     pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
-        let ModalConfig { server, credentials, environment, app, staging } = config;
-        let address = Address::control(&server).map_err(Error::Unavailable)?;
+        let ModalConfig { server, roots, credentials, environment, app, staging } = config;
+        let trust = Trust::read(roots.as_deref()).map_err(Error::Unavailable)?;
+        let address = Address::control(&server, trust).map_err(Error::Unavailable)?;
         let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
             kept: Kept::new(Arc::clone(&control)),

@@ -23,10 +23,12 @@ impl Pages {
         self.before
     }
 
-    /// Takes a page. Says whether to ask on: only an empty one is the last.
+    /// Takes a page. Says whether to ask on: only an empty one is the last, or one that shows that nobody looks at the time that
+    /// was asked with, so that each would be the same.
     pub(super) fn take(&mut self, page: Vec<SandboxInfo>) -> bool {
         let Some(last) = page.last().map(|last| last.created_at) else { return false };
         let known = self.all.len();
+        let asked = self.before;
         let Self { before, seen, all } = self;
         all.extend(page.into_iter().filter(|one| seen.insert(one.id.clone())));
         *before = if all.len() > known {
@@ -34,9 +36,11 @@ impl Pages {
         } else if *before > last {
             last
         } else {
-            last - MOMENT
+            asked - MOMENT
         };
-        true
+        let same = all.len() == known && asked > 0.0 && last > asked + MOMENT;
+        // A time that is none asks for the first page again.
+        !same && *before > 0.0
     }
 
     /// All that was read.
@@ -69,6 +73,18 @@ mod tests {
             }
         }
         panic!("it does not end");
+    }
+
+    #[test]
+    fn a_list_that_looks_at_no_time_ends() {
+        for times in [[7.0, 5.0, 3.0], [0.0, 0.0, 0.0], [5.0, 5.0, 5.0]] {
+            let entry = |(at, created_at)| SandboxInfo { id: format!("sb-{at}"), created_at, ..SandboxInfo::default() };
+            let page: Vec<_> = times.into_iter().enumerate().map(entry).collect();
+            let mut pages = Pages::default();
+            let asked = (0..100).take_while(|_| pages.take(page.clone())).count();
+            assert!(asked < 9, "{times:?}");
+            assert_eq!(pages.all().len(), 3, "{times:?}");
+        }
     }
 
     #[test]

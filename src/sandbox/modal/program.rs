@@ -76,11 +76,11 @@ impl Program {
             return Err(beyond);
         }
         if offset <= seen {
-            let bytes = self.router.read(&self.id, fd, shift(fd) + offset);
+            let bytes = self.router.follow(&self.id, fd, shift(fd) + offset);
             return Ok(self.follow(fd, offset, Bytes::new(), bytes));
         }
         // Whether there is so much nobody knows yet: the byte before it shows it.
-        let mut bytes = self.router.read(&self.id, fd, shift(fd) + offset - 1);
+        let mut bytes = self.router.follow(&self.id, fd, shift(fd) + offset - 1);
         match timeout(THERE, bytes.next()).await {
             Ok(Some(Ok(first))) => Ok(self.follow(fd, offset, first.slice(1..), bytes)),
             Ok(Some(Err(status))) if !matches!(status.code(), Code::OutOfRange | Code::InvalidArgument) => {
@@ -253,7 +253,7 @@ pub(super) async fn lost(router: &Router, status: &Status) -> Error {
 
 /// What the script that runs it says of a program. `None`: it was never started.
 pub(super) async fn header(router: &Arc<Router>, id: &str) -> Result<Option<Header>, Status> {
-    let mut bytes = router.read(id, Output::Stdout, 0);
+    let mut bytes = router.follow(id, Output::Stdout, 0);
     let length = usize::try_from(HEADER).unwrap_or(usize::MAX);
     let mut header = Vec::new();
     while header.len() < length {

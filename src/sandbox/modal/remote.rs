@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use super::control::Control;
 use crate::modal_wire::client::{
@@ -18,6 +18,8 @@ use crate::modal_wire::client::{
 
 /// How long the control plane may hold a call that waits, in seconds.
 const HELD: f32 = 10.0;
+/// How much longer an answer to such a call may take on its way.
+const LATE: Duration = Duration::from_secs(5);
 /// How long a sandbox that was told to end may take; then it is asked about no more.
 const ENDING: Duration = Duration::from_mins(2);
 /// How long a snapshot that a sandbox leaves may take to be there.
@@ -95,7 +97,8 @@ impl Remote {
             loop {
                 match self.wait(HELD).await {
                     Ok(result) if result.as_ref().and_then(over).is_some() => return Ok(()),
-                    Ok(_) => {}
+                    // Not everybody holds calls.
+                    Ok(_) => sleep(PAUSE).await,
                     Err(status) if status.code() == Code::NotFound => return Ok(()),
                     Err(status) => return Err(status),
                 }
@@ -207,14 +210,25 @@ impl Remote {
 
     async fn wait(&self, timeout: f32) -> Result<Option<GenericResult>, Status> {
         let request = SandboxWaitRequest { sandbox_id: self.sandbox_id.clone(), timeout };
+        let deadline = (timeout > 0.0).then(|| Duration::from_secs_f32(timeout) + LATE);
+        let within = |mut request: Request<SandboxWaitRequest>| {
+            if let Some(deadline) = deadline {
+                request.set_timeout(deadline);
+            }
+            request
+        };
         let answer = if self.is_v1() {
-            self.control
-                .call(request, |mut control, request| async move { control.sandbox_wait(request).await })
-                .await?
+            let wait = self.control.call(request, |mut control, request| {
+                let request = within(request);
+                async move { control.sandbox_wait(request).await }
+            });
+            wait.await?
         } else {
-            self.control
-                .call(request, |mut control, request| async move { control.sandbox_wait_v2(request).await })
-                .await?
+            let wait = self.control.call(request, |mut control, request| {
+                let request = within(request);
+                async move { control.sandbox_wait_v2(request).await }
+            });
+            wait.await?
         };
         Ok(answer.result)
     }

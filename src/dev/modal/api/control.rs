@@ -1,11 +1,11 @@
 //! The control plane, call by call: who may make it, and which piece of this room answers it.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
-use super::{ACCOUNT, Needs, caller, images, listing, making, sandboxes};
+use super::{ACCOUNT, Found, Needs, caller, images, listing, making, sandboxes};
 use crate::{
     dev::modal::{sandbox::Version, world::World},
     modal_wire::{
@@ -30,8 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) world: Arc<World>,
-    /// Where the router is reached, which is here.
-    pub(super) addr: SocketAddr,
+    pub(super) found: Found,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -47,7 +46,11 @@ impl Service {
     /// The same, with where this caller finds the router.
     fn admit_to_router<T>(&self, request: Request<T>, needs: Needs) -> Result<(T, String), Status> {
         let scheme = caller(&self.world, request.metadata(), needs)?;
-        Ok((request.into_inner(), format!("{scheme}://{}", self.addr)))
+        let url = match &self.found {
+            Found::Plain(addr) => format!("{scheme}://{addr}"),
+            Found::At(url) => url.clone(),
+        };
+        Ok((request.into_inner(), url))
     }
 }
 

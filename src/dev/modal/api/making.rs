@@ -107,8 +107,13 @@ pub(super) async fn v2(
     env.extend(ephemeral_secrets.unwrap_or_default().contents);
     env.extend(world.sources(&secret_sources)?);
     let sandbox = make(world, Wanted { version: Version::V2, app: app_id, definition, env, tags }).await?;
-    let task_id = sandbox.facts.task.clone();
-    let access = CommandRouterAccess { jwt: world.tokens.issue(&task_id), url };
+    let (task_id, access) = if world.is_placed(&sandbox) {
+        let task_id = sandbox.facts.task.clone();
+        let access = CommandRouterAccess { jwt: world.tokens.issue(&task_id), url };
+        (task_id, access)
+    } else {
+        Default::default()
+    };
     Ok(SandboxCreateV2Response {
         sandbox_id: sandbox.facts.id.clone(),
         tunnels: Vec::new(),

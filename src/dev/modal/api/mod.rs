@@ -17,9 +17,18 @@ mod router;
 mod sandboxes;
 mod streams;
 
+/// Where the router is found by those who reach this.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// On this address in clear text, whatever it is called for whom.
+    Plain(SocketAddr),
+    /// At this URL.
+    At(String),
+}
+
 /// Everything that is served.
-pub(super) fn router(world: &Arc<World>, addr: SocketAddr) -> Router {
-    let control = ControlServer::new(control::Service { world: Arc::clone(world), addr });
+pub(super) fn router(world: &Arc<World>, found: Found) -> Router {
+    let control = ControlServer::new(control::Service { world: Arc::clone(world), found });
     let router = RouterServer::new(router::Service { world: Arc::clone(world) });
     Routes::new(control.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .add_service(router.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))

@@ -80,7 +80,7 @@ impl Router for Service {
             TaskExecStdioFileDescriptor::Stdout => &program.stdout,
             TaskExecStdioFileDescriptor::Stderr => &program.stderr,
         };
-        let pieces = Arc::clone(spool).read(asked.offset);
+        let pieces = Arc::clone(spool).read(asked.offset, self.world.options.chunk);
         let messages = pieces.map(move |piece| match piece {
             Ok(data) => Ok(TaskExecStdioReadResponse { data }),
             Err(_) => Err(sandbox.gone().into()),
@@ -138,12 +138,15 @@ impl Router for Service {
 
         let asked = request.get_ref();
         let sandbox = self.sandbox(request.metadata(), &asked.task_id)?;
-        let exit_status = match sandbox.program(&asked.exec_id)?.ended().await {
-            State::Ended(End::Code(code)) => ExitStatus::Code(code),
-            State::Ended(End::Signal(signal)) => ExitStatus::Signal(signal),
+        let program = sandbox.program(&asked.exec_id)?;
+        let holds = self.world.options.holds;
+        let exit_status = match if holds { program.ended().await } else { program.state() } {
+            State::Ended(End::Code(code)) => Some(ExitStatus::Code(code)),
+            State::Ended(End::Signal(signal)) => Some(ExitStatus::Signal(signal)),
+            State::Running if !holds => None,
             State::Running | State::Gone => return Err(sandbox.gone().into()),
         };
-        Ok(Response::new(TaskExecWaitResponse { exit_status: Some(exit_status) }))
+        Ok(Response::new(TaskExecWaitResponse { exit_status }))
     }
 
     async fn task_snapshot_filesystem(
@@ -212,7 +215,7 @@ impl Router for Service {
             SandboxStdioFileDescriptor::Stderr => &entry.stderr,
         };
         let mut starting_offset = asked.offset;
-        let messages = Arc::clone(spool).read(asked.offset).map(move |piece| match piece {
+        let messages = Arc::clone(spool).read(asked.offset, self.world.options.chunk).map(move |piece| match piece {
             Ok(data) => {
                 let size = data.len() as u64;
                 let message = SandboxStdioReadV2Response { data, starting_offset };

@@ -42,7 +42,8 @@ pub(super) fn task_id(
     request: &SandboxGetTaskIdRequest,
 ) -> Result<SandboxGetTaskIdResponse, Error> {
     let sandbox = find(world, version, &request.sandbox_id)?;
-    Ok(SandboxGetTaskIdResponse { task_id: Some(sandbox.facts.task.clone()), task_result: sandbox.result() })
+    let task_id = world.is_placed(&sandbox).then(|| sandbox.facts.task.clone());
+    Ok(SandboxGetTaskIdResponse { task_id, task_result: sandbox.result() })
 }
 
 pub(super) fn access(
@@ -78,8 +79,9 @@ pub(super) async fn wait(
     let sandbox = find(world, version, &request.sandbox_id)?;
     let mut life = sandbox.life();
     let ended = life.wait_for(|life| matches!(life, Life::Ended(..)));
+    let longest = if world.options.holds { LONGEST } else { 0.0 };
     // That it goes on running is an answer.
-    let _ = timeout(Duration::from_secs_f32(request.timeout.clamp(0.0, LONGEST)), ended).await;
+    let _ = timeout(Duration::from_secs_f32(request.timeout.clamp(0.0, longest)), ended).await;
     Ok(SandboxWaitResponse { result: sandbox.result(), metadata: Some(metadata(&sandbox)) })
 }
 

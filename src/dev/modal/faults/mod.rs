@@ -5,6 +5,7 @@
 //! by a seed. A unary call that fails after its one message has had its effect: its answer is lost. The call `*` is any.
 //! `EXPIRED` in the place of a code lets the token that the call was made with expire there. `OK+S` fails nothing: the call is
 //! held back for S seconds, or until the rules are replaced; with 0 seconds it lets a call pass that a later rule would fail.
+//! `OK@K` with K above 0 ends an answer there in good order, whatever would have followed.
 //!
 //! Chance leaves alone what a caller tries for the third time, as its metadata tell: a fault that lasts is said by a number,
 //! or by certainty (`%1`).

@@ -61,10 +61,11 @@ impl FromStr for Rule {
 }
 
 impl Fault {
-    /// It fails nothing: so long the call is held back, or until there are other rules.
+    /// It fails nothing: so long the call is held back, or until there are other rules. After messages of its answer it is an
+    /// end in good order instead.
     pub(super) fn holds_back(&self) -> Option<Duration> {
         let wait = self.retry_after.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok());
-        (self.code == Code::Ok).then(|| wait.unwrap_or_default())
+        (self.code == Code::Ok && self.after == 0).then(|| wait.unwrap_or_default())
     }
 
     pub(super) fn status(&self) -> Status {
@@ -133,6 +134,7 @@ mod tests {
         assert_eq!(fault("A=EXPIRED@0*1").status().code(), Code::Unauthenticated);
         assert_eq!(fault("A=OK+2@0*1").holds_back(), Some(Duration::from_secs(2)));
         assert_eq!(fault("A=UNAVAILABLE+2@0*1").holds_back(), None);
+        assert_eq!(fault("A=OK@1*1").holds_back(), None);
         let status = fault("A=RESOURCE_EXHAUSTED+0.5@0*1").status();
         let details = RpcStatus::decode(status.details()).expect("details");
         assert_eq!(status.code(), Code::ResourceExhausted);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::dev::modal::{
     cell::{Cell, End, Start, root, root::Building},
-    program::{Plan, Program, Sink, State},
+    program::{CHUNK, Plan, Program, Sink, State},
 };
 
 /// What builds get of the emulator's environment: the way to a registry.
@@ -152,7 +152,7 @@ impl Work<'_> {
         let program = started.map_err(|refused| refused.to_string())?;
         // Nothing is asked, and nobody is there who could answer.
         let _ = program.input.write(0, &[], true, &mut program.input.turn()).await;
-        let mut output = Box::pin(Arc::clone(&program.stdout).read(0));
+        let mut output = Box::pin(Arc::clone(&program.stdout).read(0, CHUNK));
         while let Some(Ok(piece)) = futures::StreamExt::next(&mut output).await {
             log.say(String::from_utf8_lossy(&piece).trim_end());
         }

@@ -15,7 +15,7 @@ mod input;
 mod spool;
 
 pub(super) use input::{Input, Refused as InputRefused};
-pub(super) use spool::Spool;
+pub(super) use spool::{CHUNK, Spool};
 
 /// What becomes of an output stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

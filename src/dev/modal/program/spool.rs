@@ -13,8 +13,8 @@ use futures::{Stream, stream};
 use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-/// Most bytes of one message.
-const CHUNK: usize = 64 << 10;
+/// Most bytes that are taken out of a pipe at once, and that one message has where nothing else is said.
+pub(in super::super) const CHUNK: usize = 64 << 10;
 
 /// Output that is kept.
 #[derive(Debug)]
@@ -82,14 +82,15 @@ impl Spool {
         self.state.send_modify(|state| state.phase = Phase::Gone);
     }
 
-    /// Everything from an offset on, and what follows as it comes.
+    /// Everything from an offset on, and what follows as it comes, in pieces of at most so many bytes.
     pub(in super::super) fn read(
         self: Arc<Self>,
         offset: u64,
+        most: usize,
     ) -> impl Stream<Item = Result<Bytes, Gone>> + Send + 'static {
         let state = self.state.subscribe();
-        stream::unfold(Some((self, state, offset)), async |at| {
-            let (spool, mut state, offset) = at?;
+        stream::unfold(Some((self, state, offset, most)), async |at| {
+            let (spool, mut state, offset, most) = at?;
             let now = *state.wait_for(|state| state.size > offset || state.phase != Phase::Open).await.ok()?;
             if now.phase == Phase::Gone {
                 return Some((Err(Gone), None));
@@ -97,10 +98,10 @@ impl Spool {
             if now.size <= offset {
                 return None;
             }
-            match spool.piece(offset, now.size) {
+            match spool.piece(offset, now.size, most) {
                 Ok(piece) => {
                     let next = offset + piece.len() as u64;
-                    Some((Ok(piece), Some((spool, state, next))))
+                    Some((Ok(piece), Some((spool, state, next, most))))
                 }
                 // The file goes with the sandbox.
                 Err(_) => Some((Err(Gone), None)),
@@ -108,8 +109,8 @@ impl Spool {
         })
     }
 
-    fn piece(&self, offset: u64, size: u64) -> io::Result<Bytes> {
-        let wanted = usize::try_from(size - offset).unwrap_or(CHUNK).min(CHUNK);
+    fn piece(&self, offset: u64, size: u64, most: usize) -> io::Result<Bytes> {
+        let wanted = usize::try_from(size - offset).unwrap_or(most).min(most);
         let mut piece = vec![0; wanted];
         File::open(&self.path)?.read_exact_at(&mut piece, offset)?;
         Ok(piece.into())

@@ -2,6 +2,7 @@
 //! one caller while the others go on with the old one.
 
 use std::{
+    error::Error as _,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -112,7 +113,8 @@ fn hold(held: &Mutex<Option<Held>>, token: String) -> String {
 
 /// What to do when the account is not let in.
 fn explained(error: Status) -> Status {
-    if matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied) {
+    // One with a cause is of our own making: nobody was asked.
+    if error.source().is_none() && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied) {
         let said = error.message();
         return Status::new(
             error.code(),

@@ -13,7 +13,7 @@ mod waiting;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use self::access::{Access, Cell};
 pub(super) use self::{channels::Channels, input::Given};
@@ -76,7 +76,7 @@ impl Router {
         &self.remote
     }
 
-    /// Starts a program.
+    /// Starts a program. One that is there under this id already is the same one: ids are ours.
     pub(super) async fn start(&self, start: Start) -> Result<(), Status> {
         let contents = start.env.into_iter().collect();
         let request = TaskExecStartRequest {
@@ -91,7 +91,10 @@ impl Router {
         let start = self.change(request, attempts::ROUTER, None, |mut router, request| async move {
             router.task_exec_start(request).await
         });
-        start.await.map(drop)
+        match start.await {
+            Err(status) if status.code() != Code::AlreadyExists => Err(status),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// How a program ended; `None`: it runs.

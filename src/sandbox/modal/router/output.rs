@@ -1,5 +1,9 @@
 //! Output, read from an offset on. A stream that breaks is opened again where it stood; each chunk that comes through gives it
 //! its whole patience back, so that a long one does not die of many small breaks.
+//!
+//! What an agent prints is followed: who stands between may end a stream in good order after a time or a size of their own, so one
+//! that ends is opened again, and the end is believed when it comes at once and nothing before it. What helpers print is not: it
+//! is over soon, and each stream costs a round trip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +36,10 @@ struct Reading {
     open: Option<(Streaming<TaskExecStdioReadResponse>, Access)>,
     opened: Option<Instant>,
     attempts: Attempts,
+    /// An end is believed only when it is told twice.
+    follows: bool,
+    /// Something came since the stream was opened.
+    brought: bool,
 }
 
 impl Router {
@@ -42,6 +50,26 @@ impl Router {
         fd: Output,
         offset: u64,
     ) -> BoxStream<'static, Result<Bytes, Status>> {
+        self.chunks(exec_id, fd, offset, false)
+    }
+
+    /// The same of a program that may run for long and say much: see the module.
+    pub(in super::super) fn follow(
+        self: &Arc<Self>,
+        exec_id: &str,
+        fd: Output,
+        offset: u64,
+    ) -> BoxStream<'static, Result<Bytes, Status>> {
+        self.chunks(exec_id, fd, offset, true)
+    }
+
+    fn chunks(
+        self: &Arc<Self>,
+        exec_id: &str,
+        fd: Output,
+        offset: u64,
+        follows: bool,
+    ) -> BoxStream<'static, Result<Bytes, Status>> {
         let reading = Reading {
             router: Arc::clone(self),
             exec_id: exec_id.to_owned(),
@@ -50,6 +78,8 @@ impl Router {
             open: None,
             opened: None,
             attempts: Attempts::new(attempts::FOLLOWING),
+            follows,
+            brought: false,
         };
         let chunks = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
@@ -86,12 +116,20 @@ impl Reading {
                     }
                     self.offset += chunk.data.len() as u64;
                     self.attempts.reset();
+                    self.brought = true;
                     return Ok(Some(chunk.data));
                 }
+                Ok(None) if self.may_go_on() => {}
                 Ok(None) => return Ok(None),
                 Err(failure) => self.overcome(failure, &access).await?,
             }
         }
+    }
+
+    /// Whether the end of a stream may not be that of the output.
+    fn may_go_on(&self) -> bool {
+        let lasted = self.opened.is_some_and(|opened| opened.elapsed() >= LASTED);
+        self.follows && (self.brought || lasted)
     }
 
     async fn overcome(&mut self, failure: Status, access: &Access) -> Result<(), Status> {
@@ -115,7 +153,7 @@ impl Reading {
         access.say(request.metadata_mut(), &self.attempts)?;
         let opening = async { self.router.client(access).await?.task_exec_stdio_read(request).await };
         let opened = self.while_it_lives(opening).await?.into_inner();
-        self.opened = Some(Instant::now());
+        (self.opened, self.brought) = (Some(Instant::now()), false);
         Ok(opened)
     }
 

@@ -44,11 +44,35 @@ impl Router {
         Ok(())
     }
 
-    /// Asks for a sign of life: what it says of a program that there never was.
+    /// Asks for a sign of life: what it says of a program that there never was. How it says no is not established, and each way
+    /// to say it is one, but for those in which nobody may have been reached, or heard.
     pub(in super::super) async fn answers(&self) -> Result<(), Status> {
         match self.poll(&Uuid::nil().to_string()).await {
-            Err(status) if status.code() != Code::NotFound => Err(status),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(status) if is_answer(status.code()) => Ok(()),
+            Err(status) => Err(status),
         }
+    }
+}
+
+fn is_answer(code: Code) -> bool {
+    match code {
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented => true,
+        Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 
 use super::{Ended, Router};
@@ -12,6 +13,8 @@ use crate::{
 
 /// How long one call is held.
 const HELD: Duration = Duration::from_mins(1);
+/// Between a call that told nothing and the next.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Router {
     /// Waits for the end of a program, however long that takes.
@@ -29,8 +32,11 @@ impl Router {
             match waited.await.map(|answer| answer.exit_status) {
                 Ok(Some(ExitStatus::Code(code))) => return Ok(Ended::Code(code)),
                 Ok(Some(ExitStatus::Signal(signal))) => return Ok(Ended::Signal(signal)),
-                // It runs; a held call that came to its end says the same.
-                Ok(None) => attempts.reset(),
+                // It runs; a held call that came to its end says the same. Not every router holds calls.
+                Ok(None) => {
+                    attempts.reset();
+                    sleep(PAUSE).await;
+                }
                 Err(failure) if failure.code() == Code::DeadlineExceeded => attempts.reset(),
                 Err(failure) => {
                     self.overcome(failure, &access, &mut attempts).await?;

@@ -202,7 +202,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason":"SANDBOX_UNSUITABLE","domain":"agentruntime.v1","metadata":{"provider":"local","isolation":"ISOLATION_PROCESS","not_applied":"modal.cpu"}}`
     """
     ERROR_REASON_SANDBOX_FAILED: _ErrorReason.ValueType  # 105
-    """The sandbox could not be started or was lost. UNAVAILABLE. Retry: yes.
+    """The sandbox could not be started, was lost, or does not answer the server that looks for it. UNAVAILABLE. Retry: yes.
     `{"reason":"SANDBOX_FAILED","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sb-1","cause":"image_build"}}`
     """
     ERROR_REASON_BLOCK_TOO_LARGE: _ErrorReason.ValueType  # 106
@@ -419,7 +419,7 @@ Retry: no, change the spec.
 `{"reason":"SANDBOX_UNSUITABLE","domain":"agentruntime.v1","metadata":{"provider":"local","isolation":"ISOLATION_PROCESS","not_applied":"modal.cpu"}}`
 """
 ERROR_REASON_SANDBOX_FAILED: ErrorReason.ValueType  # 105
-"""The sandbox could not be started or was lost. UNAVAILABLE. Retry: yes.
+"""The sandbox could not be started, was lost, or does not answer the server that looks for it. UNAVAILABLE. Retry: yes.
 `{"reason":"SANDBOX_FAILED","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sb-1","cause":"image_build"}}`
 """
 ERROR_REASON_BLOCK_TOO_LARGE: ErrorReason.ValueType  # 106

@@ -300,7 +300,8 @@ class SessionServiceServicer(object):
 
     def StopSession(self, request, context):
         """Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-        and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+        and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+        as soon as it can be. Stopping again is OK. Scope WRITE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -101,7 +101,8 @@ class SessionServiceStub:
     """Changes name, labels, metadata or options; new options count from the next turn on. Scope WRITE."""
     StopSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.StopSessionRequest, _session_service_pb2.StopSessionResponse]
     """Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-    and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+    and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+    as soon as it can be. Stopping again is OK. Scope WRITE.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
     """Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
@@ -233,7 +234,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Changes name, labels, metadata or options; new options count from the next turn on. Scope WRITE."""
     StopSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.StopSessionRequest, _session_service_pb2.StopSessionResponse]  # type: ignore[assignment]
     """Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-    and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+    and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+    as soon as it can be. Stopping again is OK. Scope WRITE.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Stops the session as StopSession does, then deletes it and all that is stored of it. Watches get DELETED and end;
@@ -392,7 +394,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.StopSessionResponse, _abc.Awaitable[_session_service_pb2.StopSessionResponse]]:
         """Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-        and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+        and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+        as soon as it can be. Stopping again is OK. Scope WRITE.
         """
 
     @_abc_1.abstractmethod

@@ -359,7 +359,7 @@ export enum ErrorReason {
   SANDBOX_UNSUITABLE = 104,
 
   /**
-   * The sandbox could not be started or was lost. UNAVAILABLE. Retry: yes.
+   * The sandbox could not be started, was lost, or does not answer the server that looks for it. UNAVAILABLE. Retry: yes.
    * `{"reason":"SANDBOX_FAILED","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sb-1","cause":"image_build"}}`
    *
    * @generated from enum value: ERROR_REASON_SANDBOX_FAILED = 105;

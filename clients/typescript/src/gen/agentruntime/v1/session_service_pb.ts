@@ -1797,7 +1797,8 @@ export const SessionService: GenService<{
   },
   /**
    * Ends the running turn (INTERRUPTED) and queued ones (CANCELLED), saves and stops the sandbox; the record, blocks
-   * and files stay, and the next message starts it again. Stopping again is OK. Scope WRITE.
+   * and files stay, and the next message starts it again. A sandbox that cannot be reached is not waited for: it is stopped
+   * as soon as it can be. Stopping again is OK. Scope WRITE.
    *
    * @generated from rpc agentruntime.v1.SessionService.StopSession
    */
