@@ -22,6 +22,10 @@ pub(super) struct Elsewhere {
     /// Where Modal's API is.
     #[arg(long, env = "MODAL_SERVER_URL", default_value = "https://api.modal.com:443", value_name = "URL")]
     modal_server: String,
+    /// Modal's id of an app in which nothing is any more, for example because its account was closed: what was made there is
+    /// over, and sessions go on from their checkpoints. Can be said more than once.
+    #[arg(long, env = "AGENT_RUNTIME_MODAL_GONE", value_delimiter = ',', value_name = "APP_ID")]
+    modal_gone: Vec<String>,
     /// PEM file of the roots that alone vouch for the certificates of Modal's servers; else those of the web do, which are built in.
     #[arg(long, env = "SSL_CERT_FILE", value_name = "FILE")]
     modal_roots: Option<OsString>,
@@ -40,7 +44,8 @@ pub(super) struct Elsewhere {
 impl Elsewhere {
     /// The account, where there is one.
     pub(super) fn account(self) -> Option<ModalAccount> {
-        let Self { modal, modal_app, modal_environment, modal_server, modal_roots, default_provider: _ } = self;
+        let Self { modal, modal_app, modal_environment, modal_server, modal_gone, modal_roots, default_provider: _ } =
+            self;
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (id, secret) = (said("MODAL_TOKEN_ID"), said("MODAL_TOKEN_SECRET"));
         // Where it is asked for and half of it is missing, the server refuses to start, and names it.
@@ -54,6 +59,7 @@ impl Elsewhere {
             token_secret,
             environment: modal_environment,
             app: modal_app,
+            given_up: modal_gone,
         })
     }
 }

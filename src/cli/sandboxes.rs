@@ -36,6 +36,9 @@ pub(super) async fn run(common: &Common, args: &Args) -> Result<(), Error> {
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(told.sandboxes.iter().map(row));
     output::table(&mut anstream::stdout().lock(), &rows)?;
+    for sandbox in told.sandboxes.iter().filter(|sandbox| !sandbox.out_of_reach.is_empty()) {
+        anstream::println!("\n{} is out of reach: {}", sandbox.sandbox_id, sandbox.out_of_reach);
+    }
     let running = told.sandboxes.iter().filter(|sandbox| sandbox.state() != SandboxRecordState::Ended);
     let hourly = running.clone().map(|sandbox| sandbox.hourly_cost_micro_usd).sum();
     anstream::println!("\n{} not over, about {} an hour together ({})", running.count(), cost(hourly), told.prices);

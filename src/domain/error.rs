@@ -107,6 +107,8 @@ reasons! {
     SandboxUnsuitable = "SANDBOX_UNSUITABLE",
     /// The sandbox could not be started or was lost.
     SandboxFailed = "SANDBOX_FAILED",
+    /// The sandbox was made where this server cannot ask for it.
+    SandboxOutOfReach = "SANDBOX_OUT_OF_REACH",
     /// One thing the agent printed cannot be stored.
     BlockTooLarge = "BLOCK_TOO_LARGE",
     /// The database does not answer.

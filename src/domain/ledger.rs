@@ -25,7 +25,12 @@ pub struct LedgerEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListedSandbox {
     /// Away from this machine, as the ledger has it.
-    Elsewhere(Box<LedgerEntry>),
+    Elsewhere {
+        /// Its row.
+        entry: Box<LedgerEntry>,
+        /// Why its provider cannot know now how it is; `None`: it can.
+        out_of_reach: Option<String>,
+    },
     /// As its session has it: on this machine, or about to be made.
     OfSession(SessionSandbox),
 }
@@ -35,7 +40,7 @@ impl ListedSandbox {
     #[must_use]
     pub fn id(&self) -> &SandboxId {
         match self {
-            Self::Elsewhere(entry) => &entry.id,
+            Self::Elsewhere { entry, .. } => &entry.id,
             Self::OfSession(sandbox) => &sandbox.id,
         }
     }
@@ -85,6 +90,22 @@ pub struct LedgerFacts {
     pub settings: ModalSettings,
     /// The newest snapshot of its files.
     pub snapshot: Option<LedgerSnapshot>,
+    /// Where it was made, or was to be; `None`: nobody noted that, and it is taken for where the provider makes them now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<LedgerOrigin>,
+}
+
+/// Where a provider makes sandboxes: only there is it known that one is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerOrigin {
+    /// Address of the provider's API.
+    pub server: String,
+    /// What holds the sandboxes there, in the provider's words: no two accounts have the same.
+    pub app_id: String,
+    /// What the server was told to call that.
+    pub app: String,
+    /// The part of the account that it was told to use; empty: the account's default.
+    pub environment: String,
 }
 
 /// Files of a sandbox that its provider keeps.

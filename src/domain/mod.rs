@@ -44,7 +44,7 @@ pub use fold::Change;
 pub use ids::{
     BlockId, ConversationId, ExecId, LogUid, ProfileId, RequestId, SandboxId, SessionId, SessionKey, TenantId, TurnId,
 };
-pub use ledger::{LedgerEntry, LedgerFacts, LedgerSnapshot, LedgerState, ListedSandbox, SessionSandbox};
+pub use ledger::{LedgerEntry, LedgerFacts, LedgerOrigin, LedgerSnapshot, LedgerState, ListedSandbox, SessionSandbox};
 pub use meter::{Limit, Meter};
 pub use modal::{ModalGpu, ModalNetwork, ModalSettings};
 pub use path::{PathRule, WorkspacePath};

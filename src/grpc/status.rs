@@ -68,7 +68,8 @@ pub fn code(reason: Reason) -> Option<Code> {
         | Reason::TurnFinished
         | Reason::AlreadyResolved
         | Reason::AgentUnavailable
-        | Reason::SandboxUnsuitable => Some(Code::FailedPrecondition),
+        | Reason::SandboxUnsuitable
+        | Reason::SandboxOutOfReach => Some(Code::FailedPrecondition),
         Reason::SequenceTruncated | Reason::SequenceAhead | Reason::SessionReplaced => Some(Code::OutOfRange),
         Reason::MessageTooLarge
         | Reason::QuotaExceeded
@@ -128,6 +129,7 @@ fn retry_after(reason: Reason, told: Option<&str>) -> Option<Duration> {
         | Reason::AgentUnavailable
         | Reason::AgentFailed
         | Reason::SandboxUnsuitable
+        | Reason::SandboxOutOfReach
         | Reason::BlockTooLarge => return None,
     };
     Some(told.and_then(|millis| millis.parse().ok()).map_or(usual, Duration::from_millis))

@@ -19,30 +19,37 @@ pub trait Inventory: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`] when any part of the list cannot be read.
     async fn list(&self) -> Result<Vec<Listed>, Error>;
 
-    /// Whether a sandbox is over, by the provider's own id. One that the provider says it does not know is over.
+    /// Why the provider, as it was told to, is not the one to ask about a sandbox: it was made elsewhere. `None`: it is the one,
+    /// as far as is known without asking. For people.
+    fn out_of_reach(&self, entry: &LedgerEntry) -> Option<String>;
+
+    /// Whether the sandbox that a row names is over. One that the provider says it does not know is over, if it was made
+    /// where that was said.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when that cannot be known now.
-    async fn is_over(&self, external_id: &str) -> Result<bool, Error>;
+    /// [`Error::Unavailable`] when that cannot be known now, [`Error::OutOfReach`].
+    async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, Error>;
 
     /// The provider's own id of the sandbox that runs under ours, for one whose making was cut short before its answer.
     /// `None`: none runs.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when that cannot be known now.
-    async fn running(&self, id: &SandboxId) -> Result<Option<String>, Error>;
+    /// [`Error::Unavailable`] when that cannot be known now, [`Error::OutOfReach`].
+    async fn running(&self, entry: &LedgerEntry) -> Result<Option<String>, Error>;
 
-    /// Ends a sandbox with all that is in it, and returns when it is over; one that is over is no error. Keeps no snapshot.
+    /// Ends a sandbox of a row, by the provider's own id, with all that is in it, and returns when it is over; one that is over is
+    /// no error. Keeps no snapshot.
     ///
     /// # Errors
-    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`].
-    async fn end(&self, external_id: &str) -> Result<(), Error>;
+    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`], [`Error::OutOfReach`].
+    async fn end(&self, entry: &LedgerEntry, external_id: &str) -> Result<(), Error>;
 
     /// Drops the files of a sandbox that is over: those that its row names, and those that it left. What is not there any
     /// more was dropped before.
     ///
     /// # Errors
-    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`] when some may still be there.
+    /// [`Error::Stale`] when this process may change nothing any more, [`Error::Unavailable`] and [`Error::OutOfReach`] when
+    /// some may still be there.
     async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), Error>;
 }
 

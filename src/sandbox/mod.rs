@@ -76,7 +76,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Gone`] when it is not there any more, or not whole: what it held must come from elsewhere;
-    /// [`Error::Stale`]; [`Error::Unavailable`] when that cannot be known now.
+    /// [`Error::Stale`]; [`Error::Unavailable`] when that cannot be known now, [`Error::OutOfReach`] when it cannot be known
+    /// here.
     async fn attach(&self, id: &SandboxId, epoch: Epoch) -> Result<Arc<dyn Sandbox>, Error>;
 
     /// Finds a sandbox that was made before and in which nothing is to run any more: what does all the same, because nobody
@@ -94,7 +95,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Removes a sandbox and all its files; one that is not there is removed already.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the provider does not answer; try again.
+    /// [`Error::Unavailable`] when the provider does not answer; try again. [`Error::OutOfReach`].
     async fn destroy(&self, id: &SandboxId) -> Result<(), Error>;
 
     /// Ends what runs in sandboxes other than these that are at work: what earlier owners left and nobody will drive any
@@ -349,6 +350,10 @@ pub enum Error {
         /// The last of what was said.
         said: String,
     },
+    /// It was made where this provider, as it was told to, makes none and asks nobody: it may be there, and run. Says where that is,
+    /// and what to do.
+    #[error("the sandbox is out of reach: {0}")]
+    OutOfReach(String),
     /// Something with its files was refused or failed.
     #[error(transparent)]
     Files(workspace::Error),

@@ -60,6 +60,7 @@ impl Backends {
             credentials,
             environment: account.environment.clone(),
             app: account.app.clone(),
+            given_up: account.given_up.clone(),
             // Whatever else lies in it goes.
             staging: config.data.join("staging"),
         };

@@ -71,14 +71,17 @@ pub struct ModalAccount {
     pub environment: String,
     /// Holds all sandboxes of this server.
     pub app: String,
+    /// Ids of apps in which nothing is any more.
+    pub given_up: Vec<String>,
 }
 
 impl fmt::Debug for ModalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, roots, token_id, token_secret: _, environment, app } = self;
+        let Self { server, roots, token_id, token_secret: _, environment, app, given_up } = self;
         let mut account = f.debug_struct("ModalAccount");
         account.field("server", server).field("roots", roots).field("token_id", token_id);
-        account.field("environment", environment).field("app", app).finish_non_exhaustive()
+        account.field("environment", environment).field("app", app).field("given_up", given_up);
+        account.finish_non_exhaustive()
     }
 }
 

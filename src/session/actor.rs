@@ -3,6 +3,7 @@
 //! it never waits for one thing while another one happens; and nothing is done outside before what caused it is stored.
 
 mod asking;
+mod barred;
 mod begin;
 mod budget;
 mod carry;
@@ -16,7 +17,7 @@ mod takeover;
 mod turns;
 mod update;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::{sync::mpsc, time::Instant};
@@ -24,6 +25,7 @@ use tracing::Instrument as _;
 
 pub(super) use self::begin::Begin;
 use self::{
+    barred::Barred,
     files::{CREATED, FilesSide, Step},
     joining::Joining,
     life::Life,
@@ -72,6 +74,7 @@ pub(super) struct Actor {
     /// Those that wait until it is known what runs.
     joining: Joining,
     side: Side,
+    barred: Barred,
     mark: Option<ExecMark>,
     stored: Option<ExecMark>,
     stdin: Vec<StdinRow>,
@@ -142,6 +145,7 @@ impl Actor {
             commands,
             joining: Joining::default(),
             side: Side::Off,
+            barred: Barred::default(),
             stored: acquired.exec.clone(),
             mark: acquired.exec,
             stdin: Vec::new(),
@@ -242,7 +246,7 @@ impl Actor {
             () = maybe(&mut self.halting) => self.halting = None,
             () = drain.cancelled(), if open && !holding && self.has_to_leave() => self.leave(),
             command = self.joining.next(&mut self.commands, known), if taking => match command {
-                Some(command) => self.command(command),
+                Some(command) => self.hear(command),
                 // Nobody is left who could ask for anything.
                 None => self.leave(),
             },
@@ -251,6 +255,7 @@ impl Actor {
             turn = self.side.next(read), if !holding => self.side_turned(turn),
             () = until(flush_at), if !holding => self.submit(),
             () = until(look_at) => {}
+            () = self.barred.told() => self.tell_barred(),
             checked = self.life.checked(), if !holding => self.checked(checked),
             () = until(check_at) => self.check(),
             () = until(moves_at), if !holding => self.move_out(),
@@ -508,19 +513,6 @@ impl Actor {
         if !self.end_interrupted() {
             self.give(prompt);
         }
-    }
-
-    /// When text that waits must go out, where that is in the future.
-    fn flush_at(&self) -> Option<Instant> {
-        if self.in_flight.is_some() || self.pending.is_empty() {
-            return None;
-        }
-        Some(self.last_submit? + self.window())
-    }
-
-    fn window(&self) -> Duration {
-        let config = &self.shared.config;
-        if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
     }
 }
 

@@ -4,10 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
-    images,
+    images, launch,
     redact::{self, Values},
     running::{Offsets, Running},
     shared::Shared,
@@ -15,7 +18,10 @@ use super::{
 };
 use crate::{
     agent::{Checkpoint, Parser, Stderr},
-    domain::{Agent, Block, BlockId, Content, ConversationId, Moving, NoticeKind, ProfileId, SessionKey, Turn, TurnId},
+    domain::{
+        Agent, Block, BlockId, Content, ConversationId, Failure, Moving, NoticeKind, ProfileId, SessionKey, Turn,
+        TurnId,
+    },
     sandbox::{self, Epoch, Output, Provider, Sandbox},
     store::{self, BlockQuery, ExecMark, StdinRow},
 };
@@ -29,6 +35,8 @@ const ANSWERS: Duration = Duration::from_secs(30);
 const ELSEWHERE: Duration = Duration::from_mins(10);
 /// Time between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The same, about a sandbox that only another server can reach, or that is over when its time is.
+const OUT_OF_REACH: Duration = Duration::from_secs(15);
 /// Blocks looked through at once for the message of a turn; it is the newest but for what came at the same moment.
 const PAGE: usize = 8;
 
@@ -47,6 +55,8 @@ pub(super) struct Left {
     /// What the owner before decided is in part not stored, though it may have done it: a program that is over as far as
     /// is stored may run all the same.
     pub(super) in_doubt: bool,
+    /// Where it is told that the sandbox is out of reach, while it is.
+    pub(super) barred: watch::Sender<Option<Failure>>,
 }
 
 /// What there is to go on with.
@@ -68,6 +78,8 @@ pub(super) enum Found {
     Nothing(Lost),
     /// It is not known yet, and the server stops.
     Unknown,
+    /// Only another server can know it, and this one stops.
+    OutOfReach,
 }
 
 /// Why nobody can go on.
@@ -91,6 +103,7 @@ impl Lost {
         let cause = match error {
             sandbox::Error::Gone(_)
             | sandbox::Error::Unavailable(_)
+            | sandbox::Error::OutOfReach(_)
             | sandbox::Error::UnknownExec(_)
             | sandbox::Error::Files(_)
             | sandbox::Error::Install { .. }
@@ -132,6 +145,7 @@ pub(super) async fn find(shared: Arc<Shared>, left: Left) -> Found {
         },
         Err(Unattached::Lost(lost)) => Found::Nothing(lost),
         Err(Unattached::Unknown) => Found::Unknown,
+        Err(Unattached::OutOfReach) => Found::OutOfReach,
     }
 }
 
@@ -148,6 +162,8 @@ enum Unattached {
     Lost(Lost),
     /// The server stops before anybody can say.
     Unknown,
+    /// It stops, and could not have said.
+    OutOfReach,
 }
 
 async fn attach_with_patience(
@@ -157,7 +173,7 @@ async fn attach_with_patience(
 ) -> Result<(Running, Vec<StdinRow>, Values), Unattached> {
     let here = left.provider.shares_machine();
     let (patience, answers) = if here { (PATIENCE, ANSWERS) } else { (ELSEWHERE, ELSEWHERE) };
-    let give_up = Instant::now() + patience;
+    let mut give_up = Instant::now() + patience;
     // A server that stops waits for no network.
     let stops = async {
         shared.drain.cancelled().await;
@@ -178,6 +194,18 @@ async fn attach_with_patience(
             Err(AttachError::Sandbox(sandbox::Error::Unavailable(why))) if Instant::now() + PAUSE < give_up => {
                 tracing::info!(key = %left.key, why, "the sandbox of an earlier owner does not answer yet");
                 sleep(PAUSE).await;
+            }
+            Err(AttachError::Sandbox(error @ sandbox::Error::OutOfReach(_))) => {
+                if left.barred.borrow().is_none() {
+                    tracing::warn!(key = %left.key, %error, "what may run there is left to a server that can reach it");
+                    let failure = launch::failure(left.provider.name(), &mark.sandbox_id, &error);
+                    left.barred.send_replace(Some(failure));
+                }
+                // Nothing is lost by waiting.
+                give_up = Instant::now() + patience;
+                if shared.drain.run_until_cancelled(sleep(OUT_OF_REACH)).await.is_none() {
+                    return Err(Unattached::OutOfReach);
+                }
             }
             Err(AttachError::Sandbox(error @ sandbox::Error::UnknownExec(_))) => {
                 return Err(Unattached::NeverStarted(Lost::of(&error, reached)));

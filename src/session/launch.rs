@@ -227,7 +227,19 @@ pub(super) fn announce(config: &Config, session: &Session) -> Sandbox {
 
 /// What went wrong with a sandbox of this provider.
 pub(super) fn failure(provider: &str, id: &SandboxId, error: &sandbox::Error) -> Failure {
-    Failure::new(Reason::SandboxFailed, error.to_string())
+    let reason = match error {
+        sandbox::Error::OutOfReach(_) => Reason::SandboxOutOfReach,
+        sandbox::Error::Stale { .. }
+        | sandbox::Error::UnknownExec(_)
+        | sandbox::Error::Offset { .. }
+        | sandbox::Error::StdinConflict { .. }
+        | sandbox::Error::Start { .. }
+        | sandbox::Error::Gone(_)
+        | sandbox::Error::Files(_)
+        | sandbox::Error::Install { .. }
+        | sandbox::Error::Unavailable(_) => Reason::SandboxFailed,
+    };
+    Failure::new(reason, error.to_string())
         .with("provider", provider)
         .with("sandbox_id", id)
         .with("cause", cause(error))
@@ -235,6 +247,7 @@ pub(super) fn failure(provider: &str, id: &SandboxId, error: &sandbox::Error) ->
 
 fn cause(error: &sandbox::Error) -> &'static str {
     match error {
+        sandbox::Error::OutOfReach(_) => "out_of_reach",
         sandbox::Error::Stale { .. } => "stale_epoch",
         sandbox::Error::UnknownExec(_) => "unknown_exec",
         sandbox::Error::Offset { .. } => "offset",

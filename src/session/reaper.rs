@@ -171,6 +171,13 @@ impl Look<'_> {
         // were read: other sandboxes were ended meanwhile, which takes its time.
         let reserved = Reserved::take(&self.manager.shared, &entry.session);
         let Some(entry) = self.manager.shared.log.store().entry(&entry.id).await? else { return Ok(()) };
+        let out_of_reach = self.inventory.out_of_reach(&entry);
+        if let Some(why) = &out_of_reach
+            && self.told.trouble(entry.id.as_str(), why)
+        {
+            tracing::warn!(provider = self.name, sandbox = %entry.id, session = %entry.session, why,
+                "that a sandbox is not found is not believed: it may run, and its row stays as it is");
+        }
         let key = &entry.session;
         let standing = match self.standing(key, &entry.id).await? {
             Standing::Asleep if reserved.is_none() => Standing::Wanted,
@@ -195,6 +202,11 @@ impl Look<'_> {
         };
         match over {
             Ok((after, found)) => self.close(entry, found, after).await,
+            // Looking again soon would change nothing.
+            Err(error @ sandbox::Error::OutOfReach(_)) => {
+                tracing::debug!(sandbox = %entry.id, %error, "a sandbox is left to a server that can reach it");
+                Ok(())
+            }
             Err(error) => {
                 self.whole = false;
                 if self.told.trouble(entry.id.as_str(), &error.to_string()) {
@@ -236,9 +248,9 @@ impl Look<'_> {
         let asked = async {
             let known = &entry.facts.external_id;
             if known.is_empty() {
-                return self.inventory.running(&entry.id).await;
+                return self.inventory.running(entry).await;
             }
-            Ok((!self.inventory.is_over(known).await?).then(|| known.clone()))
+            Ok((!self.inventory.is_over(entry).await?).then(|| known.clone()))
         };
         let runs = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))?;
         if let Some(external_id) = &runs {
@@ -250,7 +262,7 @@ impl Look<'_> {
     async fn end(&self, entry: &LedgerEntry, external_id: &str) -> Result<(), sandbox::Error> {
         tracing::info!(provider = self.name, sandbox = %entry.id, session = %entry.session, external_id,
             "a sandbox that nobody wants is ended");
-        timeout(PATIENCE, self.inventory.end(external_id)).await.unwrap_or_else(|_| Err(silent()))
+        timeout(PATIENCE, self.inventory.end(entry, external_id)).await.unwrap_or_else(|_| Err(silent()))
     }
 
     async fn drop_kept(&self, entry: &LedgerEntry) -> Result<(), sandbox::Error> {
@@ -271,10 +283,17 @@ impl Look<'_> {
                     gone.facts.external_id = found.unwrap_or_default();
                 }
                 if let Err(error) = self.drop_kept(&gone).await {
-                    self.whole = false;
-                    if self.told.trouble(gone.id.as_str(), &error.to_string()) {
+                    // One that is out of reach was told of.
+                    let soon = !matches!(error, sandbox::Error::OutOfReach(_));
+                    self.whole &= !soon;
+                    if soon && self.told.trouble(gone.id.as_str(), &error.to_string()) {
                         tracing::warn!(provider = self.name, sandbox = %gone.id, %error,
                             "what a sandbox left that nobody wants could not be dropped; it is tried again");
+                    }
+                    if gone.state != LedgerState::Ended {
+                        gone.state = LedgerState::Ended;
+                        gone.facts.end_time = Some(Timestamp::now());
+                        store.put_entry(&gone).await?;
                     }
                     return Ok(());
                 }

@@ -17,7 +17,11 @@ impl Manager {
         // In this order: one that gets its row in between is in both, and never in neither.
         let of_sessions = store.session_sandboxes(query).await.map_err(|error| unavailable(&error))?;
         let elsewhere = store.tenant_entries(query).await.map_err(|error| unavailable(&error))?;
-        let elsewhere = elsewhere.into_iter().map(|entry| ListedSandbox::Elsewhere(Box::new(entry)));
+        let elsewhere = elsewhere.into_iter().map(|entry| {
+            let inventory = self.config().providers.get(&entry.provider).and_then(|provider| provider.inventory());
+            let out_of_reach = inventory.and_then(|inventory| inventory.out_of_reach(&entry));
+            ListedSandbox::Elsewhere { entry: Box::new(entry), out_of_reach }
+        });
         let mut all: Vec<_> = elsewhere.chain(of_sessions.into_iter().map(ListedSandbox::OfSession)).collect();
         // A stable order: of the same one the row comes first, which says more.
         all.sort_by(|one, other| one.id().cmp(other.id()));

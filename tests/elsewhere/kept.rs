@@ -111,7 +111,7 @@ async fn a_session_that_stops_while_the_reaper_looks_keeps_what_it_left() {
 
 #[tokio::test]
 async fn a_session_whose_files_modal_has_no_more_goes_on_from_its_checkpoint() {
-    let Some(mut rig) = Rig::new(&[]) else { return };
+    let Some(rig) = Rig::new(&[]) else { return };
     let server = rig.open();
     let mut sessions = server.sessions().await;
     let id = created(&mut sessions, "scripted").await;
@@ -119,8 +119,7 @@ async fn a_session_whose_files_modal_has_no_more_goes_on_from_its_checkpoint() {
     stop(&mut sessions, &id).await;
     eventually("it ended with its session", || rig.running().is_empty()).await;
     server.kill();
-    // Another one knows neither sandboxes nor images of this one.
-    rig.forget_all();
+    rig.emulator.drop_snapshots();
     let server = rig.open();
     let mut sessions = server.sessions().await;
     let played = play(&mut sessions, &id, &shell("cat kept")).await;

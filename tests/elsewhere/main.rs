@@ -18,6 +18,7 @@ mod image;
 mod joining;
 mod kept;
 mod life;
+mod origin;
 mod orphans;
 mod others;
 mod prebuilt;

@@ -89,6 +89,15 @@ impl Rig {
         self.open_with(&["--on-shutdown", "detach"])
     }
 
+    /// One with the same data and another account: the one of this emulator. It tells this file all it has to say.
+    pub(crate) fn open_at(&self, other: &Emulator, log: &Path, arguments: &[&str]) -> Server {
+        let theirs = |name: &str| other.env.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
+        let env: Vec<(&str, &str)> =
+            self.env().into_iter().map(|(name, value)| (name, theirs(name).unwrap_or(value))).collect();
+        let args = [&["--default-provider", "modal"], arguments].concat();
+        Server::start_on_telling(self.path(), log, "agent_runtime=debug", &args, &env)
+    }
+
     /// Replaces the emulator by another one, which knows nothing of what was.
     pub(crate) fn forget_all(&mut self) {
         self.emulator = Emulator::start();

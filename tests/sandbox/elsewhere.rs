@@ -86,6 +86,7 @@ fn provider(emulator: &Emulator, server: &str, roots: Option<&Path>, book: &Arc<
         credentials: Credentials { token_id: emulator.env[1].1.clone(), token_secret: emulator.env[2].1.clone() },
         environment: String::new(),
         app: "agent-runtime".to_owned(),
+        given_up: Vec::new(),
         staging,
     };
     Modal::new(config, Arc::clone(book) as _, Arc::clone(book) as _).expect("a provider")

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_runtime::{
-    domain::{LedgerState, ModalGpu, ModalSettings, SandboxId, Timestamp},
+    domain::{LedgerEntry, LedgerFacts, LedgerState, ModalGpu, ModalSettings, SandboxId, Timestamp},
     sandbox::{
         Content, Epoch, Error, Exit, NewSandbox, Output, Provider, Root, Sandbox, Signal, StdinStatus,
         inventory::Inventory as _, ledger::Ledger as _,
@@ -304,13 +304,17 @@ async fn what_is_there_is_listed_to_the_end() {
     );
     assert!(listed.iter().all(|one| all.iter().any(|new| new.session.session.as_str() == one.session)));
     let one = &listed[0];
-    assert_eq!(elsewhere.modal.running(one.id.as_ref().unwrap()).await, Ok(Some(one.external_id.clone())));
-    assert_eq!(elsewhere.modal.is_over(&one.external_id).await, Ok(false));
-    elsewhere.modal.end(&one.external_id).await.expect("ended");
-    elsewhere.modal.end(&one.external_id).await.expect("ended before");
-    assert_eq!(elsewhere.modal.is_over(&one.external_id).await, Ok(true));
-    assert_eq!(elsewhere.modal.is_over("sb-01JNOBODYNOBODYNOBODYNOBO").await, Ok(true));
-    assert_eq!(elsewhere.modal.running(one.id.as_ref().unwrap()).await, Ok(None));
+    let row = elsewhere.book.find(one.id.as_ref().unwrap()).await.unwrap().expect("a row");
+    assert_eq!(row.facts.external_id, one.external_id);
+    assert_eq!(elsewhere.modal.running(&row).await, Ok(Some(one.external_id.clone())));
+    assert_eq!(elsewhere.modal.is_over(&row).await, Ok(false));
+    elsewhere.modal.end(&row, &one.external_id).await.expect("ended");
+    elsewhere.modal.end(&row, &one.external_id).await.expect("ended before");
+    assert_eq!(elsewhere.modal.is_over(&row).await, Ok(true));
+    assert_eq!(elsewhere.modal.running(&row).await, Ok(None));
+    // One that it does not know is over where it was made.
+    let facts = LedgerFacts { external_id: "sb-01JNOBODYNOBODYNOBODYNOBO".to_owned(), ..row.facts.clone() };
+    assert_eq!(elsewhere.modal.is_over(&LedgerEntry { facts, ..row }).await, Ok(true));
     assert_eq!(elsewhere.modal.list().await.expect("listed").len(), 4);
     // Part of a list is no list.
     elsewhere.emulator.set_faults("SandboxListV2=PERMISSION_DENIED@0*1");
@@ -337,6 +341,7 @@ async fn who_lost_the_lease_changes_nothing() {
     let new = plain();
     let sandbox = made(&elsewhere, &new).await;
     let exec = start(&*sandbox, "cat").await;
+    let row = elsewhere.book.find(&new.id).await.unwrap().expect("a row");
     elsewhere.book.store.close().await;
     let stale = Error::Stale { given: 1, seen: 2 };
     assert_eq!(sandbox.start(NOW, &sh("exit 0")).await, Err(stale.clone()));
@@ -348,8 +353,7 @@ async fn who_lost_the_lease_changes_nothing() {
     let content = Content::Bytes("x".into());
     assert_eq!(files.write(Root::Workspace, "file", 0o644, content, 100).await, Err(stale.clone()));
     assert_eq!(files.delete(Root::Workspace, "file").await, Err(stale));
-    let external = elsewhere.emulator.running()[0]["id"].as_str().unwrap().to_owned();
-    assert!(matches!(elsewhere.modal.end(&external).await, Err(Error::Stale { .. })));
+    assert!(matches!(elsewhere.modal.end(&row, &row.facts.external_id).await, Err(Error::Stale { .. })));
     assert_eq!(elsewhere.emulator.running().len(), 1);
     assert_eq!(sandbox.stdin_status(&exec).await, Ok(StdinStatus { accepted: 0, closed: false }));
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_runtime::{
     domain::SandboxId,
-    sandbox::{Error, NewSandbox, Provider as _, Sandbox, StdinStatus, inventory::Inventory as _},
+    sandbox::{Error, NewSandbox, Provider as _, Sandbox, StdinStatus, inventory::Inventory as _, ledger::Ledger as _},
     store::Store as _,
 };
 
@@ -40,7 +40,7 @@ async fn what_waits_to_be_sent_again_is_not_sent_without_the_lease() {
     let Some(elsewhere) = Elsewhere::start().await else { return };
     let (sandbox, kept) = (made(&elsewhere).await, made(&elsewhere).await);
     let exec = start(&*sandbox, "cat").await;
-    let external = elsewhere.emulator.running()[0]["id"].as_str().unwrap().to_owned();
+    let row = elsewhere.book.find(sandbox.id()).await.unwrap().expect("a row");
     let (new, spec) = (plain(), sh("exit 0"));
 
     // One is on its way to its end before the others begin.
@@ -56,7 +56,7 @@ async fn what_waits_to_be_sent_again_is_not_sent_without_the_lease() {
             elsewhere.modal.create(new.clone()),
             sandbox.start(NOW, &spec),
             sandbox.write_stdin(NOW, &exec, 0, b"x", true),
-            elsewhere.modal.end(&external),
+            elsewhere.modal.end(&row, &row.facts.external_id),
             lose,
         )
     };

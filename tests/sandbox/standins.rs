@@ -98,6 +98,8 @@ async fn what_the_sdks_do_without_need_not_be_there() {
     taken.write_stdin(NOW, &exec, 0, &whole, true).await.expect("accepted");
     assert!(soon(stdout(&*taken, &exec)).await == whole);
 
+    // It leaves an image, which nobody can drop.
+    soon(sandbox.terminate(NOW)).await.expect("terminated");
     soon(elsewhere.modal.destroy(&new.id)).await.expect("destroyed");
     assert_eq!(elsewhere.book.find(&new.id).await, Ok(None), "what cannot be dropped is left to its time");
     elsewhere.close().await;

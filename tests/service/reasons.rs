@@ -73,6 +73,9 @@ fn tried(reason: Reason) -> Tried {
         Reason::ModelProviderLimit => By("tests/turns/claude.rs::what_the_model_refuses_fails_the_turn_with_its_cause"),
         Reason::SandboxUnsuitable => By("tests/service/refusals.rs::a_creation_that_is_refused_stores_nothing"),
         Reason::SandboxFailed => By("tests/turns/starts.rs::a_sandbox_that_cannot_be_made_fails_the_turn"),
+        Reason::SandboxOutOfReach => {
+            By("tests/elsewhere/origin.rs::a_sandbox_of_another_account_is_neither_written_off_nor_forgotten")
+        }
         Reason::BlockTooLarge => NotYet("whatever an agent prints is cut to fit"),
         Reason::StorageUnavailable => By("tests/faults/held.rs::a_database_that_another_program_holds_is_waited_for"),
         Reason::StorageFull => By("tests/faults/full.rs::a_full_disk_refuses_what_is_new_and_loses_nothing"),

@@ -177,6 +177,13 @@ const (
 	// In Turn.error only: one thing the agent printed cannot be stored, even truncated. Retry: send again.
 	// `{"reason":"BLOCK_TOO_LARGE","domain":"agentruntime.v1","metadata":{"size_bytes":"90000000","limit_bytes":"67108864"}}`
 	ErrorReason_ERROR_REASON_BLOCK_TOO_LARGE ErrorReason = 106
+	// The sandbox was made with another account, in another app or at another address of its provider than this server was
+	// started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
+	// stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
+	// refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of
+	// the sandbox is over: then the session goes on from its checkpoint. FAILED_PRECONDITION. Retry: after that.
+	// `{"reason":"SANDBOX_OUT_OF_REACH","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sbx_01J9Z3","cause":"out_of_reach"}}`
+	ErrorReason_ERROR_REASON_SANDBOX_OUT_OF_REACH ErrorReason = 107
 	// The database or blob store does not answer; nothing was done, or the outcome is settled by request_id. While the
 	// database takes no transactions, health says NOT_SERVING and what changes something is refused at once; reading and
 	// watching go on where they can. google.rpc.RetryInfo says when to come back. UNAVAILABLE. Retry: yes, with the same
@@ -239,6 +246,7 @@ var (
 		104: "ERROR_REASON_SANDBOX_UNSUITABLE",
 		105: "ERROR_REASON_SANDBOX_FAILED",
 		106: "ERROR_REASON_BLOCK_TOO_LARGE",
+		107: "ERROR_REASON_SANDBOX_OUT_OF_REACH",
 		121: "ERROR_REASON_STORAGE_UNAVAILABLE",
 		122: "ERROR_REASON_SHUTTING_DOWN",
 		123: "ERROR_REASON_SECOND_SERVER",
@@ -286,6 +294,7 @@ var (
 		"ERROR_REASON_SANDBOX_UNSUITABLE":        104,
 		"ERROR_REASON_SANDBOX_FAILED":            105,
 		"ERROR_REASON_BLOCK_TOO_LARGE":           106,
+		"ERROR_REASON_SANDBOX_OUT_OF_REACH":      107,
 		"ERROR_REASON_STORAGE_UNAVAILABLE":       121,
 		"ERROR_REASON_SHUTTING_DOWN":             122,
 		"ERROR_REASON_SECOND_SERVER":             123,
@@ -324,7 +333,7 @@ var File_agentruntime_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_agentruntime_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\"agentruntime/v1/error_reason.proto\x12\x0fagentruntime.v1*\x84\f\n" +
+	"\"agentruntime/v1/error_reason.proto\x12\x0fagentruntime.v1*\xab\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12 \n" +
@@ -366,7 +375,8 @@ const file_agentruntime_v1_error_reason_proto_rawDesc = "" +
 	"!ERROR_REASON_MODEL_PROVIDER_LIMIT\x10g\x12#\n" +
 	"\x1fERROR_REASON_SANDBOX_UNSUITABLE\x10h\x12\x1f\n" +
 	"\x1bERROR_REASON_SANDBOX_FAILED\x10i\x12 \n" +
-	"\x1cERROR_REASON_BLOCK_TOO_LARGE\x10j\x12$\n" +
+	"\x1cERROR_REASON_BLOCK_TOO_LARGE\x10j\x12%\n" +
+	"!ERROR_REASON_SANDBOX_OUT_OF_REACH\x10k\x12$\n" +
 	" ERROR_REASON_STORAGE_UNAVAILABLE\x10y\x12\x1e\n" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10z\x12\x1e\n" +
 	"\x1aERROR_REASON_SECOND_SERVER\x10{\x12\x1d\n" +

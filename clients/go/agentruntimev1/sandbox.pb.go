@@ -33,7 +33,7 @@ const (
 	SandboxStatus_SANDBOX_STATUS_STARTING SandboxStatus = 1
 	// The agent runs or can run.
 	SandboxStatus_SANDBOX_STATUS_READY SandboxStatus = 2
-	// Does not answer; the runtime keeps trying.
+	// Does not answer, or is out of this server's reach (SANDBOX_OUT_OF_REACH); the runtime keeps trying.
 	SandboxStatus_SANDBOX_STATUS_UNHEALTHY SandboxStatus = 3
 	// Gone: idle, stopped, expired or lost. The next message starts another.
 	SandboxStatus_SANDBOX_STATUS_TERMINATED SandboxStatus = 4

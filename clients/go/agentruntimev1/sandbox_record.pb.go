@@ -110,8 +110,12 @@ type SandboxRecord struct {
 	CostMicroUsd       int64 `protobuf:"varint,12,opt,name=cost_micro_usd,json=costMicroUsd,proto3" json:"cost_micro_usd,omitempty"`
 	// When the newest snapshot of its files is dropped by the provider; unset: there is none.
 	SnapshotExpireTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=snapshot_expire_time,json=snapshotExpireTime,proto3" json:"snapshot_expire_time,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Set where it was made with another account, in another app or at another address of its provider than this server was
+	// started with: where, and what to start the server with (SANDBOX_OUT_OF_REACH). That this server does not find it is then no
+	// sign of its end, so the row stays, until its life is over and with it the time for which its files are kept.
+	OutOfReach    string `protobuf:"bytes,14,opt,name=out_of_reach,json=outOfReach,proto3" json:"out_of_reach,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SandboxRecord) Reset() {
@@ -235,11 +239,18 @@ func (x *SandboxRecord) GetSnapshotExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SandboxRecord) GetOutOfReach() string {
+	if x != nil {
+		return x.OutOfReach
+	}
+	return ""
+}
+
 var File_agentruntime_v1_sandbox_record_proto protoreflect.FileDescriptor
 
 const file_agentruntime_v1_sandbox_record_proto_rawDesc = "" +
 	"\n" +
-	"$agentruntime/v1/sandbox_record.proto\x12\x0fagentruntime.v1\x1a\x1dagentruntime/v1/sandbox.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x04\n" +
+	"$agentruntime/v1/sandbox_record.proto\x12\x0fagentruntime.v1\x1a\x1dagentruntime/v1/sandbox.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x05\n" +
 	"\rSandboxRecord\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1a\n" +
@@ -261,7 +272,9 @@ const file_agentruntime_v1_sandbox_record_proto_rawDesc = "" +
 	" \x01(\v2\x1e.agentruntime.v1.ModalSettingsR\x05modal\x121\n" +
 	"\x15hourly_cost_micro_usd\x18\v \x01(\x03R\x12hourlyCostMicroUsd\x12$\n" +
 	"\x0ecost_micro_usd\x18\f \x01(\x03R\fcostMicroUsd\x12L\n" +
-	"\x14snapshot_expire_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x12snapshotExpireTime*\x9f\x01\n" +
+	"\x14snapshot_expire_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x12snapshotExpireTime\x12 \n" +
+	"\fout_of_reach\x18\x0e \x01(\tR\n" +
+	"outOfReach*\x9f\x01\n" +
 	"\x12SandboxRecordState\x12$\n" +
 	" SANDBOX_RECORD_STATE_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dSANDBOX_RECORD_STATE_INTENDED\x10\x01\x12 \n" +

@@ -55,6 +55,7 @@ impl From<Reason> for proto::ErrorReason {
             Reason::ModelProviderLimit => Self::ModelProviderLimit,
             Reason::SandboxUnsuitable => Self::SandboxUnsuitable,
             Reason::SandboxFailed => Self::SandboxFailed,
+            Reason::SandboxOutOfReach => Self::SandboxOutOfReach,
             Reason::BlockTooLarge => Self::BlockTooLarge,
             Reason::StorageUnavailable => Self::StorageUnavailable,
             Reason::ShuttingDown => Self::ShuttingDown,

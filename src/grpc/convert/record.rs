@@ -10,7 +10,7 @@ use crate::{
 #[must_use]
 pub fn sandbox_record(listed: ListedSandbox, now: Timestamp) -> proto::SandboxRecord {
     match listed {
-        ListedSandbox::Elsewhere(entry) => elsewhere(*entry, now),
+        ListedSandbox::Elsewhere { entry, out_of_reach } => elsewhere(*entry, out_of_reach, now),
         ListedSandbox::OfSession(sandbox) => of_session(sandbox),
     }
 }
@@ -29,9 +29,10 @@ fn of_session(sandbox: SessionSandbox) -> proto::SandboxRecord {
     }
 }
 
-fn elsewhere(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecord {
+fn elsewhere(entry: LedgerEntry, out_of_reach: Option<String>, now: Timestamp) -> proto::SandboxRecord {
     let LedgerEntry { id, session, generation, provider, state, facts } = entry;
-    let LedgerFacts { external_id, task_id: _, create_time, expire_time, end_time, settings, snapshot } = facts;
+    let LedgerFacts { external_id, task_id: _, create_time, expire_time, end_time, settings, snapshot, origin: _ } =
+        facts;
     // Its provider ends it then, whoever knows of it.
     let until = end_time.unwrap_or_else(|| expire_time.map_or(now, |expires| expires.min(now)));
     proto::SandboxRecord {
@@ -48,6 +49,7 @@ fn elsewhere(entry: LedgerEntry, now: Timestamp) -> proto::SandboxRecord {
         cost_micro_usd: settings.cost_micro_usd(until.since(create_time)),
         modal: Some(settings.filled().into()),
         snapshot_expire_time: snapshot.map(|snapshot| timestamp(snapshot.expire_time)),
+        out_of_reach: out_of_reach.unwrap_or_default(),
     }
 }
 

@@ -82,6 +82,13 @@ impl Address {
         Ok(Self { uri, plaintext, trust: self.trust.clone() })
     }
 
+    /// As whoever runs a server names it, the same for all ways to write it.
+    pub(super) fn named(&self) -> String {
+        let (scheme, port) = if self.plaintext { ("http", 80) } else { ("https", 443) };
+        let port = self.uri.port_u16().unwrap_or(port);
+        format!("{scheme}://{}:{port}", self.host().to_ascii_lowercase())
+    }
+
     /// Its host, without a port.
     pub(super) fn host(&self) -> &str {
         self.uri.host().unwrap_or_default()
@@ -225,6 +232,10 @@ mod tests {
         assert!(far.router("http://127.0.0.1:2").is_err());
         assert!(!far.router("https://127.0.0.1:2").unwrap().plaintext);
         assert_eq!(far.host(), "api.modal.com");
+        assert_eq!(near.named(), "http://127.0.0.1:1");
+        for url in ["https://api.modal.com", "https://API.modal.com/", "https://api.modal.com:443"] {
+            assert_eq!(control(url).unwrap().named(), "https://api.modal.com:443");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     Modal, failure,
     make::{self, OWNER, SANDBOX, SESSION},
+    origin::{self, Witness},
     pages::Pages,
     remote::Remote,
 };
@@ -47,19 +48,24 @@ impl Inventory for Modal {
         }
     }
 
-    async fn is_over(&self, external_id: &str) -> Result<bool, Error> {
-        let remote = Remote::new(Arc::clone(&self.0.control), external_id.to_owned());
+    fn out_of_reach(&self, entry: &LedgerEntry) -> Option<String> {
+        origin::suspect(&self.0.home, entry)
+    }
+
+    async fn is_over(&self, entry: &LedgerEntry) -> Result<bool, Error> {
+        let remote = Remote::of(&self.0.control, &self.0.home, entry);
         remote.over().await.map(|over| over.is_some()).map_err(|status| failure::unavailable(&status))
     }
 
-    async fn running(&self, id: &SandboxId) -> Result<Option<String>, Error> {
-        let running = make::running(&self.0.control, &self.0.home, id).await;
+    async fn running(&self, entry: &LedgerEntry) -> Result<Option<String>, Error> {
+        let running = make::running(&self.0.control, &self.0.home, entry).await;
         running.map_err(|status| failure::unavailable(&status))
     }
 
-    async fn end(&self, external_id: &str) -> Result<(), Error> {
+    async fn end(&self, entry: &LedgerEntry, external_id: &str) -> Result<(), Error> {
         self.0.slots.held()?;
         let remote = Remote::new(Arc::clone(&self.0.control), external_id.to_owned());
+        let remote = remote.told_by(Witness::of_life(&self.0.home, entry));
         remote.terminate().await.map_err(|status| failure::unavailable(&status))
     }
 

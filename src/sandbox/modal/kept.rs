@@ -15,10 +15,15 @@ use tonic::{Code, Status};
 
 use super::{
     control::Control,
-    record::over_since,
+    home::Home,
+    origin::Witness,
+    record::kept_until,
     remote::{Left, Remote},
 };
-use crate::{domain::LedgerEntry, modal_wire::client::ImageDeleteRequest};
+use crate::{
+    domain::{LedgerEntry, Timestamp},
+    modal_wire::client::ImageDeleteRequest,
+};
 
 /// How long whoever removes a sandbox waits for what it leaves, to drop that too.
 const WAITED_FOR: Duration = Duration::from_secs(20);
@@ -27,6 +32,7 @@ const WAITED_FOR: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     control: Arc<Control>,
+    home: Arc<Home>,
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Of which sandboxes what they left by themselves is about to be dropped, by Modal's ids.
@@ -41,18 +47,19 @@ struct Leaving {
 }
 
 impl Kept {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, tracker: TaskTracker::new(), stop: CancellationToken::new(), leaving: Arc::default() }
+    pub(super) fn new(control: Arc<Control>, home: Arc<Home>) -> Self {
+        Self { control, home, tracker: TaskTracker::new(), stop: CancellationToken::new(), leaving: Arc::default() }
     }
 
-    /// Drops an image that nobody needs any more; one that is not there was dropped before, and where none can be dropped it
-    /// goes when its time is over.
-    pub(super) async fn drop_image(&self, image_id: String) -> Result<(), Status> {
+    /// Drops an image that nobody needs any more; one that is not there was dropped before, if that is to be believed, and
+    /// where none can be dropped it goes when its time is over.
+    async fn drop_image(&self, image_id: String, witness: &Witness) -> Result<(), Status> {
         let request = ImageDeleteRequest { image_id };
         let call =
             self.control.change(request, |mut control, request| async move { control.image_delete(request).await });
         match call.await {
-            Err(status) if !matches!(status.code(), Code::NotFound | Code::Unimplemented) => Err(status),
+            Err(status) if status.code() == Code::NotFound => witness.believe(&self.control).await,
+            Err(status) if status.code() != Code::Unimplemented => Err(status),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -60,7 +67,7 @@ impl Kept {
     /// The same behind everybody's back: what fails is left to its time.
     pub(super) fn drop_image_later(&self, image_id: String) {
         let kept = self.clone();
-        self.later(async move { kept.drop_image(image_id).await });
+        self.later(async move { kept.drop_image(image_id, &Witness::default()).await });
     }
 
     /// Drops what a sandbox left by itself at its end, once it is there. It has left something better.
@@ -71,7 +78,7 @@ impl Kept {
         self.leaving().insert(id.clone(), leaving);
         self.later(async move {
             let _done = done.drop_guard();
-            let dropped = spare.run_until_cancelled(kept.drop_left(&remote)).await;
+            let dropped = spare.run_until_cancelled(kept.drop_left(remote, Witness::default())).await;
             kept.leaving().remove(&id);
             dropped.unwrap_or(Ok(()))
         });
@@ -90,16 +97,17 @@ impl Kept {
 
     /// Drops all that is kept of a sandbox that is over and that nobody wants.
     pub(super) async fn drop_all(&self, entry: &LedgerEntry) -> Result<(), Status> {
-        if over_since(entry.facts.end_time) {
+        if entry.facts.end_time.is_some_and(|end| kept_until(end) < Timestamp::now()) {
             return Ok(());
         }
+        let witness = Witness::of_files(&self.home, entry);
         if let Some(snapshot) = &entry.facts.snapshot {
-            self.drop_image(snapshot.image_id.clone()).await?;
+            self.drop_image(snapshot.image_id.clone(), &witness).await?;
         }
         if entry.facts.external_id.is_empty() {
             return Ok(());
         }
-        self.drop_left(&Remote::new(Arc::clone(&self.control), entry.facts.external_id.clone())).await
+        self.drop_left(Remote::new(Arc::clone(&self.control), entry.facts.external_id.clone()), witness).await
     }
 
     /// The same, as long as somebody waits for it. Says whether it was done.
@@ -124,9 +132,9 @@ impl Kept {
         self.tracker.wait().await;
     }
 
-    async fn drop_left(&self, remote: &Remote) -> Result<(), Status> {
-        match remote.exit_snapshot().await? {
-            Left::Image(image_id) => self.drop_image(image_id).await,
+    async fn drop_left(&self, remote: Remote, witness: Witness) -> Result<(), Status> {
+        match remote.told_by(witness.clone()).exit_snapshot().await? {
+            Left::Image(image_id) => self.drop_image(image_id, &witness).await,
             Left::Nothing => Ok(()),
             Left::NotYet => Err(Status::unavailable("the snapshot that a sandbox leaves does not come")),
         }

@@ -12,13 +12,15 @@ use super::{
     control::Control,
     home::{Found, Home},
     names,
+    origin::Witness,
     remote::Remote,
 };
 use crate::{
-    domain::{ModalGpu, ModalNetwork, ModalSettings, SandboxId, SessionKey},
+    domain::{LedgerEntry, ModalGpu, ModalNetwork, ModalSettings, SandboxId, SessionKey},
     modal_wire::client::{
         CommandRouterAccess, GpuConfig, NetworkAccess, PortSpecs, Resources, Sandbox, SandboxCreateRequest,
-        SandboxCreateV2Request, SandboxTag, SchedulerPlacement, network_access::NetworkAccessType,
+        SandboxCreateV2Request, SandboxGetFromNameRequest, SandboxTag, SchedulerPlacement,
+        network_access::NetworkAccessType,
     },
 };
 
@@ -105,7 +107,7 @@ async fn once(control: &Arc<Control>, home: &Home, found: &Found, plan: &Plan<'_
     if !unclear {
         return Err(failure);
     }
-    match running(control, home, plan.id).await? {
+    match by_name(control, home.by_name(names::sandbox(plan.id), None)).await? {
         Some(sandbox_id) => adopt(control, sandbox_id).await.map_err(|status| match status.code() {
             // It was found, and is over by now.
             Code::NotFound => Status::already_exists(status.message()),
@@ -115,9 +117,21 @@ async fn once(control: &Arc<Control>, home: &Home, found: &Found, plan: &Plan<'_
     }
 }
 
-/// The sandbox that runs under our id's name, by Modal's id.
-pub(super) async fn running(control: &Control, home: &Home, id: &SandboxId) -> Result<Option<String>, Status> {
-    let request = home.by_name(names::sandbox(id));
+/// The sandbox that runs under the name of a row whose making was cut short, by Modal's id. `None`: none does.
+pub(super) async fn running(
+    control: &Control,
+    home: &Arc<Home>,
+    entry: &LedgerEntry,
+) -> Result<Option<String>, Status> {
+    let request = home.by_name(names::sandbox(&entry.id), entry.facts.origin.as_ref());
+    let found = by_name(control, request).await?;
+    if found.is_none() {
+        Witness::of_life(home, entry).believe(control).await?;
+    }
+    Ok(found)
+}
+
+async fn by_name(control: &Control, request: SandboxGetFromNameRequest) -> Result<Option<String>, Status> {
     let second = control
         .call(request.clone(), |mut control, request| async move { control.sandbox_get_from_name_v2(request).await });
     match second.await {

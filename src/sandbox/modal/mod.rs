@@ -19,6 +19,7 @@ mod jwt;
 mod kept;
 mod make;
 mod names;
+mod origin;
 mod pages;
 mod place;
 mod program;
@@ -38,15 +39,16 @@ use std::{
 
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use self::{
     address::Address,
     control::Control,
-    home::Home,
+    home::{Home, Named},
     image::{Images, Wanted},
     kept::Kept,
     make::{Made, Plan},
+    origin::Witness,
     place::{Place, WORKSPACE},
     record::Record,
     remote::{Left, Over, Remote},
@@ -86,6 +88,8 @@ pub struct ModalConfig {
     pub environment: String,
     /// Holds all sandboxes of this server's.
     pub app: String,
+    /// Ids of apps, in Modal's words, in which nothing is any more: what rows say was made there is over.
+    pub given_up: Vec<String>,
     /// A folder of this machine for files on their way into a sandbox, of which nothing else is made use: what an earlier process
     /// left in it is removed.
     pub staging: PathBuf,
@@ -99,7 +103,7 @@ pub struct Modal(Arc<Inner>);
 struct Inner {
     control: Arc<Control>,
     channels: Channels,
-    home: Home,
+    home: Arc<Home>,
     images: Images,
     kept: Kept,
     ledger: Arc<dyn Ledger>,
@@ -114,15 +118,17 @@ impl Modal {
     /// # Errors
     /// [`Error::Unavailable`] when the server's address, its roots or the credentials cannot be right.
     pub fn new(config: ModalConfig, ledger: Arc<dyn Ledger>, lease: Arc<dyn Lease>) -> Result<Self, Error> {
-        let ModalConfig { server, roots, credentials, environment, app, staging } = config;
+        let ModalConfig { server, roots, credentials, environment, app, given_up, staging } = config;
         let trust = Trust::read(roots.as_deref()).map_err(Error::Unavailable)?;
         let address = Address::control(&server, trust).map_err(Error::Unavailable)?;
+        let named = Named { server: address.named(), app, environment, given_up };
+        let home = Arc::new(Home::new(named));
         let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {
-            kept: Kept::new(Arc::clone(&control)),
+            kept: Kept::new(Arc::clone(&control), Arc::clone(&home)),
             control,
             channels: Channels::default(),
-            home: Home::new(app, environment),
+            home,
             images: Images::default(),
             ledger,
             slots: Slots::new(lease),
@@ -187,17 +193,19 @@ impl Modal {
         match entry.state {
             LedgerState::Ended => Ok(Err(Some(entry))),
             LedgerState::Created => {
-                let remote = Remote::new(Arc::clone(&self.0.control), entry.facts.external_id.clone());
+                let remote = self.remote(&entry);
                 if let Some(Over(how)) = over(remote.clone()).await? {
                     tracing::info!(sandbox = %id, how, "a sandbox is over");
                     return Ok(Err(Some(entry)));
                 }
+                // It is known here, so that it is not any more will mean something.
+                let remote = remote.told_by(Witness::default());
                 let made = Made { remote, task_id: entry.facts.task_id.clone(), access: None };
                 Ok(Ok(self.place(id, slot, made, entry)?))
             }
             // Its making was cut short: it is there, or it is not.
             LedgerState::Intended => {
-                let found = make::running(&self.0.control, &self.0.home, id).await;
+                let found = make::running(&self.0.control, &self.0.home, &entry).await;
                 let Some(external) = found.map_err(|status| failure::unavailable(&status))? else {
                     return Ok(Err(Some(entry)));
                 };
@@ -211,7 +219,7 @@ impl Modal {
 
     /// What a sandbox that is over left: the image of its files. `None`: nothing.
     async fn left(&self, entry: &LedgerEntry) -> Result<Option<String>, Error> {
-        let LedgerFacts { external_id, snapshot, .. } = &entry.facts;
+        let snapshot = &entry.facts.snapshot;
         match entry.state {
             LedgerState::Ended if let Some(kept) = snapshot => {
                 return Ok((Timestamp::now() < kept.expire_time).then(|| kept.image_id.clone()));
@@ -224,9 +232,8 @@ impl Modal {
             }
         }
         // It ended by itself, or in a hurry; or what was kept of it is not there any more.
-        self.0.kept.spare(external_id).await;
-        let remote = Remote::new(Arc::clone(&self.0.control), external_id.clone());
-        match remote.exit_snapshot().await.map_err(|status| failure::unavailable(&status))? {
+        self.0.kept.spare(&entry.facts.external_id).await;
+        match self.remote(entry).exit_snapshot().await.map_err(|status| failure::unavailable(&status))? {
             Left::Image(image_id) => Ok(Some(image_id)),
             Left::Nothing => Ok(None),
             // Whoever waits has waited for minutes, and would each time.
@@ -240,6 +247,7 @@ impl Modal {
     /// Makes it again of the files that the one before left. `None`: there are none, or Modal has them no more.
     async fn again(&self, new: &NewSandbox, slot: &mut Slot, mut entry: LedgerEntry) -> Result<Option<Place>, Error> {
         while let Some(image_id) = self.left(&entry).await? {
+            self.may_be_lost(&entry, &image_id).await?;
             match self.make(new, slot, image_id, true).await {
                 Err(Error::Gone(why)) => {
                     tracing::warn!(sandbox = %new.id, why, "a sandbox cannot be made of what was kept of it");
@@ -254,18 +262,36 @@ impl Modal {
         Ok(None)
     }
 
-    /// Whether Modal says that there is no such image.
-    async fn lacks(&self, image_id: &str) -> bool {
+    /// Refuses to take an image for lost that Modal does not know because what left it was made elsewhere: the row still says
+    /// where that is.
+    async fn may_be_lost(&self, entry: &LedgerEntry, image_id: &str) -> Result<(), Error> {
+        let failed = |status| failure::unavailable(&status);
+        let believed = Witness::of_life(&self.0.home, entry).believe(&self.0.control).await;
+        let Err(doubt) = believed else { return Ok(()) };
+        if self.has(image_id).await.map_err(failed)? { Ok(()) } else { Err(failed(doubt)) }
+    }
+
+    fn remote(&self, entry: &LedgerEntry) -> Remote {
+        Remote::of(&self.0.control, &self.0.home, entry)
+    }
+
+    /// Whether Modal knows an image.
+    async fn has(&self, image_id: &str) -> Result<bool, Status> {
         let request = ImageFromIdRequest { image_id: image_id.to_owned() };
         let asked =
             self.0.control.call(request, |mut control, request| async move { control.image_from_id(request).await });
-        asked.await.is_err_and(|status| status.code() == Code::NotFound)
+        match asked.await {
+            Ok(_) => Ok(true),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(status),
+        }
     }
 
     /// Makes one from an image and writes it down, before and after. What the one before `left` stays in the row until there
     /// is something newer: if this is cut short, it is what the next one is made from.
     async fn make(&self, new: &NewSandbox, slot: &mut Slot, image_id: String, left: bool) -> Result<Place, Error> {
         let settings = new.spec.modal.clone().unwrap_or_default().filled();
+        let here = self.0.home.here(&self.0.control).await.map_err(|status| failure::unavailable(&status))?;
         let create_time = Timestamp::now();
         let known = self.0.ledger.find(&new.id).await?.and_then(|entry| entry.facts.snapshot);
         let (snapshot, older) = match known {
@@ -284,6 +310,7 @@ impl Modal {
                 expire_time: Some(record::after(create_time, settings.lifetime())),
                 settings: settings.clone(),
                 snapshot,
+                origin: Some(here),
                 ..LedgerFacts::default()
             },
         };
@@ -305,12 +332,14 @@ impl Modal {
             Err(status) => {
                 // The image may be what is missing.
                 self.0.images.forget();
-                if left && self.lacks(&plan.image_id).await {
+                if left && matches!(self.has(&plan.image_id).await, Ok(false)) {
                     return Err(Error::Gone(format!("Modal has no image {} any more", plan.image_id)));
                 }
                 return Err(failure::unavailable(&status));
             }
         };
+        // Its app may have had to be made again.
+        entry.facts.origin = self.0.home.known().or(entry.facts.origin);
         self.created(&mut entry, &made).await?;
         if let Some(older) = older {
             self.0.kept.drop_image_later(older.image_id);
@@ -432,7 +461,7 @@ impl Provider for Modal {
         slot.epochs().held(slot.epochs().newest())?;
         let external = match entry.state {
             LedgerState::Created => Some(entry.facts.external_id.clone()),
-            LedgerState::Intended => make::running(&self.0.control, &self.0.home, id).await.map_err(unavailable)?,
+            LedgerState::Intended => make::running(&self.0.control, &self.0.home, &entry).await.map_err(unavailable)?,
             LedgerState::Ended => None,
         };
         if let Some(place) = slot.take() {
@@ -443,10 +472,9 @@ impl Provider for Modal {
             return Ok(());
         }
         if let Some(external) = external {
-            let remote = Remote::new(Arc::clone(&self.0.control), external.clone());
-            remote.terminate().await.map_err(unavailable)?;
-            entry.state = LedgerState::Ended;
             entry.facts.external_id = external;
+            self.remote(&entry).terminate().await.map_err(unavailable)?;
+            entry.state = LedgerState::Ended;
             entry.facts.end_time = Some(Timestamp::now());
             self.0.ledger.put(&entry).await?;
         }

@@ -68,14 +68,14 @@ impl Record {
     }
 }
 
-/// Whether a sandbox is over for so long that Modal keeps nothing of it.
-pub(super) fn over_since(end: Option<Timestamp>) -> bool {
-    end.is_some_and(|end| after(end, KEEP) < Timestamp::now())
+/// Until when Modal keeps anything of a sandbox that is over since then.
+pub(super) fn kept_until(end: Timestamp) -> Timestamp {
+    after(end, KEEP)
 }
 
 /// An image that Modal keeps from this time on.
 pub(super) fn kept_from(time: Timestamp, image_id: String) -> LedgerSnapshot {
-    LedgerSnapshot { image_id, expire_time: after(time, KEEP) }
+    LedgerSnapshot { image_id, expire_time: kept_until(time) }
 }
 
 /// So long after a time.

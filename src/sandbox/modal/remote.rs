@@ -8,12 +8,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 
-use super::control::Control;
-use crate::modal_wire::client::{
-    CommandRouterAccess, GenericResult, SandboxGetCommandRouterAccessRequest, SandboxGetExitSnapshotRequest,
-    SandboxGetExitSnapshotResponse, SandboxGetTaskIdRequest, SandboxTerminateRequest, SandboxWaitRequest,
-    TaskGetCommandRouterAccessRequest, generic_result::GenericStatus,
-    sandbox_get_command_router_access_request::Target, sandbox_get_exit_snapshot_response::Outcome,
+use super::{control::Control, home::Home, origin::Witness};
+use crate::{
+    domain::LedgerEntry,
+    modal_wire::client::{
+        CommandRouterAccess, GenericResult, SandboxGetCommandRouterAccessRequest, SandboxGetExitSnapshotRequest,
+        SandboxGetExitSnapshotResponse, SandboxGetTaskIdRequest, SandboxTerminateRequest, SandboxWaitRequest,
+        TaskGetCommandRouterAccessRequest, generic_result::GenericStatus,
+        sandbox_get_command_router_access_request::Target, sandbox_get_exit_snapshot_response::Outcome,
+    },
 };
 
 /// How long the control plane may hold a call that waits, in seconds.
@@ -34,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Remote {
     control: Arc<Control>,
     sandbox_id: String,
+    /// Asked when Modal does not know it.
+    witness: Witness,
 }
 
 /// What a sandbox has left of its files at its end.
@@ -52,8 +57,20 @@ pub(super) enum Left {
 pub(super) struct Over(pub(super) String);
 
 impl Remote {
+    /// One that this account has made or seen.
     pub(super) fn new(control: Arc<Control>, sandbox_id: String) -> Self {
-        Self { control, sandbox_id }
+        Self { control, sandbox_id, witness: Witness::default() }
+    }
+
+    /// The one that a row names, which may have been made elsewhere.
+    pub(super) fn of(control: &Arc<Control>, home: &Arc<Home>, entry: &LedgerEntry) -> Self {
+        let (control, sandbox_id) = (Arc::clone(control), entry.facts.external_id.clone());
+        Self { control, sandbox_id, witness: Witness::of_life(home, entry) }
+    }
+
+    /// The same, by another word about whether it is there.
+    pub(super) fn told_by(self, witness: Witness) -> Self {
+        Self { witness, ..self }
     }
 
     /// Modal's id.
@@ -65,11 +82,13 @@ impl Remote {
         &self.control
     }
 
-    /// Whether it is over; `None`: it is not. Modal forgets what is over for long, so one it does not know is over.
+    /// Whether it is over; `None`: it is not. Modal forgets what is over for long, so one it does not know is over, if it was
+    /// made there.
     pub(super) async fn over(&self) -> Result<Option<Over>, Status> {
         match self.wait(0.0).await {
             Ok(result) => Ok(result.as_ref().and_then(over)),
             Err(status) if status.code() == Code::NotFound => {
+                self.witness.believe(&self.control).await?;
                 Ok(Some(Over("Modal does not know it any more".to_owned())))
             }
             Err(status) => Err(status),
@@ -90,7 +109,7 @@ impl Remote {
         };
         match asked {
             Ok(_) => {}
-            Err(status) if status.code() == Code::NotFound => return Ok(()),
+            Err(status) if status.code() == Code::NotFound => return self.witness.believe(&self.control).await,
             Err(status) => return Err(status),
         }
         let gone = tokio::time::timeout(ENDING, async {
@@ -161,10 +180,13 @@ impl Remote {
             loop {
                 let answer = match self.ask_exit_snapshot().await {
                     Ok(answer) => answer,
+                    Err(status) if status.code() == Code::NotFound => {
+                        return self.witness.believe(&self.control).await.map(|()| Left::Nothing);
+                    }
                     Err(status)
                         if matches!(
                             status.code(),
-                            Code::NotFound | Code::FailedPrecondition | Code::Unimplemented | Code::InvalidArgument
+                            Code::FailedPrecondition | Code::Unimplemented | Code::InvalidArgument
                         ) =>
                     {
                         return Ok(Left::Nothing);

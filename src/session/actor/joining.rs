@@ -31,6 +31,11 @@ impl Joining {
         self.0.push_back((Instant::now() + FOUND_WITHIN, command));
     }
 
+    /// What is waited for does not come.
+    pub(super) fn refuse(&mut self, failure: &Failure) {
+        self.0.drain(..).for_each(|(_, command)| command.refuse(failure.clone()));
+    }
+
     /// What is to be taken next: what waited comes first, once what runs is `known`. Dropping the future loses nothing.
     pub(super) async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, known: bool) -> Option<Command> {
         if known && let Some((_, command)) = self.0.pop_front() {

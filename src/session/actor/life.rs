@@ -44,6 +44,11 @@ impl Life {
         checked
     }
 
+    /// It is asked at the next moment: what is told of it may be of another server.
+    pub(super) fn look_now(&mut self) {
+        self.check_at = Instant::now();
+    }
+
     /// Nobody asks any more how the sandbox is: what it answers says nothing of the next one, which may have its id.
     pub(super) fn look_away(&mut self) {
         self.checking = None;

@@ -1,7 +1,7 @@
 //! What the actor decided, on its way to the log: submitted as one batch at a time, and followed by what may be done only
 //! when it is stored.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time::Instant;
@@ -31,6 +31,19 @@ impl Actor {
         if self.pending.is_urgent() || !self.after.is_empty() || pause_over || self.leaving.is_some() {
             self.submit();
         }
+    }
+
+    /// When text that waits must go out, where that is in the future.
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        if self.in_flight.is_some() || self.pending.is_empty() {
+            return None;
+        }
+        Some(self.last_submit? + self.window())
+    }
+
+    fn window(&self) -> Duration {
+        let config = &self.shared.config;
+        if self.shared.log.is_watched(&self.key) { config.delta_window } else { config.unwatched_delta_window }
     }
 
     pub(super) fn submit(&mut self) {

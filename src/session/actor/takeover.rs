@@ -40,7 +40,8 @@ impl Actor {
         }));
     }
 
-    fn left(&self, stdin: Vec<StdinRow>, in_doubt: bool) -> Left {
+    fn left(&mut self, stdin: Vec<StdinRow>, in_doubt: bool) -> Left {
+        let barred = self.barred.teller();
         let state = self.pending.state();
         Left {
             key: self.key.clone(),
@@ -52,6 +53,7 @@ impl Actor {
             stdin,
             turn: state.active_turn().cloned(),
             in_doubt,
+            barred,
         }
     }
 
@@ -67,6 +69,9 @@ impl Actor {
                 }
                 self.given = given;
                 self.on(running);
+                if self.sandbox_status() == Some(SandboxStatus::Unhealthy) {
+                    self.life.look_now();
+                }
             }
             Found::Message(prompt) => {
                 if !self.end_interrupted() {
@@ -77,6 +82,7 @@ impl Actor {
             Found::Nothing(lost) => self.lose(lost),
             // The next server looks again.
             Found::Unknown => self.leave(),
+            Found::OutOfReach => self.leave_as_it_is(),
         }
     }
 

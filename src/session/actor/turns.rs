@@ -165,6 +165,13 @@ impl Actor {
         }
     }
 
+    /// Nothing of the session can be stopped from here, so a stop that waits is taken back.
+    pub(super) fn refuse_stop(&mut self, failure: &Failure) {
+        if let Some(closing) = self.closing.take_if(|closing| matches!(closing.command, Command::Stop { .. })) {
+            closing.command.refuse(failure.clone());
+        }
+    }
+
     /// What follows from the end of a turn: the command that waited for it, or the turn that did.
     pub(super) fn follow_up(&mut self) {
         if self.files.is_holding() || self.leaving.is_some() || self.over || self.deletes {

@@ -63,6 +63,7 @@ fn every_row_of_version_1_is_read_and_written_byte_for_byte() {
     check(&mut seen, "", &checkpoint());
     check(&mut seen, "", &vec![held()]);
     check(&mut seen, "", &elsewhere::ledger());
+    check(&mut seen, "origin", &elsewhere::made());
     check(&mut seen, "elsewhere", &elsewhere::asked(session()));
     for answer in answers() {
         let variant = variant_name(&serde_json::to_value(&answer).unwrap()["answer"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::{
-    LedgerFacts, LedgerSnapshot, ModalGpu, ModalNetwork, ModalSettings, SandboxSpec, Session, Timestamp,
+    LedgerFacts, LedgerOrigin, LedgerSnapshot, ModalGpu, ModalNetwork, ModalSettings, SandboxSpec, Session, Timestamp,
 };
 
 pub(super) fn ledger() -> LedgerFacts {
@@ -15,7 +15,20 @@ pub(super) fn ledger() -> LedgerFacts {
         end_time: Some(Timestamp(3)),
         settings: settings(ModalNetwork::Blocked),
         snapshot: Some(LedgerSnapshot { image_id: "im-1".into(), expire_time: Timestamp(4) }),
+        // As builds before this one wrote it.
+        origin: None,
     }
+}
+
+/// With where it was made.
+pub(super) fn made() -> LedgerFacts {
+    let origin = LedgerOrigin {
+        server: "https://a.example:443".into(),
+        app_id: "ap-1".into(),
+        app: "app".into(),
+        environment: "main".into(),
+    };
+    LedgerFacts { origin: Some(origin), ..ledger() }
 }
 
 pub(super) fn asked(session: Session) -> Session {

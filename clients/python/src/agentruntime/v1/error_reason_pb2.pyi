@@ -209,6 +209,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """In Turn.error only: one thing the agent printed cannot be stored, even truncated. Retry: send again.
     `{"reason":"BLOCK_TOO_LARGE","domain":"agentruntime.v1","metadata":{"size_bytes":"90000000","limit_bytes":"67108864"}}`
     """
+    ERROR_REASON_SANDBOX_OUT_OF_REACH: _ErrorReason.ValueType  # 107
+    """The sandbox was made with another account, in another app or at another address of its provider than this server was
+    started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
+    stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
+    refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of
+    the sandbox is over: then the session goes on from its checkpoint. FAILED_PRECONDITION. Retry: after that.
+    `{"reason":"SANDBOX_OUT_OF_REACH","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sbx_01J9Z3","cause":"out_of_reach"}}`
+    """
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 121
     """The database or blob store does not answer; nothing was done, or the outcome is settled by request_id. While the
     database takes no transactions, health says NOT_SERVING and what changes something is refused at once; reading and
@@ -425,6 +433,14 @@ ERROR_REASON_SANDBOX_FAILED: ErrorReason.ValueType  # 105
 ERROR_REASON_BLOCK_TOO_LARGE: ErrorReason.ValueType  # 106
 """In Turn.error only: one thing the agent printed cannot be stored, even truncated. Retry: send again.
 `{"reason":"BLOCK_TOO_LARGE","domain":"agentruntime.v1","metadata":{"size_bytes":"90000000","limit_bytes":"67108864"}}`
+"""
+ERROR_REASON_SANDBOX_OUT_OF_REACH: ErrorReason.ValueType  # 107
+"""The sandbox was made with another account, in another app or at another address of its provider than this server was
+started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
+stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
+refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of
+the sandbox is over: then the session goes on from its checkpoint. FAILED_PRECONDITION. Retry: after that.
+`{"reason":"SANDBOX_OUT_OF_REACH","domain":"agentruntime.v1","metadata":{"provider":"modal","sandbox_id":"sbx_01J9Z3","cause":"out_of_reach"}}`
 """
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 121
 """The database or blob store does not answer; nothing was done, or the outcome is settled by request_id. While the

@@ -34,7 +34,7 @@ class _SandboxStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sandbox
     SANDBOX_STATUS_READY: _SandboxStatus.ValueType  # 2
     """The agent runs or can run."""
     SANDBOX_STATUS_UNHEALTHY: _SandboxStatus.ValueType  # 3
-    """Does not answer; the runtime keeps trying."""
+    """Does not answer, or is out of this server's reach (SANDBOX_OUT_OF_REACH); the runtime keeps trying."""
     SANDBOX_STATUS_TERMINATED: _SandboxStatus.ValueType  # 4
     """Gone: idle, stopped, expired or lost. The next message starts another."""
 
@@ -48,7 +48,7 @@ SANDBOX_STATUS_STARTING: SandboxStatus.ValueType  # 1
 SANDBOX_STATUS_READY: SandboxStatus.ValueType  # 2
 """The agent runs or can run."""
 SANDBOX_STATUS_UNHEALTHY: SandboxStatus.ValueType  # 3
-"""Does not answer; the runtime keeps trying."""
+"""Does not answer, or is out of this server's reach (SANDBOX_OUT_OF_REACH); the runtime keeps trying."""
 SANDBOX_STATUS_TERMINATED: SandboxStatus.ValueType  # 4
 """Gone: idle, stopped, expired or lost. The next message starts another."""
 Global___SandboxStatus: _TypeAlias = SandboxStatus  # noqa: Y015

@@ -26,15 +26,15 @@ from agentruntime.v1 import sandbox_pb2 as agentruntime_dot_v1_dot_sandbox__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$agentruntime/v1/sandbox_record.proto\x12\x0f\x61gentruntime.v1\x1a\x1d\x61gentruntime/v1/sandbox.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n\rSandboxRecord\x12\x12\n\nsandbox_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x05\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.agentruntime.v1.SandboxRecordState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05modal\x18\n \x01(\x0b\x32\x1e.agentruntime.v1.ModalSettings\x12\x1d\n\x15hourly_cost_micro_usd\x18\x0b \x01(\x03\x12\x16\n\x0e\x63ost_micro_usd\x18\x0c \x01(\x03\x12\x38\n\x14snapshot_expire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9f\x01\n\x12SandboxRecordState\x12$\n SANDBOX_RECORD_STATE_UNSPECIFIED\x10\x00\x12!\n\x1dSANDBOX_RECORD_STATE_INTENDED\x10\x01\x12 \n\x1cSANDBOX_RECORD_STATE_RUNNING\x10\x02\x12\x1e\n\x1aSANDBOX_RECORD_STATE_ENDED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$agentruntime/v1/sandbox_record.proto\x12\x0f\x61gentruntime.v1\x1a\x1d\x61gentruntime/v1/sandbox.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n\rSandboxRecord\x12\x12\n\nsandbox_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x05\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.agentruntime.v1.SandboxRecordState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05modal\x18\n \x01(\x0b\x32\x1e.agentruntime.v1.ModalSettings\x12\x1d\n\x15hourly_cost_micro_usd\x18\x0b \x01(\x03\x12\x16\n\x0e\x63ost_micro_usd\x18\x0c \x01(\x03\x12\x38\n\x14snapshot_expire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cout_of_reach\x18\x0e \x01(\t*\x9f\x01\n\x12SandboxRecordState\x12$\n SANDBOX_RECORD_STATE_UNSPECIFIED\x10\x00\x12!\n\x1dSANDBOX_RECORD_STATE_INTENDED\x10\x01\x12 \n\x1cSANDBOX_RECORD_STATE_RUNNING\x10\x02\x12\x1e\n\x1aSANDBOX_RECORD_STATE_ENDED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentruntime.v1.sandbox_record_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SANDBOXRECORDSTATE']._serialized_start=595
-  _globals['_SANDBOXRECORDSTATE']._serialized_end=754
+  _globals['_SANDBOXRECORDSTATE']._serialized_start=617
+  _globals['_SANDBOXRECORDSTATE']._serialized_end=776
   _globals['_SANDBOXRECORD']._serialized_start=122
-  _globals['_SANDBOXRECORD']._serialized_end=592
+  _globals['_SANDBOXRECORD']._serialized_end=614
 # @@protoc_insertion_point(module_scope)

@@ -70,6 +70,7 @@ class SandboxRecord(_message.Message):
     HOURLY_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
     COST_MICRO_USD_FIELD_NUMBER: _builtins.int
     SNAPSHOT_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    OUT_OF_REACH_FIELD_NUMBER: _builtins.int
     sandbox_id: _builtins.str
     """Sandbox.sandbox_id."""
     provider: _builtins.str
@@ -86,6 +87,11 @@ class SandboxRecord(_message.Message):
     prices, of what was reserved. Use above that, regions, images and snapshots are not in it.
     """
     cost_micro_usd: _builtins.int
+    out_of_reach: _builtins.str
+    """Set where it was made with another account, in another app or at another address of its provider than this server was
+    started with: where, and what to start the server with (SANDBOX_OUT_OF_REACH). That this server does not find it is then no
+    sign of its end, so the row stays, until its life is over and with it the time for which its files are kept.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made, or was about to be."""
@@ -122,10 +128,11 @@ class SandboxRecord(_message.Message):
         hourly_cost_micro_usd: _builtins.int = ...,
         cost_micro_usd: _builtins.int = ...,
         snapshot_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        out_of_reach: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "modal", b"modal", "snapshot_expire_time", b"snapshot_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micro_usd", b"cost_micro_usd", "create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "external_id", b"external_id", "generation", b"generation", "hourly_cost_micro_usd", b"hourly_cost_micro_usd", "modal", b"modal", "provider", b"provider", "sandbox_id", b"sandbox_id", "session_id", b"session_id", "snapshot_expire_time", b"snapshot_expire_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micro_usd", b"cost_micro_usd", "create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "external_id", b"external_id", "generation", b"generation", "hourly_cost_micro_usd", b"hourly_cost_micro_usd", "modal", b"modal", "out_of_reach", b"out_of_reach", "provider", b"provider", "sandbox_id", b"sandbox_id", "session_id", b"session_id", "snapshot_expire_time", b"snapshot_expire_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

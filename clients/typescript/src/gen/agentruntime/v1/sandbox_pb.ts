@@ -296,7 +296,7 @@ export enum SandboxStatus {
   READY = 2,
 
   /**
-   * Does not answer; the runtime keeps trying.
+   * Does not answer, or is out of this server's reach (SANDBOX_OUT_OF_REACH); the runtime keeps trying.
    *
    * @generated from enum value: SANDBOX_STATUS_UNHEALTHY = 3;
    */
