@@ -379,6 +379,64 @@ async fn a_cut_turn_is_attached_to_again_and_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_turn_is_followed_to_its_end_after_its_request_was_forgotten() {
+    let mut details = ErrorDetails::with_bad_request_violation("after_sequence", "nothing here has this request id");
+    details.set_error_info("INVALID_FIELD", "agentruntime.v1", [("k".to_owned(), "v".to_owned())]);
+    let forgotten = || End::Fail(Status::with_error_details(tonic::Code::InvalidArgument, "refused", details.clone()));
+    let played = Played::new(vec![
+        Answer { uid: "", events: vec![r#"{"sequence":"11","log":{}}"#], end: cut() },
+        Answer { uid: "", events: vec![], end: forgotten() },
+        Answer {
+            uid: "u1",
+            events: vec![
+                r#"{"sequence":"12","blockStart":{"block":{"blockId":"theirs","turnId":"turn_2"}}}"#,
+                r#"{"sequence":"13","blockDelta":{"blockId":"theirs","delta":"."}}"#,
+                r#"{"sequence":"14","turnUpdated":{"turn":{"turnId":"turn_2","status":"TURN_STATUS_COMPLETED"}}}"#,
+                r#"{"sequence":"15","blockStart":{"block":{"blockId":"mine","turnId":"turn_1"}}}"#,
+            ],
+            end: cut(),
+        },
+        Answer {
+            uid: "u1",
+            events: vec![
+                r#"{"sequence":"16","blockDelta":{"blockId":"mine","delta":"."}}"#,
+                r#"{"sequence":"17","blockDelta":{"blockId":"theirs","delta":"."}}"#,
+                r#"{"sequence":"18","permissionRequested":{"permission":{"permissionId":"p","turnId":"turn_2"}}}"#,
+                r#"{"sequence":"19","turnUpdated":{"turn":{"turnId":"turn_1","status":"TURN_STATUS_COMPLETED"}}}"#,
+                r#"{"sequence":"20","log":{}}"#,
+            ],
+            end: End::Silence,
+        },
+    ])
+    .await;
+    let (sequences, _, failure) = collect(played.client.run_turn(RunTurnRequest::default())).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(sequences, [11, 15, 16, 19]);
+    let asked: Vec<_> = played.asked().iter().map(|asked| (asked.call, asked.after)).collect();
+    let watched = [("WatchSession", Some(11)), ("WatchSession", Some(15))];
+    assert_eq!(asked, [[("RunTurn", None), ("RunTurn", Some(11))], watched].concat());
+    // Who asks for what comes after a sequence without a known turn is told that this is wrong.
+    let played = Played::new(vec![Answer { uid: "", events: vec![], end: forgotten() }]).await;
+    let request = RunTurnRequest { after_sequence: Some(11), ..RunTurnRequest::default() };
+    let (_, _, failure) = collect(played.client.run_turn(request)).await;
+    assert_eq!(failure.unwrap().reason, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn streams_that_bring_nothing_new_are_opened_less_and_less_often() {
+    let still = || Answer { uid: "u1", events: vec![BOOKMARK_3], end: cut() };
+    let mut answers: Vec<_> = (0..5).map(|_| still()).collect();
+    let last = r#"{"sequence":"4","statusChanged":{"status":"SESSION_STATUS_DELETED"}}"#;
+    answers.push(Answer { uid: "u1", events: vec![last], end: End::Ok });
+    let played = Played::new(answers).await;
+    let (_, _, failure) = collect(played.client.watch("s", Some(3))).await;
+    assert!(failure.is_none(), "{failure:?}");
+    let asked = played.asked();
+    // Half of 0.1, 0.2, 0.4, 0.8 and 1.6 s at least.
+    assert!(asked[5].at - asked[0].at >= Duration::from_millis(1550));
+}
+
+#[tokio::test]
 async fn a_turn_that_may_have_been_taken_is_asked_for_again_under_the_same_id() {
     for end in [cut(), End::Ok] {
         let done = r#"{"sequence":"11","turnUpdated":{"turn":{"turnId":"turn_1","status":"TURN_STATUS_COMPLETED"}}}"#;
@@ -418,6 +476,16 @@ async fn a_refused_turn_is_refused() {
     let played = Played::new(vec![busy]).await;
     let (_, _, failure) = collect(played.client.run_turn(RunTurnRequest::default())).await;
     assert_eq!(failure.unwrap().reason, "SESSION_BUSY");
+}
+
+#[tokio::test]
+async fn a_key_that_no_header_can_carry_is_refused_at_once() {
+    for key in ["two\nlines", "schlüssel", "a\0b"] {
+        let target = Target { addr: "127.0.0.1:1".to_owned(), key: key.to_owned() };
+        let refused = Client::connect(target).await.unwrap_err();
+        assert_eq!(refused.code, Code::InvalidArgument, "{key:?}: {refused}");
+        assert!(refused.message.contains("the key"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ import (
 
 func TestABlockIsToldInOneLine(t *testing.T) {
 	t.Parallel()
+	client := dial(t, "127.0.0.1:1", Options{})
 	for _, block := range []struct{ json, kind, words string }{
 		{`{"userMessage":{"parts":[{"text":"a"},{"imageUri":"https://x"},{"text":"b"}]}}`, "user_message", "ab"},
 		{`{"assistantText":{"text":"hello","model":"m"}}`, "assistant_text", "hello"},
@@ -28,6 +29,12 @@ func TestABlockIsToldInOneLine(t *testing.T) {
 		must(t, protojson.Unmarshal([]byte(block.json), &message))
 		if kind, words := Kind(&message), Words(&message); kind != block.kind || words != block.words {
 			t.Errorf("%s: %q, %q", block.json, kind, words)
+		}
+		// All of a tool's call is what the tool is given.
+		text, err := client.Text(t.Context(), "ses_1", &message)
+		must(t, err)
+		if call := message.GetToolUse(); call != nil && text != call.GetInputJson() || call == nil && text != block.words {
+			t.Errorf("all of %s: %q", block.json, text)
 		}
 	}
 	content := (&v1.Block{}).ProtoReflect().Descriptor().Oneofs().ByName("content").Fields().Len()

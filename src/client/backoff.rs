@@ -14,7 +14,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Something arrived: the next failure is the first again.
+    /// It goes on: the next failure is the first again.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

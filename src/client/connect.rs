@@ -66,6 +66,11 @@ impl Route {
             endpoint = endpoint.tls_config(tls).map_err(|_| invalid("the certificate"))?;
         }
         let key = target.key.trim();
+        // Not all that is no ASCII is refused below.
+        if !key.chars().all(|char| matches!(char, ' '..='~')) {
+            let message = "the key has a line break or is not ASCII, so no header can carry it";
+            return Err(Error::local(Code::InvalidArgument, message));
+        }
         let bearer = if key.is_empty() {
             Bearer(None)
         } else {

@@ -1,4 +1,4 @@
-//! The events of a session and of a turn: the one place that knows cursors, ranges and ends.
+//! The events of a session, and the one rule of ranges that those of a turn follow, too.
 
 use std::time::Duration;
 
@@ -7,13 +7,9 @@ use tonic::Code;
 
 use super::{
     Error,
-    once::Changes as _,
-    resume::{BOOKMARK_INTERVAL, Opening, Resumable, Sessions},
+    resume::{BOOKMARK_INTERVAL, Opening, Resumable, Sessions, frames},
 };
-use crate::proto::{
-    RunTurnRequest, RunTurnResponse, SessionEvent, SessionStatus, TurnStatus, WatchSessionRequest,
-    WatchSessionResponse, session_event::Kind,
-};
+use crate::proto::{SessionEvent, SessionStatus, WatchSessionRequest, WatchSessionResponse, session_event::Kind};
 
 /// A session's events, up to its deletion. In the request stands how far they were given out, and of which log.
 pub(super) struct Watch(WatchSessionRequest);
@@ -39,7 +35,7 @@ impl Resumable for Watch {
             self.0.expected_uid.clear();
         }
         let request = self.0.clone();
-        async move { sessions.watch_session(request).await }.boxed()
+        async move { Ok(frames(sessions.watch_session(request).await?)) }.boxed()
     }
 
     fn take(&mut self, response: WatchSessionResponse) -> Vec<SessionEvent> {
@@ -54,7 +50,11 @@ impl Resumable for Watch {
         Ok(matches!(&event.kind, Some(Kind::StatusChanged(changed)) if changed.status() == SessionStatus::Deleted))
     }
 
-    fn starts_over(&mut self, refused: &Error) -> bool {
+    fn cursor(&self) -> Option<i64> {
+        self.0.after_sequence
+    }
+
+    fn asks_otherwise(&mut self, refused: &Error) -> bool {
         let lost = refused.wants_snapshot();
         if lost {
             self.0.after_sequence = None;
@@ -63,49 +63,8 @@ impl Resumable for Watch {
     }
 }
 
-/// A message, and the events of its turn. In the request stands how far they were given out; its id is the same again and
-/// again, so that a message that was taken is not sent twice.
-pub(super) struct Run {
-    request: RunTurnRequest,
-    turn_id: String,
-}
-
-impl Run {
-    pub(super) fn new(request: RunTurnRequest) -> Self {
-        Self { request: request.named(), turn_id: String::new() }
-    }
-}
-
-impl Resumable for Run {
-    type Response = RunTurnResponse;
-    type Item = SessionEvent;
-
-    fn open(&mut self, mut sessions: Sessions) -> Opening<RunTurnResponse> {
-        let request = self.request.clone();
-        async move { sessions.run_turn(request).await }.boxed()
-    }
-
-    fn take(&mut self, response: RunTurnResponse) -> Vec<SessionEvent> {
-        if let Some(turn) = response.turn {
-            self.turn_id = turn.turn_id;
-            self.request.after_sequence.get_or_insert(response.sequence);
-        }
-        response.events
-    }
-
-    fn pass(&mut self, event: &SessionEvent) -> Result<bool, Error> {
-        pass(&mut self.request.after_sequence, event)?;
-        let Some(Kind::TurnUpdated(updated)) = &event.kind else { return Ok(false) };
-        Ok(updated.turn.as_ref().is_some_and(|turn| turn.turn_id == self.turn_id && is_final(turn.status())))
-    }
-
-    fn starts_over(&mut self, _: &Error) -> bool {
-        false
-    }
-}
-
 /// Moves the cursor over the event, by the one rule of ranges. It is `None` before anything came, and within a snapshot.
-fn pass(cursor: &mut Option<i64>, event: &SessionEvent) -> Result<(), Error> {
+pub(super) fn pass(cursor: &mut Option<i64>, event: &SessionEvent) -> Result<(), Error> {
     match &event.kind {
         Some(Kind::SnapshotStart(_)) => *cursor = None,
         Some(Kind::SnapshotChunk(_)) => {}
@@ -122,21 +81,4 @@ fn pass(cursor: &mut Option<i64>, event: &SessionEvent) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Whether a turn of that status is over.
-fn is_final(status: TurnStatus) -> bool {
-    match status {
-        TurnStatus::Completed
-        | TurnStatus::Interrupted
-        | TurnStatus::Cancelled
-        | TurnStatus::Failed
-        | TurnStatus::BudgetExhausted
-        | TurnStatus::Lost => true,
-        TurnStatus::Unspecified
-        | TurnStatus::Queued
-        | TurnStatus::Running
-        | TurnStatus::AwaitingInput
-        | TurnStatus::Parked => false,
-    }
 }

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 
 use super::{
     Error,
-    resume::{Opening, Resumable, Sessions},
+    resume::{Opening, Resumable, Sessions, frames},
 };
 use crate::proto::{Session, SessionChange, SessionChangeKind, WatchSessionsRequest, WatchSessionsResponse};
 
@@ -37,7 +37,7 @@ impl Resumable for Listing {
             self.gone.clone_from(&self.known);
         }
         let request = self.request.clone();
-        async move { sessions.watch_sessions(request).await }.boxed()
+        async move { Ok(frames(sessions.watch_sessions(request).await?)) }.boxed()
     }
 
     fn take(&mut self, mut response: WatchSessionsResponse) -> Vec<WatchSessionsResponse> {
@@ -69,7 +69,11 @@ impl Resumable for Listing {
         Ok(false)
     }
 
-    fn starts_over(&mut self, refused: &Error) -> bool {
+    fn cursor(&self) -> Option<i64> {
+        self.request.after_revision
+    }
+
+    fn asks_otherwise(&mut self, refused: &Error) -> bool {
         let lost = !self.is_own && matches!(refused.reason.as_str(), "SEQUENCE_TRUNCATED" | "SEQUENCE_AHEAD");
         if lost {
             self.request.after_revision = None;
@@ -101,8 +105,8 @@ mod tests {
         let mut listing = Listing::new(WatchSessionsRequest::default());
         listing.take(brings(3, &["ses_1", "ses_2"]));
         assert_eq!(listing.request.after_revision, Some(3));
-        assert!(!listing.starts_over(&refusal("SESSION_NOT_FOUND")));
-        assert!(listing.starts_over(&refusal("SEQUENCE_TRUNCATED")));
+        assert!(!listing.asks_otherwise(&refusal("SESSION_NOT_FOUND")));
+        assert!(listing.asks_otherwise(&refusal("SEQUENCE_TRUNCATED")));
         // As opening does.
         listing.gone.clone_from(&listing.known);
         for _ in 0..2 {
@@ -119,6 +123,6 @@ mod tests {
     #[test]
     fn a_revision_of_the_callers_is_never_given_up() {
         let request = WatchSessionsRequest { after_revision: Some(9), ..WatchSessionsRequest::default() };
-        assert!(!Listing::new(request).starts_over(&refusal("SEQUENCE_AHEAD")));
+        assert!(!Listing::new(request).asks_otherwise(&refusal("SEQUENCE_AHEAD")));
     }
 }

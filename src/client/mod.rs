@@ -57,6 +57,7 @@ mod resume;
 mod run;
 mod show;
 mod state;
+mod turn;
 
 pub use connect::{Bearer, Target};
 pub use error::{Error, FieldViolation};
@@ -68,9 +69,10 @@ pub use state::State;
 pub use tonic::Code;
 
 use connect::{MAX_RESPONSE, Route, Stub};
-use events::{Run, Watch};
+use events::Watch;
 use listing::Listing;
 use resume::{BOOKMARK_INTERVAL, Resumable};
+use turn::Run;
 
 /// Events of a session. Ends only when there is nothing more to come, or with an error that a retry cannot help.
 pub type Events = BoxStream<'static, Result<SessionEvent, Error>>;

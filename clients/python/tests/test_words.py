@@ -28,6 +28,9 @@ BLOCKS = [
 def test_a_block_is_told_in_one_line(json: str, kind: str | None, words: str) -> None:
     block = Parse(json, pb.Block())
     assert (block.WhichOneof("content"), agentruntime.words(block)) == (kind, words)
+    with agentruntime.connect("127.0.0.1:1") as client:
+        # All of a tool's call is what the tool is given.
+        assert client.text("ses_1", block) == (block.tool_use.input_json or words)
 
 
 def test_every_kind_has_its_words() -> None:

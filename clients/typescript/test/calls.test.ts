@@ -42,6 +42,8 @@ for (const kind of ["grpc", "grpc-web"]) {
       blocks.map((block) => block.content.case),
       ["userMessage", "thinking", "assistantText", "toolUse", "toolResult", "assistantText"],
     );
+    const [asked, , , call] = await Promise.all(blocks.map((block) => over.text(sessionId, block)));
+    assert.deepEqual([asked, JSON.parse(call ?? "").command], [message, "echo hello > b.txt"]);
     assert.deepEqual((await all(pages(over.workspaces.listFiles, { sessionId }))).flatMap(({ files }) => files.map(({ path }) => path)), ["a.txt", "b.txt"]);
     assert.equal(await over.ask(sessionId, script({ say: "Grüße" }, { say: "😀" })), "Grüße\n\n😀");
     const { sessions } = await over.sessions.listSessions({ labels });
