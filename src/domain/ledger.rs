@@ -106,6 +106,8 @@ pub struct LedgerOrigin {
     pub app: String,
     /// The part of the account that it was told to use; empty: the account's default.
     pub environment: String,
+    /// The id, which is no secret, of the token that it was told to use: an account has several, but none is of two.
+    pub token_id: String,
 }
 
 /// Files of a sandbox that its provider keeps.

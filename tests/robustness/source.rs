@@ -237,10 +237,10 @@ const TABLE: &[Mutant] = &[
             LATE_INPUT,
             (
                 "src/session/attach.rs",
-                "Ok((running, rest)) => Found::Program { running: Box::new(running), rest, given: prompt },",
-                "Ok((running, rest)) => match prompt {
+                "Ok((running, rest, values)) => Found::Program { running: Box::new(running), rest, given: prompt, values },",
+                "Ok((running, rest, values)) => match prompt {
             Some(prompt) => Found::Message(prompt),
-            None => Found::Program { running: Box::new(running), rest, given: None },
+            None => Found::Program { running: Box::new(running), rest, given: None, values },
         },",
             ),
         ],

@@ -110,7 +110,7 @@ type SandboxRecord struct {
 	CostMicroUsd       int64 `protobuf:"varint,12,opt,name=cost_micro_usd,json=costMicroUsd,proto3" json:"cost_micro_usd,omitempty"`
 	// When the newest snapshot of its files is dropped by the provider; unset: there is none.
 	SnapshotExpireTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=snapshot_expire_time,json=snapshotExpireTime,proto3" json:"snapshot_expire_time,omitempty"`
-	// Set where it was made with another account, in another app or at another address of its provider than this server was
+	// Set where it was made with another account or at another address of its provider than this server was
 	// started with: where, and what to start the server with (SANDBOX_OUT_OF_REACH). That this server does not find it is then no
 	// sign of its end, so the row stays, until its life is over and with it the time for which its files are kept.
 	OutOfReach    string `protobuf:"bytes,14,opt,name=out_of_reach,json=outOfReach,proto3" json:"out_of_reach,omitempty"`

@@ -31,6 +31,8 @@ pub(super) struct Named {
     pub(super) app: String,
     /// Empty: the account's default.
     pub(super) environment: String,
+    /// Of the account's token.
+    pub(super) token_id: String,
     /// Ids of apps in which nothing is any more.
     pub(super) given_up: Vec<String>,
 }
@@ -81,8 +83,8 @@ impl Home {
     }
 
     fn origin(&self, found: Found) -> LedgerOrigin {
-        let Named { server, app, environment, given_up: _ } = self.named.clone();
-        LedgerOrigin { server, app_id: found.app_id, app, environment }
+        let Named { server, app, environment, token_id, given_up: _ } = self.named.clone();
+        LedgerOrigin { server, app_id: found.app_id, app, environment, token_id }
     }
 
     fn found(&self) -> MutexGuard<'_, Option<Found>> {

@@ -127,7 +127,8 @@ impl Modal {
         let ModalConfig { server, roots, credentials, environment, app, given_up, staging, watch } = config;
         let trust = Trust::read(roots.as_deref()).map_err(Error::Unavailable)?;
         let address = Address::control(&server, trust).map_err(Error::Unavailable)?;
-        let named = Named { server: address.named(), app, environment, given_up };
+        let token_id = credentials.token_id.clone();
+        let named = Named { server: address.named(), app, environment, token_id, given_up };
         let home = Arc::new(Home::new(named));
         let control = Arc::new(Control::new(address, &credentials, Arc::clone(&lease)).map_err(Error::Unavailable)?);
         Ok(Self(Arc::new(Inner {

@@ -1,9 +1,9 @@
 //! Where a sandbox was made, and so whose word counts about it. A token of another workspace, another app and another server
 //! know nothing of it either, while it runs and costs: that Modal does not know it means that it is over only where it was made.
 //!
-//! The same place is the same app at the same address. Ids of apps are Modal's own, and no two workspaces or environments have
-//! the same one; the address is looked at too, because stand-ins may all call their app the same. What is found is believed of
-//! anybody.
+//! The same place is the same app at the same address, or the same token: it sees what it saw before, also where the app was
+//! deleted meanwhile, and its sandboxes with it. Ids of apps are Modal's own, and no two workspaces or environments have the same
+//! one; the address is looked at too, because stand-ins may all call their app the same. What is found is believed of anybody.
 
 use std::{sync::Arc, time::Duration};
 
@@ -100,8 +100,9 @@ fn lives_until(entry: &LedgerEntry) -> Timestamp {
 
 /// What is to be said of something that was made at another place than this.
 fn elsewhere(origin: &LedgerOrigin, here: &LedgerOrigin, given_up: &[String]) -> Option<String> {
-    let LedgerOrigin { server, app_id, app, environment } = origin;
-    if (server, app_id) == (&here.server, &here.app_id) || given_up.contains(app_id) {
+    let LedgerOrigin { server, app_id, app, environment, token_id } = origin;
+    let same = *server == here.server && (*app_id == here.app_id || *token_id == here.token_id);
+    if same || given_up.contains(app_id) {
         return None;
     }
     let mut set = vec!["the token of its account".to_owned()];
@@ -128,14 +129,21 @@ mod tests {
     use super::*;
     use crate::domain::{LedgerSnapshot, SandboxId, SessionId, SessionKey, TenantId};
 
+    /// Each app is asked for with a token of its own.
     fn place(server: &str, app_id: &str) -> LedgerOrigin {
-        let (app, environment) = ("app".to_owned(), String::new());
-        LedgerOrigin { server: server.to_owned(), app_id: app_id.to_owned(), app, environment }
+        let (app, environment, token_id) = ("app".to_owned(), String::new(), format!("ak-{app_id}"));
+        LedgerOrigin { server: server.to_owned(), app_id: app_id.to_owned(), app, environment, token_id }
     }
 
     #[test]
-    fn only_the_same_app_at_the_same_address_is_the_same_place() {
+    fn only_the_same_app_or_token_at_the_same_address_is_the_same_place() {
         let here = place("https://a:443", "ap-1");
+        let rotated = LedgerOrigin { token_id: "ak-2".to_owned(), ..here.clone() };
+        assert_eq!(elsewhere(&rotated, &here, &[]), None, "it is the same app");
+        let deleted = LedgerOrigin { app_id: "ap-0".to_owned(), ..here.clone() };
+        assert_eq!(elsewhere(&deleted, &here, &[]), None, "who sees none of it now saw it before");
+        let there = LedgerOrigin { server: "http://b:80".to_owned(), ..deleted };
+        assert!(elsewhere(&there, &here, &[]).is_some(), "a token of another server's");
         assert_eq!(elsewhere(&here, &here, &[]), None);
         let renamed = LedgerOrigin { app: "other".to_owned(), environment: "main".to_owned(), ..here.clone() };
         assert_eq!(elsewhere(&renamed, &here, &[]), None, "it is the same one, whatever it was called");
@@ -144,7 +152,7 @@ mod tests {
         assert!(told.contains("ap-2") && told.contains("with the token of its account, or"), "{told}");
         let told = elsewhere(&place("http://b:80", "ap-1"), &here, &[]).expect("another server");
         assert!(told.contains("the token of its account and MODAL_SERVER_URL=http://b:80"), "{told}");
-        let other = LedgerOrigin { app_id: "ap-2".to_owned(), ..renamed };
+        let other = LedgerOrigin { app_id: "ap-2".to_owned(), token_id: "ak-2".to_owned(), ..renamed };
         let told = elsewhere(&other, &here, &[]).expect("another app");
         assert!(told.contains("account, MODAL_ENVIRONMENT=main and --modal-app other"), "{told}");
         assert_eq!(elsewhere(&other, &here, &["ap-2".to_owned()]), None, "somebody said that it is gone");

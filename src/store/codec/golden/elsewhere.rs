@@ -27,6 +27,7 @@ pub(super) fn made() -> LedgerFacts {
         app_id: "ap-1".into(),
         app: "app".into(),
         environment: "main".into(),
+        token_id: "ak-1".into(),
     };
     LedgerFacts { origin: Some(origin), ..ledger() }
 }

@@ -210,7 +210,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason":"BLOCK_TOO_LARGE","domain":"agentruntime.v1","metadata":{"size_bytes":"90000000","limit_bytes":"67108864"}}`
     """
     ERROR_REASON_SANDBOX_OUT_OF_REACH: _ErrorReason.ValueType  # 107
-    """The sandbox was made with another account, in another app or at another address of its provider than this server was
+    """The sandbox was made with another account or at another address of its provider than this server was
     started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
     stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
     refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of
@@ -435,7 +435,7 @@ ERROR_REASON_BLOCK_TOO_LARGE: ErrorReason.ValueType  # 106
 `{"reason":"BLOCK_TOO_LARGE","domain":"agentruntime.v1","metadata":{"size_bytes":"90000000","limit_bytes":"67108864"}}`
 """
 ERROR_REASON_SANDBOX_OUT_OF_REACH: ErrorReason.ValueType  # 107
-"""The sandbox was made with another account, in another app or at another address of its provider than this server was
+"""The sandbox was made with another account or at another address of its provider than this server was
 started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
 stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
 refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of

@@ -88,7 +88,7 @@ class SandboxRecord(_message.Message):
     """
     cost_micro_usd: _builtins.int
     out_of_reach: _builtins.str
-    """Set where it was made with another account, in another app or at another address of its provider than this server was
+    """Set where it was made with another account or at another address of its provider than this server was
     started with: where, and what to start the server with (SANDBOX_OUT_OF_REACH). That this server does not find it is then no
     sign of its end, so the row stays, until its life is over and with it the time for which its files are kept.
     """

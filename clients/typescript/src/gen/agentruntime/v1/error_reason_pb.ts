@@ -375,7 +375,7 @@ export enum ErrorReason {
   BLOCK_TOO_LARGE = 106,
 
   /**
-   * The sandbox was made with another account, in another app or at another address of its provider than this server was
+   * The sandbox was made with another account or at another address of its provider than this server was
    * started with, and is not known to this one; it may run. Nothing of the session is given up: a turn that is at work there
    * stays so, and all calls that would change its session are refused, but for DeleteSession. Where none is at work, file calls are
    * refused and a message fails its turn. Both end when the server is started with what the message names, or when the life of

@@ -114,7 +114,7 @@ export type SandboxRecord = Message<"agentruntime.v1.SandboxRecord"> & {
   snapshotExpireTime?: Timestamp | undefined;
 
   /**
-   * Set where it was made with another account, in another app or at another address of its provider than this server was
+   * Set where it was made with another account or at another address of its provider than this server was
    * started with: where, and what to start the server with (SANDBOX_OUT_OF_REACH). That this server does not find it is then no
    * sign of its end, so the row stays, until its life is over and with it the time for which its files are kept.
    *
