@@ -77,6 +77,9 @@ tests() {
         sed -n '/^failures:/,$p' "$log" | tail -n 150
         [ "$status" = 124 ] && echo "the tests were stopped after 1900 s"
         tail -n 20 "$log"
+        # Last, where the summary finds it: which ones failed, and of what.
+        grep -A 2 -E "panicked at" "$log" | cut -c 1-300 | tail -n 12 || true
+        grep -E '^test .* \.\.\. FAILED' "$log" || true
     fi
     return "$status"
 }
