@@ -28,12 +28,14 @@ const OF_THE_LOADER: [&str; 6] = ["LD_", "GLIBC_", "GCONV_", "MALLOC_", "LOCPATH
 const GIVEN_MAX: usize = 1 << 20;
 
 /// Begins the names of variables that carry what must not stand in a file.
-pub(super) const OURS: &str = "AGENT_RUNTIME_";
+const OURS: &str = "AGENT_RUNTIME_";
+/// The same of those with a value of a tool server's.
+pub(super) const OF_TOOL_SERVER: &str = "AGENT_RUNTIME_TOOL_SERVER_";
 
 /// Whether a variable of an agent's program carries a value of a tool server's.
 #[must_use]
 pub fn is_of_tool_server(name: &str) -> bool {
-    name.strip_prefix(OURS).is_some_and(|name| name.starts_with("TOOL_SERVER_"))
+    name.starts_with(OF_TOOL_SERVER)
 }
 
 /// What of a profile this agent cannot honour: each field, below `profile`, with its reason.

@@ -1,4 +1,4 @@
-//! The events of a session, and the one rule of ranges that those of a turn follow, too.
+//! The events of a session, and what those of a turn share with them: the one rule of ranges, and what each is about.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use super::{
     Error,
     resume::{BOOKMARK_INTERVAL, Opening, Resumable, Sessions, frames},
 };
-use crate::proto::{SessionEvent, SessionStatus, WatchSessionRequest, WatchSessionResponse, session_event::Kind};
+use crate::proto::{
+    Block, SessionEvent, SessionStatus, WatchSessionRequest, WatchSessionResponse, session_event::Kind,
+};
 
 /// A session's events, up to its deletion. In the request stands how far they were given out, and of which log.
 pub(super) struct Watch(WatchSessionRequest);
@@ -81,4 +83,38 @@ pub(super) fn pass(cursor: &mut Option<i64>, event: &SessionEvent) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// The turn that an event names, and the block; empty where it names none.
+pub(super) fn whose(kind: &Kind) -> (&str, &str) {
+    match kind {
+        Kind::BlockStart(start) => of_block(start.block.as_ref()),
+        Kind::BlockComplete(complete) => of_block(complete.block.as_ref()),
+        Kind::BlockDelta(delta) => ("", &delta.block_id),
+        Kind::BlockUpdate(update) => ("", &update.block_id),
+        Kind::TurnQueued(queued) => (queued.turn.as_ref().map_or("", |turn| &turn.turn_id), ""),
+        Kind::TurnUpdated(updated) => (updated.turn.as_ref().map_or("", |turn| &turn.turn_id), ""),
+        Kind::PermissionRequested(asks) => (asks.permission.as_ref().map_or("", |asked| &asked.turn_id), ""),
+        Kind::QuestionRequested(asks) => (asks.question.as_ref().map_or("", |asked| &asked.turn_id), ""),
+        Kind::ConversationUpdated(_)
+        | Kind::SessionCreated(_)
+        | Kind::SessionUpdated(_)
+        | Kind::StatusChanged(_)
+        | Kind::SandboxChanged(_)
+        | Kind::PermissionResolved(_)
+        | Kind::PermissionRulesChanged(_)
+        | Kind::QuestionResolved(_)
+        | Kind::FilesChanged(_)
+        | Kind::SnapshotStart(_)
+        | Kind::SnapshotChunk(_)
+        | Kind::SnapshotComplete(_)
+        | Kind::Error(_)
+        | Kind::Log(_)
+        | Kind::UnparsedOutput(_)
+        | Kind::Bookmark(_) => ("", ""),
+    }
+}
+
+fn of_block(block: Option<&Block>) -> (&str, &str) {
+    block.map_or(("", ""), |block| (&block.turn_id, &block.block_id))
 }

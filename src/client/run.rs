@@ -4,10 +4,10 @@ use std::mem;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
-use super::{Client, Error, Events, State, words_of};
+use super::{Client, Error, Events, State, events::whose, words_of};
 use crate::proto::{
-    Block, CreateSessionRequest, ReadBlockContentRequest, RunTurnRequest, Session, SessionEvent, Turn, TurnStatus,
-    block::Content, session_event::Kind,
+    Block, CreateSessionRequest, ReadBlockContentRequest, RunTurnRequest, Session, Turn, TurnStatus, block::Content,
+    session_event::Kind,
 };
 
 /// Blocks of a turn, each again whenever it changed.
@@ -126,7 +126,8 @@ impl Run {
             if let Some(Kind::TurnUpdated(updated)) = &event.kind {
                 self.turn.clone_from(&updated.turn);
             }
-            if let Some(block) = changed(&event).and_then(|id| self.state.block(id)) {
+            let block_id = event.kind.as_ref().map(|kind| whose(kind).1).filter(|id| !id.is_empty());
+            if let Some(block) = block_id.and_then(|id| self.state.block(id)) {
                 return Some(Ok(block.clone()));
             }
         }
@@ -135,35 +136,5 @@ impl Run {
         }
         let turn = self.turn.take().filter(|turn| turn.status() != TurnStatus::Completed)?;
         Some(Err(Error::of_turn(&turn)))
-    }
-}
-
-/// The id of the block that the event is about.
-fn changed(event: &SessionEvent) -> Option<&str> {
-    match event.kind.as_ref()? {
-        Kind::BlockStart(start) => start.block.as_ref().map(|block| block.block_id.as_str()),
-        Kind::BlockComplete(complete) => complete.block.as_ref().map(|block| block.block_id.as_str()),
-        Kind::BlockDelta(delta) => Some(&delta.block_id),
-        Kind::BlockUpdate(update) => Some(&update.block_id),
-        Kind::TurnQueued(_)
-        | Kind::TurnUpdated(_)
-        | Kind::ConversationUpdated(_)
-        | Kind::SessionCreated(_)
-        | Kind::SessionUpdated(_)
-        | Kind::StatusChanged(_)
-        | Kind::SandboxChanged(_)
-        | Kind::PermissionRequested(_)
-        | Kind::PermissionResolved(_)
-        | Kind::PermissionRulesChanged(_)
-        | Kind::QuestionRequested(_)
-        | Kind::QuestionResolved(_)
-        | Kind::FilesChanged(_)
-        | Kind::SnapshotStart(_)
-        | Kind::SnapshotChunk(_)
-        | Kind::SnapshotComplete(_)
-        | Kind::Error(_)
-        | Kind::Log(_)
-        | Kind::UnparsedOutput(_)
-        | Kind::Bookmark(_) => None,
     }
 }

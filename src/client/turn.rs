@@ -7,12 +7,12 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::{
     Error,
-    events::pass,
+    events::{pass, whose},
     once::Changes as _,
     resume::{Opening, Resumable, Sessions, frames},
 };
 use crate::proto::{
-    Block, RunTurnRequest, RunTurnResponse, SessionEvent, TurnStatus, WatchSessionRequest, WatchSessionResponse,
+    RunTurnRequest, RunTurnResponse, SessionEvent, TurnStatus, WatchSessionRequest, WatchSessionResponse,
     session_event::Kind,
 };
 
@@ -87,40 +87,6 @@ impl Resumable for Run {
         }
         is_news
     }
-}
-
-/// The turn that an event names, and the block; empty where it names none.
-fn whose(kind: &Kind) -> (&str, &str) {
-    match kind {
-        Kind::BlockStart(start) => of_block(start.block.as_ref()),
-        Kind::BlockComplete(complete) => of_block(complete.block.as_ref()),
-        Kind::BlockDelta(delta) => ("", &delta.block_id),
-        Kind::BlockUpdate(update) => ("", &update.block_id),
-        Kind::TurnQueued(queued) => (queued.turn.as_ref().map_or("", |turn| &turn.turn_id), ""),
-        Kind::TurnUpdated(updated) => (updated.turn.as_ref().map_or("", |turn| &turn.turn_id), ""),
-        Kind::PermissionRequested(asks) => (asks.permission.as_ref().map_or("", |asked| &asked.turn_id), ""),
-        Kind::QuestionRequested(asks) => (asks.question.as_ref().map_or("", |asked| &asked.turn_id), ""),
-        Kind::ConversationUpdated(_)
-        | Kind::SessionCreated(_)
-        | Kind::SessionUpdated(_)
-        | Kind::StatusChanged(_)
-        | Kind::SandboxChanged(_)
-        | Kind::PermissionResolved(_)
-        | Kind::PermissionRulesChanged(_)
-        | Kind::QuestionResolved(_)
-        | Kind::FilesChanged(_)
-        | Kind::SnapshotStart(_)
-        | Kind::SnapshotChunk(_)
-        | Kind::SnapshotComplete(_)
-        | Kind::Error(_)
-        | Kind::Log(_)
-        | Kind::UnparsedOutput(_)
-        | Kind::Bookmark(_) => ("", ""),
-    }
-}
-
-fn of_block(block: Option<&Block>) -> (&str, &str) {
-    block.map_or(("", ""), |block| (&block.turn_id, &block.block_id))
 }
 
 /// Whether a turn of that status is over.

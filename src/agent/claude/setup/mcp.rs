@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    agent::profile::OURS,
+    agent::profile::OF_TOOL_SERVER,
     domain::{McpServer, McpTransport, Secret},
 };
 
@@ -87,7 +87,7 @@ impl Values {
 
     /// What stands for this value.
     fn value(&mut self, value: &str) -> String {
-        let name = format!("{OURS}TOOL_SERVER_{}", self.0.len() + 1);
+        let name = format!("{OF_TOOL_SERVER}{}", self.0.len() + 1);
         let named = format!("${{{name}}}");
         self.0.push((name, value.to_owned()));
         named
